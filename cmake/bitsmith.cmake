@@ -1,0 +1,70 @@
+# How every folder is built: bitsmith_folder(NAME DEPENDS ...) makes the library bitsmith_NAME from the
+# folder's *.cpp, and NAME_test from its *_test.cpp. Files named *_avx2.cpp and *_avx512.cpp get their
+# instruction set and must include only small C-like headers (an inline function compiled here may
+# be the copy that the linker keeps for old processors).
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+if(BITSMITH_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+if(BITSMITH_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
+
+add_library(bitsmith_flags INTERFACE)
+target_compile_options(bitsmith_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror -fno-math-errno
+                       -ffp-contract=off)
+target_include_directories(bitsmith_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(BITSMITH_SANITIZE)
+  target_compile_options(bitsmith_flags INTERFACE -fsanitize=${BITSMITH_SANITIZE} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer)
+  target_link_options(bitsmith_flags INTERFACE -fsanitize=${BITSMITH_SANITIZE})
+endif()
+
+function(bitsmith_folder name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp)
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")
+  foreach(source ${sources})
+    if(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    elseif(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(
+        ${source} PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512")
+    endif()
+  endforeach()
+  add_library(bitsmith_${name} STATIC ${sources})
+  target_link_libraries(bitsmith_${name} PUBLIC ${ARG_DEPENDS} bitsmith_flags)
+  if(BITSMITH_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE bitsmith_${name} GTest::gtest GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE
+      BITSMITH_TESTDATA="${CMAKE_SOURCE_DIR}/testdata" BITSMITH_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+  endif()
+endfunction()

@@ -1,0 +1,38 @@
+// What every subcommand shares: the common options, and how a command is registered.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "base/json.h"
+
+namespace bitsmith {
+
+// Filled by add_common_options() before the command's function runs.
+struct CommonOptions {
+  int threads = 0;  // 0: all that this process may use
+  uint64_t seed = 0;
+  bool quiet = false;
+  bool json = false;  // stdout carries one JSON object and nothing else
+};
+
+// Adds --threads --seed --quiet --json to a subcommand.
+void add_common_options(CLI::App& command, CommonOptions& options);
+// options.threads or default_threads().
+int resolved_threads(const CommonOptions& options);
+// Prints a result: the JSON object with --json, else `text`.
+void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text);
+
+// Each defined in the file of its name; registers the subcommand and its callback. A callback
+// throws Error or UsageError; main() reports it.
+void add_compress(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_logits(CLI::App& app);
+void add_quantize(CLI::App& app);
+void add_tune(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_run(CLI::App& app);
+void add_bench(CLI::App& app);
+
+}  // namespace bitsmith

@@ -1,0 +1,32 @@
+// Fork-join parallelism: the caller and threads - 1 workers share the tasks of one call.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace bitsmith {
+
+// Workers spin for some microseconds after a call and then sleep, so that the many short calls of a
+// token's forward pass do not pay for a wake-up each. One caller at a time; calls do not nest.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const;
+  // Runs task(i) for i in [0, count); which thread runs which task is not fixed, so tasks write
+  // to places of their own and results do not depend on the number of threads. The first
+  // exception of a task is rethrown here after all have ended.
+  void run(int64_t count, const std::function<void(int64_t)>& task);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Physical threads that this process may use (its affinity mask).
+int default_threads();
+
+}  // namespace bitsmith

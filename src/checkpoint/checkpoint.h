@@ -1,0 +1,58 @@
+// [1] A model as it lies on disk, by memory map, tensor by tensor: a Hugging Face directory (one
+// safetensors file or a sharded index) or a GGUF file. Whatever the file, tensors have Hugging
+// Face's names and layout: GGUF names are translated and its permuted q/k rows are put back.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "checkpoint/model_config.h"
+#include "checkpoint/tensor_view.h"
+
+namespace bitsmith {
+
+class Checkpoint {
+ public:
+  // Opens and checks every header, size and offset; reads no weights. Throws Error naming file and
+  // tensor.
+  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& path);
+  virtual ~Checkpoint() = default;
+
+  const std::filesystem::path& path() const { return path_; }
+  bool is_gguf() const { return is_gguf_; }
+  const ModelConfig& config() const { return config_; }
+  // config.json as it is; for GGUF an equivalent one made from its keys (what a Hugging Face
+  // directory of the same model would hold), so that writers need not care.
+  const Json& config_json() const { return config_json_; }
+
+  // All tensors, in file order, under Hugging Face names. `bytes` is as stored: for GGUF q/k of
+  // llama-type models the rows are still permuted, so read values through read_rows().
+  const std::vector<TensorView>& tensors() const { return tensors_; }
+  const TensorView* find(const std::string& name) const;  // nullptr if absent
+  const TensorView& at(const std::string& name) const;    // Error if absent, with near names
+
+  // Rows [first, first + count) of a matrix (or the elements of a vector: one row) as float, in
+  // Hugging Face row order. out: [count, columns]. Thread-safe.
+  void read_rows(const std::string& name, int64_t first, int64_t count, std::span<float> out) const;
+  std::vector<float> read(const std::string& name) const;  // the whole tensor, row-major
+
+  // Bytes on disk of all weight files.
+  uint64_t file_bytes() const { return file_bytes_; }
+  // SHA-256 over names, shapes, dtypes and contents, independent of sharding; reads the whole file.
+  std::string content_hash() const;
+
+ protected:
+  std::filesystem::path path_;
+  bool is_gguf_ = false;
+  ModelConfig config_;
+  Json config_json_;
+  std::vector<TensorView> tensors_;
+  uint64_t file_bytes_ = 0;
+  // Maps a row of the Hugging Face layout to the stored one; identity unless GGUF permuted it.
+  virtual int64_t stored_row(const TensorView& tensor, int64_t row) const { return row; }
+};
+
+}  // namespace bitsmith

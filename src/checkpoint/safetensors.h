@@ -1,0 +1,38 @@
+// The safetensors file format: 8 bytes little-endian header length, a JSON header, then the
+// tensors' bytes.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "checkpoint/tensor_view.h"
+
+namespace bitsmith {
+
+struct SafetensorsFile {
+  std::shared_ptr<const MappedFile> file;  // keeps the views alive
+  std::vector<TensorView> tensors;         // in order of offset
+  std::map<std::string, std::string> metadata;
+  const TensorView* find(const std::string& name) const;
+};
+
+// Checks header size, dtypes, shapes, offsets (inside the file, no overlap, no hole) before use.
+SafetensorsFile open_safetensors(const std::filesystem::path& path);
+// The same for bytes in memory (fuzzing); `source` names them in errors. Views point into `bytes`.
+std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
+                                          const std::string& source,
+                                          std::map<std::string, std::string>* metadata = nullptr);
+
+// Writes atomically, streaming from the views; tensors keep the given order; deterministic bytes.
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+// model.safetensors, or model-0000i-of-0000n.safetensors with model.safetensors.index.json when the
+// tensors exceed max_shard_bytes. Returns the file names written.
+std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
+                                                   const std::vector<TensorView>& tensors,
+                                                   uint64_t max_shard_bytes = 5'000'000'000);
+
+}  // namespace bitsmith

@@ -1,0 +1,54 @@
+// [2] Text <-> token ids. One interface over tokenizer.json (byte-level and Metaspace BPE), the
+// vocabularies inside GGUF files (gpt2, llama), and SentencePiece's tokenizer.model.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitsmith {
+
+class Tokenizer {
+ public:
+  // MODEL is a Hugging Face or Bitsmith directory (tokenizer.json, else tokenizer.model) or a GGUF
+  // file. Throws Error naming the file and what is not supported.
+  static std::unique_ptr<Tokenizer> open(const std::filesystem::path& model);
+  virtual ~Tokenizer() = default;
+
+  // add_special: also what the model's post-processor adds (BOS and the like). Special tokens
+  // written in the text (<|im_start|>) are recognised iff parse_special. Never fails on invalid
+  // UTF-8. Thread-safe.
+  virtual std::vector<int32_t> encode(std::string_view text, bool add_special = true,
+                                      bool parse_special = true) const = 0;
+  // skip_special: leave control tokens out. Ids out of range throw Error.
+  virtual std::string decode(std::span<const int32_t> ids, bool skip_special = false) const = 0;
+  // The bytes of one token inside a text (no stripping of a leading space), for streaming.
+  virtual std::string token_bytes(int32_t id) const = 0;
+  virtual int32_t vocab_size() const = 0;  // one more than the largest id
+  virtual std::optional<int32_t> token_id(
+      std::string_view token) const = 0;  // exact vocabulary entry
+
+  // Ids of the file's own metadata (tokenizer_config.json, GGUF keys); empty if it says nothing.
+  std::optional<int32_t> bos_id, eos_id;
+  // Jinja source of the model's chat template; empty if none.
+  std::string chat_template;
+  // The token that ends a document in training text (<|endoftext|>, </s>), used to join documents:
+  // eos, unless the vocabulary has <|endoftext|>.
+  int32_t document_separator() const;
+};
+
+// Joins token bytes into whole UTF-8 characters: push() returns what is complete so far.
+class Utf8Stream {
+ public:
+  std::string push(std::string_view bytes);
+  std::string flush();  // what is left, incomplete bytes replaced by U+FFFD
+
+ private:
+  std::string pending_;
+};
+
+}  // namespace bitsmith
