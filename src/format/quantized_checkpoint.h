@@ -1,0 +1,66 @@
+// The quantised checkpoint: a Hugging Face directory whose matrices are dense or quantised.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "format/quantized_tensor.h"
+
+namespace bitsmith {
+
+// A model as every engine opens it, original or quantised. Matrices are asked for by module name
+// ("model.layers.0.mlp.up_proj", "model.embed_tokens", "lm_head").
+class ModelFiles {
+ public:
+  // Opens a Hugging Face directory, a GGUF file, or a Bitsmith directory, and verifies that every
+  // matrix that the config expects is there, dense or quantised, with the right shapes. Throws
+  // Error.
+  static std::shared_ptr<const ModelFiles> open(const std::filesystem::path& path);
+
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const ModelConfig& config() const { return checkpoint_->config(); }
+  bool is_quantized() const { return !specs_.empty(); }  // any matrix at all
+  // The spec of a module, or nothing when it is dense. A tied lm_head answers for
+  // model.embed_tokens.
+  std::optional<RepresentationSpec> spec(const std::string& module) const;
+  QuantizedTensor quantized(const std::string& module) const;  // views into the map
+
+  // True bits a weight: bytes of all parts of the blocks' linear layers (dense ones too) over their
+  // weights.
+  double decoder_bits() const;
+  // All weight bytes of the file over all weights of the model.
+  double file_bits() const;
+
+ private:
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::map<std::string, RepresentationSpec> specs_;
+};
+
+// What a writer collects: tensors by final name, specs of the quantised modules, and the recipe.
+struct QuantizedCheckpointContent {
+  std::map<std::string, RepresentationSpec> specs;  // module -> spec
+  std::vector<TensorView> tensors;  // dense tensors ("X.weight") and parts ("X.codes"), file order
+  OrderedJson recipe;               // bitsmith.json
+  std::string model_card;           // README.md
+};
+
+// Writes a whole directory at `folder` (which exists and is a work folder, OUT.partial):
+// config.json with quantization_config, model*.safetensors, bitsmith.json, README.md, and the base
+// model's tokenizer, generation config, chat template and licence files copied over (from a GGUF: a
+// tokenizer.json / tokenizer_config.json made from its keys is the caller's business; see apps).
+// When every quantised matrix is the same aqMx8gG or aqMx16gG and embeddings are 16-bit,
+// quantization_config is Hugging Face's "aqlm", else "bitsmith" with a map module -> spec.
+void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
+                                const QuantizedCheckpointContent& content);
+
+// OUT appears at the end, whole: fsyncs `work` and renames it to `out`; replaces an existing OUT
+// only when `force`.
+void publish_folder(const std::filesystem::path& work, const std::filesystem::path& out,
+                    bool force);
+
+}  // namespace bitsmith
