@@ -1,0 +1,42 @@
+// A weight matrix [out_features, in_features] prepared for the runtime's kernels: whatever the file
+// holds (dense or a representation), the model multiplies by it through this.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "format/quantized_tensor.h"
+
+namespace bitsmith {
+
+class WeightMatrix {
+ public:
+  virtual ~WeightMatrix() = default;
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+
+  // y[t * out_features + o] = sum_i x[t * in_features + i] * W[o, i] for t in [0, tokens).
+  // One token takes the bandwidth-bound path, many tokens the compute-bound one (decode a tile of
+  // rows, then multiply). The result does not depend on the number of threads. Not reentrant: one
+  // caller at a time.
+  virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
+  // One decoded row [in_features]; the embedding lookup.
+  virtual void decode_row(int64_t row, float* out) const = 0;
+  // Bytes that one token's multiply reads (for the ratio to memory bandwidth).
+  virtual uint64_t bytes() const = 0;
+};
+
+// Dense: float32 rows are pulled through read_rows(first, count, out) so
+// that no second copy of the whole exists; kept as bfloat16 or float32.
+using ReadRows = std::function<void(int64_t first, int64_t count, std::span<float> out)>;
+std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
+                                                bool as_bfloat16, const ReadRows& read_rows);
+// Repacks the codes for the best kernel of this processor. The tensor's storage may go afterwards.
+std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor);
+
+// "scalar", "avx2", "avx512": the level in use. BITSMITH_ISA forces one; Error if this processor
+// lacks it.
+const char* kernel_isa();
+
+}  // namespace bitsmith
