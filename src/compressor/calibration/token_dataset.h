@@ -1,0 +1,34 @@
+// [3] Calibration and tuning data: windows of tokens, packed without bias.
+#pragma once
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tokenizer/tokenizer.h"
+
+namespace bitsmith {
+
+struct TokenDataset {
+  torch::Tensor train;  // [windows, length] int64
+  torch::Tensor
+      validation;  // [windows, length] int64; never trained or calibrated on; may have 0 rows
+  std::string
+      hash;  // SHA-256 of ids, lengths and split: names the data in recipes and resume files
+};
+
+// Documents in a seeded random order, joined by the document separator token, cut evenly into
+// windows (PV-Tuning, appendix H: every token is equally likely to be used; the sampler that picks
+// a random window of a random long document is biased towards long documents). Takes `tokens`
+// tokens (0: all, whole windows) and holds `validation_share` of the windows out (at least 1 when
+// there are 8 or more), spread evenly. Throws Error when there are fewer tokens than one window.
+TokenDataset pack_documents(const std::vector<std::string>& documents, const Tokenizer& tokenizer,
+                            int64_t length, int64_t tokens, double validation_share, uint64_t seed);
+// The same from ready sequences (self-generated data), each `length` long.
+TokenDataset pack_sequences(const std::vector<std::vector<int32_t>>& sequences,
+                            double validation_share, uint64_t seed);
+
+}  // namespace bitsmith

@@ -1,0 +1,55 @@
+// One-shot quantisation of a whole model, block by block: peak memory is one block, its activations
+// and its Hessians. The activations of the already quantised prefix feed the next block (AQLM,
+// appendix; GPTQ).
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "compressor/calibration/token_dataset.h"
+#include "compressor/quantize/quantizer.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+
+struct QuantizeModelOptions {
+  RepresentationSpec representation;
+  std::optional<Method> method;   // default: each representation's own
+  std::vector<std::string> keep;  // regexes over module names: left dense
+  std::vector<std::pair<std::string, RepresentationSpec>>
+      overrides;            // regex -> R; the last match wins
+  int embedding_bits = 16;  // 16, 8 or 4: embedding and head
+  QuantizeOptions layer;
+  std::string dtype = "float32";  // of the blocks' forward passes: "float32" or "bfloat16"
+  int64_t batch_tokens = 4096;    // activations run at a time
+  int64_t stop_after_blocks = 0;  // quantise only the first N blocks (0: all); the rest stay dense
+};
+
+struct LayerSummary {
+  std::string module;
+  std::string representation, method;
+  double relative_error, bits, seconds;
+};
+
+struct QuantizeModelResult {
+  std::vector<LayerSummary> layers;  // in model order
+  double decoder_bits = 0, file_bits = 0;
+  uint64_t file_bytes = 0;
+  double seconds = 0;
+};
+
+// Everything that can be refused is refused before any work: impossible group sizes (all offending
+// modules at once), too little disk or memory, an existing OUT without `force`, an unwritable
+// folder. Work lives in OUT.partial (one safetensors file a finished block, recipe.json that names
+// model, data and options); the same command resumes there and ends with the same bytes; other
+// options than the recipe's are an error that says so. On SIGINT finishes nothing more and throws
+// Interrupted. `recipe` (command, seeds, data hashes) goes into bitsmith.json.
+QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
+                                   const TokenDataset& data, const QuantizeModelOptions& options,
+                                   const std::filesystem::path& out, bool force,
+                                   OrderedJson recipe);
+
+}  // namespace bitsmith

@@ -1,0 +1,60 @@
+// [4] One-shot quantisation of one matrix: weight [out, in] and Hessian [in, in] -> Representation.
+#pragma once
+#include <torch/torch.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+// RTN: nearest codes, no data. GPTQ: Frantar et al. 2022. AQLM: Egiazarian et al. 2024.
+enum class Method { kRtn, kGptq, kAqlm };
+
+// Default: gptq for int*, aqlm for aq*. Throws UsageError for unknown names and for methods that
+// the representation cannot use (gptq with aq*, aqlm with int*).
+Method parse_method(const std::string& name, const RepresentationSpec& spec);
+Method default_method(const RepresentationSpec& spec);
+const char* method_name(Method method);
+
+struct QuantizeOptions {
+  Method method = Method::kAqlm;
+  uint64_t seed = 0;
+  double damping =
+      0.01;  // added to the Hessian's diagonal, in units of its mean; doubled on failure
+  bool act_order = false;   // GPTQ: columns in order of falling diagonal, groups kept
+  int max_rounds = 16;      // AQLM: rounds of code search + codebook update
+  double tolerance = 0.01;  // AQLM: stop when a round lowers the error by less than this share
+  int kmeans_iterations = 30;
+};
+
+// One stage's objective tr((W-Q) H (W-Q)^T) / tr(W H W^T) at its end. Never rises within a layer.
+struct StageReport {
+  std::string stage;  // "start", "round 3 codes", "round 3 codebooks", ...
+  double relative_error;
+  double seconds;
+};
+
+struct QuantizedLayer {
+  std::unique_ptr<Representation> representation;  // projected: what the file will hold
+  double relative_error =
+      0;  // undamped Hessian; the squared Frobenius norm ratio when there is none
+  double seconds = 0;
+  std::vector<StageReport> stages;
+};
+
+// weight [out, in] float32, hessian [in, in] float32 = 2/n sum x x^T (undefined: identity; RTN
+// ignores it in its codes). NaN or Inf in either throws Error. Deterministic for a seed; thread
+// count changes nothing.
+QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& hessian,
+                              const RepresentationSpec& spec, const QuantizeOptions& options);
+
+// tr(D H D^T) / tr(W H W^T) with D = weight - quantized, in float64 sums.
+double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
+                      const torch::Tensor& hessian);
+
+}  // namespace bitsmith
