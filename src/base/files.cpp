@@ -132,18 +132,43 @@ uint64_t peak_memory_bytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-std::string sha256(std::span<const std::byte> bytes) {
+namespace {
+
+void check_digest(int result) {
+  if (result != 1) throw Error("SHA-256 is not available in this OpenSSL");
+}
+
+}  // namespace
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  BITSMITH_CHECK(context_ != nullptr);
+  check_digest(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr));
+}
+
+Sha256::~Sha256() { EVP_MD_CTX_free(context_); }
+
+void Sha256::update(std::span<const std::byte> bytes) {
+  check_digest(EVP_DigestUpdate(context_, bytes.data(), bytes.size()));
+}
+
+void Sha256::update(std::string_view text) { update(std::as_bytes(std::span(text))); }
+
+std::string Sha256::finish() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
-    throw Error("SHA-256 is not available in this OpenSSL");
-  }
+  check_digest(EVP_DigestFinal_ex(context_, digest, &size));
   std::string text;
   for (unsigned i = 0; i < size; ++i) {
     text += "0123456789abcdef"[digest[i] >> 4];
     text += "0123456789abcdef"[digest[i] & 15];
   }
   return text;
+}
+
+std::string sha256(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.finish();
 }
 
 std::string sha256(std::string_view text) { return sha256(std::as_bytes(std::span(text))); }

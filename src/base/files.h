@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+struct evp_md_ctx_st;
+
 namespace bitsmith {
 
 // A whole file, read only. Pages come in on use, so opening a large file costs nothing.
@@ -59,6 +61,22 @@ uint64_t free_disk_bytes(const std::filesystem::path& path);
 // Memory that can still be taken, and this process's peak resident set; bytes.
 uint64_t available_memory_bytes();
 uint64_t peak_memory_bytes();
+
+// SHA-256 of data that comes in pieces.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void update(std::span<const std::byte> bytes);
+  void update(std::string_view text);
+  std::string finish();  // lower-case hexadecimal; once
+
+ private:
+  evp_md_ctx_st* context_;  // OpenSSL's
+};
 
 // Lower-case hexadecimal SHA-256.
 std::string sha256(std::span<const std::byte> bytes);

@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/tensor_view.h"
@@ -31,6 +33,7 @@ class Checkpoint {
   // All tensors, in file order, under Hugging Face names. `bytes` is as stored: for GGUF q/k of
   // llama-type models the rows are still permuted, so read values through read_rows().
   const std::vector<TensorView>& tensors() const { return tensors_; }
+  // A tied embedding is "model.embed_tokens.weight" here, even where the file calls it lm_head.
   const TensorView* find(const std::string& name) const;  // nullptr if absent
   const TensorView& at(const std::string& name) const;    // Error if absent, with near names
 
@@ -39,6 +42,8 @@ class Checkpoint {
   void read_rows(const std::string& name, int64_t first, int64_t count, std::span<float> out) const;
   std::vector<float> read(const std::string& name) const;  // the whole tensor, row-major
 
+  // The file that holds a tensor of this checkpoint, for messages.
+  const std::filesystem::path& file_of(const TensorView& tensor) const;
   // Bytes on disk of all weight files.
   uint64_t file_bytes() const { return file_bytes_; }
   // SHA-256 over names, shapes, dtypes and contents, independent of sharding; reads the whole file.
@@ -50,9 +55,19 @@ class Checkpoint {
   ModelConfig config_;
   Json config_json_;
   std::vector<TensorView> tensors_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;  // keep the views alive
   uint64_t file_bytes_ = 0;
   // Maps a row of the Hugging Face layout to the stored one; identity unless GGUF permuted it.
   virtual int64_t stored_row(const TensorView& tensor, int64_t row) const { return row; }
+  // To be called when tensors_ is filled: Error on a name that occurs twice.
+  void build_index();
+
+ private:
+  std::unordered_map<std::string, size_t> index_;  // name -> place in tensors_
 };
+
+// The model is dense and complete: every expected tensor is there with its shape and a
+// floating-point or GGUF type. Throws Error naming file, tensor, expected and found.
+void check_dense(const Checkpoint& checkpoint);
 
 }  // namespace bitsmith

@@ -56,6 +56,9 @@ struct ModelConfig {
 // Reads config.json's content; `source` names it in errors. An unknown architecture or activation,
 // or impossible sizes, throw Error with what is supported.
 ModelConfig parse_model_config(const Json& config, const std::string& source);
+// A key that holds one id, several, or none (absent or null).
+std::vector<int64_t> token_ids(const Json& config, const std::string& key,
+                               const std::string& source);
 
 // inv_freq [head_dim / 2] in float64 for a sequence of `length` positions (only `dynamic` depends
 // on it). Hugging Face's modeling_rope_utils: angle of pair (i, i + head_dim / 2) at position p is

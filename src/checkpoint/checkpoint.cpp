@@ -1,0 +1,157 @@
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "checkpoint/readers.h"
+
+namespace bitsmith {
+namespace {
+
+// Levenshtein distance, for "did you mean".
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string near_names(const std::string& name, const std::vector<TensorView>& tensors) {
+  std::vector<std::pair<size_t, const std::string*>> near;
+  for (const TensorView& tensor : tensors) {
+    near.push_back({edit_distance(name, tensor.name), &tensor.name});
+  }
+  const size_t count = std::min<size_t>(near.size(), 3);
+  std::partial_sort(near.begin(), near.begin() + static_cast<ptrdiff_t>(count), near.end(),
+                    [](const auto& a, const auto& b) {
+                      return a.first != b.first ? a.first < b.first : *a.second < *b.second;
+                    });
+  std::string text;
+  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + *near[i].second;
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    throw Error(concat("there is no model at ", path.string(),
+                       ": expected a Hugging Face directory or a GGUF file"));
+  }
+  if (std::filesystem::is_directory(status)) return open_hugging_face(path);
+  if (path.extension() == ".safetensors") {
+    throw Error(concat(path.string(), " is only a model's weights: name the directory with its ",
+                       "config.json"));
+  }
+  return open_gguf_model(path);
+}
+
+void Checkpoint::build_index() {
+  index_.clear();
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (!index_.emplace(tensors_[i].name, i).second) {
+      throw Error(concat(path_.string(), ": tensor '", tensors_[i].name, "' occurs twice"));
+    }
+  }
+}
+
+const TensorView* Checkpoint::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &tensors_[found->second];
+}
+
+const TensorView& Checkpoint::at(const std::string& name) const {
+  if (const TensorView* tensor = find(name)) return *tensor;
+  throw Error(
+      concat(path_.string(), ": no tensor '", name, "'; near names: ", near_names(name, tensors_)));
+}
+
+const std::filesystem::path& Checkpoint::file_of(const TensorView& tensor) const {
+  for (const auto& file : files_) {
+    const auto bytes = file->bytes();
+    if (!tensor.bytes.empty() && tensor.bytes.data() >= bytes.data() &&
+        tensor.bytes.data() < bytes.data() + bytes.size()) {
+      return file->path();
+    }
+  }
+  return path_;
+}
+
+void Checkpoint::read_rows(const std::string& name, int64_t first, int64_t count,
+                           std::span<float> out) const {
+  const TensorView& tensor = at(name);
+  const bool matrix = tensor.shape.size() > 1;
+  const int64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+  const int64_t rows = columns == 0 ? 0 : element_count(tensor.shape) / columns;
+  BITSMITH_CHECK(first >= 0 && count >= 0 && first <= rows && count <= rows - first);
+  BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * columns);
+  if (count == 0) return;
+  const auto row_bytes = static_cast<size_t>(byte_size(tensor.dtype, {columns}));
+  const auto decode = [&](int64_t stored, int64_t rows_together, std::span<float> values) {
+    decode_to_float(tensor.dtype,
+                    tensor.bytes.subspan(static_cast<size_t>(stored) * row_bytes,
+                                         static_cast<size_t>(rows_together) * row_bytes),
+                    values);
+  };
+  if (!is_gguf_) return decode(first, count, out);
+  if (!matrix) {  // a bias is permuted element by element
+    std::vector<float> stored(out.size());
+    decode(0, 1, stored);
+    for (int64_t i = 0; i < columns; ++i) {
+      out[static_cast<size_t>(i)] = stored[static_cast<size_t>(stored_row(tensor, i))];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    decode(stored_row(tensor, first + i), 1,
+           out.subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns)));
+  }
+}
+
+std::vector<float> Checkpoint::read(const std::string& name) const {
+  const TensorView& tensor = at(name);
+  const int64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+  std::vector<float> values(static_cast<size_t>(element_count(tensor.shape)));
+  read_rows(name, 0, columns == 0 ? 0 : static_cast<int64_t>(values.size()) / columns, values);
+  return values;
+}
+
+std::string Checkpoint::content_hash() const {
+  std::vector<const TensorView*> ordered;
+  for (const TensorView& tensor : tensors_) ordered.push_back(&tensor);
+  std::sort(ordered.begin(), ordered.end(),
+            [](const TensorView* a, const TensorView* b) { return a->name < b->name; });
+  Sha256 hash;
+  for (const TensorView* tensor : ordered) {
+    hash.update(concat(tensor->name, '\0', dtype_name(tensor->dtype), shape_string(tensor->shape)));
+    hash.update(tensor->bytes);
+  }
+  return hash.finish();
+}
+
+void check_dense(const Checkpoint& checkpoint) {
+  for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
+    const TensorView& tensor = checkpoint.at(name);
+    const std::string where = concat(checkpoint.file_of(tensor).string(), ": tensor '", name, "'");
+    if (tensor.shape != shape) {
+      throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
+                         shape_string(shape), " from the configuration"));
+    }
+    if (tensor.dtype >= DType::I8 && tensor.dtype <= DType::BOOL) {
+      throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
+                         ", expected a floating-point or GGUF type"));
+    }
+  }
+}
+
+}  // namespace bitsmith
