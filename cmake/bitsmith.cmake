@@ -8,13 +8,16 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)  # the installed program still finds the wheel's LibTorch
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  # Without this sloppiness ccache refuses files that use a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
 endif()
 
 find_package(Threads REQUIRED)
@@ -37,6 +40,12 @@ add_library(bitsmith_flags INTERFACE)
 target_compile_options(bitsmith_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror -fno-math-errno
                        -ffp-contract=off)
 target_include_directories(bitsmith_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(bitsmith_flags INTERFACE -fpch-preprocess)  # for ccache, see above
+endif()
+if(BITSMITH_FUZZ)
+  target_compile_options(bitsmith_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(BITSMITH_SANITIZE)
   target_compile_options(bitsmith_flags INTERFACE -fsanitize=${BITSMITH_SANITIZE} -fno-sanitize-recover=all
                          -fno-omit-frame-pointer)
@@ -65,6 +74,7 @@ function(bitsmith_folder name)
     target_link_libraries(${name}_test PRIVATE bitsmith_${name} GTest::gtest GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE
       BITSMITH_TESTDATA="${CMAKE_SOURCE_DIR}/testdata" BITSMITH_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+    gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                         TEST_PREFIX ${name}. PROPERTIES TIMEOUT 600)
   endif()
 endfunction()

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Everything that checks the project, one word each. `test` also does the set-up that it needs.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+
+usage() {
+  cat <<'END'
+usage: ./ci.sh test             release and runtime-only builds, all fast tests (about 20 minutes from nothing)
+       ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files
+       ./ci.sh asan             runtime and readers under AddressSanitizer and UBSan
+       ./ci.sh tsan             the same under ThreadSanitizer
+       ./ci.sh fuzz [SECONDS]   each libFuzzer target for SECONDS (default 60)
+       ./ci.sh bench            all benchmarks, release build
+       ./ci.sh lint             clang-format and the include layers
+END
+}
+
+say() { echo; echo "ci: $*"; }
+
+jobs() {
+  # A file that includes LibTorch takes about 2 GB to compile.
+  awk -v cores="$(nproc)" '/MemAvailable/ {n = int($2 / 2000000); if (n > cores) n = cores; print (n > 0 ? n : 1)}' /proc/meminfo
+}
+
+build() {  # PRESET [TARGET]
+  say "build $1"
+  cmake --preset "$1"
+  cmake --build --preset "$1" -j "$(jobs)" --target "${2:-all}"
+}
+
+run_ctest() {  # PRESET ARGUMENT...
+  local preset=$1
+  shift
+  say "tests of $preset"
+  ctest --test-dir "build/$preset" -j2 --output-on-failure --no-tests=error "$@"
+}
+
+run_tests() {
+  local status=0
+  ./setup --no-model --no-build </dev/null
+  build runtime-only
+  build release
+  # Both are run even if the first fails; the last lines are the release build's summary.
+  run_ctest runtime-only -LE slow || status=$?
+  run_ctest release -LE slow || status=$?
+  return $status
+}
+
+# A few small real files to start from; libFuzzer adds to the corpus what it finds.
+fuzz_seeds() {  # NAME
+  case $1 in
+    safetensors_fuzz) ls testdata/*/*.safetensors ;;
+    gguf_fuzz) ls testdata/*/*.gguf ;;
+    tokenizer*_fuzz) ls testdata/*/tokenizer.json ;;
+    *) ls testdata/*/config.json ;;
+  esac
+}
+
+run_fuzz() {  # SECONDS
+  ./setup --runtime-only --no-model --no-build </dev/null
+  build fuzz fuzzers
+  local target name corpus seed
+  for target in build/fuzz/*_fuzz; do
+    name=$(basename "$target")
+    corpus=build/fuzz/corpus/$name
+    mkdir -p "$corpus"
+    for seed in $(fuzz_seeds "$name"); do
+      cp "$seed" "$corpus/$(sha256sum <"$seed" | cut -c1-16)"
+    done
+    say "$name for $1 seconds"
+    "$target" -max_total_time="$1" -timeout=20 -rss_limit_mb=3000 -max_len=200000 -print_final_stats=1 \
+      -artifact_prefix="build/fuzz/$name-" "$corpus" 2>&1 | tail -n 20
+  done
+  say "fuzz: no finding"
+}
+
+run_bench() {
+  ./setup --no-model --no-build </dev/null
+  build bench benchmarks
+  local target
+  for target in build/bench/*_bench; do
+    say "$(basename "$target")"
+    "$target"
+  done
+}
+
+run_lint() {
+  ./setup --runtime-only --no-model --no-build </dev/null
+  say "clang-format"
+  git ls-files -z '*.h' '*.cpp' | xargs -0 clang-format --dry-run -Werror
+  say "include layers"
+  python3 tests/layering_test.py
+}
+
+case ${1:-} in
+  test) run_tests ;;
+  slow) ./setup --no-model --no-build </dev/null && build release && run_ctest release -L slow ;;
+  asan) ./setup --runtime-only --no-model --no-build </dev/null && build asan-ubsan && run_ctest asan-ubsan -LE slow ;;
+  tsan) ./setup --runtime-only --no-model --no-build </dev/null && build tsan && run_ctest tsan -LE slow ;;
+  fuzz) run_fuzz "${2:-60}" ;;
+  bench) run_bench ;;
+  lint) run_lint ;;
+  -h | --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""The program from outside: what it lists, prints and refuses."""
+import json
+import os
+import resource
+import shutil
+import signal
+import unittest
+
+from support import ENGINES, HAS_COMPRESSOR, HELDOUT, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
+
+COMMANDS = ["inspect", "tokenize", "logits", "eval", "run", "bench"]
+COMPRESSOR_COMMANDS = ["compress", "quantize", "tune"]
+
+
+class Help(ProgramTest):
+    def test_lists_the_commands_that_exist(self):
+        out = self.succeed("--help").out
+        for command in COMMANDS:
+            self.assertIn(f"  {command} ", out)
+        for command in COMPRESSOR_COMMANDS:
+            (self.assertIn if HAS_COMPRESSOR else self.assertNotIn)(f"  {command} ", out)
+        for command in ["serve", "export", "layer"]:  # not there yet: not listed
+            self.assertNotIn(f"  {command} ", out)
+
+    def test_every_command_explains_itself(self):
+        for command in COMMANDS + (COMPRESSOR_COMMANDS if HAS_COMPRESSOR else []):
+            self.assertIn("--threads", self.succeed(command, "--help").out)
+
+    def test_version(self):
+        self.assertRegex(self.succeed("--version").out, r"^bitsmith \d+\.\d+\.\d+\s*$")
+
+    def test_wrong_usage_is_code_2(self):
+        for arguments in [[], ["frobnicate"], ["inspect"], ["inspect", TRAINED, "--frobnicate"],
+                          ["logits", TRAINED, "-o", self.folder / "x"],
+                          ["inspect", TRAINED, "--threads", "0"], ["inspect", TRAINED, "--threads", "two"]]:
+            self.fail_cleanly(*arguments, codes=(2,))
+
+
+class Inspect(ProgramTest):
+    def test_every_model(self):
+        for config in sorted(TESTDATA.glob("*/config.json")):
+            report = self.succeed("inspect", config.parent, "--json").json()
+            self.assertIn(json.loads(config.read_text())["model_type"], json.dumps(report))
+        self.succeed("inspect", TESTDATA / "tiny_llama_gguf/model.gguf", "--json").json()
+
+    def test_json_is_all_of_stdout(self):
+        for more in [[], ["--tensors"], ["--quiet"]]:
+            self.succeed("inspect", TRAINED, "--json", *more).json()
+
+
+class Tokenize(ProgramTest):
+    def test_text_comes_back(self):
+        text = 'Anna has 12 apples; "Größe" 名前 \U0001f600 \t and two  spaces.'
+        ids = self.succeed("tokenize", TRAINED, "--text", text).out.split()
+        self.assertGreater(len(ids), 10)
+        back = self.succeed("tokenize", TRAINED, "--decode", ",".join(i.strip(",") for i in ids)).out
+        self.assertEqual(back.removesuffix("\n"), text)
+
+    def test_file_and_text_and_gguf_agree(self):
+        text = "Boris has 3 coins and buys 4 more.<|im_end|>\n"
+        file = self.folder / "text.txt"
+        file.write_text(text)
+        ids = self.succeed("tokenize", TRAINED, "--text", text).out
+        self.assertEqual(self.succeed("tokenize", TRAINED, "--file", file).out, ids)
+        gguf = TESTDATA / "tiny_llama_gguf/model.gguf"
+        self.assertEqual(self.succeed("tokenize", gguf, "--text", text).out, ids)
+
+
+class BadInput(ProgramTest):
+    """Files that are missing, truncated or of another kind: code 1 and the file's name."""
+
+    def copy(self, source=TRAINED):
+        model = self.folder / "model"
+        shutil.copytree(source, model)
+        return model
+
+    def test_missing_model(self):
+        for command in [["inspect"], ["tokenize", "--text", "a"], ["eval", "--text", HELDOUT], ["run", "-p", "a"]]:
+            self.fail_cleanly(command[0], self.folder / "nowhere", *command[1:], codes=(1,), says=["nowhere"])
+
+    def test_truncated_weights(self):
+        model = self.copy()
+        weights = model / "model.safetensors"
+        data = weights.read_bytes()
+        for size in [0, 7, 100, len(data) // 2, len(data) - 1]:
+            weights.write_bytes(data[:size])
+            self.fail_cleanly("inspect", model, codes=(1,), says=["model.safetensors"])
+
+    def test_missing_weights_and_config(self):
+        model = self.copy()
+        (model / "model.safetensors").unlink()
+        self.fail_cleanly("inspect", model, codes=(1,), says=["safetensors"])
+        (model / "config.json").unlink()
+        self.fail_cleanly("inspect", model, codes=(1,), says=["config.json"])
+
+    def test_missing_shard(self):
+        model = self.copy(TESTDATA / "tiny_mistral")
+        (model / "model-00002-of-00002.safetensors").unlink()
+        self.fail_cleanly("inspect", model, codes=(1,), says=["model-00002-of-00002.safetensors"])
+
+    def test_unknown_architecture_names_the_known(self):
+        model = self.copy()
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}))
+        self.fail_cleanly("inspect", model, codes=(1,), says=["gpt_neox", "llama", "qwen2", "qwen3", "mistral"])
+
+    def test_wrong_shape_names_the_tensor(self):
+        model = self.copy()
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}))
+        for engine in ENGINES:
+            self.fail_cleanly("logits", model, "--ids", "1,2", "--engine", engine, "-o", self.folder / "out",
+                              codes=(1,), says=["mlp.", "128", "192"])
+
+    def test_ids_outside_the_vocabulary(self):
+        for ids in ["384", "-1", "1,2,99999999999", "one"]:
+            for engine in ENGINES:
+                self.fail_cleanly("logits", TRAINED, f"--ids={ids}", "--engine", engine, "-o", self.folder / "out")
+
+    def test_output_that_cannot_be_written(self):
+        self.fail_cleanly("logits", TRAINED, "--ids", "1,2", "--engine", "runtime", "-o",
+                          self.folder / "no/such/folder/out.safetensors", codes=(1, 2), says=["out.safetensors"])
+
+    def test_full_disk_leaves_nothing(self):
+        self.fail_cleanly("logits", TRAINED, "--ids", "1,2,3", "--engine", "runtime", "-o",
+                          self.folder / "out.safetensors", codes=(1,), preexec_fn=full_disk)
+
+
+def full_disk():
+    """Every write beyond 2 kB of a file fails, as on a disk without space."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+@unittest.skipUnless(HAS_COMPRESSOR, "the runtime alone does not quantize")
+class Quantize(ProgramTest):
+    """Impossible requests are refused before any work."""
+
+    def refuse(self, *arguments, out=None, **options):
+        self.fail_cleanly("quantize", TRAINED, *arguments, "-o", out or self.folder / "out", **options)
+
+    def test_group_that_does_not_fit_names_those_that_do(self):
+        self.refuse("--representation", "int4g128", says=["64", "128"])
+
+    def test_impossible_representations(self):
+        for representation in ["int4g7", "int9g64", "int0g64", "int4", "aq2x17g8", "aq0x8g8", "aq2x8g7",
+                               "float4", "", "int4g-64", "int99999999999g64"]:
+            self.refuse("--representation", representation)
+
+    def test_impossible_options(self):
+        ok = ["--representation", "int4g64"]
+        for more in [["--method", "magic"], ["--method", "aqlm"], ["--calibration-tokens", "-5"],
+                     ["--data", self.folder / "missing.txt"], ["--keep", "("], ["--override", "q_proj"],
+                     ["--override", "q_proj=int4g7"], ["--embedding", "5"]]:
+            self.refuse(*ok, *more)
+
+    def test_existing_output_is_kept(self):
+        out = self.folder / "out"
+        out.mkdir()
+        (out / "precious").write_text("mine")
+        self.refuse("--representation", "int8g64", "--method", "rtn", says=["--force"])
+
+    def test_output_under_a_file(self):
+        file = self.folder / "file"
+        file.write_text("a file")
+        self.refuse("--representation", "int8g64", "--method", "rtn", out=file / "out", codes=(1, 2))
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write anywhere")
+    def test_read_only_output(self):
+        self.folder.chmod(0o555)
+        self.refuse("--representation", "int8g64", "--method", "rtn", says=["out"])
+
+    def test_output_where_nothing_can_be_made(self):
+        result = bitsmith("quantize", TRAINED, "--representation", "int8g64", "--method", "rtn", "-o", "/proc/bitsmith_out")
+        self.assertIn(result.code, (1, 2), str(result))
+        self.assertIn("/proc/bitsmith_out", result.err)
+
+    def test_nan_weights_name_the_tensor(self):
+        model = self.folder / "model"
+        shutil.copytree(TRAINED, model)
+        path = model / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        size = int.from_bytes(data[:8], "little")
+        name = "model.layers.1.mlp.up_proj.weight"
+        begin = json.loads(data[8:8 + size])[name]["data_offsets"][0]
+        data[8 + size + begin:8 + size + begin + 2] = b"\xc0\x7f"  # bfloat16 NaN
+        path.write_bytes(data)
+        result = bitsmith("quantize", model, "--representation", "int8g64", "--method", "rtn", "-o", self.folder / "out")
+        self.assertEqual(result.code, 1, str(result))
+        self.assertIn(name.removesuffix(".weight"), result.err)
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_full_disk_is_an_error_and_leaves_no_output(self):
+        result = bitsmith("quantize", TRAINED, "--representation", "int8g64", "--method", "rtn", "-o",
+                          self.folder / "out", preexec_fn=full_disk)
+        self.assertEqual(result.code, 1, str(result))
+        self.assertNotIn("terminate called", result.err)
+        self.assertNotIn("out", tree(self.folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""The whole path on the tiny trained model: quantize, tune, eval in both engines, run, compress."""
+import json
+import shutil
+
+from support import (CALIBRATION, HELDOUT, REPRESENTATIONS, TRAINED, ProgramTest, main, read_safetensors,
+                     relative_error, tree)
+
+CONTEXT, WINDOWS = 256, 8
+
+
+class EndToEnd(ProgramTest):
+    def evaluate(self, model, engine="torch", *more):
+        return self.succeed("eval", model, "--text", HELDOUT, "--context", CONTEXT, "--windows", WINDOWS,
+                            "--engine", engine, "--json", *more).json()
+
+    def check_quantized(self, representation):
+        """Quantises; judges in both engines. Returns (perplexity, KL)."""
+        out = self.quantize(representation)
+        for file in ["config.json", "bitsmith.json", "README.md", "tokenizer.json"]:
+            self.assertTrue((out / file).is_file(), file)
+        self.assertFalse(out.with_name(out.name + ".partial").exists())
+        torch = self.evaluate(out, "torch", "--teacher", TRAINED)
+        runtime = self.evaluate(out, "runtime")
+        self.assertEqual(torch["windows"], WINDOWS)
+        self.assertEqual(torch["tokens"], WINDOWS * (CONTEXT - 1))
+        self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
+        self.assertGreaterEqual(torch["kl"], 0)
+        self.assertGreaterEqual(torch["kl_p99"], torch["kl"])
+        self.assertNotIn(str(self.folder), "".join(p.read_text() for p in out.glob("*.json")), "absolute path in OUT")
+        report = self.succeed("inspect", out, "--json").json()
+        self.assertGreater(report["bits"], 0)
+        return torch["perplexity"], torch["kl"]
+
+    def test_original_in_both_engines(self):
+        torch, runtime = self.evaluate(TRAINED), self.evaluate(TRAINED, "runtime")
+        self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.001)
+        self.assertLess(torch["perplexity"], 3)  # it has learnt the grammar
+        self.assertLess(self.evaluate(TRAINED, "torch", "--teacher", TRAINED)["kl"], 1e-5)
+
+    def test_more_bits_are_better(self):
+        kl = {b: self.check_quantized(f"int{b}g64")[1] for b in (8, 4, 2)}
+        self.assertLess(kl[8], 0.1 * kl[4])
+        self.assertLess(kl[4], kl[2])
+
+    def test_gptq_beats_rtn(self):
+        kl = {}
+        for method in ["rtn", "gptq"]:
+            out = self.quantize("int3g64", "--method", method, out=self.folder / method, tokens=16384)
+            kl[method] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+        self.assertLess(kl["gptq"], kl["rtn"])
+
+    def test_same_work_same_bytes(self):
+        first = tree(self.quantize("aq1x8g8", "--seed", 3, out=self.folder / "a"))
+        self.assertEqual(tree(self.quantize("aq1x8g8", "--seed", 3, out=self.folder / "b")), first)
+
+    def test_logits_of_the_engines_agree(self):
+        out = self.quantize("aq1x8g8")
+        logits = {}
+        for engine in ["torch", "runtime"]:
+            file = self.folder / f"{engine}.safetensors"
+            self.succeed("logits", out, "--ids", "1,50,60,70,80,90,100", "--engine", engine, "-o", file)
+            logits[engine] = read_safetensors(file)["logits"][1]
+        self.assertLess(relative_error(logits["runtime"], logits["torch"]), 0.02)
+
+    def test_greedy_text_does_not_depend_on_threads(self):
+        for model in [TRAINED, self.quantize("int4g32")]:
+            texts = {self.succeed("run", model, "-p", "What is 3 plus 4?", "--temperature", "0",
+                                  "--threads", threads, "--quiet").out for threads in (1, 2, 3)}
+            self.assertEqual(len(texts), 1, texts)
+        self.assertIn("7", self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--temperature", "0").out)
+
+    def test_tuning_improves(self):
+        for representation in ["int2g16-z", "aq1x8g8"]:
+            start = self.quantize(representation, tokens=8192)
+            kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
+            for strategy in ["continuous", "pv"]:
+                out = self.folder / f"{representation}.{strategy}"
+                self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
+                             "--data", CALIBRATION, "-o", out, "--quiet")
+                kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+                runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
+                self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
+            self.assertLess(kl["continuous"], 0.9 * kl["start"], kl)
+            self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
+            print(representation, {k: round(v, 4) for k, v in kl.items()})
+
+    def test_keep_override_and_embedding(self):
+        out = self.quantize("int4g64", "--keep", r"layers\.0\.", "--override", "down_proj=int8g64", "--embedding", "8")
+        plain = self.quantize("int4g64")
+        shapes = {name: self.succeed("inspect", model, "--tensors", "--json").out for name, model in
+                  {"mixed": out, "plain": plain}.items()}
+        self.assertIn("int8g64", shapes["mixed"])
+        self.assertNotIn("int8g64", shapes["plain"])
+        self.assertLess(self.evaluate(out, "torch", "--teacher", TRAINED)["kl"],
+                        self.evaluate(plain, "torch", "--teacher", TRAINED)["kl"])
+
+    def test_output_replaced_only_by_force(self):
+        out = self.quantize("int8g64", "--method", "rtn")
+        before = tree(out)
+        self.fail_cleanly("quantize", TRAINED, "--representation", "int4g64", "--method", "rtn", "-o", out, says=["--force"])
+        self.assertEqual(tree(out), before)
+        self.quantize("int4g64", "--method", "rtn", "--force", out=out)
+        self.assertNotEqual(tree(out), before)
+
+    def test_quantising_the_quantised_is_refused(self):
+        out = self.quantize("int8g64", "--method", "rtn")
+        self.fail_cleanly("quantize", out, "--representation", "int4g64", "-o", self.folder / "twice")
+
+    def test_quantised_model_moves(self):
+        out = self.quantize("int8g64", "--method", "rtn")
+        moved = self.folder / "elsewhere" / "model"
+        moved.parent.mkdir()
+        shutil.move(out, moved)
+        self.evaluate(moved, "runtime")
+
+    def test_compress(self):
+        out = self.folder / "compressed"
+        report = self.succeed("compress", TRAINED, "--minutes", "0.5", "-o", out, "--json").json()
+        self.assertIn("perplexity", json.dumps(report))
+        self.assertIn("|", (out / "README.md").read_text())
+        self.evaluate(out, "runtime")
+
+
+def add_tests():
+    for representation in REPRESENTATIONS:
+        def test(self, representation=representation):
+            self.check_quantized(representation)
+        setattr(EndToEnd, f"test_quantize_{representation.replace('-', '_')}", test)
+
+
+add_tests()
+if __name__ == "__main__":
+    main()

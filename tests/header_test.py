@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Checks that every header compiles alone. usage: header_test.py COMPILER [FLAG ...]
+
+Headers of the compressor, and what includes them, need LibTorch and minutes; there every header is
+the first include of its own .cpp file instead, which is checked for all folders.
+"""
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SRC = Path(__file__).resolve().parent.parent / "src"
+
+
+def includes(file):
+    return re.findall(r'^#include [<"]([^>"]+)[>"]', file.read_text(), re.MULTILINE)
+
+
+def compiles_alone(command, header):
+    run = subprocess.run(command + ["-fsyntax-only", "-x", "c++", "-I", str(SRC), "-"], text=True,
+                         input=f'#include "{header}"\n', capture_output=True)
+    return "" if run.returncode == 0 else f"{header} does not compile alone:\n{run.stderr}"
+
+
+def main():
+    headers = sorted(p.relative_to(SRC).as_posix() for p in SRC.rglob("*.h"))
+    errors = []
+    for header in headers:
+        own = (SRC / header).with_suffix(".cpp")
+        if own.is_file() and includes(own)[:1] != [header]:
+            errors.append(f"{own.relative_to(SRC)}: its first include must be its own header {header}")
+    light = [h for h in headers if not h.startswith("compressor/")
+             and not any(i.startswith("compressor/") for i in includes(SRC / h))]
+    command = sys.argv[1:] + ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        errors += filter(None, pool.map(lambda h: compiles_alone(command, h), light))
+    for error in errors:
+        print(error)
+    if errors:
+        sys.exit(f"{len(errors)} of {len(headers)} headers failed")
+    print(f"{len(light)} headers compile alone, {len(headers)} looked at")
+
+
+if __name__ == "__main__":
+    main()

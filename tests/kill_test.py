@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Kills quantize and tune at random moments: the same command must go on and end with the same bytes.
+
+usage: kill_test.py [--kills N] [--seed S]     N kill -9 a stage (default 3)
+"""
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from support import CALIBRATION, PROGRAM, TRAINED, tree
+
+
+def run(arguments, kill_after=None, how=signal.SIGKILL):
+    """Runs bitsmith; kills it after so many seconds. True if it ended by itself, with code 0."""
+    process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, err = process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(how)
+        _, err = process.communicate(timeout=120)
+    if process.returncode not in (0, -signal.SIGKILL, 130):
+        sys.exit(f"exit code {process.returncode}: {err.decode(errors='replace')[-4000:]}")
+    return process.returncode == 0
+
+
+def check_stage(name, arguments, folder, kills, rng):
+    """The stage once undisturbed, then killed again and again until it ends; the trees must agree."""
+    begin = time.monotonic()
+    assert run([*arguments, "-o", folder / f"{name}_whole"]), f"{name} did not run"
+    seconds = time.monotonic() - begin
+    reference = tree(folder / f"{name}_whole")
+
+    done, rounds, out = 0, 0, folder / f"{name}_killed"
+    while done < kills:
+        # SIGINT too: it saves and stops with code 130.
+        how = signal.SIGINT if done % 4 == 3 else signal.SIGKILL
+        if run([*arguments, "-o", out], kill_after=rng.uniform(0.05, 1.0) * seconds, how=how):
+            rounds += 1  # it ended before the blow
+            assert tree(out) == reference, f"{name}: other bytes after {done} kills"
+            shutil.rmtree(out)
+        else:
+            done += 1
+            assert not out.exists(), f"{name}: OUT is there although the work is not done"
+    assert run([*arguments, "-o", out])
+    differing = {k for k in reference.keys() | tree(out).keys() if reference.get(k) != tree(out).get(k)}
+    assert not differing, f"{name}: other bytes after {done} kills in {sorted(differing)}"
+    leftovers = [p.name for p in folder.iterdir() if p.name.startswith(out.name) and p != out]
+    assert not leftovers, f"{name}: left behind {leftovers}"
+    print(f"{name}: {done} kills of a {seconds:.1f} s run, {rounds + 1} ends, the same bytes each time")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    rng = random.Random(options.seed)
+    folder = Path(tempfile.mkdtemp(prefix="bitsmith_kill_"))
+    try:
+        check_stage("quantize", ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION,
+                                 "--calibration-tokens", 8192, "--threads", 2], folder, options.kills, rng)
+        check_stage("tune", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv",
+                             "--tokens", 65536, "--data", CALIBRATION, "--threads", 2], folder, options.kills, rng)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Checks that includes go one way, as docs/walkthrough.md draws it; run by ctest and ./ci.sh lint.
+
+For every folder of src/: the folders that it may include, besides itself. A layer may use
+everything below it, but the compressor and the runtime never see each other. Heavy libraries stay
+where they belong: LibTorch in src/compressor, spdlog in base/log.cpp, CLI11 in src/apps.
+"""
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+FILES = ["base", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
+MODEL = FILES + ["evaluate", "export"]
+COMPRESSOR = ["representation", "model", "calibration", "quantize", "tune"]  # each may use those before it
+
+ALLOWED = {
+    "base": [],
+    "checkpoint": ["base"],
+    "tokenizer": ["base", "checkpoint"],
+    "format": ["base", "checkpoint"],
+    "evaluate": FILES,
+    "export": FILES,
+    "runtime/kernels": ["base", "checkpoint", "format"],
+    "runtime": MODEL + ["runtime/kernels"],
+    **{f"compressor/{name}": MODEL + [f"compressor/{n}" for n in COMPRESSOR[:i]]
+       for i, name in enumerate(COMPRESSOR)},
+    "compressor": [],
+    "server": MODEL + ["runtime/kernels", "runtime"],
+    "apps": MODEL + ["runtime/kernels", "runtime", "server"] + [f"compressor/{n}" for n in COMPRESSOR],
+}
+
+# Header prefix -> the files that may include it.
+LIBRARIES = {
+    r"torch/|ATen/|c10/|caffe2/": r"compressor/",
+    r"spdlog/|fmt/": r"base/log\.cpp$",
+    r"CLI/": r"apps/",
+}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def layer_of(path):
+    """The layer of a path relative to src/: its longest prefix among the folders of ALLOWED."""
+    folder = path.rpartition("/")[0]
+    while folder and folder not in ALLOWED:
+        folder = folder.rpartition("/")[0]
+    return folder
+
+
+def violations(src):
+    found = []
+    for file in sorted(p for p in src.rglob("*") if p.suffix in (".h", ".cpp")):
+        name = file.relative_to(src).as_posix()
+        layer = layer_of(name)
+        if not layer:
+            found.append(f"{name}: its folder has no layer; add it to tests/layering_test.py")
+            continue
+        for bracket, target in INCLUDE.findall(file.read_text()):
+            for prefix, allowed in LIBRARIES.items():
+                if re.match(prefix, target) and not re.match(allowed, name):
+                    found.append(f"{name}: includes <{target}>, which only {allowed} may")
+            if bracket == "<":
+                continue
+            if not (src / target).is_file():
+                found.append(f'{name}: "{target}" is not a path from src/')
+                continue
+            other = layer_of(target)
+            if other != layer and other not in ALLOWED[layer]:
+                found.append(f'{name}: "{target}" breaks the layers: {layer} may not include {other}')
+    return found
+
+
+def self_check():
+    """A small tree with one mistake of each kind must be found out, and nothing else."""
+    good = {
+        "base/error.h": "#include <string>\n",
+        "base/log.cpp": "#include <spdlog/spdlog.h>\n",
+        "format/codes.h": '#include "base/error.h"\n#include "checkpoint/view.h"\n',
+        "checkpoint/view.h": '#include "base/error.h"\n',
+        "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
+        "compressor/model/decoder.h": '#include "evaluate/language_model.h"\n',
+        "evaluate/language_model.h": "",
+        "runtime/kernels/dot.h": "",
+        "runtime/model.h": '#include "runtime/kernels/dot.h"\n',
+        "apps/main.cpp": '#include <CLI/CLI.hpp>\n#include "runtime/model.h"\n',
+    }
+    bad = {
+        "base/upward.h": '#include "checkpoint/view.h"\n',
+        "format/side.h": '  #  include "tokenizer/bpe.h"\n',
+        "tokenizer/bpe.h": '#include "bpe_table.h"\n',  # not a path from src/
+        "compressor/representation/early.h": '#include "compressor/tune/trainer.h"\n',
+        "compressor/tune/trainer.h": '#include "runtime/model.h"\n',
+        "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
+        "runtime/kernels/deep.h": '#include "runtime/model.h"\n',
+        "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
+        "stray/file.h": "",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (good | bad).items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        culprits = {line.partition(":")[0] for line in violations(Path(folder))}
+    assert culprits == set(bad), f"self-check: found {culprits ^ set(bad)} wrongly"
+
+
+def main():
+    self_check()
+    src = Path(__file__).resolve().parent.parent / "src"
+    found = violations(src)
+    for line in found:
+        print(line)
+    if found:
+        sys.exit(f"{len(found)} includes break the layers")
+    print("the includes keep the layers")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The runtime-only program must link no LibTorch. usage: no_libtorch_test.sh PROGRAM
+set -euo pipefail
+libraries=$(ldd "$1")
+if grep -E 'torch|c10|mkl|python' <<<"$libraries"; then
+  echo "$1 links the libraries above" >&2
+  exit 1
+fi
+echo "$1 links no LibTorch: $(wc -l <<<"$libraries") libraries, $(stat -Lc %s "$1") bytes"

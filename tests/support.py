@@ -1,0 +1,105 @@
+"""What the program tests share. Standard library only: the runtime-only build has no torch."""
+import hashlib
+import json
+import math
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import unittest
+from array import array
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTDATA = ROOT / "testdata"
+TRAINED = TESTDATA / "tiny_llama_trained"
+HELDOUT = TRAINED / "heldout.txt"
+CALIBRATION = TRAINED / "calibration.jsonl"
+PROGRAM = os.environ.get("BITSMITH", str(ROOT / "build/release/bitsmith"))
+ENGINES = os.environ.get("BITSMITH_ENGINES", "torch,runtime").split(",")
+HAS_COMPRESSOR = "torch" in ENGINES
+
+# Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
+REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4"]
+
+
+class Result:
+    def __init__(self, run):
+        self.code, self.out, self.err = run.returncode, run.stdout, run.stderr
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __str__(self):
+        return f"exit code {self.code}\nstdout: {self.out[-2000:]}\nstderr: {self.err[-4000:]}"
+
+
+def bitsmith(*arguments, timeout=600, **options):
+    """Runs the program; options go to subprocess.run."""
+    run = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, stdin=subprocess.DEVNULL,
+                         timeout=timeout, text=True, errors="replace", **options)
+    return Result(run)
+
+
+class ProgramTest(unittest.TestCase):
+    """A test with a folder of its own, self.folder, removed at the end."""
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="bitsmith_test_"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def succeed(self, *arguments, **options):
+        result = bitsmith(*arguments, **options)
+        self.assertEqual(result.code, 0, f"bitsmith {' '.join(map(str, arguments))}: {result}")
+        return result
+
+    def fail_cleanly(self, *arguments, codes=(1, 2), says=(), **options):
+        """The program must refuse with one clear message, and leave self.folder as it was."""
+        before = tree(self.folder)
+        result = bitsmith(*arguments, **options)
+        what = f"bitsmith {' '.join(map(str, arguments))}: {result}"
+        self.assertIn(result.code, codes, what)
+        self.assertTrue(result.err.strip(), "no message: " + what)
+        self.assertNotIn("terminate called", result.err, what)
+        for text in says:
+            self.assertIn(text, result.err, what)
+        self.assertEqual(tree(self.folder), before, "files changed: " + what)
+        return result
+
+    def quantize(self, representation, *more, model=TRAINED, out=None, tokens=4096):
+        out = out or self.folder / representation
+        self.succeed("quantize", model, "--representation", representation, "--data", CALIBRATION,
+                     "--calibration-tokens", tokens, "-o", out, "--quiet", *more)
+        return out
+
+
+def tree(folder):
+    """Relative path -> SHA-256 of every file below a folder, and the folders themselves."""
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
+            for p in sorted(Path(folder).rglob("*"))}
+
+
+def read_safetensors(path):
+    """name -> (shape, values): a slow reader of F32 and I64 tensors."""
+    data = Path(path).read_bytes()
+    (size,) = struct.unpack_from("<Q", data)
+    tensors = {}
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            values = array({"F32": "f", "I64": "q"}[entry["dtype"]])
+            values.frombytes(data[8 + size + begin:8 + size + end])
+            tensors[name] = entry["shape"], values
+    return tensors
+
+
+def relative_error(values, reference):
+    """|values - reference| / |reference| in the 2-norm."""
+    difference = math.fsum((a - b) ** 2 for a, b in zip(values, reference, strict=True))
+    return math.sqrt(difference / math.fsum(b * b for b in reference))
+
+
+def main():
+    unittest.main(verbosity=2)
