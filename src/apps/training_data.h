@@ -1,0 +1,29 @@
+// The data that quantize, tune and compress work on: the user's text, or the model's own.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/command.h"
+#include "compressor/calibration/token_dataset.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+
+struct TrainingDataOptions {
+  std::vector<std::string> files;  // empty: self-generated
+  int64_t tokens = 0;              // 0: all of the files; what is generated without files
+  int64_t context = 1024;          // tokens a window
+  double validation_share = 0.05;
+};
+
+// Adds --data, --calibration-tokens and --context with the given defaults.
+void add_training_data_options(CLI::App& command, TrainingDataOptions& options, const std::string& tokens_flag);
+
+// `model` (the original) tokenises, and generates when there are no files.
+TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options, int threads,
+                                uint64_t seed);
+// What bitsmith.json says of it: file names and hashes, or "self-generated", tokens, context.
+OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data);
+
+}  // namespace bitsmith

@@ -1,0 +1,114 @@
+// bitsmith tune: PV-Tuning of a quantised model.
+#include "compressor/tune/tune_model.h"
+
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/training_data.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace bitsmith {
+namespace {
+
+struct TuneCommand {
+  CommonOptions common;
+  TrainingDataOptions data{.files = {}, .tokens = 0, .context = 512, .validation_share = 0.05};
+  TuneOptions options;
+  std::string quantised, teacher, out, strategy = "pv";
+  bool force = false;
+
+  void run() {
+    if ((options.tokens > 0) == (options.minutes > 0)) {
+      throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
+    }
+    options.strategy = parse_strategy(strategy);
+    options.seed = common.seed;
+    check_output(out, force);
+    const int threads = resolved_threads(common);
+    at::set_num_threads(threads);
+    const auto student_files = ModelFiles::open(quantised);
+    const auto teacher_files = ModelFiles::open(teacher);
+    if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens();
+    const TokenDataset dataset = load_training_data(*teacher_files, data, threads, common.seed);
+    const OrderedJson recipe = {{"command", "tune"}, {"data", training_data_recipe(data, dataset)}};
+    const TuneResult r =
+        tune_model(student_files, teacher_files, dataset, options, out, force, recipe);
+
+    const OrderedJson json = {{"out", out},
+                              {"strategy", strategy},
+                              {"kl_before", r.kl_before},
+                              {"kl", r.kl_after},
+                              {"tokens", r.tokens},
+                              {"steps", r.steps},
+                              {"best_step", r.best_step},
+                              {"codes_changed", r.codes_changed},
+                              {"dtype", r.dtype},
+                              {"diverged", r.diverged},
+                              {"seconds", r.seconds},
+                              {"tokens_per_second", r.tokens_per_second},
+                              {"peak_memory_bytes", peak_memory_bytes()}};
+    char text[500];
+    std::snprintf(text, sizeof(text),
+                  "%s: KL to the teacher on held-out windows %.4f -> %.4f (best at step %ld of %ld)\n"
+                  "%ld tokens in %s, %.0f tokens/s in %s; codes changed %.2f %%; peak memory %s",
+                  out.c_str(), r.kl_before, r.kl_after, static_cast<long>(r.best_step),
+                  static_cast<long>(r.steps), static_cast<long>(r.tokens), format_duration(r.seconds).c_str(),
+                  r.tokens_per_second, r.dtype.c_str(), 100 * r.codes_changed,
+                  format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
+    print_result(common, json, text);
+  }
+
+  // Self-generated text for a whole run; more tokens than that repeat it.
+  int64_t default_generated_tokens() const {
+    return options.tokens > 0 ? std::min<int64_t>(options.tokens, 131072) : 65536;
+  }
+};
+
+}  // namespace
+
+void add_tune(CLI::App& app) {
+  auto command = std::make_shared<TuneCommand>();
+  CLI::App& sub = *app.add_subcommand(
+      "tune",
+      "PV-Tuning: make a quantised model more like its original, by training codes and continuous\n"
+      "parameters on the original's next-token distributions. The size does not change.\n"
+      "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv");
+  sub.add_option("QUANTISED", command->quantised, "Directory made by bitsmith quantize")->required();
+  sub.add_option("--teacher", command->teacher, "The original model")->required();
+  sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")->required();
+  sub.add_flag("--force", command->force, "Replace an existing OUT");
+  sub.add_option("--strategy", command->strategy,
+                 "pv: codes, codebooks, scales, norms; continuous: all but the codes")
+      ->capture_default_str();
+  auto& o = command->options;
+  sub.add_option("--tokens", o.tokens, "Length of the run in training tokens: reproducible");
+  sub.add_option("--minutes", o.minutes, "Length of the run in minutes");
+  add_training_data_options(sub, command->data, "--data-tokens");
+  sub.add_option("--batch-tokens", o.batch_tokens, "Tokens a step")->capture_default_str();
+  sub.add_option("--micro-tokens", o.micro_tokens, "Tokens a forward pass: bounds memory")
+      ->capture_default_str();
+  sub.add_option("--learning-rate", o.learning_rate,
+                 "Step of codebooks and scales, in units of each tensor's root mean square")
+      ->capture_default_str();
+  sub.add_option("--final-rate", o.final_rate, "Share of the rates that is left at the end")
+      ->capture_default_str();
+  sub.add_option("--code-step", o.v.step, "Step of the V step, in units of each matrix's root mean square")
+      ->capture_default_str();
+  sub.add_option("--trust-ratio", o.v.trust_ratio, "Largest relative change of a matrix in one V step")
+      ->capture_default_str();
+  sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")->capture_default_str();
+  sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")->capture_default_str();
+  sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
+      ->capture_default_str();
+  sub.add_option("--checkpoint-minutes", o.checkpoint_minutes, "Time between saved states")
+      ->capture_default_str();
+  add_common_options(sub, command->common);
+  sub.callback([command] { command->run(); });
+}
+
+}  // namespace bitsmith

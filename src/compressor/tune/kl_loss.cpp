@@ -1,0 +1,51 @@
+#include "compressor/tune/kl_loss.h"
+
+#include <ATen/Parallel.h>
+
+#include <vector>
+
+#include "compressor/tune/kl_row.h"
+
+namespace bitsmith {
+
+KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor& teacher_head,
+                       const torch::Tensor& student_hidden, const torch::Tensor& student_head,
+                       bool with_gradient, double grad_scale, int64_t chunk) {
+  const torch::NoGradGuard no_grad;
+  const int64_t n = student_hidden.size(0), vocab = student_head.size(0);
+  const bool bf16 = student_hidden.scalar_type() == torch::kBFloat16;
+  KlResult result;
+  if (with_gradient) result.grad_hidden = torch::empty_like(student_hidden);
+  std::vector<double> row_kl(static_cast<size_t>(n));
+  for (int64_t first = 0; first < n; first += chunk) {
+    const int64_t count = std::min(chunk, n - first);
+    const auto teacher = at::linear(teacher_hidden.narrow(0, first, count), teacher_head);
+    auto student = at::linear(student_hidden.narrow(0, first, count), student_head);
+    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> p(static_cast<size_t>(vocab)), q(static_cast<size_t>(vocab));
+      for (int64_t r = begin; r < end; ++r) {
+        const float scale = static_cast<float>(grad_scale);
+        if (bf16) {
+          const auto* t = reinterpret_cast<const uint16_t*>(teacher.const_data_ptr<at::BFloat16>()) + r * vocab;
+          auto* s = reinterpret_cast<uint16_t*>(student.data_ptr<at::BFloat16>()) + r * vocab;
+          bf16_to_floats(t, p.data(), vocab);
+          bf16_to_floats(s, q.data(), vocab);
+          row_kl[first + r] = kl_row(p.data(), q.data(), vocab, scale);
+          floats_to_bf16(q.data(), s, vocab);
+        } else {
+          float* s = student.data_ptr<float>() + r * vocab;
+          std::copy_n(teacher.const_data_ptr<float>() + r * vocab, vocab, p.data());
+          row_kl[first + r] = kl_row(p.data(), s, vocab, scale);
+        }
+      }
+    });
+    if (with_gradient) {
+      auto out = result.grad_hidden.narrow(0, first, count);
+      at::matmul_out(out, student, student_head);
+    }
+  }
+  for (const double value : row_kl) result.sum += value;
+  return result;
+}
+
+}  // namespace bitsmith

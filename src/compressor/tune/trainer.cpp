@@ -1,0 +1,279 @@
+#include "compressor/tune/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "compressor/tune/kl_loss.h"
+
+namespace bitsmith {
+namespace {
+
+// Norms are few and act on whole channels: they move at this share of the learning rate.
+constexpr double kNormRate = 0.05;
+// A loss this many times the first one is divergence.
+constexpr double kDivergence = 4.0;
+constexpr double kValidationShare = 0.1;  // of the budget between two validations
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Windows of step `step`: consecutive places in an endless sequence of seeded permutations, so that the data order
+// is a function of the step alone.
+std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, uint64_t seed) {
+  std::vector<int64_t> chosen, permutation(static_cast<size_t>(windows));
+  int64_t drawn_epoch = -1;
+  for (int64_t place = step * batch; place < (step + 1) * batch; ++place) {
+    const int64_t epoch = place / windows;
+    if (epoch != drawn_epoch) {
+      drawn_epoch = epoch;
+      std::iota(permutation.begin(), permutation.end(), 0);
+      Random random(seed, static_cast<uint64_t>(epoch));
+      for (int64_t i = windows - 1; i > 0; --i) {
+        std::swap(permutation[i], permutation[random.below(static_cast<uint32_t>(i + 1))]);
+      }
+    }
+    chosen.push_back(permutation[place % windows]);
+  }
+  return chosen;
+}
+
+// Forward and backward of one micro-batch; returns its summed KL and leaves gradients on the student's leaves.
+double backward(Student& student, Decoder& teacher, const torch::Tensor& ids, double grad_scale) {
+  torch::Tensor target;
+  {
+    const torch::NoGradGuard no_grad;
+    target = teacher.hidden_states(ids).flatten(0, 1);
+  }
+  const auto hidden = student.decoder().hidden_states(ids).flatten(0, 1);
+  const auto kl = kl_divergence(target, teacher.head().weight, hidden.detach(), student.decoder().head().weight,
+                                true, grad_scale);
+  hidden.backward(kl.grad_hidden);
+  student.collect_gradients();
+  return kl.sum;
+}
+
+void adam_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
+               const AdamOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const auto direction = trainable.adam.direction(gradient, step, torch::kFloat32, options);
+  trainable.value.sub_(direction.view_as(trainable.value), rate * trainable.unit);
+}
+
+// The P step of one matrix: its dense gradient, through dequantize(), to the continuous parameters.
+void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& options) {
+  std::vector<torch::Tensor> values;
+  for (auto& c : tuned.continuous) values.push_back(c.value);
+  const auto weight = tuned.representation().dequantize();
+  const auto gradients = torch::autograd::grad({weight}, values, {tuned.gradient});
+  for (size_t i = 0; i < values.size(); ++i) {
+    adam_step(tuned.continuous[i], gradients[i], step, rate, options);
+  }
+}
+
+class Run {
+ public:
+  Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
+      const std::string& recipe_hash, const std::filesystem::path& work, const std::filesystem::path& log)
+      : student_(student), teacher_(teacher), data_(data), options_(options), work_(work), started_(now()) {
+    length_ = data.train.size(1);
+    batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
+    micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
+    total_steps_ = options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
+    for (auto& tuned : student.linears()) groups_ += tuned.representation().num_groups();
+    progress_.recipe_hash = recipe_hash;
+    log_ = std::fopen(log.c_str(), "a");
+    if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));
+  }
+  ~Run() { std::fclose(log_); }
+
+  TuneResult run() {
+    if (load_tune_state(work_ / "state.safetensors", student_, progress_)) {
+      log_info(concat("resuming after step ", progress_.step));
+    } else {
+      progress_.first_kl = progress_.best_kl = validate();
+      save_student_best();
+    }
+    Progress line("tuning");
+    double saved = now();
+    bool diverged = false;
+    while (!finished()) {
+      const double loss = step();
+      ++steps_here_;
+      if (!std::isfinite(loss) || loss > kDivergence * std::max(progress_.first_kl, 0.05)) {
+        log_warning(concat("the loss is ", loss, " after step ", progress_.step,
+                           ": stopped, the best state is kept; lower --learning-rate or --trust-ratio"));
+        diverged = true;
+        break;
+      }
+      show(line, loss);
+      if (fraction() - progress_.last_validation >= kValidationShare || finished()) validate_and_keep();
+      const bool stop = interrupted();
+      if (stop || now() - saved > options_.checkpoint_minutes * 60) {
+        save_state();
+        saved = now();
+      }
+      if (stop) {
+        throw Interrupted(concat("interrupted after step ", progress_.step,
+                                 "; the same command goes on from there"));
+      }
+    }
+    return result(diverged);
+  }
+
+ private:
+  double elapsed() const { return progress_.elapsed_seconds + now() - started_; }
+  // Share of the budget used.
+  double fraction() const {
+    return total_steps_ > 0 ? static_cast<double>(progress_.step) / static_cast<double>(total_steps_)
+                            : elapsed() / (options_.minutes * 60);
+  }
+  bool finished() const { return fraction() >= 1.0; }
+
+  double step() {
+    const double share = fraction();
+    const double rate = 1.0 - (1.0 - options_.final_rate) * share;
+    const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
+    const auto ids = data_.train.index_select(0, torch::tensor(windows, torch::kInt64));
+    student_.clear_gradients();
+    double kl = 0;
+    const double tokens = static_cast<double>(batch_ * length_);
+    for (int64_t first = 0; first < batch_; first += micro_) {
+      kl += backward(student_, teacher_, ids.narrow(0, first, std::min(micro_, batch_ - first)), 1.0 / tokens);
+    }
+    kl /= tokens;
+    if (!std::isfinite(kl)) return kl;
+
+    const int64_t step = ++progress_.step;
+    const bool v_now = options_.strategy == Strategy::kPv && share >= options_.v_start &&
+                       step % options_.v_interval == 0;
+    VStepOptions v = options_.v;
+    v.trust_ratio *= rate;
+    changed_ = 0;
+    for (auto& tuned : student_.linears()) {
+      if (options_.strategy == Strategy::kPv) {
+        const auto direction =
+            tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options_.adam);
+        if (v_now) changed_ += v_step(tuned.representation(), direction, v).changed;
+      }
+      p_step(tuned, step, rate * options_.learning_rate, options_.adam);
+    }
+    for (auto& norm : student_.norms()) {
+      if (!norm.live.grad().defined()) continue;
+      adam_step(norm, norm.live.grad().to(torch::kFloat32), step, rate * options_.learning_rate * kNormRate,
+                options_.adam);
+    }
+    progress_.changed += changed_;
+    student_.refresh();
+    smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * kl : kl;
+    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"changed\": %ld, \"seconds\": %.1f}\n",
+                 static_cast<long>(step), static_cast<long>(step * batch_ * length_), kl,
+                 static_cast<long>(changed_), elapsed());
+    std::fflush(log_);
+    return kl;
+  }
+
+  void show(Progress& line, double loss) {
+    char text[160];
+    std::snprintf(text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
+                  static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
+                  100.0 * static_cast<double>(progress_.changed) / static_cast<double>(groups_));
+    line.update(std::min(1.0, fraction()), text);
+  }
+
+  double tokens_per_second() const {
+    return static_cast<double>(steps_here_ * batch_ * length_) / std::max(1e-9, now() - started_);
+  }
+
+  // Validation KL of the projected student; its values are left projected for the caller to save.
+  double validate() {
+    held_ = student_.save_values();
+    student_.project();
+    student_.refresh();
+    const double kl = validation_kl(student_.decoder(), teacher_, data_.validation, micro_);
+    std::fprintf(log_, "{\"step\": %ld, \"validation_kl\": %.6g, \"seconds\": %.1f}\n",
+                 static_cast<long>(progress_.step), kl, elapsed());
+    std::fflush(log_);
+    return kl;
+  }
+  void save_student_best() {
+    save_student_tensors(work_ / "best.safetensors", student_);
+    unproject();
+  }
+  void unproject() {
+    student_.restore_values(held_);
+    held_.clear();
+    student_.refresh();
+  }
+  void validate_and_keep() {
+    progress_.last_validation = fraction();
+    const double kl = validate();
+    if (kl < progress_.best_kl) {
+      progress_.best_kl = kl;
+      progress_.best_step = progress_.step;
+      save_student_best();
+    } else {
+      unproject();
+    }
+  }
+  void save_state() {
+    TuneProgress saved = progress_;
+    saved.elapsed_seconds = elapsed();
+    save_tune_state(work_ / "state.safetensors", student_, saved);
+  }
+
+  TuneResult result(bool diverged) {
+    TuneResult r;
+    r.kl_before = progress_.first_kl;
+    r.kl_after = progress_.best_kl;
+    r.steps = progress_.step;
+    r.tokens = progress_.step * batch_ * length_;
+    r.best_step = progress_.best_step;
+    r.codes_changed = static_cast<double>(progress_.changed) / static_cast<double>(groups_);
+    r.seconds = elapsed();
+    r.tokens_per_second = tokens_per_second();
+    r.diverged = diverged;
+    return r;
+  }
+
+  Student& student_;
+  Decoder& teacher_;
+  const TokenDataset& data_;
+  const TuneOptions& options_;
+  std::filesystem::path work_;
+  double started_;
+  std::FILE* log_ = nullptr;
+  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0, changed_ = 0;
+  double smooth_kl_ = 0;
+  TuneProgress progress_;
+  std::map<std::string, torch::Tensor> held_;
+};
+
+}  // namespace
+
+double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows, int64_t micro_windows) {
+  const torch::NoGradGuard no_grad;
+  double sum = 0;
+  for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
+    const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
+    sum += kl_divergence(teacher.hidden_states(ids).flatten(0, 1), teacher.head().weight,
+                         student.hidden_states(ids).flatten(0, 1), student.head().weight, false)
+               .sum;
+  }
+  return sum / static_cast<double>(windows.numel());
+}
+
+TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
+                 const std::string& recipe_hash, const std::filesystem::path& work,
+                 const std::filesystem::path& log) {
+  BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
+  return Run(student, teacher, data, options, recipe_hash, work, log).run();
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,141 @@
+#include "compressor/tune/tune_state.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+
+namespace bitsmith {
+namespace {
+
+DType file_dtype(const torch::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case torch::kFloat32: return DType::F32;
+    case torch::kBFloat16: return DType::BF16;
+    case torch::kHalf: return DType::F16;
+    case torch::kInt32: return DType::I32;
+    default: BITSMITH_CHECK(false);
+  }
+  return DType::F32;
+}
+
+TensorView view(const std::string& name, const torch::Tensor& tensor) {
+  BITSMITH_CHECK(tensor.is_contiguous());
+  return {name, file_dtype(tensor), tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+}
+
+// Calls f(name, tensor&) for every tensor of the state; undefined moments are left out.
+template <typename F>
+void for_each_tensor(Student& student, const F& f) {
+  const auto moments = [&](const std::string& name, AdamState& adam) {
+    f(name + ".first", adam.first);
+    f(name + ".second", adam.second);
+  };
+  for (auto& tuned : student.linears()) {
+    auto codes = tuned.representation().codes();
+    f(tuned.linear->name + ".codes", codes);
+    moments(tuned.linear->name, tuned.code_moments);
+    for (auto& c : tuned.continuous) {
+      f(c.name, c.value);
+      moments(c.name, c.adam);
+    }
+  }
+  for (auto& norm : student.norms()) {
+    f(norm.name, norm.value);
+    moments(norm.name, norm.adam);
+  }
+}
+
+std::string exact(double value) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "%a", value);
+  return text;
+}
+
+torch::Dtype torch_dtype(DType dtype, const std::string& source) {
+  switch (dtype) {
+    case DType::F32: return torch::kFloat32;
+    case DType::BF16: return torch::kBFloat16;
+    case DType::I32: return torch::kInt32;
+    default: throw Error(concat(source, ": unexpected dtype ", dtype_name(dtype)));
+  }
+}
+
+}  // namespace
+
+void save_tune_state(const std::filesystem::path& path, Student& student, const TuneProgress& progress) {
+  std::vector<TensorView> views;
+  for_each_tensor(student, [&](const std::string& name, torch::Tensor& tensor) {
+    if (tensor.defined()) views.push_back(view(name, tensor));
+  });
+  write_safetensors(path, views,
+                    {{"recipe_hash", progress.recipe_hash},
+                     {"step", std::to_string(progress.step)},
+                     {"elapsed_seconds", exact(progress.elapsed_seconds)},
+                     {"best_kl", exact(progress.best_kl)},
+                     {"first_kl", exact(progress.first_kl)},
+                     {"best_step", std::to_string(progress.best_step)},
+                     {"changed", std::to_string(progress.changed)},
+                     {"last_validation", exact(progress.last_validation)}});
+}
+
+bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
+  if (!std::filesystem::exists(path)) return false;
+  const auto file = open_safetensors(path);
+  const auto text = [&](const std::string& key) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end()) throw Error(concat(path.string(), ": '", key, "' is missing"));
+    return found->second;
+  };
+  if (text("recipe_hash") != progress.recipe_hash) {
+    throw Error(concat(path.parent_path().string(),
+                       " holds another tuning run (other model, data or options): finish it with its own "
+                       "command, delete it, or choose another output"));
+  }
+  progress.step = std::strtoll(text("step").c_str(), nullptr, 10);
+  progress.elapsed_seconds = std::strtod(text("elapsed_seconds").c_str(), nullptr);
+  progress.best_kl = std::strtod(text("best_kl").c_str(), nullptr);
+  progress.first_kl = std::strtod(text("first_kl").c_str(), nullptr);
+  progress.best_step = std::strtoll(text("best_step").c_str(), nullptr, 10);
+  progress.changed = std::strtoll(text("changed").c_str(), nullptr, 10);
+  progress.last_validation = std::strtod(text("last_validation").c_str(), nullptr);
+  const torch::NoGradGuard no_grad;
+  for_each_tensor(student, [&](const std::string& name, torch::Tensor& tensor) {
+    const TensorView* stored = file.find(name);
+    if (stored == nullptr) {
+      if (tensor.defined()) throw Error(concat(path.string(), ": tensor ", name, " is missing"));
+      return;
+    }
+    const auto dtype = torch_dtype(stored->dtype, path.string());
+    if (!tensor.defined()) tensor = torch::empty(stored->shape, dtype);
+    if (tensor.sizes() != at::IntArrayRef(stored->shape) || tensor.scalar_type() != dtype) {
+      throw Error(concat(path.string(), ": tensor ", name, " has shape ", shape_string(stored->shape),
+                         ", expected ", shape_string(tensor.sizes().vec())));
+    }
+    std::memcpy(tensor.data_ptr(), stored->bytes.data(), stored->bytes.size());
+  });
+  student.refresh();
+  return true;
+}
+
+void save_student_tensors(const std::filesystem::path& path, Student& student) {
+  std::vector<TensorView> views;
+  std::vector<QuantizedTensor> quantized;
+  std::vector<torch::Tensor> norms;
+  for (auto& tuned : student.linears()) {
+    quantized.push_back(tuned.representation().to_format());
+    for (TensorView part : quantized.back().parts) {
+      part.name = tuned.linear->name + "." + part.name;
+      views.push_back(part);
+    }
+  }
+  for (auto& norm : student.norms()) {
+    norms.push_back(norm.value.to(torch::kHalf).contiguous());
+    views.push_back(view(norm.name, norms.back()));
+  }
+  write_safetensors(path, views);
+}
+
+}  // namespace bitsmith

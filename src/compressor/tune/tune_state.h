@@ -1,0 +1,30 @@
+// A tuning run on disk: all that an interrupted run needs to end with the same bytes.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "base/json.h"
+#include "compressor/tune/student.h"
+
+namespace bitsmith {
+
+struct TuneProgress {
+  std::string recipe_hash;     // of model, teacher, data and options: another run's state is refused
+  int64_t step = 0;            // optimiser steps done; the data order follows from it
+  double elapsed_seconds = 0;  // of all earlier sessions
+  double best_kl = 0, first_kl = 0;
+  int64_t best_step = 0;
+  int64_t changed = 0;         // code groups changed so far
+  double last_validation = 0;  // share of the budget at the last validation
+};
+
+// Atomic. Student's values and both optimisers' moments, exactly.
+void save_tune_state(const std::filesystem::path& path, Student& student, const TuneProgress& progress);
+// False when there is no such file; Error when it belongs to another run or does not fit the student.
+bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress);
+
+// What the result directory will hold of a (projected) student: parts of the matrices and fp16 norms. Atomic.
+void save_student_tensors(const std::filesystem::path& path, Student& student);
+
+}  // namespace bitsmith

@@ -1,0 +1,62 @@
+#include "compressor/tune/v_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace bitsmith {
+
+VStepResult v_step(Representation& representation, const torch::Tensor& direction,
+                   const VStepOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const int64_t g = representation.group_inputs(), groups = representation.num_groups();
+  const auto weight = representation.dequantize();
+  const auto in_code_space = representation.to_code_space(weight).reshape({groups, g});
+  const double norm = in_code_space.norm().item<double>();
+  const double rms = norm / std::sqrt(static_cast<double>(weight.numel()));
+  const auto target = weight - options.step * rms * direction;
+  const auto update = representation.to_code_space(direction).reshape({groups, g});
+  const auto importance = update.square().sum(1);
+
+  const int64_t chunk = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * groups)));
+  const int64_t searched = std::min(groups, chunk * options.max_chunks);
+  const auto order = std::get<1>(importance.topk(searched, 0, true, true));
+
+  VStepResult result;
+  const double budget = std::pow(options.trust_ratio * norm, 2);
+  double used = 0;
+  for (int64_t first = 0; first < searched; first += chunk) {
+    const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
+    const auto [sorted, position] = by_importance.sort();  // searches want ascending groups
+    const auto codes = representation.search_codes(target, {}, sorted);
+    const auto changes = (representation.decode_groups(sorted, codes) - in_code_space.index_select(0, sorted))
+                             .square()
+                             .sum(1);
+    // Rank of each sorted group, so that the walk below goes by importance.
+    std::vector<int64_t> walk(static_cast<size_t>(sorted.numel())), kept;
+    const auto* rank = position.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < sorted.numel(); ++i) walk[rank[i]] = i;
+    const auto differs = (codes != representation.codes().index_select(0, sorted)).any(1).contiguous();
+    const auto* change = changes.const_data_ptr<float>();
+    const auto* differ = differs.const_data_ptr<bool>();
+    bool full = false;
+    for (const int64_t i : walk) {
+      if (!differ[i]) continue;
+      if (used + change[i] > budget) {
+        full = true;
+        break;
+      }
+      used += change[i];
+      kept.push_back(i);
+    }
+    std::sort(kept.begin(), kept.end());
+    const auto keep = torch::tensor(kept, torch::kInt64);
+    representation.assign_codes(sorted.index_select(0, keep), codes.index_select(0, keep));
+    result.changed += static_cast<int64_t>(kept.size());
+    if (full) break;
+  }
+  result.change = norm > 0 ? std::sqrt(used) / norm : 0;
+  return result;
+}
+
+}  // namespace bitsmith
