@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compressor/model/fused_ops.h"
 #include "compressor/representation/representation.h"
 #include "format/quantized_checkpoint.h"
 
@@ -19,7 +20,7 @@ struct Linear {
   int64_t in_features = 0;
   torch::Tensor weight;  // [out, in]; when defined it is what forward() uses (dense, or the
                          // dequantised copy that a trainer keeps); else the representation is
-  torch::Tensor bias;                              // [out] or undefined
+  torch::Tensor bias;    // [out] or undefined
   std::shared_ptr<Representation> representation;  // null when the layer is dense
   torch::Tensor forward(const torch::Tensor& x) const;
 };
@@ -42,14 +43,11 @@ struct Block {
 // Called with a site's inputs [batch, length, features] while a block runs.
 using SiteObserver = std::function<void(InputSite, const torch::Tensor&)>;
 
-struct RotaryTable {
-  torch::Tensor cos, sin;  // [length, head_dim / 2] float32
-};
-
 class Decoder {
  public:
   // Reads embedding, final norm and head (when not tied), and all blocks unless `with_blocks` is
-  // false (the quantiser streams them by load_block). Norms, embedding and weights in `dtype`.
+  // false (the quantiser streams them by load_block). Norms, embedding and weights in `dtype`;
+  // quantised blocks hold their representations, a quantised embedding or head is decoded once.
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
                                        bool with_blocks = true);
   std::shared_ptr<Block> load_block(int64_t layer) const;
@@ -77,8 +75,5 @@ class Decoder {
   Linear head_;
   std::vector<std::shared_ptr<Block>> blocks_;
 };
-
-// RMS norm in float32 inside, result in x's dtype (Hugging Face's order of rounding).
-torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps);
 
 }  // namespace bitsmith

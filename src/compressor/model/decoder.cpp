@@ -1,0 +1,183 @@
+#include "compressor/model/decoder.h"
+
+#include "base/error.h"
+#include "compressor/model/dense_tensor.h"
+
+namespace bitsmith {
+namespace {
+
+Linear load_linear(const ModelFiles& files, const LinearShape& shape, torch::Dtype dtype) {
+  Linear linear{.name = shape.name,
+                .out_features = shape.out_features,
+                .in_features = shape.in_features,
+                .weight = {},
+                .bias = {},
+                .representation = {}};
+  if (files.spec(shape.name)) {
+    linear.representation = representation_from_format(files.quantized(shape.name));
+  } else {
+    linear.weight = read_dense(files.checkpoint(), shape.name + ".weight", dtype);
+  }
+  if (shape.bias) linear.bias = read_dense(files.checkpoint(), shape.name + ".bias", dtype);
+  return linear;
+}
+
+// [batch, length, heads * head_dim] -> [batch, length, heads, head_dim].
+torch::Tensor split_heads(const torch::Tensor& x, int64_t head_dim) {
+  return x.view({x.size(0), x.size(1), x.size(2) / head_dim, head_dim});
+}
+
+// True where the query (row) may look at the key (column).
+torch::Tensor window_mask(int64_t length, int64_t window, torch::Device device) {
+  const torch::Tensor position =
+      torch::arange(length, torch::TensorOptions(torch::kInt64).device(device));
+  const torch::Tensor distance = position.unsqueeze(1) - position.unsqueeze(0);
+  return distance.ge(0).logical_and(distance.lt(window));
+}
+
+}  // namespace
+
+torch::Tensor Linear::forward(const torch::Tensor& x) const {
+  if (weight.defined()) return torch::linear(x, weight, bias);
+  const torch::Tensor y = representation->forward(x);
+  return bias.defined() ? y + bias : y;
+}
+
+const char* site_name(InputSite site) {
+  switch (site) {
+    case InputSite::kAttentionInput:
+      return "attention input";
+    case InputSite::kAttentionOutput:
+      return "attention output";
+    case InputSite::kMlpInput:
+      return "mlp input";
+    case InputSite::kMlpDown:
+      return "mlp down";
+  }
+  BITSMITH_CHECK(false);
+  return "";
+}
+
+std::vector<Linear*> Block::linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+
+std::vector<Linear*> Block::site_linears(InputSite site) {
+  switch (site) {
+    case InputSite::kAttentionInput:
+      return {&q, &k, &v};
+    case InputSite::kAttentionOutput:
+      return {&o};
+    case InputSite::kMlpInput:
+      return {&gate, &up};
+    case InputSite::kMlpDown:
+      return {&down};
+  }
+  BITSMITH_CHECK(false);
+  return {};
+}
+
+std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
+                                       bool with_blocks) {
+  auto decoder = std::make_unique<Decoder>();
+  const ModelConfig& config = files->config();
+  decoder->files_ = files;
+  decoder->dtype_ = dtype;
+  decoder->embedding_ = read_matrix(*files, "model.embed_tokens", dtype);
+  decoder->norm_ = read_dense(files->checkpoint(), "model.norm.weight", dtype);
+  decoder->head_.name = "lm_head";
+  decoder->head_.out_features = config.vocab_size;
+  decoder->head_.in_features = config.hidden_size;
+  decoder->head_.weight =
+      config.tie_word_embeddings ? decoder->embedding_ : read_matrix(*files, "lm_head", dtype);
+  if (with_blocks) {
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+      decoder->blocks_.push_back(decoder->load_block(layer));
+  }
+  return decoder;
+}
+
+std::shared_ptr<Block> Decoder::load_block(int64_t layer) const {
+  auto block = std::make_shared<Block>();
+  const std::string prefix = concat("model.layers.", layer, ".");
+  const auto norm = [&](const char* name) {
+    return read_dense(files_->checkpoint(), prefix + name + ".weight", dtype_);
+  };
+  block->input_norm = norm("input_layernorm");
+  block->post_attention_norm = norm("post_attention_layernorm");
+  if (config().qk_norm) {
+    block->q_norm = norm("self_attn.q_norm");
+    block->k_norm = norm("self_attn.k_norm");
+  }
+  const std::vector<LinearShape> shapes = block_linears(config(), layer);
+  const std::vector<Linear*> linears = block->linears();
+  BITSMITH_CHECK(shapes.size() == linears.size());
+  for (size_t i = 0; i < shapes.size(); ++i) *linears[i] = load_linear(*files_, shapes[i], dtype_);
+  block->sliding_window = config().sliding_window.at(layer);
+  return block;
+}
+
+torch::Tensor Decoder::embed(const torch::Tensor& ids) const {
+  return torch::embedding(embedding_, ids);
+}
+
+RotaryTable Decoder::rotary(int64_t length) const {
+  const std::vector<double> frequencies = rope_inverse_frequencies(config(), length);
+  // Hugging Face multiplies positions by float32 frequencies; at large angles that rounding shows.
+  const torch::Tensor inverse = torch::tensor(frequencies, torch::kFloat64).to(torch::kFloat32);
+  const torch::Tensor angle =
+      torch::arange(length, torch::kFloat32).unsqueeze(1) * inverse.unsqueeze(0);
+  return {angle.cos().to(embedding_.device()), angle.sin().to(embedding_.device())};
+}
+
+torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
+                                 const RotaryTable& rotary, const SiteObserver& observer) const {
+  const auto observe = [&](InputSite site, const torch::Tensor& inputs) {
+    if (observer) observer(site, inputs);
+    return inputs;
+  };
+  const int64_t head_dim = config().head_dim, length = x.size(1);
+  const int64_t repeats = config().num_attention_heads / config().num_key_value_heads;
+  const double eps = config().rms_norm_eps;
+
+  const torch::Tensor a = observe(InputSite::kAttentionInput, rms_norm(x, block.input_norm, eps));
+  torch::Tensor q = split_heads(block.q.forward(a), head_dim);
+  torch::Tensor k = split_heads(block.k.forward(a), head_dim);
+  torch::Tensor v = split_heads(block.v.forward(a), head_dim);
+  if (config().qk_norm) {
+    q = rms_norm(q, block.q_norm, eps);
+    k = rms_norm(k, block.k_norm, eps);
+  }
+  q = apply_rotary(q, rotary);
+  k = apply_rotary(k, rotary, repeats);
+  if (repeats > 1) v = v.repeat_interleave(repeats, 2);
+
+  // The causal form skips half of the work, so a mask is built only where a window really bites.
+  const bool windowed = block.sliding_window > 0 && block.sliding_window < length;
+  const std::optional<torch::Tensor> mask =
+      windowed ? std::optional(window_mask(length, block.sliding_window, x.device()))
+               : std::nullopt;
+  const torch::Tensor attended = at::scaled_dot_product_attention(
+      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, /*dropout_p=*/0.0,
+      /*is_causal=*/!windowed);  // [batch, heads, length, head_dim]
+  const torch::Tensor o = observe(InputSite::kAttentionOutput,
+                                  attended.transpose(1, 2).reshape({x.size(0), length, -1}));
+  const torch::Tensor h = x + block.o.forward(o);
+
+  const torch::Tensor m =
+      observe(InputSite::kMlpInput, rms_norm(h, block.post_attention_norm, eps));
+  const torch::Tensor d =
+      observe(InputSite::kMlpDown, silu_mul(block.gate.forward(m), block.up.forward(m)));
+  return h + block.down.forward(d);
+}
+
+torch::Tensor Decoder::final_norm(const torch::Tensor& x) const {
+  return rms_norm(x, norm_, config().rms_norm_eps);
+}
+
+torch::Tensor Decoder::hidden_states(const torch::Tensor& ids) const {
+  const RotaryTable table = rotary(ids.size(1));
+  torch::Tensor x = embed(ids);
+  for (const std::shared_ptr<Block>& block : blocks_) x = run_block(*block, x, table);
+  return final_norm(x);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,56 @@
+#include "compressor/model/dense_tensor.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kSliceElements = 1 << 19;  // float32 scratch a thread: 2 MiB
+
+// Rows come as float, any slice of them on any thread.
+torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
+                        const std::function<void(int64_t, int64_t, std::span<float>)>& read_rows) {
+  BITSMITH_CHECK(!shape.empty());
+  const int64_t columns = shape.back();
+  const int64_t rows = shape.size() == 1 ? 1 : element_count(shape) / columns;
+  torch::Tensor result = torch::empty(shape, dtype);
+  torch::Tensor matrix = result.view({rows, columns});
+  const int64_t slice = std::max<int64_t>(1, kSliceElements / columns);
+  at::parallel_for(0, (rows + slice - 1) / slice, 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    for (int64_t s = begin; s < end; ++s) {
+      const int64_t first = s * slice, count = std::min(slice, rows - first);
+      torch::Tensor values = torch::empty({count, columns}, torch::kFloat32);
+      read_rows(first, count, {values.data_ptr<float>(), static_cast<size_t>(count * columns)});
+      matrix.slice(0, first, first + count).copy_(values);
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name,
+                         torch::Dtype dtype) {
+  return from_rows(checkpoint.at(name).shape, dtype,
+                   [&](int64_t first, int64_t count, std::span<float> out) {
+                     checkpoint.read_rows(name, first, count, out);
+                   });
+}
+
+torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, torch::Dtype dtype) {
+  if (!files.spec(module)) return read_dense(files.checkpoint(), module + ".weight", dtype);
+  const QuantizedTensor tensor = files.quantized(module);
+  return from_rows({tensor.out_features, tensor.in_features}, dtype,
+                   [&](int64_t first, int64_t count, std::span<float> out) {
+                     decode_rows(tensor, first, count, out);
+                   });
+}
+
+}  // namespace bitsmith

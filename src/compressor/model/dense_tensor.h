@@ -1,0 +1,19 @@
+// Dense matrices of a model file as LibTorch tensors.
+#pragma once
+#include <torch/torch.h>
+
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+
+// The tensor `name` ("model.norm.weight") converted to float32 or bfloat16, decoded in slices of
+// rows, so that no second copy of the whole exists.
+torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name, torch::Dtype dtype);
+
+// The matrix of `module` ("model.embed_tokens"), dense or decoded from its representation.
+torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, torch::Dtype dtype);
+
+}  // namespace bitsmith

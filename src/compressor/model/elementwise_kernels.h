@@ -1,0 +1,42 @@
+// Plain loops behind fused_ops.h, over contiguous rows of float32 or bfloat16 (as uint16_t),
+// float32 inside; one thread's share of the work each. Compiled for AVX-512, AVX2 and the baseline,
+// chosen at load time. The same inputs give the same bits on all of them.
+#pragma once
+#include <cstdint>
+
+namespace bitsmith {
+
+// y = weight * round(x * r), r = 1 / sqrt(mean(x^2) + eps) kept in inverse_rms [rows].
+void rms_norm_rows(const float* x, const float* weight, int64_t rows, int64_t features, float eps,
+                   float* y, float* inverse_rms);
+void rms_norm_rows(const uint16_t* x, const uint16_t* weight, int64_t rows, int64_t features,
+                   float eps, uint16_t* y, float* inverse_rms);
+// dweight [features] is added to unless null.
+void rms_norm_rows_backward(const float* x, const float* weight, const float* inverse_rms,
+                            const float* dy, int64_t rows, int64_t features, float* dx,
+                            float* dweight);
+void rms_norm_rows_backward(const uint16_t* x, const uint16_t* weight, const float* inverse_rms,
+                            const uint16_t* dy, int64_t rows, int64_t features, uint16_t* dx,
+                            float* dweight);
+
+// y = round(silu(gate)) * up.
+void silu_mul_values(const float* gate, const float* up, int64_t count, float* y);
+void silu_mul_values(const uint16_t* gate, const uint16_t* up, int64_t count, uint16_t* y);
+void silu_mul_values_backward(const float* gate, const float* up, const float* dy, int64_t count,
+                              float* dgate, float* dup);
+void silu_mul_values_backward(const uint16_t* gate, const uint16_t* up, const uint16_t* dy,
+                              int64_t count, uint16_t* dgate, uint16_t* dup);
+
+// The heads of one position: x [heads, 2 * half], cos and sin [half] -> y [heads, repeats, 2 *
+// half].
+void rotate_position(const float* x, const float* cos, const float* sin, int64_t heads,
+                     int64_t repeats, int64_t half, float* y);
+void rotate_position(const uint16_t* x, const float* cos, const float* sin, int64_t heads,
+                     int64_t repeats, int64_t half, uint16_t* y);
+// dx = the repeats' gradients added and rotated back.
+void rotate_position_backward(const float* dy, const float* cos, const float* sin, int64_t heads,
+                              int64_t repeats, int64_t half, float* dx);
+void rotate_position_backward(const uint16_t* dy, const float* cos, const float* sin, int64_t heads,
+                              int64_t repeats, int64_t half, uint16_t* dx);
+
+}  // namespace bitsmith

@@ -1,0 +1,180 @@
+#include "compressor/model/fused_ops.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "compressor/model/elementwise_kernels.h"
+
+namespace bitsmith {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+constexpr int64_t kRowsPerTask = 64;
+constexpr int64_t kValuesPerTask = 1 << 15;
+
+bool has_fused_loops(const torch::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
+}
+
+template <typename T>
+T* pointer(const torch::Tensor& x) {
+  return static_cast<T*>(x.data_ptr());
+}
+
+// Calls body(T{}) with T = float or uint16_t, the stored form of the tensor's values.
+template <typename Body>
+void with_stored_type(const torch::Tensor& x, const Body& body) {
+  if (x.scalar_type() == torch::kFloat32) {
+    body(float{});
+  } else {
+    body(uint16_t{});
+  }
+}
+
+struct RmsNormFunction : Function<RmsNormFunction> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
+                               const torch::Tensor& weight, double eps) {
+    const torch::Tensor x = input.contiguous();
+    const int64_t features = x.size(-1), rows = x.numel() / features;
+    torch::Tensor y = torch::empty_like(x), inverse_rms = torch::empty({rows}, torch::kFloat32);
+    with_stored_type(x, [&]<typename T>(T) {
+      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+        rms_norm_rows(pointer<T>(x) + begin * features, pointer<T>(weight), end - begin, features,
+                      static_cast<float>(eps), pointer<T>(y) + begin * features,
+                      pointer<float>(inverse_rms) + begin);
+      });
+    });
+    context->save_for_backward({x, weight, inverse_rms});
+    return y;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const tensor_list saved = context->get_saved_variables();
+    const torch::Tensor &x = saved[0], &weight = saved[1], &inverse_rms = saved[2];
+    const torch::Tensor dy = gradients[0].contiguous();
+    const int64_t features = x.size(-1), rows = x.numel() / features;
+    // Partial sums of fixed groups of rows: the result does not depend on the number of threads.
+    const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+    const bool wants_dweight = context->needs_input_grad(1);
+    torch::Tensor dx = torch::empty_like(x), partial;
+    if (wants_dweight) partial = torch::zeros({tasks, features}, torch::kFloat32);
+    with_stored_type(x, [&]<typename T>(T) {
+      at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, rows - first);
+          rms_norm_rows_backward(
+              pointer<T>(x) + first * features, pointer<T>(weight),
+              pointer<float>(inverse_rms) + first, pointer<T>(dy) + first * features, count,
+              features, pointer<T>(dx) + first * features,
+              wants_dweight ? pointer<float>(partial) + task * features : nullptr);
+        }
+      });
+    });
+    return {dx, wants_dweight ? partial.sum(0).to(weight.scalar_type()) : torch::Tensor(),
+            torch::Tensor()};
+  }
+};
+
+struct SiluMulFunction : Function<SiluMulFunction> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& gate_input,
+                               const torch::Tensor& up_input) {
+    const torch::Tensor gate = gate_input.contiguous(), up = up_input.contiguous();
+    torch::Tensor y = torch::empty_like(gate);
+    with_stored_type(gate, [&]<typename T>(T) {
+      at::parallel_for(0, gate.numel(), kValuesPerTask, [&](int64_t begin, int64_t end) {
+        silu_mul_values(pointer<T>(gate) + begin, pointer<T>(up) + begin, end - begin,
+                        pointer<T>(y) + begin);
+      });
+    });
+    context->save_for_backward({gate, up});
+    return y;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const tensor_list saved = context->get_saved_variables();
+    const torch::Tensor &gate = saved[0], &up = saved[1];
+    const torch::Tensor dy = gradients[0].contiguous();
+    torch::Tensor dgate = torch::empty_like(gate), dup = torch::empty_like(up);
+    with_stored_type(gate, [&]<typename T>(T) {
+      at::parallel_for(0, gate.numel(), kValuesPerTask, [&](int64_t begin, int64_t end) {
+        silu_mul_values_backward(pointer<T>(gate) + begin, pointer<T>(up) + begin,
+                                 pointer<T>(dy) + begin, end - begin, pointer<T>(dgate) + begin,
+                                 pointer<T>(dup) + begin);
+      });
+    });
+    return {dgate, dup};
+  }
+};
+
+struct RotaryFunction : Function<RotaryFunction> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
+                               const torch::Tensor& cos, const torch::Tensor& sin,
+                               int64_t repeats) {
+    const torch::Tensor x = input.contiguous();
+    const int64_t batch = x.size(0), length = x.size(1), heads = x.size(2), half = x.size(3) / 2;
+    torch::Tensor y = torch::empty({batch, length, heads * repeats, 2 * half}, x.options());
+    with_stored_type(x, [&]<typename T>(T) {
+      at::parallel_for(0, batch * length, kRowsPerTask, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t angle = row % length * half;
+          rotate_position(pointer<T>(x) + row * heads * 2 * half, pointer<float>(cos) + angle,
+                          pointer<float>(sin) + angle, heads, repeats, half,
+                          pointer<T>(y) + row * heads * repeats * 2 * half);
+        }
+      });
+    });
+    context->save_for_backward({cos, sin});
+    context->saved_data["repeats"] = repeats;
+    return y;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const tensor_list saved = context->get_saved_variables();
+    const torch::Tensor &cos = saved[0], &sin = saved[1];
+    const int64_t repeats = context->saved_data["repeats"].toInt();
+    const torch::Tensor dy = gradients[0].contiguous();
+    const int64_t batch = dy.size(0), length = dy.size(1), heads = dy.size(2) / repeats,
+                  half = dy.size(3) / 2;
+    torch::Tensor dx = torch::empty({batch, length, heads, 2 * half}, dy.options());
+    with_stored_type(dy, [&]<typename T>(T) {
+      at::parallel_for(0, batch * length, kRowsPerTask, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t angle = row % length * half;
+          rotate_position_backward(pointer<T>(dy) + row * heads * repeats * 2 * half,
+                                   pointer<float>(cos) + angle, pointer<float>(sin) + angle, heads,
+                                   repeats, half, pointer<T>(dx) + row * heads * 2 * half);
+        }
+      });
+    });
+    return {dx, torch::Tensor(), torch::Tensor(), torch::Tensor()};
+  }
+};
+
+}  // namespace
+
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps) {
+  if (has_fused_loops(x)) return RmsNormFunction::apply(x, weight, eps);
+  const torch::Tensor wide = x.to(torch::kFloat32);
+  const torch::Tensor inverse_rms = (wide.square().mean(-1, true) + eps).rsqrt();
+  return weight * (wide * inverse_rms).to(x.scalar_type());
+}
+
+torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up) {
+  if (has_fused_loops(gate)) return SiluMulFunction::apply(gate, up);
+  return torch::silu(gate) * up;
+}
+
+torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary, int64_t repeats) {
+  if (has_fused_loops(x)) return RotaryFunction::apply(x, rotary.cos, rotary.sin, repeats);
+  const std::vector<torch::Tensor> halves = x.to(rotary.cos.scalar_type()).chunk(2, -1);
+  const torch::Tensor cos = rotary.cos.unsqueeze(1), sin = rotary.sin.unsqueeze(1);
+  const torch::Tensor y =
+      torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+  return y.to(x.scalar_type()).repeat_interleave(repeats, 2);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,26 @@
+// The decoder's small operations, each one pass over memory forward and one backward. Between the
+// matrix products of a tuning step they would otherwise cost as much as the products themselves:
+// composed of LibTorch operations each makes four to eight passes and as many saved tensors.
+// CPU tensors in float32 or bfloat16 take the fused loops, everything else the composed form; both
+// round at the same places (Hugging Face's), and float32 arithmetic lies between.
+#pragma once
+#include <torch/torch.h>
+
+namespace bitsmith {
+
+struct RotaryTable {
+  torch::Tensor cos, sin;  // [length, head_dim / 2] float32
+};
+
+// x / sqrt(mean(x^2) + eps) in float32, rounded to x's dtype, times weight. x [..., features].
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps);
+
+// silu(gate) * up.
+torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up);
+
+// Rotates the halves of each head (Hugging Face's layout): x [batch, length, heads, head_dim] ->
+// [batch, length, heads * repeats, head_dim], every head written `repeats` times in a row
+// (grouped-query attention's expansion of the keys).
+torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary, int64_t repeats = 1);
+
+}  // namespace bitsmith
