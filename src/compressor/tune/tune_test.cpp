@@ -1,0 +1,128 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "compressor/tune/adam.h"
+#include "compressor/tune/kl_loss.h"
+#include "compressor/tune/v_step.h"
+
+namespace bitsmith {
+namespace {
+
+struct KlCase {
+  torch::Tensor teacher, student, head;
+};
+
+KlCase kl_case(int64_t n, int64_t hidden, int64_t vocab) {
+  torch::manual_seed(1);
+  return {torch::randn({n, hidden}), torch::randn({n, hidden}), 0.4 * torch::randn({vocab, hidden})};
+}
+
+// The textbook form, by autograd, in float64.
+std::pair<double, torch::Tensor> reference_kl(const KlCase& c) {
+  auto student = c.student.to(torch::kFloat64).requires_grad_(true);
+  const auto head = c.head.to(torch::kFloat64);
+  const auto log_p = torch::log_softmax(torch::linear(c.teacher.to(torch::kFloat64), head), 1);
+  const auto log_q = torch::log_softmax(torch::linear(student, head), 1);
+  const auto kl = (log_p.exp() * (log_p - log_q)).sum();
+  kl.backward();
+  return {kl.item<double>(), student.grad()};
+}
+
+TEST(KlLoss, EqualsAutogradInFloat32) {
+  for (const int64_t vocab : {7, 16, 1000, 1003}) {
+    const KlCase c = kl_case(37, 24, vocab);
+    const auto [value, gradient] = reference_kl(c);
+    const KlResult kl = kl_divergence(c.teacher, c.head, c.student, c.head, true, 1.0, 10);
+    EXPECT_NEAR(kl.sum, value, 1e-4 * value) << vocab;
+    EXPECT_LT((kl.grad_hidden - gradient).norm().item<double>(), 1e-5 * gradient.norm().item<double>());
+  }
+}
+
+TEST(KlLoss, IsCloseInBfloat16AndScalesItsGradient) {
+  KlCase c = kl_case(64, 32, 500);
+  for (auto* t : {&c.teacher, &c.student, &c.head}) *t = t->to(torch::kBFloat16).to(torch::kFloat32);
+  const auto [value, gradient] = reference_kl(c);
+  const auto half = [](const torch::Tensor& t) { return t.to(torch::kBFloat16); };
+  const KlResult kl =
+      kl_divergence(half(c.teacher), half(c.head), half(c.student), half(c.head), true, 0.25, 64);
+  // Logits of size ~3 are rounded to 2^-9 of themselves.
+  EXPECT_NEAR(kl.sum, value, 2e-2 * value);
+  EXPECT_LT((kl.grad_hidden.to(torch::kFloat64) - 0.25 * gradient).norm().item<double>(),
+            3e-2 * 0.25 * gradient.norm().item<double>());
+}
+
+TEST(KlLoss, IsZeroForEqualModels) {
+  const KlCase c = kl_case(5, 16, 300);
+  const KlResult kl = kl_divergence(c.student, c.head, c.student, c.head, true);
+  EXPECT_NEAR(kl.sum, 0.0, 1e-5);
+  EXPECT_LT(kl.grad_hidden.abs().max().item<double>(), 1e-5);
+}
+
+TEST(Adam, EqualsTorchsAdam) {
+  torch::manual_seed(2);
+  auto reference = torch::randn({40, 8}).requires_grad_(true);
+  auto value = reference.detach().clone();
+  torch::optim::Adam optimiser({reference}, torch::optim::AdamOptions(0.01).betas({0.9, 0.95}).eps(1e-8));
+  AdamState adam;
+  for (int64_t step = 1; step <= 5; ++step) {
+    const auto gradient = torch::randn({40, 8});
+    reference.mutable_grad() = gradient.clone();
+    optimiser.step();
+    value.sub_(adam.direction(gradient, step, torch::kFloat32, {}), 0.01);
+  }
+  EXPECT_LT((value - reference).abs().max().item<double>(), 1e-6);
+}
+
+// A matrix with random codes; fp16 codebooks and scales as in a file.
+std::unique_ptr<Representation> random_representation(const std::string& spec, int64_t out, int64_t in) {
+  const QuantizedTensor tensor = allocate_quantized(parse_representation(spec), out, in);
+  Random random(3);
+  for (const TensorView& part : tensor.parts) {
+    const auto bytes = mutable_part(tensor, part.name);
+    if (part.dtype == DType::F16) {
+      auto* values = reinterpret_cast<uint16_t*>(bytes.data());
+      for (size_t i = 0; i < bytes.size() / 2; ++i) {
+        const double value = part.name == "scales" ? 0.5 + random.uniform() : 0.1 * random.normal();
+        values[i] = float_to_fp16(static_cast<float>(value));
+      }
+    } else {
+      for (auto& byte : bytes) byte = static_cast<std::byte>(random.next() & 255);
+    }
+  }
+  return representation_from_format(tensor);
+}
+
+class VStep : public testing::TestWithParam<const char*> {};
+
+TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
+  const auto representation = random_representation(GetParam(), 48, 64);
+  torch::manual_seed(4);
+  const auto direction = torch::randn({48, 64});
+  const auto before = representation->dequantize().detach().clone();
+  const auto codes_before = representation->codes().clone();
+  VStepOptions options{.step = 1.0, .trust_ratio = 0.1, .chunk = 0.02, .max_chunks = 50};
+  const VStepResult result = v_step(*representation, direction, options);
+  const auto change = representation->dequantize().detach() - before;
+  const double ratio = (change.norm() / before.norm()).item<double>();
+  EXPECT_GT(result.changed, 0);
+  EXPECT_LE(ratio, options.trust_ratio * (1 + 1e-5));
+  EXPECT_NEAR(ratio, result.change, 1e-4);
+  // Nearest codes to W - step * direction: the linearised objective falls.
+  EXPECT_LT((change * direction).sum().item<double>(), 0.0);
+  const auto differ = (representation->codes() != codes_before).any(1).sum().item<int64_t>();
+  EXPECT_EQ(differ, result.changed);
+}
+
+TEST_P(VStep, ChangesNothingWithoutAnUpdate) {
+  const auto representation = random_representation(GetParam(), 32, 32);
+  const auto before = representation->dequantize().detach().clone();
+  v_step(*representation, torch::zeros({32, 32}), {});
+  EXPECT_TRUE(torch::equal(representation->dequantize().detach(), before));
+}
+
+INSTANTIATE_TEST_SUITE_P(Representations, VStep, testing::Values("int3g16", "aq1x4g4", "aq2x8g8"));
+
+}  // namespace
+}  // namespace bitsmith
