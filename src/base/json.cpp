@@ -35,6 +35,10 @@ Json read_json_file(const std::filesystem::path& path) {
   return parse_json(read_text_file(path), path.string());
 }
 
+std::string json_excerpt(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+}
+
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value) {
   write_file_atomic(path, value.dump(2) + "\n");
 }

@@ -19,6 +19,9 @@ Json parse_json(std::string_view text, const std::string& source);
 Json read_json_file(const std::filesystem::path& path);
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value);
 
+// The beginning of a value's text for messages; bytes that are not UTF-8 are replaced.
+std::string json_excerpt(const Json& value);
+
 // value[key] as T; a missing key or another type throws Error naming source and key.
 template <typename T>
 T json_get(const Json& value, const std::string& key, const std::string& source) {
@@ -27,8 +30,8 @@ T json_get(const Json& value, const std::string& key, const std::string& source)
   try {
     return value.at(key).get<T>();
   } catch (const nlohmann::json::exception&) {
-    throw Error(concat(source, ": '", key,
-                       "' has an unexpected type: ", value.at(key).dump().substr(0, 80)));
+    throw Error(
+        concat(source, ": '", key, "' has an unexpected type: ", json_excerpt(value.at(key))));
   }
 }
 // The same with a default for a missing or null key.

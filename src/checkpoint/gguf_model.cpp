@@ -40,9 +40,11 @@ std::string hugging_face_name(const std::string& name) {
   if (!stem.starts_with("blk.")) return "";
   const size_t end = stem.find('.', 4);
   if (end == std::string::npos) return "";
+  const std::string layer = stem.substr(4, end - 4);
+  if (layer.empty() || layer.find_first_not_of("0123456789") != std::string::npos) return "";
   for (const NamePair& pair : kBlockNames) {
     if (stem.substr(end + 1) == pair.gguf) {
-      return "model.layers." + stem.substr(4, end - 4) + "." + pair.hugging_face + kind;
+      return "model.layers." + layer + "." + pair.hugging_face + kind;
     }
   }
   return "";

@@ -60,7 +60,7 @@ void parse_rope(const Json& config, ModelConfig& result, const std::string& sour
   Json rope = json_get_or<Json>(config, "rope_scaling", Json::object(), source);
   if (rope.empty()) rope = json_get_or<Json>(config, "rope_parameters", Json::object(), source);
   if (!rope.is_object()) {
-    throw Error(concat(source, ": the rope settings are not an object: ", rope.dump()));
+    throw Error(concat(source, ": the rope settings are not an object: ", json_excerpt(rope)));
   }
   if (rope.contains("full_attention") || rope.contains("sliding_attention")) {
     throw Error(source + ": rope settings that differ between layers are not supported");

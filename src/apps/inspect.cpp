@@ -1,0 +1,182 @@
+// bitsmith inspect MODEL: what a model is, without reading its weights.
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "apps/command.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/model_size.h"
+
+namespace bitsmith {
+namespace {
+
+struct InspectOptions {
+  CommonOptions common;
+  std::string model;
+  bool tensors = false;
+};
+
+std::string tokenizer_kind(const Checkpoint& checkpoint) {
+  const std::string source = checkpoint.path().string();
+  if (checkpoint.is_gguf()) {
+    const Json keys = open_gguf(checkpoint.path()).keys;
+    const auto model = json_get_or<std::string>(keys, "tokenizer.ggml.model", "none", source);
+    const auto pre = json_get_or<std::string>(keys, "tokenizer.ggml.pre", "", source);
+    return "GGUF " + model + (pre.empty() ? "" : " (" + pre + ")");
+  }
+  const auto json_path = checkpoint.path() / "tokenizer.json";
+  if (std::filesystem::exists(json_path)) {
+    const Json tokenizer = read_json_file(json_path);
+    const Json model = json_get_or<Json>(tokenizer, "model", Json::object(), json_path.string());
+    return "tokenizer.json " +
+           json_get_or<std::string>(model, "type", "of unknown type", json_path.string());
+  }
+  if (std::filesystem::exists(checkpoint.path() / "tokenizer.model")) return "SentencePiece";
+  return "none";
+}
+
+// Counts and bytes of the tensors of one type.
+struct TypeTotal {
+  int64_t count = 0, bytes = 0;
+};
+
+std::map<std::string, TypeTotal> type_totals(const Checkpoint& checkpoint) {
+  std::map<std::string, TypeTotal> totals;
+  for (const TensorView& tensor : checkpoint.tensors()) {
+    TypeTotal& total = totals[dtype_name(tensor.dtype)];
+    ++total.count;
+    total.bytes += static_cast<int64_t>(tensor.bytes.size());
+  }
+  return totals;
+}
+
+OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
+  const ModelConfig& config = checkpoint.config();
+  const ModelSize size = model_size(config, checkpoint.tensors());
+  OrderedJson result;
+  result["model_type"] = config.model_type;
+  result["format"] = checkpoint.is_gguf() ? "gguf" : "safetensors";
+  result["layers"] = config.num_hidden_layers;
+  result["hidden_size"] = config.hidden_size;
+  result["intermediate_size"] = config.intermediate_size;
+  result["attention_heads"] = config.num_attention_heads;
+  result["key_value_heads"] = config.num_key_value_heads;
+  result["head_dim"] = config.head_dim;
+  result["vocab_size"] = config.vocab_size;
+  result["context"] = config.max_position_embeddings;
+  result["tied_embeddings"] = config.tie_word_embeddings;
+  result["tokenizer"] = tokenizer_kind(checkpoint);
+  result["parameters"] = size.parameters;
+  result["decoder_weights"] = size.decoder_weights;
+  result["bits"] = size.decoder_bits();
+  result["file_bits"] = size.file_bits();
+  result["file_bytes"] = checkpoint.file_bytes();
+  for (const auto& [type, total] : type_totals(checkpoint)) {
+    result["types"][type] = {{"tensors", total.count}, {"bytes", total.bytes}};
+  }
+  if (checkpoint.config_json().contains("quantization_config")) {
+    result["quantization_config"] = checkpoint.config_json().at("quantization_config");
+  }
+  if (with_tensors) {
+    result["tensors"] = OrderedJson::array();
+    for (const TensorView& tensor : checkpoint.tensors()) {
+      result["tensors"].push_back({{"name", tensor.name},
+                                   {"type", dtype_name(tensor.dtype)},
+                                   {"shape", tensor.shape},
+                                   {"bytes", tensor.bytes.size()}});
+    }
+  }
+  return result;
+}
+
+template <typename... Args>
+std::string format(const char* pattern, Args... args) {
+  char text[512];
+  std::snprintf(text, sizeof(text), pattern, args...);
+  return text;
+}
+
+// The quantization_config in short: its scalar settings, and how many entries the others have.
+std::string quantization_summary(const OrderedJson& config) {
+  std::string text;
+  for (const auto& [key, value] : config.items()) {
+    const std::string shown = value.is_structured() ? concat(value.size(), " entries")
+                              : value.is_string()   ? value.get<std::string>()
+                                                    : value.dump();
+    text += (text.empty() ? "" : ", ") + key + " " + shown;
+  }
+  return text;
+}
+
+std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
+  const ModelConfig& c = checkpoint.config();
+  const ModelSize size = model_size(c, checkpoint.tensors());
+  const auto row = [](const char* name, const std::string& value) {
+    return format("%-14s ", name) + value + "\n";
+  };
+  std::string text = row("model", checkpoint.path().string());
+  text += row("architecture",
+              concat(c.model_type, ", ", c.num_hidden_layers, " layers, hidden ", c.hidden_size,
+                     ", inner ", c.intermediate_size, ", ", c.num_attention_heads, " heads of ",
+                     c.head_dim, ", ", c.num_key_value_heads, " for keys and values"));
+  text += row("vocabulary", concat(c.vocab_size, " tokens, embedding ",
+                                   c.tie_word_embeddings ? "tied to the head" : "and head apart"));
+  text += row("context", concat(c.max_position_embeddings, " tokens"));
+  text += row("tokenizer", facts["tokenizer"].get<std::string>());
+  text += row("parameters", format("%.4g M, of them %.4g M in the blocks' linear layers",
+                                   static_cast<double>(size.parameters) * 1e-6,
+                                   static_cast<double>(size.decoder_weights) * 1e-6));
+  std::string types;
+  for (const auto& [type, total] : type_totals(checkpoint)) {
+    types += concat(types.empty() ? "" : ", ", total.count, " ", type, " (",
+                    format_bytes(static_cast<double>(total.bytes)), ")");
+  }
+  text += row("tensors", types);
+  text += row("true bits", format("%.3f a weight in the blocks, %.3f in the whole file",
+                                  size.decoder_bits(), size.file_bits()));
+  text += row("file", concat(checkpoint.file_bytes(), " bytes (",
+                             format_bytes(static_cast<double>(checkpoint.file_bytes())), ")"));
+  if (facts.contains("quantization_config")) {
+    text += row("quantisation", quantization_summary(facts["quantization_config"]));
+  }
+  return text;
+}
+
+std::string tensor_table(const Checkpoint& checkpoint) {
+  size_t width = 4;
+  for (const TensorView& tensor : checkpoint.tensors()) width = std::max(width, tensor.name.size());
+  std::string text = "\n";
+  for (const TensorView& tensor : checkpoint.tensors()) {
+    text += tensor.name + std::string(width + 2 - tensor.name.size(), ' ') +
+            format("%-5s %-16s %12zu bytes\n", dtype_name(tensor.dtype),
+                   shape_string(tensor.shape).c_str(), tensor.bytes.size());
+  }
+  return text;
+}
+
+void inspect(const InspectOptions& options) {
+  const auto checkpoint = Checkpoint::open(options.model);
+  const OrderedJson facts = describe(*checkpoint, options.tensors);
+  print_result(options.common, facts,
+               summary(*checkpoint, facts) + (options.tensors ? tensor_table(*checkpoint) : ""));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  const auto options = std::make_shared<InspectOptions>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Architecture, tensors, types and true bits of a model");
+  command
+      ->add_option("MODEL", options->model,
+                   "Hugging Face directory, GGUF file or Bitsmith directory")
+      ->required();
+  command->add_flag("--tensors", options->tensors, "List every tensor");
+  add_common_options(*command, options->common);
+  command->callback([options] { inspect(*options); });
+}
+
+}  // namespace bitsmith
