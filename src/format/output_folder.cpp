@@ -9,7 +9,8 @@ namespace bitsmith {
 void check_output(const std::filesystem::path& out, bool force) {
   if (out.empty()) throw UsageError("an output is needed: -o OUT");
   if (std::filesystem::exists(out) && !force) {
-    throw UsageError(concat(out.string(), " exists: choose another output, or --force to replace it"));
+    throw UsageError(
+        concat(out.string(), " exists: choose another output, or --force to replace it"));
   }
   const std::filesystem::path parent = std::filesystem::absolute(out).parent_path();
   std::error_code error;

@@ -21,6 +21,8 @@ class ModelFiles {
   // matrix that the config expects is there, dense or quantised, with the right shapes. Throws
   // Error.
   static std::shared_ptr<const ModelFiles> open(const std::filesystem::path& path);
+  // The same checks for a checkpoint that is open already, or that lies in memory.
+  static std::shared_ptr<const ModelFiles> from(std::shared_ptr<const Checkpoint> checkpoint);
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelConfig& config() const { return checkpoint_->config(); }
@@ -30,15 +32,16 @@ class ModelFiles {
   std::optional<RepresentationSpec> spec(const std::string& module) const;
   QuantizedTensor quantized(const std::string& module) const;  // views into the map
 
-  // True bits a weight: bytes of all parts of the blocks' linear layers (dense ones too) over their
-  // weights.
+  // True bits a weight: bytes of all tensors of the blocks' linear layers (dense ones too) over
+  // their weights.
   double decoder_bits() const;
-  // All weight bytes of the file over all weights of the model.
+  // The bytes of all tensors over all weights of the model, embeddings and norms included.
   double file_bits() const;
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
+  std::map<std::string, LinearShape> matrices_;  // what may be quantised, by module
 };
 
 // What a writer collects: tensors by final name, specs of the quantised modules, and the recipe.
@@ -51,15 +54,20 @@ struct QuantizedCheckpointContent {
 
 // Writes a whole directory at `folder` (which exists and is a work folder, OUT.partial):
 // config.json with quantization_config, model*.safetensors, bitsmith.json, README.md, and the base
-// model's tokenizer, generation config, chat template and licence files copied over (from a GGUF: a
-// tokenizer.json / tokenizer_config.json made from its keys is the caller's business; see apps).
-// When every quantised matrix is the same aqMx8gG or aqMx16gG and embeddings are 16-bit,
-// quantization_config is Hugging Face's "aqlm", else "bitsmith" with a map module -> spec.
+// model's tokenizer, generation config, chat template and licence files copied over (for a GGUF
+// they are made from its keys, see gguf_tokenizer_export.h).
+// Where Hugging Face's "aqlm" can hold the model (see quantization_config.h) dense tensors become
+// F16 and the directory is such a checkpoint, else it is "bitsmith" with dense tensors as given
+// (F32, F16 or BF16).
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content);
 
-// OUT appears at the end, whole: fsyncs `work` and renames it to `out`; replaces an existing OUT
-// only when `force`.
+// Throws UsageError when `out` may not be written: it exists and `force` is not given, or it is
+// not a directory that Bitsmith made (has no bitsmith.json). Callers ask before any work.
+void check_output(const std::filesystem::path& out, bool force);
+
+// OUT appears at the end, whole: fsyncs `work` and renames it to `out`. An existing OUT (see
+// check_output) is moved aside to OUT.old-PID first and deleted last.
 void publish_folder(const std::filesystem::path& work, const std::filesystem::path& out,
                     bool force);
 

@@ -42,9 +42,10 @@ struct PartLayout {
 };
 
 // The arrays of a [out_features, in_features] matrix in this representation (docs/format.md).
-// Throws UsageError when the sizes do not fit; the message names the group sizes that do.
+// Throws UsageError when the sizes do not fit; the message names the group sizes that do, and
+// `module` when given.
 std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_features,
-                                    int64_t in_features);
+                                    int64_t in_features, const std::string& module = "");
 // Everything the file holds, in bits per weight.
 double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
 

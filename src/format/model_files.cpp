@@ -1,0 +1,98 @@
+#include <string_view>
+
+#include "base/error.h"
+#include "checkpoint/model_size.h"
+#include "format/quantization_config.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+namespace {
+
+// A tied head is the embedding's matrix.
+const std::string& stored_module(const ModelConfig& config, const std::string& module) {
+  static const std::string embedding = "model.embed_tokens";
+  return config.tie_word_embeddings && module == "lm_head" ? embedding : module;
+}
+
+// "model.norm" from "model.norm.weight"; empty when the name has another ending.
+std::string module_of_weight(const std::string& name) {
+  constexpr std::string_view kWeight = ".weight";
+  return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
+}
+
+void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
+                        const std::vector<int64_t>& shape) {
+  const TensorView& tensor = checkpoint.at(name);
+  const std::string where = concat(checkpoint.file_of(tensor).string(), ": tensor '", name, "'");
+  if (tensor.shape != shape) {
+    throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
+                       shape_string(shape), " from the configuration"));
+  }
+  if (tensor.dtype >= DType::I8 && tensor.dtype <= DType::BOOL) {
+    throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
+                       ", expected a floating-point or GGUF type"));
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const ModelFiles> ModelFiles::open(const std::filesystem::path& path) {
+  return from(Checkpoint::open(path));
+}
+
+std::shared_ptr<const ModelFiles> ModelFiles::from(std::shared_ptr<const Checkpoint> checkpoint) {
+  const auto files = std::make_shared<ModelFiles>();
+  files->checkpoint_ = std::move(checkpoint);
+  const Checkpoint& source = files->checkpoint();
+  files->specs_ = parse_quantization_config(source.config_json(), source.config(),
+                                            (source.path() / "config.json").string());
+  for (const LinearShape& matrix : quantizable_matrices(source.config())) {
+    files->matrices_[matrix.name] = matrix;
+  }
+  for (const auto& [name, shape] : expected_tensors(source.config())) {
+    const std::string module = module_of_weight(name);
+    if (!files->specs_.contains(module)) {
+      check_dense_tensor(source, name, shape);
+    } else if (source.find(name)) {
+      throw Error(concat(source.path().string(), ": ", module,
+                         " is to be quantised in config.json, but the file also has ", name));
+    } else {
+      verify(files->quantized(module), concat(source.path().string(), ": ", module));
+    }
+  }
+  return files;
+}
+
+std::optional<RepresentationSpec> ModelFiles::spec(const std::string& module) const {
+  const auto found = specs_.find(stored_module(config(), module));
+  if (found == specs_.end()) return std::nullopt;
+  return found->second;
+}
+
+QuantizedTensor ModelFiles::quantized(const std::string& module) const {
+  const std::string& stored = stored_module(config(), module);
+  BITSMITH_CHECK(specs_.contains(stored));
+  const LinearShape& matrix = matrices_.at(stored);
+  QuantizedTensor tensor;
+  tensor.spec = specs_.at(stored);
+  tensor.out_features = matrix.out_features;
+  tensor.in_features = matrix.in_features;
+  for (const PartLayout& part :
+       part_layout(tensor.spec, tensor.out_features, tensor.in_features, stored)) {
+    TensorView view = checkpoint_->at(stored + "." + part.name);
+    view.name = part.name;
+    tensor.parts.push_back(view);
+  }
+  tensor.storage = checkpoint_;
+  return tensor;
+}
+
+double ModelFiles::decoder_bits() const {
+  return model_size(config(), checkpoint_->tensors()).decoder_bits();
+}
+
+double ModelFiles::file_bits() const {
+  return model_size(config(), checkpoint_->tensors()).file_bits();
+}
+
+}  // namespace bitsmith
