@@ -18,11 +18,12 @@ struct TrainingDataOptions {
 };
 
 // Adds --data, --calibration-tokens and --context with the given defaults.
-void add_training_data_options(CLI::App& command, TrainingDataOptions& options, const std::string& tokens_flag);
+void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
+                               const std::string& tokens_flag);
 
 // `model` (the original) tokenises, and generates when there are no files.
-TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options, int threads,
-                                uint64_t seed);
+TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
+                                int threads, uint64_t seed);
 // What bitsmith.json says of it: file names and hashes, or "self-generated", tokens, context.
 OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data);
 

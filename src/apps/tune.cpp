@@ -53,13 +53,14 @@ struct TuneCommand {
                               {"tokens_per_second", r.tokens_per_second},
                               {"peak_memory_bytes", peak_memory_bytes()}};
     char text[500];
-    std::snprintf(text, sizeof(text),
-                  "%s: KL to the teacher on held-out windows %.4f -> %.4f (best at step %ld of %ld)\n"
-                  "%ld tokens in %s, %.0f tokens/s in %s; codes changed %.2f %%; peak memory %s",
-                  out.c_str(), r.kl_before, r.kl_after, static_cast<long>(r.best_step),
-                  static_cast<long>(r.steps), static_cast<long>(r.tokens), format_duration(r.seconds).c_str(),
-                  r.tokens_per_second, r.dtype.c_str(), 100 * r.codes_changed,
-                  format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
+    std::snprintf(
+        text, sizeof(text),
+        "%s: KL to the teacher on held-out windows %.4f -> %.4f (best at step %ld of %ld)\n"
+        "%ld tokens in %s, %.0f tokens/s in %s; codes changed %.2f %%; peak memory %s",
+        out.c_str(), r.kl_before, r.kl_after, static_cast<long>(r.best_step),
+        static_cast<long>(r.steps), static_cast<long>(r.tokens), format_duration(r.seconds).c_str(),
+        r.tokens_per_second, r.dtype.c_str(), 100 * r.codes_changed,
+        format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
     print_result(common, json, text);
   }
 
@@ -78,9 +79,11 @@ void add_tune(CLI::App& app) {
       "PV-Tuning: make a quantised model more like its original, by training codes and continuous\n"
       "parameters on the original's next-token distributions. The size does not change.\n"
       "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv");
-  sub.add_option("QUANTISED", command->quantised, "Directory made by bitsmith quantize")->required();
+  sub.add_option("QUANTISED", command->quantised, "Directory made by bitsmith quantize")
+      ->required();
   sub.add_option("--teacher", command->teacher, "The original model")->required();
-  sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")->required();
+  sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
+      ->required();
   sub.add_flag("--force", command->force, "Replace an existing OUT");
   sub.add_option("--strategy", command->strategy,
                  "pv: codes, codebooks, scales, norms; continuous: all but the codes")
@@ -97,12 +100,16 @@ void add_tune(CLI::App& app) {
       ->capture_default_str();
   sub.add_option("--final-rate", o.final_rate, "Share of the rates that is left at the end")
       ->capture_default_str();
-  sub.add_option("--code-step", o.v.step, "Step of the V step, in units of each matrix's root mean square")
+  sub.add_option("--code-step", o.v.step,
+                 "Step of the V step, in units of each matrix's root mean square")
       ->capture_default_str();
-  sub.add_option("--trust-ratio", o.v.trust_ratio, "Largest relative change of a matrix in one V step")
+  sub.add_option("--trust-ratio", o.v.trust_ratio,
+                 "Largest relative change of a matrix in one V step")
       ->capture_default_str();
-  sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")->capture_default_str();
-  sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")->capture_default_str();
+  sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
+      ->capture_default_str();
+  sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
+      ->capture_default_str();
   sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
       ->capture_default_str();
   sub.add_option("--checkpoint-minutes", o.checkpoint_minutes, "Time between saved states")
