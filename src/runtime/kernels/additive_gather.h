@@ -1,0 +1,32 @@
+// Additive codes (aqMxBgG) by fetching codebook vectors:
+//   w[r, j G .. j G + G - 1] = scale[r] * sum_m codebooks[m][code[r, j, m]].
+// Exact weights and float32 activations, for every M, B and G. Included by files compiled for AVX:
+// plain types only.
+#pragma once
+#include <cstdint>
+
+namespace bitsmith {
+
+struct AdditiveCodebooks {
+  const uint16_t* vectors;  // float16 [M, entries, G]
+  int num_codebooks;        // M
+  int64_t entries;          // 2^B
+  int64_t in_group_size;    // G
+  int64_t groups;           // in_features / G
+  int code_bytes;           // how the codes are stored: 1 for B <= 8, else 2
+};
+
+struct AdditiveGatherKernels {
+  // y[r] = sum_i x[i] w[r, i]; codes [rows, groups, M], scales [rows]. Errors as in dense_gemv.h.
+  void (*gemv)(const AdditiveCodebooks& w, const void* codes, const float* scales, int64_t rows,
+               const float* x, float* y);
+  // out[i] = one row of w: sums over m ascending in float32, then times the scale. Its code (j, m)
+  // is codes[(j * M + m) * stride]; the stride (in codes) is 1 or that of interleaved rows.
+  void (*decode_row)(const AdditiveCodebooks& w, const void* codes, int64_t stride, float scale,
+                     float* out);
+};
+
+void fill_scalar(AdditiveGatherKernels& kernels);
+void fill_avx2(AdditiveGatherKernels& kernels);
+
+}  // namespace bitsmith

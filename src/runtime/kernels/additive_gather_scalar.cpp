@@ -1,0 +1,61 @@
+#include "base/half.h"
+#include "runtime/kernels/additive_gather.h"
+
+namespace bitsmith {
+namespace {
+
+template <typename Code>
+void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride, float scale,
+                  float* out) {
+  for (int64_t j = 0; j < w.groups; ++j, out += w.in_group_size) {
+    for (int64_t i = 0; i < w.in_group_size; ++i) out[i] = 0;
+    for (int m = 0; m < w.num_codebooks; ++m, codes += stride) {
+      const uint16_t* vector = w.vectors + (m * w.entries + *codes) * w.in_group_size;
+      for (int64_t i = 0; i < w.in_group_size; ++i) out[i] += fp16_to_float(vector[i]);
+    }
+    for (int64_t i = 0; i < w.in_group_size; ++i) out[i] *= scale;
+  }
+}
+
+void decode_row(const AdditiveCodebooks& w, const void* codes, int64_t stride, float scale,
+                float* out) {
+  if (w.code_bytes == 1) {
+    decode_typed(w, static_cast<const uint8_t*>(codes), stride, scale, out);
+  } else {
+    decode_typed(w, static_cast<const uint16_t*>(codes), stride, scale, out);
+  }
+}
+
+template <typename Code>
+void gemv_typed(const AdditiveCodebooks& w, const Code* codes, const float* scales, int64_t rows,
+                const float* x, float* y) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float sum = 0;
+    for (int64_t j = 0; j < w.groups; ++j) {
+      float group_sum = 0;
+      for (int m = 0; m < w.num_codebooks; ++m, ++codes) {
+        const uint16_t* vector = w.vectors + (m * w.entries + *codes) * w.in_group_size;
+        for (int64_t i = 0; i < w.in_group_size; ++i) {
+          group_sum += fp16_to_float(vector[i]) * x[j * w.in_group_size + i];
+        }
+      }
+      sum += group_sum;
+    }
+    y[r] = scales[r] * sum;
+  }
+}
+
+void gemv(const AdditiveCodebooks& w, const void* codes, const float* scales, int64_t rows,
+          const float* x, float* y) {
+  if (w.code_bytes == 1) {
+    gemv_typed(w, static_cast<const uint8_t*>(codes), scales, rows, x, y);
+  } else {
+    gemv_typed(w, static_cast<const uint16_t*>(codes), scales, rows, x, y);
+  }
+}
+
+}  // namespace
+
+void fill_scalar(AdditiveGatherKernels& kernels) { kernels = {gemv, decode_row}; }
+
+}  // namespace bitsmith

@@ -1,0 +1,62 @@
+// What both kinds of additive matrix share: codebooks, scales, and decoding.
+#pragma once
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "runtime/kernels/aligned_buffer.h"
+#include "runtime/kernels/panel_matrix.h"
+
+namespace bitsmith {
+
+class AdditiveMatrix : public PanelMatrix {
+ public:
+  void decode_row(int64_t row, float* out) const override {
+    const StoredRow stored = stored_row(row);
+    kernels().gather.decode_row(codebooks_, stored.codes, stored.stride, scales_[row], out);
+  }
+
+ protected:
+  // Scales are padded with zeros to a multiple of `padding` rows.
+  AdditiveMatrix(const QuantizedTensor& tensor, int64_t padding)
+      : PanelMatrix(tensor.out_features, tensor.in_features),
+        scales_((out_features + padding - 1) / padding * padding) {
+    const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+    const auto vectors = tensor.part("codebooks").bytes;
+    vectors_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(vectors.size() / 2));
+    std::memcpy(vectors_.data(), vectors.data(), vectors.size());
+    codebooks_ = {.vectors = vectors_.data(),
+                  .num_codebooks = spec.num_codebooks,
+                  .entries = int64_t{1} << spec.nbits_per_codebook,
+                  .in_group_size = spec.in_group_size,
+                  .groups = in_features / spec.in_group_size,
+                  .code_bytes = spec.nbits_per_codebook <= 8 ? 1 : 2};
+    const std::byte* scales = tensor.part("scales").bytes.data();
+    for (int64_t row = 0; row < out_features; ++row) {
+      uint16_t scale;
+      std::memcpy(&scale, scales + 2 * row, 2);
+      scales_[row] = fp16_to_float(scale);
+    }
+  }
+
+  struct StoredRow {
+    const void* codes;
+    int64_t stride;
+  };
+  virtual StoredRow stored_row(int64_t row) const = 0;
+  int64_t codes_per_row() const { return codebooks_.groups * codebooks_.num_codebooks; }
+
+  void decode_panel(int64_t p, float* panel) const override {
+    const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);
+    float* decoded = thread_scratch<float, AdditiveMatrix>(rows * in_features);
+    for (int64_t r = 0; r < rows; ++r) decode_row(first + r, decoded + r * in_features);
+    kernels().gemm.pack_f32(decoded, rows, in_features, panel);
+  }
+
+  AdditiveCodebooks codebooks_ = {};
+  AlignedBuffer<uint16_t> vectors_;
+  AlignedBuffer<float> scales_;
+};
+
+}  // namespace bitsmith

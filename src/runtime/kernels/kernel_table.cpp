@@ -1,0 +1,27 @@
+#include "runtime/kernels/kernel_table.h"
+
+#include "base/error.h"
+#include "runtime/kernels/weight_matrix.h"
+
+namespace bitsmith {
+
+KernelTable make_kernel_table(Isa isa) {
+  BITSMITH_CHECK(cpu_supports(isa));
+  KernelTable table;
+  table.isa = isa;
+  fill_scalar(table.dense);
+  fill_scalar(table.uniform);
+  fill_scalar(table.gather);
+  fill_scalar(table.lookup);
+  fill_scalar(table.gemm);
+  return table;
+}
+
+const KernelTable& kernels() {
+  static const KernelTable table = make_kernel_table(selected_isa());
+  return table;
+}
+
+const char* kernel_isa() { return isa_name(selected_isa()); }
+
+}  // namespace bitsmith

@@ -1,0 +1,16 @@
+// The kinds of weight matrix behind weight_matrix.h; each repacks what it is given and chooses
+// kernels from the table.
+#pragma once
+#include <memory>
+
+#include "runtime/kernels/weight_matrix.h"
+
+namespace bitsmith {
+
+std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor);
+// Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI).
+std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor);
+// Additive codes of any size.
+std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor);
+
+}  // namespace bitsmith

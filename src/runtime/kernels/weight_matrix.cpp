@@ -1,0 +1,18 @@
+#include "runtime/kernels/weight_matrix.h"
+
+#include "base/error.h"
+#include "runtime/kernels/cpu_features.h"
+#include "runtime/kernels/matrices.h"
+
+namespace bitsmith {
+
+std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
+  if (std::holds_alternative<UniformSpec>(tensor.spec)) return make_uniform_matrix(tensor);
+  // A table is built for every 256 codebook vectors and looked up once a row: not for few rows.
+  constexpr int64_t kLookupMinRows = 64;
+  const bool tables = selected_isa() == Isa::avx512 && tensor.out_features >= kLookupMinRows &&
+                      std::get<AdditiveSpec>(tensor.spec).nbits_per_codebook <= 8;
+  return tables ? make_lookup_matrix(tensor) : make_gather_matrix(tensor);
+}
+
+}  // namespace bitsmith
