@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "base/error.h"
 
@@ -78,9 +79,13 @@ void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(te
 
 void AtomicFile::commit() {
   if (::fsync(fd_) != 0) fail("flush", path_);
-  if (::close(fd_) != 0) fail("close", path_);
-  fd_ = -1;
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename to", path_);
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(temporary_.c_str());
+    errno = reason;
+    fail("finish", path_);
+  }
   sync_folder(path_.parent_path());
 }
 

@@ -1,0 +1,61 @@
+#include "base/json.h"
+
+#include <gtest/gtest.h>
+
+namespace bitsmith {
+namespace {
+
+std::string nested(int depth) {
+  return std::string(static_cast<size_t>(depth), '[') +
+         std::string(static_cast<size_t>(depth), ']');
+}
+
+TEST(JsonTest, DepthIsLimited) {
+  EXPECT_NO_THROW(parse_json(nested(100), "file"));
+  EXPECT_THROW(parse_json(nested(101), "file"), Error);
+  EXPECT_THROW(parse_json(nested(1'000'000), "file"), Error);
+  EXPECT_THROW(parse_json(std::string(1'000'000, '['), "file"), Error);
+}
+
+TEST(JsonTest, BracketsInStringsAreNotDepth) {
+  const std::string brackets(500, '[');
+  EXPECT_EQ(parse_json("[\"" + brackets + "\"]", "file")[0], brackets);
+  EXPECT_EQ(parse_json("[\"\\\"" + brackets + "\"]", "file")[0], "\"" + brackets);
+  std::string wide = "[[]";
+  for (int i = 0; i < 1000; ++i) wide += ",[]";
+  EXPECT_EQ(parse_json(wide + "]", "file").size(), 1001u);
+}
+
+TEST(JsonTest, BadTextIsAnErrorThatNamesTheSource) {
+  for (const char* text : {"", "{", "{\"a\":}", "[1,]", "nul", "\"\xff\"", "1 2", "{\"a\"1}"}) {
+    try {
+      parse_json(text, "model/config.json");
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).rfind("model/config.json: not valid JSON", 0), 0u);
+    }
+  }
+}
+
+TEST(JsonTest, MissingKeysAndWrongTypesNameSourceAndKey) {
+  const Json value = {{"size", 3}, {"name", "x"}, {"nothing", nullptr}};
+  EXPECT_EQ(json_get<int>(value, "size", "s"), 3);
+  EXPECT_EQ(json_get_or<int>(value, "absent", 7, "s"), 7);
+  EXPECT_EQ(json_get_or<int>(value, "nothing", 7, "s"), 7);
+  for (const char* key : {"absent", "name"}) {
+    try {
+      json_get<int>(value, key, "config.json");
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_NE(message.find("config.json"), std::string::npos) << message;
+      EXPECT_NE(message.find(key), std::string::npos) << message;
+    }
+  }
+  EXPECT_THROW(json_get<int>(Json(4), "key", "s"), Error);
+  // GGUF strings may be any bytes; the message must still come.
+  EXPECT_THROW(json_get<int>(Json{{"raw", "\xff\xfe"}}, "raw", "s"), Error);
+}
+
+}  // namespace
+}  // namespace bitsmith
