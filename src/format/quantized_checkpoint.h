@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "format/output_folder.h"
 #include "format/quantized_tensor.h"
 
 namespace bitsmith {
@@ -61,14 +62,5 @@ struct QuantizedCheckpointContent {
 // (F32, F16 or BF16).
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content);
-
-// Throws UsageError when `out` may not be written: it exists and `force` is not given, or it is
-// not a directory that Bitsmith made (has no bitsmith.json). Callers ask before any work.
-void check_output(const std::filesystem::path& out, bool force);
-
-// OUT appears at the end, whole: fsyncs `work` and renames it to `out`. An existing OUT (see
-// check_output) is moved aside to OUT.old-PID first and deleted last.
-void publish_folder(const std::filesystem::path& work, const std::filesystem::path& out,
-                    bool force);
 
 }  // namespace bitsmith

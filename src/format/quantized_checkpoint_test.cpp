@@ -1,0 +1,262 @@
+#include "format/quantized_checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/half.h"
+#include "base/random.h"
+#include "format/quantization_config.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own for each test.
+class QuantizedCheckpoint : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(BITSMITH_BINARY_DIR) / "format_test_files" /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path folder_;
+};
+
+// A base model quantised at random: the modules of `names` (module -> representation), the rest
+// dense in `dense`.
+struct Made {
+  QuantizedCheckpointContent content;
+  std::map<std::string, QuantizedTensor> quantized;
+  std::vector<std::vector<uint16_t>> storage;
+};
+
+Made make_random(const Checkpoint& base, const std::map<std::string, std::string>& names,
+                 DType dense, uint64_t seed) {
+  Made made;
+  Random random(seed);
+  std::map<std::string, LinearShape> shapes;
+  for (const LinearShape& matrix : quantizable_matrices(base.config())) {
+    shapes[matrix.name] = matrix;
+  }
+  for (const auto& [module, name] : names) {
+    const RepresentationSpec spec = parse_representation(name);
+    const LinearShape& shape = shapes.at(module);
+    QuantizedTensor tensor = allocate_quantized(spec, shape.out_features, shape.in_features);
+    for (const TensorView& part : tensor.parts) {
+      for (std::byte& byte : mutable_part(tensor, part.name)) {
+        byte = static_cast<std::byte>(random.below(60));  // as fp16: small and finite
+      }
+    }
+    made.content.specs[module] = spec;
+    for (TensorView part : tensor.parts) {
+      part.name = module + "." + part.name;
+      made.content.tensors.push_back(part);
+    }
+    made.quantized[module] = tensor;
+  }
+  for (const auto& [name, shape] : expected_tensors(base.config())) {
+    if (name.ends_with(".weight") && names.contains(name.substr(0, name.size() - 7))) continue;
+    std::vector<uint16_t> values;
+    for (const float value : base.read(name)) {
+      values.push_back(dense == DType::F16 ? float_to_fp16(value) : float_to_bf16(value));
+    }
+    made.storage.push_back(values);
+    made.content.tensors.push_back(
+        {name, dense, shape, std::as_bytes(std::span(made.storage.back()))});
+  }
+  made.content.recipe = {{"seed", seed}};
+  made.content.model_card = "# A test\n";
+  return made;
+}
+
+std::map<std::string, std::string> all_linears(const ModelConfig& config, const char* name) {
+  std::map<std::string, std::string> names;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    for (const LinearShape& linear : block_linears(config, layer)) names[linear.name] = name;
+  }
+  return names;
+}
+
+void expect_same(const ModelFiles& files, const Made& made) {
+  for (const auto& [module, tensor] : made.quantized) {
+    ASSERT_EQ(files.spec(module), std::optional(tensor.spec)) << module;
+    const QuantizedTensor read = files.quantized(module);
+    ASSERT_EQ(read.parts.size(), tensor.parts.size());
+    for (size_t i = 0; i < read.parts.size(); ++i) {
+      EXPECT_TRUE(std::ranges::equal(read.parts[i].bytes, tensor.parts[i].bytes)) << module;
+    }
+  }
+}
+
+const char* kModels[] = {"tiny_llama", "tiny_qwen2", "tiny_qwen3", "tiny_mistral"};
+
+TEST_F(QuantizedCheckpoint, OneAdditiveRepresentationIsAHuggingFaceAqlmDirectory) {
+  for (const char* model : kModels) {
+    const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
+    const Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::BF16, 5);
+    write_quantized_checkpoint(folder_, *base, made.content);
+    const auto files = ModelFiles::open(folder_);
+    expect_same(*files, made);
+
+    const Json config = read_json_file(folder_ / "config.json");
+    const Json& quantization = config.at("quantization_config");
+    EXPECT_EQ(quantization.at("quant_method"), "aqlm");
+    EXPECT_EQ(quantization.at("num_codebooks"), 2);
+    EXPECT_EQ(config.at("torch_dtype"), "float16");
+    const auto dense =
+        quantization.at("linear_weights_not_to_quantize").get<std::set<std::string>>();
+    for (const char* name :
+         {"lm_head", "lm_head.weight", "model.norm.weight", "model.embed_tokens.weight",
+          "model.layers.0.input_layernorm.weight"}) {
+      EXPECT_TRUE(dense.contains(name)) << name;
+    }
+    EXPECT_FALSE(dense.contains("model.layers.0.mlp.up_proj.weight"));
+    for (const TensorView& tensor : files->checkpoint().tensors()) {
+      EXPECT_TRUE(tensor.dtype == DType::F16 || tensor.name.ends_with(".codes")) << tensor.name;
+    }
+  }
+}
+
+TEST_F(QuantizedCheckpoint, ALinearLeftAloneIsListedTwice) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  auto names = all_linears(base->config(), "aq1x8g4");
+  names.erase("model.layers.1.mlp.down_proj");
+  const Made made = make_random(*base, names, DType::F16, 6);
+  write_quantized_checkpoint(folder_, *base, made.content);
+  const auto files = ModelFiles::open(folder_);
+  expect_same(*files, made);
+  EXPECT_FALSE(files->spec("model.layers.1.mlp.down_proj"));
+  const Json listed = read_json_file(folder_ / "config.json")
+                          .at("quantization_config")
+                          .at("linear_weights_not_to_quantize");
+  for (const char* name : {"model.layers.1.mlp.down_proj", "model.layers.1.mlp.down_proj.weight"}) {
+    EXPECT_NE(std::find(listed.begin(), listed.end(), name), listed.end());
+  }
+}
+
+TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
+  for (const char* model : kModels) {
+    const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
+    auto names = all_linears(base->config(), "int3g16-z");
+    names["model.layers.0.self_attn.q_proj"] = "aq3x6g4";
+    names["model.embed_tokens"] = "int8g0";
+    if (!base->config().tie_word_embeddings) names["lm_head"] = "int4g16";
+    const Made made = make_random(*base, names, DType::BF16, 7);
+    write_quantized_checkpoint(folder_, *base, made.content);
+    const auto files = ModelFiles::open(folder_);
+    expect_same(*files, made);
+    EXPECT_EQ(read_json_file(folder_ / "config.json").at("quantization_config").at("quant_method"),
+              "bitsmith");
+    EXPECT_TRUE(files->spec("lm_head"));
+    if (base->config().tie_word_embeddings) {
+      EXPECT_EQ(files->quantized("lm_head").parts[0].bytes.data(),
+                files->quantized("model.embed_tokens").parts[0].bytes.data());
+    }
+    EXPECT_EQ(files->checkpoint().at("model.norm.weight").dtype, DType::BF16);
+  }
+}
+
+TEST_F(QuantizedCheckpoint, ValuesBeyondFp16AreKept) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::BF16, 8);
+  made.storage.back()[0] = float_to_bf16(1e6f);
+  write_quantized_checkpoint(folder_, *base, made.content);
+  expect_same(*ModelFiles::open(folder_), made);
+  EXPECT_EQ(read_json_file(folder_ / "config.json").at("quantization_config").at("quant_method"),
+            "bitsmith");
+}
+
+TEST_F(QuantizedCheckpoint, SameContentSameBytes) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  const Made made = make_random(*base, all_linears(base->config(), "int4g16"), DType::F16, 9);
+  for (const char* name : {"a", "b"}) {
+    fs::create_directory(folder_ / name);
+    write_quantized_checkpoint(folder_ / name, *base, made.content);
+  }
+  size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(folder_ / "a")) {
+    ++files;
+    EXPECT_EQ(read_text_file(entry.path()),
+              read_text_file(folder_ / "b" / entry.path().filename()));
+  }
+  EXPECT_GE(files, 6u);  // config, weights, recipe, card, tokenizer, its config
+  EXPECT_TRUE(fs::exists(folder_ / "a" / "tokenizer.json"));
+}
+
+TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  const Made made = make_random(*base, all_linears(base->config(), "int4g16"), DType::F16, 10);
+  write_quantized_checkpoint(folder_, *base, made.content);
+  const Json good = read_json_file(folder_ / "config.json");
+  const auto expect_error = [&](const char* what, const std::function<void(Json&)>& change) {
+    Json config = good;
+    change(config.at("quantization_config"));
+    write_file_atomic(folder_ / "config.json", config.dump());
+    EXPECT_THROW(ModelFiles::open(folder_), Error) << what;
+  };
+  const char* q_proj = "model.layers.0.self_attn.q_proj";
+  expect_error("unknown module", [](Json& q) { q["modules"]["model.layers.9.x"] = "int4g16"; });
+  expect_error("missing parts", [](Json& q) { q["modules"]["model.embed_tokens"] = "int4g16"; });
+  expect_error("not listed", [&](Json& q) { q["modules"].erase(q_proj); });
+  expect_error("wrong bits", [&](Json& q) { q["modules"][q_proj] = "int3g16"; });
+  expect_error("wrong group", [&](Json& q) { q["modules"][q_proj] = "int4g7"; });
+  expect_error("wrong kind", [&](Json& q) { q["modules"][q_proj] = "aq2x8g8"; });
+  expect_error("bad name", [&](Json& q) { q["modules"][q_proj] = "int4"; });
+  expect_error("not a name", [&](Json& q) { q["modules"][q_proj] = 4; });
+  expect_error("not a map", [&](Json& q) { q["modules"] = 4; });
+  expect_error("version", [](Json& q) { q["version"] = 2; });
+  expect_error("method", [](Json& q) { q["quant_method"] = "gptq"; });
+  expect_error("no method", [](Json& q) { q = Json::array(); });
+  expect_error("aqlm", [](Json& q) {
+    q = {{"quant_method", "aqlm"},
+         {"num_codebooks", 2},
+         {"nbits_per_codebook", 8},
+         {"in_group_size", 8},
+         {"out_group_size", 2}};
+  });
+}
+
+TEST_F(QuantizedCheckpoint, DamagedPartsAreErrors) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  const Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::F16, 11);
+  const auto scales = mutable_part(made.quantized.begin()->second, "scales");
+  scales[0] = std::byte{0}, scales[1] = std::byte{0x7c};  // infinity
+  EXPECT_THROW(write_quantized_checkpoint(folder_, *base, made.content), Error);
+}
+
+TEST_F(QuantizedCheckpoint, OutAppearsWholeAndIsNotReplacedUnasked) {
+  const fs::path work = folder_ / "out.partial", out = folder_ / "out";
+  const auto make_work = [&](const char* text) {
+    fs::create_directories(work / "inner");
+    write_file_atomic(work / "bitsmith.json", text);
+  };
+  make_work("{}");
+  publish_folder(work, out / "", false);
+  EXPECT_FALSE(fs::exists(work));
+  EXPECT_TRUE(fs::exists(out / "inner"));
+
+  make_work("{\"second\": 2}");
+  EXPECT_THROW(publish_folder(work, out, false), UsageError);
+  EXPECT_EQ(read_text_file(out / "bitsmith.json"), "{}");
+  publish_folder(work, out, true);
+  EXPECT_EQ(read_text_file(out / "bitsmith.json"), "{\"second\": 2}");
+
+  make_work("{}");
+  fs::remove(out / "bitsmith.json");  // now it is somebody's folder
+  EXPECT_THROW(check_output(out, true), UsageError);
+  EXPECT_THROW(publish_folder(work, out, true), UsageError);
+  EXPECT_TRUE(fs::exists(out / "inner"));
+  fs::remove_all(out);
+  EXPECT_NO_THROW(check_output(out, false));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
+}  // namespace
+}  // namespace bitsmith

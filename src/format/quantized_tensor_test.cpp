@@ -1,0 +1,153 @@
+#include "format/quantized_tensor.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "base/random.h"
+#include "format/bit_packing.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kRows = 5, kColumns = 48;
+constexpr const char* kSpecs[] = {"int1g8",   "int2g16-z", "int3g0",   "int4g48", "int5g8-z",
+                                  "int8g24",  "aq1x16g8",  "aq2x8g8",  "aq3x8g4", "aq2x5g16",
+                                  "aq1x12g1", "aq8x1g48",  "aq1x16g16"};
+
+// Every bit random, then scales and codebooks made finite.
+QuantizedTensor random_tensor(const std::string& name, Random& random) {
+  const QuantizedTensor tensor = allocate_quantized(parse_representation(name), kRows, kColumns);
+  for (const TensorView& part : tensor.parts) {
+    const auto bytes = mutable_part(tensor, part.name);
+    if (part.dtype == DType::F16) {
+      for (size_t i = 0; i < bytes.size(); i += 2) {
+        const uint16_t value = float_to_fp16(static_cast<float>(random.normal()));
+        std::memcpy(&bytes[i], &value, 2);
+      }
+    } else {
+      for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(256));
+    }
+  }
+  return tensor;
+}
+
+std::vector<float> half_values(const TensorView& part) {
+  std::vector<float> values(static_cast<size_t>(element_count(part.shape)));
+  decode_to_float(part.dtype, part.bytes, values);
+  return values;
+}
+
+// One weight from the formulas of docs/format.md, bit by bit.
+float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
+  const auto code_at = [&](const char* name, int64_t index, int nbits) {
+    const TensorView& part = tensor.part(name);
+    const auto row_bytes = static_cast<int64_t>(part.bytes.size()) / kRows;
+    int code = 0;
+    for (int bit = 0; bit < nbits; ++bit) {
+      const int64_t at = index * nbits + bit;
+      const auto byte = part.bytes[static_cast<size_t>(row * row_bytes + at / 8)];
+      code |= (std::to_integer<int>(byte) >> (at % 8) & 1) << bit;
+    }
+    return code;
+  };
+  const std::vector<float> scales = half_values(tensor.part("scales"));
+  if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec)) {
+    const int64_t size = spec->group_size > 0 ? spec->group_size : kColumns;
+    const int64_t group = column / size;
+    const int zero =
+        spec->zero_points ? code_at("zeros", group, spec->nbits) : 1 << (spec->nbits - 1);
+    return scales[static_cast<size_t>(row * (kColumns / size) + group)] *
+           static_cast<float>(code_at("codes", column, spec->nbits) - zero);
+  }
+  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+  const std::vector<float> vectors = half_values(tensor.part("codebooks"));
+  float sum = 0;
+  for (int m = 0; m < spec.num_codebooks; ++m) {
+    const int64_t place = column / spec.in_group_size * spec.num_codebooks + m;
+    const int code = code_at("codes", place, spec.nbits_per_codebook);
+    const int64_t entry = (int64_t{m} << spec.nbits_per_codebook) + code;
+    sum += vectors[static_cast<size_t>(entry * spec.in_group_size + column % spec.in_group_size)];
+  }
+  return scales[static_cast<size_t>(row)] * sum;
+}
+
+TEST(QuantizedTensor, DecodeFollowsTheFormat) {
+  Random random(2);
+  for (const char* name : kSpecs) {
+    const QuantizedTensor tensor = random_tensor(name, random);
+    std::vector<float> rows(3 * kColumns);
+    decode_rows(tensor, 1, 3, rows);
+    for (int64_t row = 0; row < 3; ++row) {
+      for (int64_t column = 0; column < kColumns; ++column) {
+        ASSERT_EQ(rows[static_cast<size_t>(row * kColumns + column)],
+                  slow_weight(tensor, 1 + row, column))
+            << name << " at " << row << ", " << column;
+      }
+    }
+  }
+}
+
+TEST(QuantizedTensor, CodesComeBackAsTheyWereSet) {
+  Random random(3);
+  for (const char* name : kSpecs) {
+    const QuantizedTensor tensor = random_tensor(name, random);
+    std::vector<std::vector<uint16_t>> rows;
+    for (int64_t row = 0; row < kRows; ++row) rows.push_back(row_codes(tensor, row));
+    const QuantizedTensor copy = allocate_quantized(tensor.spec, kRows, kColumns);
+    for (int64_t row = 0; row < kRows; ++row) {
+      set_row_codes(copy, row, rows[static_cast<size_t>(row)]);
+      EXPECT_EQ(row_codes(copy, row), rows[static_cast<size_t>(row)]) << name;
+    }
+  }
+}
+
+TEST(QuantizedTensor, EightAndSixteenBitCodesAreHuggingFacesWrappedIntegers) {
+  const QuantizedTensor tensor = allocate_quantized(parse_representation("aq2x8g8"), 1, 8);
+  set_row_codes(tensor, 0, std::vector<uint16_t>{5, 200});
+  EXPECT_EQ(tensor.part("codes").dtype, DType::I8);
+  EXPECT_EQ(tensor.part("codes").shape, (std::vector<int64_t>{1, 1, 2}));
+  EXPECT_EQ(static_cast<int8_t>(tensor.part("codes").bytes[0]), 5);
+  EXPECT_EQ(static_cast<int8_t>(tensor.part("codes").bytes[1]), 200 - 256);
+
+  const QuantizedTensor wide = allocate_quantized(parse_representation("aq1x16g8"), 1, 8);
+  set_row_codes(wide, 0, std::vector<uint16_t>{40000});
+  int16_t stored;
+  std::memcpy(&stored, wide.part("codes").bytes.data(), 2);
+  EXPECT_EQ(wide.part("codes").dtype, DType::I16);
+  EXPECT_EQ(stored, 40000 - 65536);
+}
+
+TEST(QuantizedTensor, VerifyFindsWrongPartsAndValues) {
+  Random random(4);
+  for (const char* name : kSpecs) {
+    const QuantizedTensor good = random_tensor(name, random);
+    EXPECT_NO_THROW(verify(good, "x"));
+    for (size_t i = 0; i < good.parts.size(); ++i) {
+      QuantizedTensor bad = good;
+      bad.parts[i].shape[0] += 1;
+      EXPECT_THROW(verify(bad, "x"), Error);
+      bad = good;
+      bad.parts[i].dtype = DType::BF16;
+      EXPECT_THROW(verify(bad, "x"), Error);
+      bad = good;
+      bad.parts[i].bytes = bad.parts[i].bytes.first(bad.parts[i].bytes.size() - 1);
+      EXPECT_THROW(verify(bad, "x"), Error);
+      bad = good;
+      bad.parts.erase(bad.parts.begin() + static_cast<ptrdiff_t>(i));
+      EXPECT_THROW(verify(bad, "x"), Error);
+    }
+    for (const uint16_t value : {0x7c00, 0xfc00, 0x7e01}) {  // infinities and a NaN
+      const QuantizedTensor bad = random_tensor(name, random);
+      const auto scales = mutable_part(bad, "scales");
+      std::memcpy(&scales[scales.size() - 2], &value, 2);
+      EXPECT_THROW(verify(bad, "x"), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith
