@@ -1,0 +1,38 @@
+// aqMxBgG (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]].
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+class AdditiveRepresentation : public Representation {
+ public:
+  // codebooks [M, 2^B, G] float32; scales [out] float32; codes [out * in / G, M] int32.
+  AdditiveRepresentation(const AdditiveSpec& spec, const torch::Tensor& codebooks,
+                         const torch::Tensor& scales, const torch::Tensor& codes);
+  static std::unique_ptr<AdditiveRepresentation> from_format(const QuantizedTensor& tensor);
+
+  torch::Tensor dequantize() const override;
+  std::vector<ContinuousParameter> continuous_parameters() const override;
+  void project() override;
+  int64_t group_inputs() const override { return additive_.in_group_size; }
+  torch::Tensor codes() const override { return codes_; }
+  torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+                             const torch::Tensor& groups) const override;
+  torch::Tensor decode_groups(const torch::Tensor& groups,
+                              const torch::Tensor& codes) const override;
+  QuantizedTensor to_format() const override;
+
+  const torch::Tensor& codebooks() const { return codebooks_; }
+  const torch::Tensor& scales() const { return scales_; }
+
+ private:
+  AdditiveSpec additive_;
+  torch::Tensor codebooks_;  // [M, 2^B, G] float32, leaf
+  torch::Tensor scales_;     // [out] float32, leaf
+  torch::Tensor codes_;      // [num_groups, M] int32
+};
+
+}  // namespace bitsmith

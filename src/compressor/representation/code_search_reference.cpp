@@ -1,0 +1,145 @@
+#include "compressor/representation/code_search_reference.h"
+
+#include <algorithm>
+
+#include "compressor/representation/code_pairs.h"
+
+namespace bitsmith {
+namespace {
+
+using torch::indexing::Slice;
+
+// Best codes of codebooks first and second (equal: one alone), all others fixed.
+// costs of codebook m's vectors: v_m[k] = c^T block c - 2 linear . c
+torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
+                          const torch::Tensor& linear, const torch::Tensor& block,
+                          const torch::Tensor& present) {
+  const auto& first = codebooks[pair.first];
+  const auto& second = codebooks[pair.second];
+  const auto own = [&](const torch::Tensor& book) {
+    return (torch::matmul(book, block) * book).sum(1) - 2 * torch::matmul(linear, book.t());
+  };
+  auto codes = present.clone();
+  const auto costs = own(first);
+  if (pair.first == pair.second) {
+    const auto [lowest, best] = costs.min(1, /*keepdim=*/true);
+    const auto old = codes.index({Slice(), Slice(pair.first, pair.first + 1)}).to(torch::kLong);
+    const auto better = lowest < costs.gather(1, old);
+    codes.select(1, pair.first).copy_(torch::where(better, best, old).squeeze(1));
+    return codes;
+  }
+  const int64_t entries = second.size(0);
+  const auto cross = 2 * torch::matmul(torch::matmul(first, block), second.t());
+  const auto pairs =
+      (costs.unsqueeze(2) + own(second).unsqueeze(1) + cross).reshape({linear.size(0), -1});
+  const auto [lowest, best] = pairs.min(1, /*keepdim=*/true);
+  const auto wide = codes.to(torch::kLong);
+  const auto old =
+      (wide.select(1, pair.first) * entries + wide.select(1, pair.second)).unsqueeze(1);
+  const auto chosen = torch::where(lowest < pairs.gather(1, old), best, old).squeeze(1);
+  codes.select(1, pair.first).copy_(chosen.floor_divide(entries));
+  codes.select(1, pair.second).copy_(chosen.remainder(entries));
+  return codes;
+}
+
+}  // namespace
+
+torch::Tensor search_codes_reference(const Representation& representation,
+                                     const torch::Tensor& target, const Metric& metric,
+                                     const torch::Tensor& groups,
+                                     const GroupSearchReference& search) {
+  const torch::NoGradGuard no_grad;
+  const int64_t g = representation.group_inputs(), per_row = representation.in_features() / g;
+  const auto listed = groups.defined()
+                          ? groups
+                          : torch::arange(representation.num_groups(),
+                                          representation.codes().options().dtype(torch::kLong));
+  auto result = representation.codes().index_select(0, listed);
+  if (listed.numel() == 0) return result;
+  auto error = target - representation.dequantize();
+  auto gradient = metric.hessian.defined() ? torch::matmul(error, metric.hessian) : torch::Tensor();
+  const auto identity = torch::eye(g, target.options());
+  const auto columns = listed.remainder(per_row);
+  for (int64_t j = 0; j < per_row; ++j) {
+    const auto at = (columns == j).nonzero().squeeze(1);
+    if (at.numel() == 0) continue;
+    const auto flat = listed.index_select(0, at);
+    const auto rows = flat.floor_divide(per_row);
+    const Slice inputs(j * g, (j + 1) * g);
+    const auto wanted = target.index({Slice(), inputs}).index_select(0, rows);
+    const auto present = result.index_select(0, at);
+    torch::Tensor block = identity, linear = wanted, old_values;
+    if (metric.hessian.defined()) {
+      block = metric.hessian.index({inputs, inputs});
+      old_values = representation.decode_groups(flat, present);
+      linear = gradient.index({Slice(), inputs}).index_select(0, rows) +
+               torch::matmul(old_values, block);
+    } else if (metric.diagonal.defined()) {
+      block = torch::diag(metric.diagonal.index({inputs}));
+      linear = torch::matmul(wanted, block);
+    }
+    const auto codes = search(flat, linear, block, present);
+    result.index_copy_(0, at, codes);
+    if (metric.hessian.defined()) {
+      const auto change = representation.decode_groups(flat, codes) - old_values;
+      gradient.index_add_(0, rows, torch::matmul(change, metric.hessian.index({inputs})), -1);
+    }
+  }
+  return result;
+}
+
+torch::Tensor search_uniform_reference(const Representation& representation, int nbits,
+                                       const torch::Tensor& scales, const torch::Tensor& zeros,
+                                       const torch::Tensor& target, const Metric& metric,
+                                       const torch::Tensor& groups) {
+  const int64_t size = representation.in_features() / scales.size(1);
+  const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
+                          const torch::Tensor& block, const torch::Tensor& present) {
+    const auto at = flat.floor_divide(size);
+    const auto scale = scales.reshape(-1).index_select(0, at).unsqueeze(1);
+    const auto zero = zeros.reshape(-1).index_select(0, at).unsqueeze(1);
+    const auto codes = (linear / block / scale + zero).round().clamp(0, (1 << nbits) - 1);
+    // A dead input or a zero scale: every code is as good.
+    return torch::where((block > 0) & (scale != 0), codes, present).to(torch::kInt);
+  };
+  return search_codes_reference(representation, target, metric, groups, search);
+}
+
+torch::Tensor search_additive_reference(const Representation& representation,
+                                        const torch::Tensor& codebooks, const torch::Tensor& scales,
+                                        const torch::Tensor& target, const Metric& metric,
+                                        const torch::Tensor& groups) {
+  const int64_t per_row = representation.in_features() / codebooks.size(2);
+  const auto pairs = code_pairs(codebooks.size(0), codebooks.size(1));
+  const bool joint = pairs[0].first != pairs[0].second;
+  const int64_t costs_per_group = joint ? codebooks.size(1) * codebooks.size(1) : codebooks.size(1);
+  const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 24) / costs_per_group);
+  const auto search_some = [&](const torch::Tensor& flat, const torch::Tensor& linear,
+                               const torch::Tensor& block, const torch::Tensor& present) {
+    const auto scale = scales.index_select(0, flat.floor_divide(per_row)).unsqueeze(1);
+    auto codes = present;
+    for (const CodePair& pair : pairs) {
+      // In units of the scale; what the other codebooks leave.
+      auto rest = linear / scale;
+      for (int64_t m = 0; m < codebooks.size(0); ++m) {
+        if (m == pair.first || m == pair.second) continue;
+        rest = rest - torch::matmul(codebooks[m].index_select(0, codes.select(1, m)), block);
+      }
+      codes = search_pair(codebooks, pair, rest, block, codes);
+    }
+    return torch::where(scale != 0, codes, present);
+  };
+  const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
+                          const torch::Tensor& block, const torch::Tensor& present) {
+    std::vector<torch::Tensor> parts;
+    for (int64_t begin = 0; begin < flat.size(0); begin += at_once) {
+      const Slice some(begin, begin + at_once);
+      parts.push_back(
+          search_some(flat.index({some}), linear.index({some}), block, present.index({some})));
+    }
+    return torch::cat(parts);
+  };
+  return search_codes_reference(representation, target, metric, groups, search);
+}
+
+}  // namespace bitsmith

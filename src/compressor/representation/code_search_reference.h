@@ -1,0 +1,34 @@
+// The search for codes in plain tensor operations: any device, and the reference in tests.
+#pragma once
+#include <torch/torch.h>
+
+#include <functional>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+// In every metric the cost of giving groups the values p is p^T block p - 2 linear^T p plus what
+// does not depend on p. Best codes [n, M] for `groups` [n] that minimise it (or the present codes,
+// if nothing is better); linear [n, g], block [g, g].
+using GroupSearchReference =
+    std::function<torch::Tensor(const torch::Tensor& groups, const torch::Tensor& linear,
+                                const torch::Tensor& block, const torch::Tensor& present)>;
+
+// Representation::search_codes, one column of groups after another.
+torch::Tensor search_codes_reference(const Representation& representation,
+                                     const torch::Tensor& target, const Metric& metric,
+                                     const torch::Tensor& groups,
+                                     const GroupSearchReference& search);
+
+// uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h.
+torch::Tensor search_uniform_reference(const Representation& representation, int nbits,
+                                       const torch::Tensor& scales, const torch::Tensor& zeros,
+                                       const torch::Tensor& target, const Metric& metric,
+                                       const torch::Tensor& groups);
+torch::Tensor search_additive_reference(const Representation& representation,
+                                        const torch::Tensor& codebooks, const torch::Tensor& scales,
+                                        const torch::Tensor& target, const Metric& metric,
+                                        const torch::Tensor& groups);
+
+}  // namespace bitsmith

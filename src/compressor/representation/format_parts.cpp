@@ -1,0 +1,68 @@
+#include "compressor/representation/format_parts.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "compressor/representation/parallel.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kRowsPerTask = 64;
+
+template <typename RowTask>
+void each_row(int64_t rows, const RowTask& task) {
+  parallel_tasks((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t chunk) {
+    const int64_t end = std::min(rows, (chunk + 1) * kRowsPerTask);
+    for (int64_t row = chunk * kRowsPerTask; row < end; ++row) task(row);
+  });
+}
+
+}  // namespace
+
+torch::Tensor round_to_fp16(const torch::Tensor& values) {
+  constexpr double kLargest = 65504;
+  return values.clamp(-kLargest, kLargest).to(torch::kHalf).to(torch::kFloat);
+}
+
+torch::Tensor read_fp16_part(const QuantizedTensor& tensor, const std::string& name,
+                             at::IntArrayRef shape) {
+  const auto& bytes = tensor.part(name).bytes;
+  auto half = torch::empty(shape, torch::kHalf);
+  BITSMITH_CHECK(static_cast<size_t>(half.nbytes()) == bytes.size());
+  std::memcpy(half.data_ptr(), bytes.data(), bytes.size());
+  return half.to(torch::kFloat);
+}
+
+void write_fp16_part(const QuantizedTensor& tensor, const std::string& name,
+                     const torch::Tensor& values) {
+  const auto half = round_to_fp16(values.detach()).to(torch::kCPU, torch::kHalf).contiguous();
+  const auto bytes = mutable_part(tensor, name);
+  BITSMITH_CHECK(static_cast<size_t>(half.nbytes()) == bytes.size());
+  std::memcpy(bytes.data(), half.const_data_ptr(), bytes.size());
+}
+
+torch::Tensor read_codes(const QuantizedTensor& tensor) {
+  const auto per_row = static_cast<int64_t>(row_codes(tensor, 0).size());
+  auto codes = torch::empty({tensor.out_features, per_row}, torch::kInt);
+  auto* data = codes.mutable_data_ptr<int32_t>();
+  each_row(tensor.out_features, [&](int64_t row) {
+    const auto values = row_codes(tensor, row);
+    std::copy(values.begin(), values.end(), data + row * per_row);
+  });
+  return codes;
+}
+
+void write_codes(const QuantizedTensor& tensor, const torch::Tensor& codes) {
+  const auto host = codes.to(torch::kCPU, torch::kInt).contiguous();
+  const int64_t per_row = host.numel() / tensor.out_features;
+  const auto* data = host.const_data_ptr<int32_t>();
+  each_row(tensor.out_features, [&](int64_t row) {
+    std::vector<uint16_t> values(static_cast<size_t>(per_row));
+    std::copy_n(data + row * per_row, per_row, values.begin());
+    set_row_codes(tensor, row, values);
+  });
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,24 @@
+// Tasks over LibTorch's own threads. A pool beside them would fight for the same cores: the workers
+// of the one spin for a while after every call of the other.
+#pragma once
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace bitsmith {
+
+// Runs task(i) for i in [0, count). Which thread runs which task is not fixed, so tasks write to
+// places of their own and results do not depend on the number of threads. LibTorch calls inside a
+// task run on that task's thread alone.
+template <typename Task>
+void parallel_tasks(int64_t count, const Task& task) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) {
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
+    }
+  });
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,150 @@
+#include "compressor/representation/uniform_representation.h"
+
+#include "base/error.h"
+#include "compressor/representation/code_search_reference.h"
+#include "compressor/representation/format_parts.h"
+#include "format/bit_packing.h"
+
+namespace bitsmith {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+// Keeps integers only for the way back: a float matrix per layer would cost as much as the model.
+class Dequantize : public torch::autograd::Function<Dequantize> {
+ public:
+  // scales, zeros [out, groups]; codes [out * in, 1]
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& scales,
+                               const torch::Tensor& zeros, const torch::Tensor& codes) {
+    context->save_for_backward({scales, zeros, codes});
+    return levels(scales, zeros, codes).mul_(scales.unsqueeze(2)).reshape({scales.size(0), -1});
+  }
+  static tensor_list backward(AutogradContext* context, tensor_list grads) {
+    const auto saved = context->get_saved_variables();
+    const auto& scales = saved[0];
+    const auto grad = grads[0].to(torch::kFloat).reshape({scales.size(0), scales.size(1), -1});
+    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), torch::Tensor(), torch::Tensor()};
+  }
+
+ private:
+  static torch::Tensor levels(const torch::Tensor& scales, const torch::Tensor& zeros,
+                              const torch::Tensor& codes) {
+    const auto grouped = codes.reshape({scales.size(0), scales.size(1), -1});
+    return grouped.to(torch::kFloat).sub_(zeros.unsqueeze(2));
+  }
+};
+
+// [n, 1] int32. Where the scale is zero every code is as good: the present one.
+torch::Tensor nearest_codes(const torch::Tensor& wanted, const torch::Tensor& scales,
+                            const torch::Tensor& zeros, const torch::Tensor& present,
+                            int64_t largest) {
+  const auto usable = (scales != 0).expand_as(wanted).reshape({-1, 1});
+  const auto codes = (wanted / scales + zeros).round_().clamp_(0, largest).reshape({-1, 1});
+  return torch::where(usable, codes, present).to(torch::kInt);
+}
+
+torch::Tensor read_zeros(const QuantizedTensor& tensor, const UniformSpec& spec, int64_t groups) {
+  auto zeros = torch::empty({tensor.out_features, groups}, torch::kInt);
+  const auto bytes = tensor.part("zeros").bytes;
+  const auto row_bytes = static_cast<size_t>(packed_row_bytes(groups, spec.nbits));
+  std::vector<uint16_t> row(static_cast<size_t>(groups));
+  auto* data = zeros.mutable_data_ptr<int32_t>();
+  for (int64_t r = 0; r < tensor.out_features; ++r) {
+    unpack_row(bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes), spec.nbits, row);
+    std::copy(row.begin(), row.end(), data + r * groups);
+  }
+  return zeros;
+}
+
+void write_zeros(const QuantizedTensor& tensor, const UniformSpec& spec,
+                 const torch::Tensor& zeros) {
+  const auto host = zeros.to(torch::kCPU).contiguous();
+  const int64_t groups = host.size(1);
+  const auto bytes = mutable_part(tensor, "zeros");
+  const auto row_bytes = static_cast<size_t>(packed_row_bytes(groups, spec.nbits));
+  const auto* data = host.const_data_ptr<int32_t>();
+  for (int64_t r = 0; r < host.size(0); ++r) {
+    const std::vector<uint16_t> row(data + r * groups, data + (r + 1) * groups);
+    pack_row(row, spec.nbits, bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes));
+  }
+}
+
+}  // namespace
+
+UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
+                                             const torch::Tensor& zeros, const torch::Tensor& codes)
+    : Representation(spec, codes.size(0), codes.size(1)),
+      uniform_(spec),
+      scales_(scales.detach().contiguous().requires_grad_(true)),
+      zeros_(spec.zero_points ? zeros.to(torch::kInt).contiguous()
+                              : torch::full(scales.sizes(), 1 << (spec.nbits - 1),
+                                            scales.options().dtype(torch::kInt))),
+      codes_(codes.to(torch::kInt).contiguous().reshape({-1, 1})) {
+  const int64_t group_size = spec.group_size > 0 ? spec.group_size : in_features_;
+  BITSMITH_CHECK(scales.size(0) == out_features_ && scales.size(1) * group_size == in_features_);
+  BITSMITH_CHECK(zeros_.sizes() == scales_.sizes());
+}
+
+std::unique_ptr<UniformRepresentation> UniformRepresentation::from_format(
+    const QuantizedTensor& tensor) {
+  const auto& spec = std::get<UniformSpec>(tensor.spec);
+  const int64_t groups = spec.group_size > 0 ? tensor.in_features / spec.group_size : 1;
+  return std::make_unique<UniformRepresentation>(
+      spec, read_fp16_part(tensor, "scales", {tensor.out_features, groups}),
+      spec.zero_points ? read_zeros(tensor, spec, groups) : torch::Tensor(), read_codes(tensor));
+}
+
+torch::Tensor UniformRepresentation::dequantize() const {
+  return Dequantize::apply(scales_, zeros_, codes_);
+}
+
+std::vector<ContinuousParameter> UniformRepresentation::continuous_parameters() const {
+  return {{"scales", scales_, false}};
+}
+
+void UniformRepresentation::project() {
+  const torch::NoGradGuard no_grad;
+  scales_.copy_(round_to_fp16(scales_));
+}
+
+torch::Tensor UniformRepresentation::search_codes(const torch::Tensor& target, const Metric& metric,
+                                                  const torch::Tensor& groups) const {
+  const torch::NoGradGuard no_grad;
+  if (metric.hessian.defined()) {
+    return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, metric, groups);
+  }
+  // Without a Hessian scalars do not meet: the nearest level, whatever the weights.
+  const int64_t per_row = scales_.size(1), largest = (int64_t{1} << uniform_.nbits) - 1;
+  if (!groups.defined()) {
+    const auto wanted = target.reshape({out_features_, per_row, -1});
+    return nearest_codes(wanted, scales_.unsqueeze(2), zeros_.unsqueeze(2), codes_, largest);
+  }
+  const auto at = groups.floor_divide(in_features_ / per_row);
+  return nearest_codes(
+      target.reshape(-1).index_select(0, groups), scales_.reshape(-1).index_select(0, at),
+      zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, groups), largest);
+}
+
+torch::Tensor UniformRepresentation::decode_groups(const torch::Tensor& groups,
+                                                   const torch::Tensor& codes) const {
+  const torch::NoGradGuard no_grad;
+  auto scales = scales_.unsqueeze(2), zeros = zeros_.unsqueeze(2);
+  if (!groups.defined()) {
+    const auto levels = codes.reshape({scales.size(0), scales.size(1), -1}) - zeros;
+    return (levels * scales).reshape({-1, 1});
+  }
+  const auto at = groups.floor_divide(in_features_ / scales_.size(1));
+  return scales.reshape({-1, 1}).index_select(0, at) *
+         (codes - zeros.reshape({-1, 1}).index_select(0, at));
+}
+
+QuantizedTensor UniformRepresentation::to_format() const {
+  auto tensor = allocate_quantized(spec_, out_features_, in_features_);
+  write_codes(tensor, codes_.reshape({out_features_, in_features_}));
+  write_fp16_part(tensor, "scales", scales_);
+  if (uniform_.zero_points) write_zeros(tensor, uniform_, zeros_);
+  return tensor;
+}
+
+}  // namespace bitsmith

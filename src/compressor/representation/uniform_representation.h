@@ -1,0 +1,38 @@
+// intBgG[-z]: w = scale * (code - zero), a scale (and a zero point) for each row and G inputs.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+// A code group is one scalar. Scales are continuous; zero points are integers that the quantiser
+// chooses and that stay as they are afterwards.
+class UniformRepresentation : public Representation {
+ public:
+  // scales [out, groups] float32; zeros [out, groups] int32 (undefined without zero points);
+  // codes [out, in] int32.
+  UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
+                        const torch::Tensor& zeros, const torch::Tensor& codes);
+  static std::unique_ptr<UniformRepresentation> from_format(const QuantizedTensor& tensor);
+
+  torch::Tensor dequantize() const override;
+  std::vector<ContinuousParameter> continuous_parameters() const override;
+  void project() override;
+  int64_t group_inputs() const override { return 1; }
+  torch::Tensor codes() const override { return codes_; }
+  torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+                             const torch::Tensor& groups) const override;
+  torch::Tensor decode_groups(const torch::Tensor& groups,
+                              const torch::Tensor& codes) const override;
+  QuantizedTensor to_format() const override;
+
+ private:
+  UniformSpec uniform_;
+  torch::Tensor scales_;  // [out, groups] float32, leaf
+  torch::Tensor zeros_;   // [out, groups] int32, all 2^(B-1) without zero points
+  torch::Tensor codes_;   // [out * in, 1] int32
+};
+
+}  // namespace bitsmith
