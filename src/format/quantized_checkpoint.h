@@ -31,6 +31,8 @@ class ModelFiles {
   // The spec of a module, or nothing when it is dense. A tied lm_head answers for
   // model.embed_tokens.
   std::optional<RepresentationSpec> spec(const std::string& module) const;
+  // Every quantised module.
+  const std::map<std::string, RepresentationSpec>& specs() const { return specs_; }
   QuantizedTensor quantized(const std::string& module) const;  // views into the map
 
   // True bits a weight: bytes of all tensors of the blocks' linear layers (dense ones too) over
