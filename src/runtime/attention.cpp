@@ -1,9 +1,6 @@
 #include "runtime/attention.h"
 
-#include <cstring>
-
 #include "base/error.h"
-#include "runtime/kernels/weight_matrix.h"
 #include "runtime/kv_cache.h"
 
 namespace bitsmith {
@@ -17,17 +14,21 @@ int64_t attention_scratch(int64_t positions, int64_t padded_head_dim) {
   return kQueries * (positions + 2 * KvCache::kBlock + padded_head_dim);
 }
 
-const VectorFunctions& vector_functions(const char* isa) {
-#if defined(__x86_64__)
-  if (std::strcmp(isa, "avx512") == 0) return kVectorFunctions_avx512;
-  if (std::strcmp(isa, "avx2") == 0) return kVectorFunctions_avx2;
-#endif
-  BITSMITH_CHECK(std::strcmp(isa, "scalar") == 0);
+const VectorFunctions& vector_functions(Isa isa) {
+  BITSMITH_CHECK(cpu_supports(isa));
+  switch (isa) {
+    case Isa::avx512:
+      return kVectorFunctions_avx512;
+    case Isa::avx2:
+      return kVectorFunctions_avx2;
+    case Isa::scalar:
+      break;
+  }
   return kVectorFunctions_scalar;
 }
 
 const VectorFunctions& vector_functions() {
-  static const VectorFunctions& functions = vector_functions(kernel_isa());
+  static const VectorFunctions& functions = vector_functions(selected_isa());
   return functions;
 }
 

@@ -1,10 +1,12 @@
 // Attention of a few queries over one key/value head of a KvCache, and the other element-wise
 // functions that need a vector exp. One source (attention_simd.h) is compiled for every instruction
-// set; kernel_isa() chooses.
+// set; selected_isa() chooses.
 //
 // This header is included by files compiled for AVX: plain types only, no inline functions.
 #pragma once
 #include <cstdint>
+
+#include "runtime/kernels/cpu_features.h"
 
 namespace bitsmith {
 
@@ -34,9 +36,9 @@ struct VectorFunctions {
   // gate[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + exp(-x)).
   void (*silu_mul)(float* gate, const float* up, int64_t count);
 };
-// For the level that kernel_isa() reports.
+// Of selected_isa().
 const VectorFunctions& vector_functions();
-// One level, for tests: "scalar", "avx2", "avx512". The processor must have it.
-const VectorFunctions& vector_functions(const char* isa);
+// Of one level, which this processor must support (tests compare levels).
+const VectorFunctions& vector_functions(Isa isa);
 
 }  // namespace bitsmith

@@ -12,7 +12,7 @@ namespace bitsmith {
 
 struct GenerateOptions {
   int64_t max_tokens = 512;
-  std::vector<int64_t> end_tokens;  // any of them ends the answer, and is not part of it
+  std::vector<int64_t> end_tokens = {};  // any of them ends the answer, and is not part of it
 };
 
 enum class StopReason { kEndToken, kMaxTokens, kContextFull, kStopped };
@@ -41,8 +41,9 @@ struct SelfGenerateOptions {
   int64_t length = 512;  // tokens of each, the start tokens included
   uint64_t seed = 0;     // sequence i draws from stream i: its text does not depend on count
   double temperature = 1.0;
-  std::vector<int32_t> start;  // how each sequence begins, e.g. {<|endoftext|>}; at least one token
-  int64_t batch = 32;          // sequences generated side by side
+  std::vector<int32_t> start =
+      {};              // how each sequence begins, e.g. {<|endoftext|>}; at least one token
+  int64_t batch = 32;  // sequences generated side by side
 };
 
 // The model's own text, for calibration: `count` sequences of exactly `length` tokens. An

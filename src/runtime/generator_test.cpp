@@ -1,0 +1,134 @@
+#include "runtime/generator.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+RuntimeModel load(int threads = 2, DensePrecision precision = DensePrecision::kFast) {
+  const std::filesystem::path path =
+      std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
+  return RuntimeModel(load_weights(*ModelFiles::open(path), precision), threads);
+}
+
+const std::vector<int32_t> kPrompt = {0, 40, 70, 300, 45};
+const SamplingOptions kGreedy{.temperature = 0};
+
+GenerateResult greedy(RuntimeModel& model, KvCache& cache, const std::vector<int32_t>& prompt,
+                      int64_t max_tokens, std::vector<int64_t> end_tokens = {}) {
+  Sampler sampler(kGreedy);
+  return generate(model, cache, prompt, sampler,
+                  {.max_tokens = max_tokens, .end_tokens = std::move(end_tokens)});
+}
+
+TEST(Generate, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
+  RuntimeModel model = load();
+  KvCache cache(model.config(), 128);
+  const auto result = greedy(model, cache, kPrompt, 20);
+  ASSERT_EQ(result.tokens.size(), 20u);
+  EXPECT_EQ(result.stop_reason, StopReason::kMaxTokens);
+  EXPECT_EQ(result.prompt_tokens, 5);
+  std::vector<int32_t> text = kPrompt;
+  for (const int32_t token : result.tokens) {
+    KvCache fresh(model.config(), 128);
+    ASSERT_EQ(greedy(model, fresh, text, 1).tokens[0], token);
+    text.push_back(token);
+  }
+}
+
+TEST(Generate, ThreadsDoNotChangeTheText) {
+  RuntimeModel one = load(1), two = load(2), three = load(3);
+  std::vector<std::vector<int32_t>> texts;
+  for (RuntimeModel* model : {&one, &two, &three}) {
+    KvCache cache(model->config(), 128);
+    texts.push_back(greedy(*model, cache, kPrompt, 60).tokens);
+  }
+  EXPECT_EQ(texts[0], texts[1]);
+  EXPECT_EQ(texts[0], texts[2]);
+}
+
+TEST(Generate, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
+  RuntimeModel model = load();
+  KvCache cache(model.config(), 128);
+  const auto all = greedy(model, cache, kPrompt, 20).tokens;
+  size_t first = 1;  // a place whose token has not occurred before
+  while (std::find(all.begin(), all.begin() + long(first), all[first]) != all.begin() + long(first))
+    ASSERT_LT(++first, all.size());
+  const auto result = greedy(model, cache, kPrompt, 20, {383, all[first]});
+  EXPECT_EQ(result.stop_reason, StopReason::kEndToken);
+  EXPECT_EQ(result.tokens, std::vector<int32_t>(all.begin(), all.begin() + long(first)));
+}
+
+TEST(Generate, ContinuingAChatRunsOnlyWhatIsNew) {
+  RuntimeModel model = load();
+  KvCache cache(model.config(), 128), fresh(model.config(), 128);
+  std::vector<int32_t> text = kPrompt;
+  const auto first = greedy(model, cache, text, 10);
+  text.insert(text.end(), first.tokens.begin(), first.tokens.end());
+  text.insert(text.end(), {2, 41, 90});
+  const auto second = greedy(model, cache, text, 10);
+  EXPECT_EQ(second.prompt_tokens, 4);  // the last answer token was never run
+  EXPECT_EQ(second.tokens, greedy(model, fresh, text, 10).tokens);
+  // Another history: what differs is forgotten.
+  text[2] = 100;
+  const auto third = greedy(model, cache, text, 10);
+  EXPECT_EQ(third.prompt_tokens, std::ssize(text) - 2);
+  KvCache another(model.config(), 128);
+  EXPECT_EQ(third.tokens, greedy(model, another, text, 10).tokens);
+}
+
+TEST(Generate, FullContextIsSaid) {
+  RuntimeModel model = load();
+  KvCache cache(model.config(), 8);
+  const auto result = greedy(model, cache, kPrompt, 20);
+  EXPECT_EQ(result.stop_reason, StopReason::kContextFull);
+  EXPECT_EQ(result.tokens.size(), 4u);  // three more are run, the fourth needs no place
+  EXPECT_THROW(greedy(model, cache, std::vector<int32_t>(9, 1), 1), Error);
+  EXPECT_EQ(greedy(model, cache, std::vector<int32_t>(8, 1), 5).tokens.size(), 1u);
+}
+
+TEST(Generate, CallbackStops) {
+  RuntimeModel model = load();
+  KvCache cache(model.config(), 64);
+  Sampler sampler(kGreedy);
+  std::vector<int32_t> seen;
+  const auto result = generate(model, cache, kPrompt, sampler, {.max_tokens = 20}, [&](int32_t t) {
+    seen.push_back(t);
+    return seen.size() < 3;
+  });
+  EXPECT_EQ(result.stop_reason, StopReason::kStopped);
+  EXPECT_EQ(seen, result.tokens);
+  EXPECT_EQ(seen.size(), 3u);
+}
+
+TEST(GenerateSequences, LengthStartSeedAndBatch) {
+  RuntimeModel model = load(2, DensePrecision::kExact);
+  SelfGenerateOptions options{.count = 5, .length = 20, .seed = 3, .start = {0, 40}, .batch = 5};
+  int64_t done = 0;
+  const auto sequences = generate_sequences(model, options, [&](int64_t d, int64_t of) {
+    EXPECT_GT(d, done);
+    EXPECT_EQ(of, 100);
+    done = d;
+  });
+  EXPECT_EQ(done, 100);
+  ASSERT_EQ(sequences.size(), 5u);
+  for (const auto& s : sequences) {
+    EXPECT_EQ(s.size(), 20u);
+    EXPECT_EQ(s[0], 0);
+    EXPECT_EQ(s[1], 40);
+  }
+  EXPECT_NE(sequences[0], sequences[1]);
+  EXPECT_EQ(generate_sequences(model, options), sequences);
+  options.batch = 2;  // other sums in the kernels, the same text
+  EXPECT_EQ(generate_sequences(model, options), sequences);
+  options.count = 2;
+  const auto fewer = generate_sequences(model, options);
+  EXPECT_EQ(fewer[1], sequences[1]);
+  options.seed = 4;
+  EXPECT_NE(generate_sequences(model, options)[0], sequences[0]);
+}
+
+}  // namespace
+}  // namespace bitsmith

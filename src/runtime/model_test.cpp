@@ -1,0 +1,217 @@
+#include "runtime/model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+#include "runtime/runtime_language_model.h"
+
+namespace bitsmith {
+namespace {
+
+const std::filesystem::path kData = BITSMITH_TESTDATA;
+constexpr const char* kModels[] = {"tiny_llama",        "tiny_llama_linear", "tiny_llama3_rope",
+                                   "tiny_qwen2",        "tiny_qwen3",        "tiny_mistral",
+                                   "tiny_llama_dynamic"};
+
+std::filesystem::path model_path(const std::string& name) {
+  const auto gguf = kData / name / "model.gguf";
+  return std::filesystem::exists(gguf) ? gguf : kData / name;
+}
+
+RuntimeModel load(const std::string& name, int threads = 2) {
+  return RuntimeModel(load_weights(*ModelFiles::open(model_path(name)), DensePrecision::kExact),
+                      threads);
+}
+
+// ids [tokens] and logits [tokens, vocab] that transformers computed.
+struct Golden {
+  std::vector<int32_t> ids;
+  std::vector<float> logits;
+};
+
+Golden golden(const std::string& name) {
+  const SafetensorsFile file = open_safetensors(kData / name / "golden.safetensors");
+  Golden result;
+  const TensorView& ids = *file.find("ids");
+  for (size_t i = 0; i < ids.bytes.size(); i += sizeof(int64_t)) {
+    int64_t id;
+    std::memcpy(&id, &ids.bytes[i], sizeof(id));
+    result.ids.push_back(static_cast<int32_t>(id));
+  }
+  const TensorView& logits = *file.find("logits");
+  result.logits.resize(logits.bytes.size() / sizeof(float));
+  decode_to_float(logits.dtype, logits.bytes, result.logits);
+  return result;
+}
+
+double relative_error(std::span<const float> actual, std::span<const float> expected) {
+  EXPECT_EQ(actual.size(), expected.size());
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    error += std::pow(double(actual[i]) - expected[i], 2);
+    norm += std::pow(double(expected[i]), 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+// Logits of every token of `ids`, run in pieces of the given size.
+std::vector<float> logits_in_pieces(RuntimeModel& model, std::span<const int32_t> ids, size_t piece,
+                                    KvType type = KvType::kFloat32) {
+  KvCache cache(model.config(), std::ssize(ids), type);
+  std::vector<float> hidden, out(ids.size() * static_cast<size_t>(model.config().vocab_size));
+  for (size_t first = 0; first < ids.size(); first += piece) {
+    model.prefill(ids.subspan(first, std::min(piece, ids.size() - first)), cache,
+                  [&](std::span<const float> h) {
+                    hidden.insert(hidden.end(), h.begin(), h.end());
+                    return true;
+                  });
+  }
+  model.logits(hidden, out);
+  return out;
+}
+
+TEST(RuntimeModel, GoldenLogits) {
+  std::vector<std::string> names(std::begin(kModels), std::end(kModels));
+  names.push_back("tiny_llama_gguf");
+  names.push_back("tiny_llama_trained");
+  for (const std::string& name : names) {
+    const Golden expected = golden(name);
+    const auto model = load_runtime_language_model(model_path(name), 2);
+    model->run(expected.ids);
+    std::vector<float> actual(expected.logits.size());
+    const size_t vocab = static_cast<size_t>(model->vocab_size());
+    for (size_t i = 0; i < expected.ids.size(); i += 7) {  // in chunks, as callers ask
+      const size_t count = std::min<size_t>(7, expected.ids.size() - i);
+      model->logits(static_cast<int64_t>(i), static_cast<int64_t>(count),
+                    std::span(actual).subspan(i * vocab, count * vocab));
+    }
+    EXPECT_LT(relative_error(actual, expected.logits), 1e-5) << name;
+  }
+}
+
+TEST(RuntimeModel, OneTokenAtATimeEqualsTheWholeWindow) {
+  for (const std::string name : kModels) {
+    if (name == "tiny_llama_dynamic") continue;  // its rotation depends on the length known so far
+    RuntimeModel model = load(name);
+    const auto ids = golden(name).ids;
+    const auto whole = logits_in_pieces(model, ids, ids.size());
+    EXPECT_LT(relative_error(logits_in_pieces(model, ids, 1), whole), 1e-5) << name;
+    EXPECT_LT(relative_error(logits_in_pieces(model, ids, 5), whole), 1e-5) << name;
+    EXPECT_LT(relative_error(logits_in_pieces(model, ids, 5, KvType::kFloat16), whole), 2e-3)
+        << name;
+  }
+}
+
+// Longer than kPromptRows: prefill() itself cuts it, and the sliding window of tiny_mistral is long
+// passed.
+TEST(RuntimeModel, LongPromptIsCutWithoutATrace) {
+  for (const std::string name : {"tiny_mistral", "tiny_llama_dynamic"}) {
+    RuntimeModel model = load(name);
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 600; ++i) ids.push_back(i * 7 % 384);
+    const auto whole = logits_in_pieces(model, ids, ids.size());
+    KvCache cache(model.config(), 600, KvType::kFloat32);
+    cache.rope_length = 600;
+    std::vector<Row> rows;
+    for (const int32_t id : ids) rows.push_back({id, &cache});
+    std::vector<float> hidden(600 * 32), at_once(600 * 384);
+    model.forward(rows, hidden);
+    model.logits(hidden, at_once);
+    EXPECT_LT(relative_error(whole, at_once), 1e-5) << name;
+  }
+}
+
+TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
+  RuntimeModel model = load("tiny_qwen3");
+  const auto ids = golden("tiny_qwen3").ids;
+  constexpr size_t kSequences = 5;
+  const size_t hidden_size = 32, steps = 12;
+  std::vector<KvCache> caches;
+  for (size_t s = 0; s < kSequences; ++s) caches.emplace_back(model.config(), 64, KvType::kFloat32);
+  // Sequence s starts with s extra tokens, so that positions differ.
+  const auto token = [&](size_t s, size_t position) {
+    return ids[(position + 3 * s) % ids.size()];
+  };
+  std::vector<float> unused(kSequences * hidden_size);
+  for (size_t s = 1; s < kSequences; ++s) {
+    std::vector<Row> rows;
+    for (size_t p = 0; p < s; ++p) rows.push_back({token(s, p), &caches[s]});
+    model.forward(rows, std::span(unused).first(s * hidden_size));
+  }
+  std::vector<float> together;  // [steps, sequences, hidden]
+  for (size_t step = 0; step < steps; ++step) {
+    std::vector<Row> rows;
+    for (size_t s = 0; s < kSequences; ++s) rows.push_back({token(s, s + step), &caches[s]});
+    std::vector<float> hidden(kSequences * hidden_size);
+    model.forward(rows, hidden);
+    together.insert(together.end(), hidden.begin(), hidden.end());
+  }
+  for (size_t s = 0; s < kSequences; ++s) {
+    KvCache cache(model.config(), 64, KvType::kFloat32);
+    std::vector<int32_t> tokens;
+    for (size_t p = 0; p < s + steps; ++p) tokens.push_back(token(s, p));
+    std::vector<float> alone;
+    model.prefill(tokens, cache, [&](std::span<const float> h) {
+      alone.insert(alone.end(), h.begin(), h.end());
+      return true;
+    });
+    for (size_t step = 0; step < steps; ++step) {
+      const auto a =
+          std::span(together).subspan((step * kSequences + s) * hidden_size, hidden_size);
+      const auto b = std::span(alone).subspan((s + step) * hidden_size, hidden_size);
+      EXPECT_LT(relative_error(a, b), 1e-5) << s << " " << step;
+    }
+  }
+}
+
+TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
+  RuntimeModel model = load("tiny_llama");
+  const auto ids = golden("tiny_llama").ids;
+  const auto expected = logits_in_pieces(model, ids, ids.size());
+  KvCache cache(model.config(), 64, KvType::kFloat32);
+  const auto ignore = [](std::span<const float>) { return true; };
+  model.prefill(std::vector<int32_t>{5, 6, 7, 8, 9}, cache, ignore);
+  cache.truncate(0);
+  model.prefill(std::span(ids).first(10), cache, ignore);
+  model.prefill(std::vector<int32_t>{1, 2, 3}, cache, ignore);
+  cache.truncate(10);
+  std::vector<float> hidden, out((ids.size() - 10) * 384);
+  model.prefill(std::span(ids).subspan(10), cache, [&](std::span<const float> h) {
+    hidden.assign(h.begin(), h.end());
+    return true;
+  });
+  model.logits(hidden, out);
+  EXPECT_LT(relative_error(out, std::span(expected).subspan(10 * 384)), 1e-6);
+}
+
+TEST(RuntimeModel, ThreadsDoNotChangeABit) {
+  const auto ids = golden("tiny_mistral").ids;
+  RuntimeModel one = load("tiny_mistral", 1), three = load("tiny_mistral", 3);
+  for (const size_t piece : {size_t{1}, ids.size()})
+    EXPECT_EQ(logits_in_pieces(one, ids, piece), logits_in_pieces(three, ids, piece));
+}
+
+TEST(RuntimeModel, TokenOutsideTheVocabulary) {
+  const auto model = load_runtime_language_model(kData / "tiny_llama", 1);
+  EXPECT_THROW(model->run(std::vector<int32_t>{1, 384}), Error);
+  EXPECT_THROW(model->run(std::vector<int32_t>{-1}), Error);
+}
+
+TEST(RuntimeModel, RandomWeightsOfAShape) {
+  const ModelConfig config = ModelFiles::open(kData / "tiny_llama")->config();
+  for (const auto& spec :
+       {std::optional<RepresentationSpec>(), std::optional(parse_representation("int4g16")),
+        std::optional(parse_representation("aq2x8g8"))}) {
+    RuntimeModel model(random_weights(config, spec, 1), 2);
+    const auto logits = logits_in_pieces(model, std::vector<int32_t>{1, 2, 3}, 3);
+    for (const float x : logits) ASSERT_TRUE(std::isfinite(x));
+    EXPECT_GT(model.bytes_per_token(), 0u);
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith
