@@ -9,8 +9,8 @@ namespace {
 
 // One pass over memory: moments in, moments and direction out.
 template <typename T>
-void adam_pass(const float* g, T* m, T* v, float* out, int64_t n, const AdamOptions& o, float debias1,
-               float debias2) {
+void adam_pass(const float* g, T* m, T* v, float* out, int64_t n, const AdamOptions& o,
+               float debias1, float debias2) {
   const float b1 = static_cast<float>(o.beta1), b2 = static_cast<float>(o.beta2);
   const float epsilon = static_cast<float>(o.epsilon);
   at::parallel_for(0, n, 1 << 15, [&](int64_t begin, int64_t end) {
@@ -26,8 +26,8 @@ void adam_pass(const float* g, T* m, T* v, float* out, int64_t n, const AdamOpti
 
 }  // namespace
 
-torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step, torch::Dtype storage,
-                                   const AdamOptions& options) {
+torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step,
+                                   torch::Dtype storage, const AdamOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto g = gradient.contiguous();
   if (!first.defined()) {
@@ -38,8 +38,8 @@ torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step, 
   const auto debias1 = static_cast<float>(1 / (1 - std::pow(options.beta1, step)));
   const auto debias2 = static_cast<float>(1 / (1 - std::pow(options.beta2, step)));
   const auto pass = [&]<typename T>(T*) {
-    adam_pass(g.const_data_ptr<float>(), first.data_ptr<T>(), second.data_ptr<T>(), out.data_ptr<float>(),
-              g.numel(), options, debias1, debias2);
+    adam_pass(g.const_data_ptr<float>(), first.data_ptr<T>(), second.data_ptr<T>(),
+              out.data_ptr<float>(), g.numel(), options, debias1, debias2);
   };
   if (storage == torch::kBFloat16) {
     pass(static_cast<at::BFloat16*>(nullptr));

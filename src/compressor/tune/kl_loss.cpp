@@ -26,7 +26,8 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor&
       for (int64_t r = begin; r < end; ++r) {
         const float scale = static_cast<float>(grad_scale);
         if (bf16) {
-          const auto* t = reinterpret_cast<const uint16_t*>(teacher.const_data_ptr<at::BFloat16>()) + r * vocab;
+          const auto* t =
+              reinterpret_cast<const uint16_t*>(teacher.const_data_ptr<at::BFloat16>()) + r * vocab;
           auto* s = reinterpret_cast<uint16_t*>(student.data_ptr<at::BFloat16>()) + r * vocab;
           bf16_to_floats(t, p.data(), vocab);
           bf16_to_floats(s, q.data(), vocab);

@@ -1,5 +1,6 @@
-// [5] The objective of tuning: KL(teacher || student) of next-token distributions, averaged over positions,
-// in chunks of positions, so that no full [tokens, vocab] matrix exists. PV-Tuning, section 4 and appendix I.
+// [5] The objective of tuning: KL(teacher || student) of next-token distributions, averaged over
+// positions, in chunks of positions, so that no full [tokens, vocab] matrix exists. PV-Tuning,
+// section 4 and appendix I.
 #pragma once
 #include <torch/torch.h>
 
@@ -7,11 +8,12 @@ namespace bitsmith {
 
 struct KlResult {
   double sum = 0;             // over positions, nats
-  torch::Tensor grad_hidden;  // d(grad_scale * sum) / d student_hidden, [n, hidden]; undefined without gradient
+  torch::Tensor grad_hidden;  // d(grad_scale * sum) / d student_hidden, [n, hidden]; undefined
+                              // without gradient
 };
 
-// Hidden states [n, hidden] and heads [vocab, hidden], all of one dtype (float32 or bfloat16). The head is
-// not trained, so its gradient is never formed; softmax and sums are float32 / float64.
+// Hidden states [n, hidden] and heads [vocab, hidden], all of one dtype (float32 or bfloat16). The
+// head is not trained, so its gradient is never formed; softmax and sums are float32 / float64.
 KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor& teacher_head,
                        const torch::Tensor& student_hidden, const torch::Tensor& student_head,
                        bool with_gradient, double grad_scale = 1.0, int64_t chunk = 256);

@@ -5,10 +5,12 @@
 
 #include "base/half.h"
 
-// The loops are written so that the compiler vectorises them, once per instruction set; the loader picks.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define BITSMITH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+// The loops are written so that the compiler vectorises them, once per instruction set; the loader
+// picks.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define BITSMITH_CLONES \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BITSMITH_CLONES
 #endif
@@ -16,7 +18,8 @@
 namespace bitsmith {
 namespace {
 
-constexpr int kLanes = 16;  // partial sums, so that a reduction needs no reassociation by the compiler
+constexpr int kLanes =
+    16;  // partial sums, so that a reduction needs no reassociation by the compiler
 
 // e^x for x <= 0, relative error below 3e-7 (Cephes' polynomial); 0 below -87.
 inline __attribute__((always_inline)) float exp_negative(float x) {
@@ -34,7 +37,8 @@ inline __attribute__((always_inline)) float exp_negative(float x) {
 }
 
 // Replaces logits z by e^(z - max); returns the maximum and the sum.
-inline __attribute__((always_inline)) void exponentials(float* z, int64_t n, float& max_out, double& sum_out) {
+inline __attribute__((always_inline)) void exponentials(float* z, int64_t n, float& max_out,
+                                                        double& sum_out) {
   float lane_max[kLanes];
   for (float& m : lane_max) m = -INFINITY;
   const int64_t whole = n / kLanes * kLanes;
@@ -62,8 +66,8 @@ inline __attribute__((always_inline)) void exponentials(float* z, int64_t n, flo
 
 BITSMITH_CLONES
 double kl_row(float* teacher, float* student, int64_t vocab, float scale) {
-  // sum_i p_i (zt_i - zs_i) needs the logits, which the exponentials overwrite: take sum_i e_i (zt_i - zs_i)
-  // with e_i = e^(zt_i - max) on the way.
+  // sum_i p_i (zt_i - zs_i) needs the logits, which the exponentials overwrite: take sum_i e_i
+  // (zt_i - zs_i) with e_i = e^(zt_i - max) on the way.
   float max_t = -INFINITY;
   for (int64_t i = 0; i < vocab; ++i) max_t = teacher[i] > max_t ? teacher[i] : max_t;
   float lane_sum[kLanes] = {}, lane_cross[kLanes] = {};
@@ -90,7 +94,8 @@ double kl_row(float* teacher, float* student, int64_t vocab, float scale) {
   float max_s = 0;
   double sum_s = 0;
   exponentials(student, vocab, max_s, sum_s);
-  const float scale_t = scale / static_cast<float>(sum_t), scale_s = scale / static_cast<float>(sum_s);
+  const float scale_t = scale / static_cast<float>(sum_t),
+              scale_s = scale / static_cast<float>(sum_s);
   for (int64_t i = 0; i < vocab; ++i) student[i] = student[i] * scale_s - teacher[i] * scale_t;
   // KL = sum p (zt - zs) - (max_t + log sum_t) + (max_s + log sum_s)
   return cross / sum_t - (max_t + std::log(sum_t)) + (max_s + std::log(sum_s));

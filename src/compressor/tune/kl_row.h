@@ -4,8 +4,9 @@
 
 namespace bitsmith {
 
-// teacher [vocab] and student [vocab] hold logits. Returns KL(softmax(teacher) || softmax(student)) and
-// leaves scale * (softmax(student) - softmax(teacher)), its gradient times scale, in `student`; `teacher` is overwritten.
+// teacher [vocab] and student [vocab] hold logits. Returns KL(softmax(teacher) || softmax(student))
+// and leaves scale * (softmax(student) - softmax(teacher)), its gradient times scale, in `student`;
+// `teacher` is overwritten.
 double kl_row(float* teacher, float* student, int64_t vocab, float scale);
 
 void bf16_to_floats(const uint16_t* in, float* out, int64_t n);

@@ -22,7 +22,10 @@ Student::Student(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)
       tuned.gradient = torch::zeros({linear->out_features, linear->in_features});
       for (auto& parameter : linear->representation->continuous_parameters()) {
         parameter.value.set_requires_grad(true);
-        tuned.continuous.push_back({linear->name + "." + parameter.name, parameter.value, {}, {},
+        tuned.continuous.push_back({linear->name + "." + parameter.name,
+                                    parameter.value,
+                                    {},
+                                    {},
                                     root_mean_square(parameter.value)});
       }
       linear->weight = linear->representation->dequantize().to(decoder_->dtype()).detach().clone();
@@ -42,7 +45,8 @@ Student::Student(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)
     add("self_attn.q_norm.weight", block->q_norm);
     add("self_attn.k_norm.weight", block->k_norm);
   }
-  if (linears_.empty()) throw Error("this model has no quantised matrix to tune: quantize it first");
+  if (linears_.empty())
+    throw Error("this model has no quantised matrix to tune: quantize it first");
 }
 
 void Student::collect_gradients() {

@@ -13,25 +13,27 @@ namespace bitsmith {
 
 // One continuous tensor under Adam.
 struct Trainable {
-  std::string name;           // as in the file: "model.layers.0.mlp.up_proj.codebooks"
-  torch::Tensor value;        // float32 master
-  torch::Tensor live;         // norms and biases: the decoder's own leaf, in the compute dtype; else undefined
+  std::string name;     // as in the file: "model.layers.0.mlp.up_proj.codebooks"
+  torch::Tensor value;  // float32 master
+  torch::Tensor
+      live;  // norms and biases: the decoder's own leaf, in the compute dtype; else undefined
   AdamState adam;
-  double unit = 1;            // root mean square of the value at the start: the step's unit
+  double unit = 1;  // root mean square of the value at the start: the step's unit
 };
 
 // One quantised linear layer.
 struct TunedLinear {
   Linear* linear = nullptr;
-  torch::Tensor gradient;               // [out, in] float32, summed over the micro-batches of a step
-  AdamState code_moments;               // bfloat16; only for strategies that change codes
-  std::vector<Trainable> continuous;    // of the representation
+  torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
+  AdamState code_moments;             // bfloat16; only for strategies that change codes
+  std::vector<Trainable> continuous;  // of the representation
   Representation& representation() { return *linear->representation; }
 };
 
 class Student {
  public:
-  // Every quantised linear layer gets its dense copy in `decoder`'s dtype, as a leaf that wants a gradient.
+  // Every quantised linear layer gets its dense copy in `decoder`'s dtype, as a leaf that wants a
+  // gradient.
   explicit Student(std::unique_ptr<Decoder> decoder);
 
   Decoder& decoder() { return *decoder_; }

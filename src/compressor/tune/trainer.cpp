@@ -24,8 +24,8 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Windows of step `step`: consecutive places in an endless sequence of seeded permutations, so that the data order
-// is a function of the step alone.
+// Windows of step `step`: consecutive places in an endless sequence of seeded permutations, so that
+// the data order is a function of the step alone.
 std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, uint64_t seed) {
   std::vector<int64_t> chosen, permutation(static_cast<size_t>(windows));
   int64_t drawn_epoch = -1;
@@ -44,7 +44,8 @@ std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, 
   return chosen;
 }
 
-// Forward and backward of one micro-batch; returns its summed KL and leaves gradients on the student's leaves.
+// Forward and backward of one micro-batch; returns its summed KL and leaves gradients on the
+// student's leaves.
 double backward(Student& student, Decoder& teacher, const torch::Tensor& ids, double grad_scale) {
   torch::Tensor target;
   {
@@ -52,8 +53,8 @@ double backward(Student& student, Decoder& teacher, const torch::Tensor& ids, do
     target = teacher.hidden_states(ids).flatten(0, 1);
   }
   const auto hidden = student.decoder().hidden_states(ids).flatten(0, 1);
-  const auto kl = kl_divergence(target, teacher.head().weight, hidden.detach(), student.decoder().head().weight,
-                                true, grad_scale);
+  const auto kl = kl_divergence(target, teacher.head().weight, hidden.detach(),
+                                student.decoder().head().weight, true, grad_scale);
   hidden.backward(kl.grad_hidden);
   student.collect_gradients();
   return kl.sum;
@@ -80,12 +81,19 @@ void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& op
 class Run {
  public:
   Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-      const std::string& recipe_hash, const std::filesystem::path& work, const std::filesystem::path& log)
-      : student_(student), teacher_(teacher), data_(data), options_(options), work_(work), started_(now()) {
+      const std::string& recipe_hash, const std::filesystem::path& work,
+      const std::filesystem::path& log)
+      : student_(student),
+        teacher_(teacher),
+        data_(data),
+        options_(options),
+        work_(work),
+        started_(now()) {
     length_ = data.train.size(1);
     batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
     micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
-    total_steps_ = options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
+    total_steps_ =
+        options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
     for (auto& tuned : student.linears()) groups_ += tuned.representation().num_groups();
     progress_.recipe_hash = recipe_hash;
     log_ = std::fopen(log.c_str(), "a");
@@ -107,13 +115,15 @@ class Run {
       const double loss = step();
       ++steps_here_;
       if (!std::isfinite(loss) || loss > kDivergence * std::max(progress_.first_kl, 0.05)) {
-        log_warning(concat("the loss is ", loss, " after step ", progress_.step,
-                           ": stopped, the best state is kept; lower --learning-rate or --trust-ratio"));
+        log_warning(
+            concat("the loss is ", loss, " after step ", progress_.step,
+                   ": stopped, the best state is kept; lower --learning-rate or --trust-ratio"));
         diverged = true;
         break;
       }
       show(line, loss);
-      if (fraction() - progress_.last_validation >= kValidationShare || finished()) validate_and_keep();
+      if (fraction() - progress_.last_validation >= kValidationShare || finished())
+        validate_and_keep();
       const bool stop = interrupted();
       if (stop || now() - saved > options_.checkpoint_minutes * 60) {
         save_state();
@@ -131,8 +141,9 @@ class Run {
   double elapsed() const { return progress_.elapsed_seconds + now() - started_; }
   // Share of the budget used.
   double fraction() const {
-    return total_steps_ > 0 ? static_cast<double>(progress_.step) / static_cast<double>(total_steps_)
-                            : elapsed() / (options_.minutes * 60);
+    return total_steps_ > 0
+               ? static_cast<double>(progress_.step) / static_cast<double>(total_steps_)
+               : elapsed() / (options_.minutes * 60);
   }
   bool finished() const { return fraction() >= 1.0; }
 
@@ -145,7 +156,8 @@ class Run {
     double kl = 0;
     const double tokens = static_cast<double>(batch_ * length_);
     for (int64_t first = 0; first < batch_; first += micro_) {
-      kl += backward(student_, teacher_, ids.narrow(0, first, std::min(micro_, batch_ - first)), 1.0 / tokens);
+      kl += backward(student_, teacher_, ids.narrow(0, first, std::min(micro_, batch_ - first)),
+                     1.0 / tokens);
     }
     kl /= tokens;
     if (!std::isfinite(kl)) return kl;
@@ -166,24 +178,27 @@ class Run {
     }
     for (auto& norm : student_.norms()) {
       if (!norm.live.grad().defined()) continue;
-      adam_step(norm, norm.live.grad().to(torch::kFloat32), step, rate * options_.learning_rate * kNormRate,
-                options_.adam);
+      adam_step(norm, norm.live.grad().to(torch::kFloat32), step,
+                rate * options_.learning_rate * kNormRate, options_.adam);
     }
     progress_.changed += changed_;
     student_.refresh();
     smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * kl : kl;
-    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"changed\": %ld, \"seconds\": %.1f}\n",
-                 static_cast<long>(step), static_cast<long>(step * batch_ * length_), kl,
-                 static_cast<long>(changed_), elapsed());
+    std::fprintf(
+        log_,
+        "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"changed\": %ld, \"seconds\": %.1f}\n",
+        static_cast<long>(step), static_cast<long>(step * batch_ * length_), kl,
+        static_cast<long>(changed_), elapsed());
     std::fflush(log_);
     return kl;
   }
 
   void show(Progress& line, double loss) {
     char text[160];
-    std::snprintf(text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
-                  static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
-                  100.0 * static_cast<double>(progress_.changed) / static_cast<double>(groups_));
+    std::snprintf(
+        text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
+        static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
+        100.0 * static_cast<double>(progress_.changed) / static_cast<double>(groups_));
     line.update(std::min(1.0, fraction()), text);
   }
 
@@ -249,7 +264,8 @@ class Run {
   std::filesystem::path work_;
   double started_;
   std::FILE* log_ = nullptr;
-  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0, changed_ = 0;
+  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0,
+          changed_ = 0;
   double smooth_kl_ = 0;
   TuneProgress progress_;
   std::map<std::string, torch::Tensor> held_;
@@ -257,7 +273,8 @@ class Run {
 
 }  // namespace
 
-double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows, int64_t micro_windows) {
+double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
+                     int64_t micro_windows) {
   const torch::NoGradGuard no_grad;
   double sum = 0;
   for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
@@ -269,9 +286,9 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
   return sum / static_cast<double>(windows.numel());
 }
 
-TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-                 const std::string& recipe_hash, const std::filesystem::path& work,
-                 const std::filesystem::path& log) {
+TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
+                 const TuneOptions& options, const std::string& recipe_hash,
+                 const std::filesystem::path& work, const std::filesystem::path& log) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
   return Run(student, teacher, data, options, recipe_hash, work, log).run();
 }

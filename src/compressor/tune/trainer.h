@@ -1,6 +1,6 @@
-// PV-Tuning (Malinovskii et al. 2024), algorithm 3: the quantised student learns the teacher's next-token
-// distributions. One gradient of the dense weights serves both steps: by the chain rule the P step (codebooks,
-// scales, zero points), and through Adam's moments the V step (codes).
+// PV-Tuning (Malinovskii et al. 2024), algorithm 3: the quantised student learns the teacher's
+// next-token distributions. One gradient of the dense weights serves both steps: by the chain rule
+// the P step (codebooks, scales, zero points), and through Adam's moments the V step (codes).
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -12,15 +12,17 @@
 
 namespace bitsmith {
 
-// Trains `student` towards `teacher` (both of one dtype) on data.train; validates on data.validation.
-// State and best tensors live in `work`; each line of `log` (JSON lines, appended) is one step or validation.
-// On SIGINT saves the state and throws Interrupted; divergence (NaN, or the loss far above its start) stops
-// with the best kept. The best projected tensors are in work/best.safetensors afterwards.
-TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-                 const std::string& recipe_hash, const std::filesystem::path& work,
-                 const std::filesystem::path& log);
+// Trains `student` towards `teacher` (both of one dtype) on data.train; validates on
+// data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
+// is one step or validation. On SIGINT saves the state and throws Interrupted; divergence (NaN, or
+// the loss far above its start) stops with the best kept. The best projected tensors are in
+// work/best.safetensors afterwards.
+TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
+                 const TuneOptions& options, const std::string& recipe_hash,
+                 const std::filesystem::path& work, const std::filesystem::path& log);
 
 // Mean KL(teacher || student) over windows [n, length], nats a token.
-double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows, int64_t micro_windows);
+double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
+                     int64_t micro_windows);
 
 }  // namespace bitsmith

@@ -19,19 +19,22 @@ void check_same_model(const ModelConfig& a, const ModelConfig& b, const fs::path
   if (a.vocab_size != b.vocab_size || a.hidden_size != b.hidden_size ||
       a.num_hidden_layers != b.num_hidden_layers || a.intermediate_size != b.intermediate_size) {
     throw UsageError(concat("the teacher ", path.string(), " is not the model that was quantised: ",
-                            b.num_hidden_layers, " layers of ", b.hidden_size, " with ", b.vocab_size,
-                            " tokens against ", a.num_hidden_layers, " of ", a.hidden_size, " with ",
-                            a.vocab_size));
+                            b.num_hidden_layers, " layers of ", b.hidden_size, " with ",
+                            b.vocab_size, " tokens against ", a.num_hidden_layers, " of ",
+                            a.hidden_size, " with ", a.vocab_size));
   }
 }
 
-// Bytes that a run takes at its peak: both models, gradients, moments, activations of a micro-batch.
+// Bytes that a run takes at its peak: both models, gradients, moments, activations of a
+// micro-batch.
 uint64_t predicted_memory(const ModelConfig& c, const TuneOptions& options) {
-  const uint64_t block = c.hidden_size * (2 * c.q_size() + 2 * c.kv_size() + 3 * c.intermediate_size);
+  const uint64_t block =
+      c.hidden_size * (2 * c.q_size() + 2 * c.kv_size() + 3 * c.intermediate_size);
   const uint64_t decoder = block * c.num_hidden_layers;
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
   const uint64_t weights = 2 * element * (decoder + c.vocab_size * c.hidden_size);
-  const uint64_t optimiser = decoder * (4 + (options.strategy == Strategy::kPv ? 4 : 0) + element + 1);
+  const uint64_t optimiser =
+      decoder * (4 + (options.strategy == Strategy::kPv ? 4 : 0) + element + 1);
   const uint64_t activations = options.micro_tokens * c.num_hidden_layers * element *
                                (9 * c.hidden_size + 5 * c.intermediate_size);
   return weights + optimiser + activations + (uint64_t{400} << 20);
@@ -46,12 +49,14 @@ torch::Dtype faster_dtype(const ModelConfig& config) {
     for (int repeat = 0; repeat < 4; ++repeat) {
       const auto start = std::chrono::steady_clock::now();
       at::linear(x, w);
-      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      best = std::min(
+          best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
     return best;
   };
   const torch::NoGradGuard no_grad;
-  return seconds(torch::kBFloat16) < 0.8 * seconds(torch::kFloat32) ? torch::kBFloat16 : torch::kFloat32;
+  return seconds(torch::kBFloat16) < 0.8 * seconds(torch::kFloat32) ? torch::kBFloat16
+                                                                    : torch::kFloat32;
 }
 
 torch::Dtype compute_dtype(const std::string& name, const ModelConfig& config) {
@@ -88,12 +93,14 @@ std::vector<TensorView> merged_tensors(const Checkpoint& base, const Safetensors
   return tensors;
 }
 
-std::string tuned_model_card(const fs::path& base, const TuneOptions& options, const TuneResult& result) {
+std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
+                             const TuneResult& result) {
   const fs::path path = base / "README.md";
   std::string card = fs::exists(path) ? read_text_file(path) : "# Quantised by Bitsmith\n";
   char text[400];
   std::snprintf(text, sizeof(text),
-                "\n## Tuned\n\nPV-Tuning, strategy `%s`: %ld tokens against the original model. KL divergence on "
+                "\n## Tuned\n\nPV-Tuning, strategy `%s`: %ld tokens against the original model. KL "
+                "divergence on "
                 "held-out text %.4f before, %.4f after (nats a token).\n",
                 strategy_name(options.strategy), static_cast<long>(result.tokens), result.kl_before,
                 result.kl_after);
@@ -102,23 +109,27 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options, c
 
 }  // namespace
 
-TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised, std::shared_ptr<const ModelFiles> teacher,
-                      const TokenDataset& data, const TuneOptions& options, const fs::path& out, bool force,
+TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
+                      std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
+                      const TuneOptions& options, const fs::path& out, bool force,
                       OrderedJson recipe) {
   check_same_model(quantised->config(), teacher->config(), teacher->checkpoint().path());
   if (!quantised->is_quantized()) {
-    throw UsageError(quantised->checkpoint().path().string() + " is not quantised: run bitsmith quantize first");
+    throw UsageError(quantised->checkpoint().path().string() +
+                     " is not quantised: run bitsmith quantize first");
   }
   if (data.validation.size(0) == 0) {
     throw UsageError("too little data to hold any out for validation: give at least 8 windows");
   }
   check_output(out, force);
-  const uint64_t memory = predicted_memory(quantised->config(), options), free = available_memory_bytes();
+  const uint64_t memory = predicted_memory(quantised->config(), options),
+                 free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
-    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory and ",
-                       format_bytes(static_cast<double>(free)), " are free: lower --micro-tokens"));
+    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
+                       " of memory and ", format_bytes(static_cast<double>(free)),
+                       " are free: lower --micro-tokens"));
   }
 
   const torch::Dtype dtype = compute_dtype(options.dtype, quantised->config());
@@ -133,7 +144,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised, std::shared_p
   fs::create_directories(work);
   Student student(Decoder::load(quantised, dtype));
   const auto teacher_model = Decoder::load(teacher, dtype);
-  TuneResult result = train(student, *teacher_model, data, options, hash, work, out.string() + ".tune.jsonl");
+  TuneResult result =
+      train(student, *teacher_model, data, options, hash, work, out.string() + ".tune.jsonl");
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.

@@ -8,7 +8,8 @@
 
 namespace bitsmith {
 
-// continuous: the P step alone (codebooks, scales, norms). pv: also codes, by the linearised subspace V step.
+// continuous: the P step alone (codebooks, scales, norms). pv: also codes, by the linearised
+// subspace V step.
 enum class Strategy { kContinuous, kPv };
 Strategy parse_strategy(const std::string& name);  // UsageError names the choices
 const char* strategy_name(Strategy strategy);
@@ -20,24 +21,26 @@ struct TuneOptions {
   double minutes = 0;
   int64_t batch_tokens = 4096;  // one optimiser step
   int64_t micro_tokens = 2048;  // one forward and backward pass; bounds the activations' memory
-  // Step lengths in units of each tensor's own root mean square (the paper's 3e-4 at an RMS of 0.02 is
-  // 0.015); both fall linearly to `final_rate` of themselves over the run.
+  // Step lengths in units of each tensor's own root mean square (the paper's 3e-4 at an RMS of 0.02
+  // is 0.015); both fall linearly to `final_rate` of themselves over the run.
   double learning_rate = 0.01;
   double final_rate = 0.1;
   VStepOptions v;
-  int64_t v_interval = 1;      // steps between V steps
-  double v_start = 0.1;        // share of the run before the first V step: Adam's moments settle first
+  int64_t v_interval = 1;  // steps between V steps
+  double v_start = 0.1;    // share of the run before the first V step: Adam's moments settle first
   AdamOptions adam;
-  std::string dtype = "auto";  // of forward and backward: "float32", "bfloat16", or the faster, measured
+  std::string dtype =
+      "auto";  // of forward and backward: "float32", "bfloat16", or the faster, measured
   double checkpoint_minutes = 3;
   uint64_t seed = 0;
 };
 
 struct TuneResult {
-  double kl_before = 0, kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
+  double kl_before = 0,
+         kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
   int64_t tokens = 0, steps = 0;
   int64_t best_step = 0;
-  double codes_changed = 0;            // share of groups changed, every change counted
+  double codes_changed = 0;  // share of groups changed, every change counted
   double seconds = 0, tokens_per_second = 0;
   std::string dtype;
   bool diverged = false;

@@ -11,18 +11,25 @@ namespace {
 
 DType file_dtype(const torch::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case torch::kFloat32: return DType::F32;
-    case torch::kBFloat16: return DType::BF16;
-    case torch::kHalf: return DType::F16;
-    case torch::kInt32: return DType::I32;
-    default: BITSMITH_CHECK(false);
+    case torch::kFloat32:
+      return DType::F32;
+    case torch::kBFloat16:
+      return DType::BF16;
+    case torch::kHalf:
+      return DType::F16;
+    case torch::kInt32:
+      return DType::I32;
+    default:
+      BITSMITH_CHECK(false);
   }
   return DType::F32;
 }
 
 TensorView view(const std::string& name, const torch::Tensor& tensor) {
   BITSMITH_CHECK(tensor.is_contiguous());
-  return {name, file_dtype(tensor), tensor.sizes().vec(),
+  return {name,
+          file_dtype(tensor),
+          tensor.sizes().vec(),
           {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
@@ -56,16 +63,21 @@ std::string exact(double value) {
 
 torch::Dtype torch_dtype(DType dtype, const std::string& source) {
   switch (dtype) {
-    case DType::F32: return torch::kFloat32;
-    case DType::BF16: return torch::kBFloat16;
-    case DType::I32: return torch::kInt32;
-    default: throw Error(concat(source, ": unexpected dtype ", dtype_name(dtype)));
+    case DType::F32:
+      return torch::kFloat32;
+    case DType::BF16:
+      return torch::kBFloat16;
+    case DType::I32:
+      return torch::kInt32;
+    default:
+      throw Error(concat(source, ": unexpected dtype ", dtype_name(dtype)));
   }
 }
 
 }  // namespace
 
-void save_tune_state(const std::filesystem::path& path, Student& student, const TuneProgress& progress) {
+void save_tune_state(const std::filesystem::path& path, Student& student,
+                     const TuneProgress& progress) {
   std::vector<TensorView> views;
   for_each_tensor(student, [&](const std::string& name, torch::Tensor& tensor) {
     if (tensor.defined()) views.push_back(view(name, tensor));
@@ -86,13 +98,15 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
   const auto file = open_safetensors(path);
   const auto text = [&](const std::string& key) {
     const auto found = file.metadata.find(key);
-    if (found == file.metadata.end()) throw Error(concat(path.string(), ": '", key, "' is missing"));
+    if (found == file.metadata.end())
+      throw Error(concat(path.string(), ": '", key, "' is missing"));
     return found->second;
   };
   if (text("recipe_hash") != progress.recipe_hash) {
-    throw Error(concat(path.parent_path().string(),
-                       " holds another tuning run (other model, data or options): finish it with its own "
-                       "command, delete it, or choose another output"));
+    throw Error(
+        concat(path.parent_path().string(),
+               " holds another tuning run (other model, data or options): finish it with its own "
+               "command, delete it, or choose another output"));
   }
   progress.step = std::strtoll(text("step").c_str(), nullptr, 10);
   progress.elapsed_seconds = std::strtod(text("elapsed_seconds").c_str(), nullptr);
@@ -111,8 +125,9 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
     const auto dtype = torch_dtype(stored->dtype, path.string());
     if (!tensor.defined()) tensor = torch::empty(stored->shape, dtype);
     if (tensor.sizes() != at::IntArrayRef(stored->shape) || tensor.scalar_type() != dtype) {
-      throw Error(concat(path.string(), ": tensor ", name, " has shape ", shape_string(stored->shape),
-                         ", expected ", shape_string(tensor.sizes().vec())));
+      throw Error(concat(path.string(), ": tensor ", name, " has shape ",
+                         shape_string(stored->shape), ", expected ",
+                         shape_string(tensor.sizes().vec())));
     }
     std::memcpy(tensor.data_ptr(), stored->bytes.data(), stored->bytes.size());
   });

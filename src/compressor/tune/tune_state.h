@@ -10,8 +10,8 @@
 namespace bitsmith {
 
 struct TuneProgress {
-  std::string recipe_hash;     // of model, teacher, data and options: another run's state is refused
-  int64_t step = 0;            // optimiser steps done; the data order follows from it
+  std::string recipe_hash;  // of model, teacher, data and options: another run's state is refused
+  int64_t step = 0;         // optimiser steps done; the data order follows from it
   double elapsed_seconds = 0;  // of all earlier sessions
   double best_kl = 0, first_kl = 0;
   int64_t best_step = 0;
@@ -20,11 +20,14 @@ struct TuneProgress {
 };
 
 // Atomic. Student's values and both optimisers' moments, exactly.
-void save_tune_state(const std::filesystem::path& path, Student& student, const TuneProgress& progress);
-// False when there is no such file; Error when it belongs to another run or does not fit the student.
+void save_tune_state(const std::filesystem::path& path, Student& student,
+                     const TuneProgress& progress);
+// False when there is no such file; Error when it belongs to another run or does not fit the
+// student.
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress);
 
-// What the result directory will hold of a (projected) student: parts of the matrices and fp16 norms. Atomic.
+// What the result directory will hold of a (projected) student: parts of the matrices and fp16
+// norms. Atomic.
 void save_student_tensors(const std::filesystem::path& path, Student& student);
 
 }  // namespace bitsmith

@@ -16,7 +16,8 @@ struct KlCase {
 
 KlCase kl_case(int64_t n, int64_t hidden, int64_t vocab) {
   torch::manual_seed(1);
-  return {torch::randn({n, hidden}), torch::randn({n, hidden}), 0.4 * torch::randn({vocab, hidden})};
+  return {torch::randn({n, hidden}), torch::randn({n, hidden}),
+          0.4 * torch::randn({vocab, hidden})};
 }
 
 // The textbook form, by autograd, in float64.
@@ -36,13 +37,15 @@ TEST(KlLoss, EqualsAutogradInFloat32) {
     const auto [value, gradient] = reference_kl(c);
     const KlResult kl = kl_divergence(c.teacher, c.head, c.student, c.head, true, 1.0, 10);
     EXPECT_NEAR(kl.sum, value, 1e-4 * value) << vocab;
-    EXPECT_LT((kl.grad_hidden - gradient).norm().item<double>(), 1e-5 * gradient.norm().item<double>());
+    EXPECT_LT((kl.grad_hidden - gradient).norm().item<double>(),
+              1e-5 * gradient.norm().item<double>());
   }
 }
 
 TEST(KlLoss, IsCloseInBfloat16AndScalesItsGradient) {
   KlCase c = kl_case(64, 32, 500);
-  for (auto* t : {&c.teacher, &c.student, &c.head}) *t = t->to(torch::kBFloat16).to(torch::kFloat32);
+  for (auto* t : {&c.teacher, &c.student, &c.head})
+    *t = t->to(torch::kBFloat16).to(torch::kFloat32);
   const auto [value, gradient] = reference_kl(c);
   const auto half = [](const torch::Tensor& t) { return t.to(torch::kBFloat16); };
   const KlResult kl =
@@ -64,7 +67,8 @@ TEST(Adam, EqualsTorchsAdam) {
   torch::manual_seed(2);
   auto reference = torch::randn({40, 8}).requires_grad_(true);
   auto value = reference.detach().clone();
-  torch::optim::Adam optimiser({reference}, torch::optim::AdamOptions(0.01).betas({0.9, 0.95}).eps(1e-8));
+  torch::optim::Adam optimiser({reference},
+                               torch::optim::AdamOptions(0.01).betas({0.9, 0.95}).eps(1e-8));
   AdamState adam;
   for (int64_t step = 1; step <= 5; ++step) {
     const auto gradient = torch::randn({40, 8});
@@ -76,7 +80,8 @@ TEST(Adam, EqualsTorchsAdam) {
 }
 
 // A matrix with random codes; fp16 codebooks and scales as in a file.
-std::unique_ptr<Representation> random_representation(const std::string& spec, int64_t out, int64_t in) {
+std::unique_ptr<Representation> random_representation(const std::string& spec, int64_t out,
+                                                      int64_t in) {
   const QuantizedTensor tensor = allocate_quantized(parse_representation(spec), out, in);
   Random random(3);
   for (const TensorView& part : tensor.parts) {

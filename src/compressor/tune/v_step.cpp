@@ -18,7 +18,8 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
   const auto update = representation.to_code_space(direction).reshape({groups, g});
   const auto importance = update.square().sum(1);
 
-  const int64_t chunk = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * groups)));
+  const int64_t chunk =
+      std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * groups)));
   const int64_t searched = std::min(groups, chunk * options.max_chunks);
   const auto order = std::get<1>(importance.topk(searched, 0, true, true));
 
@@ -29,14 +30,16 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
     const auto [sorted, position] = by_importance.sort();  // searches want ascending groups
     const auto codes = representation.search_codes(target, {}, sorted);
-    const auto changes = (representation.decode_groups(sorted, codes) - in_code_space.index_select(0, sorted))
-                             .square()
-                             .sum(1);
+    const auto changes =
+        (representation.decode_groups(sorted, codes) - in_code_space.index_select(0, sorted))
+            .square()
+            .sum(1);
     // Rank of each sorted group, so that the walk below goes by importance.
     std::vector<int64_t> walk(static_cast<size_t>(sorted.numel())), kept;
     const auto* rank = position.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < sorted.numel(); ++i) walk[rank[i]] = i;
-    const auto differs = (codes != representation.codes().index_select(0, sorted)).any(1).contiguous();
+    const auto differs =
+        (codes != representation.codes().index_select(0, sorted)).any(1).contiguous();
     const auto* change = changes.const_data_ptr<float>();
     const auto* differ = differs.const_data_ptr<bool>();
     bool full = false;
