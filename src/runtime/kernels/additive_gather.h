@@ -8,7 +8,7 @@
 namespace bitsmith {
 
 struct AdditiveCodebooks {
-  const uint16_t* vectors;  // float16 [M, entries, G]
+  const uint16_t* vectors;  // float16 [M, entries, G], and 16 readable, finite bytes more
   int num_codebooks;        // M
   int64_t entries;          // 2^B
   int64_t in_group_size;    // G

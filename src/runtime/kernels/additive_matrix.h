@@ -11,20 +11,13 @@
 namespace bitsmith {
 
 class AdditiveMatrix : public PanelMatrix {
- public:
-  void decode_row(int64_t row, float* out) const override {
-    const StoredRow stored = stored_row(row);
-    kernels().gather.decode_row(codebooks_, stored.codes, stored.stride, scales_[row], out);
-  }
-
  protected:
-  // Scales are padded with zeros to a multiple of `padding` rows.
-  AdditiveMatrix(const QuantizedTensor& tensor, int64_t padding)
-      : PanelMatrix(tensor.out_features, tensor.in_features),
-        scales_((out_features + padding - 1) / padding * padding) {
+  explicit AdditiveMatrix(const QuantizedTensor& tensor)
+      : PanelMatrix(tensor.out_features, tensor.in_features), scales_(out_features) {
     const auto& spec = std::get<AdditiveSpec>(tensor.spec);
     const auto vectors = tensor.part("codebooks").bytes;
-    vectors_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(vectors.size() / 2));
+    constexpr int64_t kReadable = 8;  // values past the end, see additive_gather.h
+    vectors_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(vectors.size() / 2) + kReadable);
     std::memcpy(vectors_.data(), vectors.data(), vectors.size());
     codebooks_ = {.vectors = vectors_.data(),
                   .num_codebooks = spec.num_codebooks,
@@ -39,13 +32,6 @@ class AdditiveMatrix : public PanelMatrix {
       scales_[row] = fp16_to_float(scale);
     }
   }
-
-  struct StoredRow {
-    const void* codes;
-    int64_t stride;
-  };
-  virtual StoredRow stored_row(int64_t row) const = 0;
-  int64_t codes_per_row() const { return codebooks_.groups * codebooks_.num_codebooks; }
 
   void decode_panel(int64_t p, float* panel) const override {
     const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);

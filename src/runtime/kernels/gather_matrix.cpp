@@ -7,12 +7,17 @@ namespace {
 template <typename Code>  // uint8_t or uint16_t
 class GatherMatrix final : public AdditiveMatrix {
  public:
-  explicit GatherMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor, 1) {
+  explicit GatherMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor) {
     codes_ = AlignedBuffer<Code>(out_features * codes_per_row());
     for (int64_t row = 0; row < out_features; ++row) {
       const std::vector<uint16_t> codes = row_codes(tensor, row);
       std::copy(codes.begin(), codes.end(), codes_.data() + row * codes_per_row());
     }
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    const Code* codes = codes_.data() + row * codes_per_row();
+    kernels().gather.decode_row(codebooks_, codes, 1, scales_[row], out);
   }
 
   uint64_t bytes() const override { return codes_.bytes() + vectors_.bytes() + scales_.bytes(); }
@@ -26,11 +31,9 @@ class GatherMatrix final : public AdditiveMatrix {
     return true;
   }
 
-  StoredRow stored_row(int64_t row) const override {
-    return {codes_.data() + row * codes_per_row(), 1};
-  }
-
  private:
+  int64_t codes_per_row() const { return codebooks_.groups * codebooks_.num_codebooks; }
+
   AlignedBuffer<Code> codes_;  // [out_features, groups, M]
 };
 

@@ -9,65 +9,86 @@ namespace {
 
 class LookupMatrix final : public AdditiveMatrix {
  public:
-  explicit LookupMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor, kLookupRows) {
+  explicit LookupMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor) {
     layout_.num_codebooks = codebooks_.num_codebooks;
     layout_.in_group_size = codebooks_.in_group_size;
     layout_.groups = codebooks_.groups;
+    layout_.blocks = divide_up(out_features, kLookupRows);
     layout_.tile_groups = kLookupTile / layout_.num_codebooks;
+    tiles_ = divide_up(layout_.groups, layout_.tile_groups);
+    tiles_per_slice_ = divide_up(tiles_, kMaxSlices);
     repack_codes(tensor);
     transpose_codebooks();
     layout_.codes = codes_.data();
     layout_.codebooks = dot_codebooks_.data();
-    layout_.scales = scales_.data();
-    tables_ = AlignedBuffer<uint8_t>(codes_per_row() * kLookupTable);
-    steps_ = AlignedBuffer<float>(tiles());
+    slice_sums_ = AlignedBuffer<float>(slices() * padded_rows());
   }
 
-  // The tables are made and read again in each multiply, but inside the caches.
+  // Tables and sums are written and read again in each multiply, but inside the caches.
   uint64_t bytes() const override {
     return codes_.bytes() + dot_codebooks_.bytes() + scales_.bytes();
   }
 
+  void decode_row(int64_t row, float* out) const override {
+    AdditiveCodebooks part = codebooks_;  // a tile's groups are a matrix of their own
+    for (int64_t tile = 0; tile < tiles_; ++tile, out += part.groups * part.in_group_size) {
+      part.groups = tile_groups(tile);
+      const uint8_t* codes = codes_.data() + first_code(row, tile);
+      kernels().gather.decode_row(part, codes, kLookupRows, scales_[row], out);
+    }
+  }
+
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
-    run_ranges(pool, tiles(), [&](int64_t first, int64_t count) {
-      kernels().lookup.build_tables(layout_, x, first, count, tables_.data(), steps_.data());
+    // Threads share the inputs, not the rows, so that each keeps the tables it builds to itself.
+    pool.run(slices(), [&](int64_t slice) {
+      uint8_t* tables = thread_scratch<uint8_t, LookupMatrix>(kLookupTile * kLookupTable);
+      float* sums = slice_sums_.data() + slice * padded_rows();
+      std::fill_n(sums, padded_rows(), 0.0f);
+      const int64_t end = std::min((slice + 1) * tiles_per_slice_, tiles_);
+      for (int64_t tile = slice * tiles_per_slice_; tile < end; ++tile) {
+        const float step = kernels().lookup.build_tables(layout_, x, tile, tables);
+        kernels().lookup.add_lookups(layout_, tile, tables, step, sums);
+      }
     });
-    run_ranges(pool, blocks(), [&](int64_t first, int64_t count) {
-      const int64_t whole = std::min(first + count, out_features / kLookupRows) - first;
-      lookup(first, whole, y + first * kLookupRows);
-      if (whole == count) return;
-      const int64_t row = (first + whole) * kLookupRows;  // the last block's rows that exist
-      float last[kLookupRows];
-      lookup(first + whole, 1, last);
-      std::copy_n(last, out_features - row, y + row);
-    });
+    std::copy_n(slice_sums_.data(), out_features, y);
+    for (int64_t slice = 1; slice < slices(); ++slice) {
+      const float* sums = slice_sums_.data() + slice * padded_rows();
+      for (int64_t row = 0; row < out_features; ++row) y[row] += sums[row];
+    }
+    for (int64_t row = 0; row < out_features; ++row) y[row] *= scales_[row];
     return true;
   }
 
-  StoredRow stored_row(int64_t row) const override {
-    const int64_t block = row / kLookupRows;
-    return {codes_.data() + block * codes_per_row() * kLookupRows + lookup_byte(row % kLookupRows),
-            kLookupRows};
+ private:
+  // Partial sums of this many cuts of the inputs are kept apart: enough for the threads of an
+  // ordinary machine, and a fixed number, so that results do not depend on threads.
+  static constexpr int64_t kMaxSlices = 24;
+
+  static int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+  int64_t slices() const { return divide_up(tiles_, tiles_per_slice_); }
+  int64_t padded_rows() const { return layout_.blocks * kLookupRows; }
+  int64_t tile_groups(int64_t tile) const {
+    return std::min(layout_.tile_groups, layout_.groups - tile * layout_.tile_groups);
   }
 
- private:
-  int64_t blocks() const { return (out_features + kLookupRows - 1) / kLookupRows; }
-  int64_t tiles() const { return (layout_.groups + layout_.tile_groups - 1) / layout_.tile_groups; }
-
-  void lookup(int64_t first, int64_t count, float* y) const {
-    kernels().lookup.gemv(layout_, tables_.data(), steps_.data(), first, count, y);
+  // Index of a row's first code in a tile; the next ones follow kLookupRows apart.
+  int64_t first_code(int64_t row, int64_t tile) const {
+    const int64_t before =
+        tile * layout_.tile_groups * layout_.blocks + row / kLookupRows * tile_groups(tile);
+    return before * layout_.num_codebooks * kLookupRows + lookup_byte(row % kLookupRows);
   }
 
   void repack_codes(const QuantizedTensor& tensor) {
-    codes_ = AlignedBuffer<uint8_t>(blocks() * codes_per_row() * kLookupRows);
+    codes_ = AlignedBuffer<uint8_t>(padded_rows() * layout_.groups * layout_.num_codebooks);
     for (int64_t row = 0; row < out_features; ++row) {
       const std::vector<uint16_t> codes = row_codes(tensor, row);
-      uint8_t* out = codes_.data() + row / kLookupRows * codes_per_row() * kLookupRows +
-                     lookup_byte(row % kLookupRows);
-      for (const uint16_t code : codes) {
-        *out = static_cast<uint8_t>(code);
-        out += kLookupRows;
+      auto next = codes.begin();
+      for (int64_t tile = 0; tile < tiles_; ++tile) {
+        uint8_t* out = codes_.data() + first_code(row, tile);
+        for (int64_t k = 0; k < tile_groups(tile) * layout_.num_codebooks; ++k) {
+          out[k * kLookupRows] = static_cast<uint8_t>(*next++);
+        }
       }
     }
   }
@@ -93,8 +114,8 @@ class LookupMatrix final : public AdditiveMatrix {
   LookupLayout layout_ = {};
   AlignedBuffer<uint8_t> codes_;
   AlignedBuffer<float> dot_codebooks_;  // transposed for building tables
-  AlignedBuffer<uint8_t> tables_;       // one token's
-  AlignedBuffer<float> steps_;
+  AlignedBuffer<float> slice_sums_;     // [slices, padded rows], one token's
+  int64_t tiles_ = 0, tiles_per_slice_ = 1;
 };
 
 }  // namespace
