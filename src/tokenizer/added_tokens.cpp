@@ -1,0 +1,98 @@
+#include "tokenizer/added_tokens.h"
+
+#include <algorithm>
+
+#include "tokenizer/utf8.h"
+
+namespace bitsmith {
+
+void AddedTokens::Trie::insert(std::string_view key, int32_t value) {
+  int32_t node = 0;
+  starts_[static_cast<unsigned char>(key[0])] = true;
+  for (const char c : key) {
+    const uint64_t edge = static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(c);
+    const auto [it, is_new] = edges_.try_emplace(edge, static_cast<int32_t>(values_.size()));
+    if (is_new) values_.push_back(-1);
+    node = it->second;
+  }
+  if (values_[node] < 0) values_[node] = value;
+}
+
+std::pair<int32_t, size_t> AddedTokens::Trie::longest(std::string_view text) const {
+  std::pair<int32_t, size_t> best = {-1, 0};
+  if (!starts_[static_cast<unsigned char>(text[0])]) return best;
+  int32_t node = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto it =
+        edges_.find(static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(text[i]));
+    if (it == edges_.end()) break;
+    node = it->second;
+    if (values_[node] >= 0) best = {values_[node], i + 1};
+  }
+  return best;
+}
+
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens,
+                         const std::function<std::string(const std::string&)>& normalize)
+    : tokens_(std::move(tokens)) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const AddedToken& token = tokens_[i];
+    const int32_t index = static_cast<int32_t>(i);
+    by_id_[token.id] = index;
+    by_content_.try_emplace(token.content, index);
+    const std::string key = token.normalized ? normalize(token.content) : token.content;
+    // A token with half a character (possible in GGUF files) would cut valid text into invalid.
+    if (key.empty() || !is_valid_utf8(key)) continue;
+    (token.normalized ? normalized_ : raw_).insert(key, index);
+  }
+}
+
+std::vector<AddedTokens::Piece> AddedTokens::split(std::string_view text, bool normalized,
+                                                   bool parse_special) const {
+  const Trie& trie = normalized ? normalized_ : raw_;
+  std::vector<Piece> pieces;
+  size_t done = 0;  // everything before is in `pieces`
+  const auto push_text = [&](size_t end) {
+    if (done < end) pieces.push_back({text.substr(done, end - done), nullptr, done == 0});
+  };
+  for (size_t i = 0; i < text.size() && !trie.empty();) {
+    const auto [index, length] = trie.longest(text.substr(i));
+    if (index < 0) {
+      ++i;
+      continue;
+    }
+    const AddedToken& token = tokens_[index];
+    size_t begin = i, end = i + length;
+    i = end;
+    if (token.special && !parse_special) continue;
+    if (token.single_word &&
+        ((begin > 0 && is_word_character(last_code_point(text.substr(0, begin)))) ||
+         (end < text.size() && is_word_character(next_utf8(text.substr(end)).code_point))))
+      continue;
+    if (token.lstrip) begin -= trailing_space(text.substr(0, begin));
+    if (token.rstrip) end += leading_space(text.substr(end));
+    push_text(begin);
+    pieces.push_back({text.substr(begin, end - begin), &token, begin == 0});
+    done = std::max(done, end);
+  }
+  push_text(text.size());
+  return pieces;
+}
+
+const AddedToken* AddedTokens::find(int32_t id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : &tokens_[it->second];
+}
+
+const AddedToken* AddedTokens::find(std::string_view content) const {
+  const auto it = by_content_.find(content);
+  return it == by_content_.end() ? nullptr : &tokens_[it->second];
+}
+
+int32_t AddedTokens::largest_id() const {
+  int32_t largest = -1;
+  for (const AddedToken& token : tokens_) largest = std::max(largest, token.id);
+  return largest;
+}
+
+}  // namespace bitsmith

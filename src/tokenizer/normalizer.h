@@ -1,0 +1,37 @@
+// Text -> the text that the model sees: the `normalizer` of a tokenizer.json.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "tokenizer/regex.h"
+
+namespace bitsmith {
+
+class NormalizerStep {
+ public:
+  virtual ~NormalizerStep() = default;
+  virtual std::string apply(std::string text) const = 0;  // valid UTF-8 to valid UTF-8
+};
+
+class Normalizer {
+ public:
+  Normalizer() = default;
+  // `json` may be null (no normaliser). Throws Error naming what is supported.
+  Normalizer(const Json& json, const std::string& source);
+  static Normalizer nfc();
+
+  std::string apply(std::string text) const;
+
+ private:
+  std::vector<std::unique_ptr<NormalizerStep>> steps_;  // nested sequences laid out flat
+};
+
+// The text with every match replaced by `content` (taken literally).
+std::string replace_all(std::string_view text, const Regex& pattern, std::string_view content);
+// {"String": s} or {"Regex": r}, as Split and Replace have it.
+Regex pattern_from_json(const Json& step, const std::string& source);
+
+}  // namespace bitsmith

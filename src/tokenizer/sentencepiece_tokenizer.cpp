@@ -1,0 +1,141 @@
+#include "tokenizer/sentencepiece_tokenizer.h"
+
+#include <sentencepiece_processor.h>
+
+#include "base/error.h"
+#include "tokenizer/utf8.h"
+#include "tokenizer/vocabulary.h"
+
+namespace bitsmith {
+namespace {
+
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  SentencePieceTokenizer(std::string_view bytes, SentencePieceOptions options,
+                         const std::string& source) {
+    const auto status = processor_.LoadFromSerializedProto(bytes);
+    if (!status.ok())
+      throw Error(concat(source, ": not a SentencePiece model: ", status.message()));
+    std::vector<AddedToken> tokens = std::move(options.added_tokens);
+    vocab_size_ = processor_.GetPieceSize();
+    for (const AddedToken& token : tokens) vocab_size_ = std::max(vocab_size_, token.id + 1);
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      if (!processor_.IsControl(id)) continue;
+      AddedToken token;
+      token.id = id;
+      token.content = processor_.IdToPiece(id);
+      token.special = true;
+      tokens.push_back(std::move(token));
+    }
+    added_ = AddedTokens(std::move(tokens), [](const std::string& text) { return text; });
+    if (processor_.bos_id() >= 0) bos_id = processor_.bos_id();
+    if (processor_.eos_id() >= 0) eos_id = processor_.eos_id();
+    add_bos_ = options.add_bos && bos_id.has_value();
+    add_eos_ = options.add_eos && eos_id.has_value();
+  }
+
+  std::vector<int32_t> encode(std::string_view text, bool add_special,
+                              bool parse_special) const override {
+    std::vector<int32_t> ids;
+    if (add_special && add_bos_) ids.push_back(*bos_id);
+    const std::string whole = repair_utf8(text);
+    for (const auto& piece : added_.split(whole, false, parse_special)) {
+      if (piece.token != nullptr) {
+        ids.push_back(piece.token->id);
+        continue;
+      }
+      std::vector<int> encoded;
+      const auto status = processor_.Encode(piece.text, &encoded);
+      if (!status.ok()) throw Error(concat("SentencePiece: ", status.message()));
+      ids.insert(ids.end(), encoded.begin(), encoded.end());
+    }
+    if (add_special && add_eos_) ids.push_back(*eos_id);
+    return ids;
+  }
+
+  // Stretches between special tokens are decoded one by one, as they were encoded.
+  std::string decode(std::span<const int32_t> ids, bool skip_special) const override {
+    std::string out;
+    std::vector<int> run;
+    const auto flush = [&] {
+      std::string text;
+      const auto status = processor_.Decode(run, &text);
+      if (!status.ok()) throw Error(concat("SentencePiece: ", status.message()));
+      out += text;
+      run.clear();
+    };
+    for (const int32_t id : ids) {
+      check_id(id);
+      const AddedToken* added = added_.find(id);
+      if (added == nullptr && id < processor_.GetPieceSize()) {
+        run.push_back(id);
+        continue;
+      }
+      flush();
+      if (added != nullptr && !(skip_special && added->special)) out += added->content;
+    }
+    flush();
+    return repair_utf8(out);
+  }
+
+  std::string token_bytes(int32_t id) const override {
+    check_id(id);
+    if (const AddedToken* added = added_.find(id)) return added->content;
+    if (id >= processor_.GetPieceSize()) return "";
+    const std::string& piece = processor_.IdToPiece(id);
+    if (processor_.IsByte(id))
+      if (const auto byte = parse_byte_token(piece))
+        return std::string(1, static_cast<char>(*byte));
+    return replace_each(piece, kSpaceMark, " ");
+  }
+
+  int32_t vocab_size() const override { return vocab_size_; }
+
+  std::optional<int32_t> token_id(std::string_view token) const override {
+    if (const AddedToken* added = added_.find(token)) return added->id;
+    const int id = processor_.PieceToId(token);  // the unknown token's for what is not there
+    if (processor_.IdToPiece(id) != token) return std::nullopt;
+    return id;
+  }
+
+ private:
+  void check_id(int32_t id) const {
+    if (id < 0 || id >= vocab_size_)
+      throw Error(concat("token id ", id, " is outside the vocabulary of ", vocab_size_));
+  }
+
+  sentencepiece::SentencePieceProcessor processor_;
+  AddedTokens added_;
+  int32_t vocab_size_ = 0;
+  bool add_bos_ = false, add_eos_ = false;
+};
+
+// Lines of "base64 rank": the first is enough to tell, a SentencePiece model starts with byte 0x0A.
+bool is_tiktoken(std::string_view bytes) {
+  const std::string_view line = bytes.substr(0, std::min<size_t>(bytes.find('\n'), 200));
+  const size_t space = line.find(' ');
+  if (space == 0 || space == line.npos || space + 1 == line.size()) return false;
+  const auto is_base64 = [](char c) {
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '+' || c == '/' ||
+           c == '=';
+  };
+  for (size_t i = 0; i < line.size(); ++i) {
+    const bool digit = line[i] >= '0' && line[i] <= '9';
+    if (i < space ? !is_base64(line[i]) : i > space && !digit) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(std::string_view bytes,
+                                                        SentencePieceOptions options,
+                                                        const std::string& source) {
+  if (is_tiktoken(bytes))
+    throw Error(source +
+                ": this is a list of tiktoken ranks (Llama 3's own format), not a SentencePiece "
+                "model; use the tokenizer.json of the same model, or a GGUF file");
+  return std::make_unique<SentencePieceTokenizer>(bytes, std::move(options), source);
+}
+
+}  // namespace bitsmith

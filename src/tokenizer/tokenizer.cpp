@@ -1,0 +1,111 @@
+#include "tokenizer/tokenizer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "checkpoint/gguf.h"
+#include "tokenizer/gguf_vocabulary.h"
+#include "tokenizer/sentencepiece_tokenizer.h"
+#include "tokenizer/tokenizer_json.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json read_json_if_there(const fs::path& path) {
+  return fs::exists(path) ? read_json_file(path) : Json::object();
+}
+
+// A special token in tokenizer_config.json: "text", {"content": "text"} or null.
+std::string token_text(const Json& config, const std::string& key, const std::string& source) {
+  if (config.contains(key) && config.at(key).is_object())
+    return json_get<std::string>(config.at(key), "content", source);
+  return json_get_or<std::string>(config, key, "", source);
+}
+
+// The template in a file of its own wins; a list in tokenizer_config.json has named ones.
+std::string read_chat_template(const fs::path& folder, const Json& config,
+                               const std::string& source) {
+  if (fs::exists(folder / "chat_template.jinja"))
+    return read_text_file(folder / "chat_template.jinja");
+  if (!config.contains("chat_template") || !config.at("chat_template").is_array())
+    return json_get_or<std::string>(config, "chat_template", "", source);
+  for (const Json& entry : config.at("chat_template"))
+    if (json_get<std::string>(entry, "name", source) == "default")
+      return json_get<std::string>(entry, "template", source);
+  return "";
+}
+
+// Tokens that a tokenizer_config.json adds to a SentencePiece model.
+SentencePieceOptions sentencepiece_options(const Json& config, const std::string& source) {
+  SentencePieceOptions options;
+  options.add_bos = json_get_or<bool>(config, "add_bos_token", true, source);
+  options.add_eos = json_get_or<bool>(config, "add_eos_token", false, source);
+  const Json none = Json::object();
+  const Json& entries =
+      config.contains("added_tokens_decoder") ? config.at("added_tokens_decoder") : none;
+  for (const auto& [id, entry] : entries.items()) {
+    const bool is_number =
+        !id.empty() && id.size() <= 7 &&
+        std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!is_number)
+      throw Error(concat(source, ": 'added_tokens_decoder' has the id '", id.substr(0, 20), "'"));
+    AddedToken token;
+    token.id = std::stoi(id);
+    token.content = json_get<std::string>(entry, "content", source);
+    token.special = json_get_or<bool>(entry, "special", false, source);
+    token.lstrip = json_get_or<bool>(entry, "lstrip", false, source);
+    token.rstrip = json_get_or<bool>(entry, "rstrip", false, source);
+    token.single_word = json_get_or<bool>(entry, "single_word", false, source);
+    options.added_tokens.push_back(std::move(token));
+  }
+  return options;
+}
+
+std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
+  const fs::path config_path = folder / "tokenizer_config.json";
+  const std::string source = config_path.string();
+  const Json config = read_json_if_there(config_path);
+  if (!config.is_object()) throw Error(source + ": not a JSON object");
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (const fs::path path = folder / "tokenizer.json"; fs::exists(path))
+    tokenizer = parse_tokenizer_json(read_text_file(path), path.string());
+  else if (const fs::path path = folder / "tokenizer.model"; fs::exists(path))
+    tokenizer = make_sentencepiece_tokenizer(read_text_file(path),
+                                             sentencepiece_options(config, source), path.string());
+  else
+    throw Error(concat(folder.string(), ": no tokenizer.json and no tokenizer.model here"));
+  if (const auto id = tokenizer->token_id(token_text(config, "bos_token", source)))
+    tokenizer->bos_id = id;
+  if (const auto id = tokenizer->token_id(token_text(config, "eos_token", source)))
+    tokenizer->eos_id = id;
+  tokenizer->chat_template = read_chat_template(folder, config, source);
+  return tokenizer;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::open(const fs::path& model) {
+  if (!fs::exists(model)) throw Error(concat(model.string(), ": no such file or directory"));
+  if (fs::is_directory(model)) return open_folder(model);
+  // A file: what it is shows in its first bytes.
+  const auto file = MappedFile::open(model);
+  const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()),
+                               file->bytes().size());
+  if (bytes.starts_with("GGUF")) return make_gguf_tokenizer(open_gguf(model).keys, model.string());
+  const size_t first = bytes.find_first_not_of(" \t\r\n");
+  if (first != bytes.npos && bytes[first] == '{')
+    return parse_tokenizer_json(bytes, model.string());
+  return make_sentencepiece_tokenizer(bytes, {}, model.string());
+}
+
+int32_t Tokenizer::document_separator() const {
+  if (const auto id = token_id("<|endoftext|>")) return *id;
+  if (eos_id) return *eos_id;
+  throw Error("the tokenizer names no end-of-text token, so documents cannot be joined");
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,130 @@
+#include "tokenizer/utf8.h"
+
+#include <utf8proc.h>
+
+namespace bitsmith {
+
+Utf8Unit next_utf8(std::string_view text) {
+  using State = Utf8Unit::State;
+  constexpr char32_t kReplacement = 0xFFFD;
+  const auto byte = [&](int i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1, State::kWhole};
+  // Table 3-7 of the standard: the second byte has a narrower range after E0, ED, F0, F4.
+  int length = 0;
+  unsigned char low = 0x80, high = 0xBF;
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    length = 2;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    length = 3;
+    if (lead == 0xE0) low = 0xA0;
+    if (lead == 0xED) high = 0x9F;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    length = 4;
+    if (lead == 0xF0) low = 0x90;
+    if (lead == 0xF4) high = 0x8F;
+  } else {
+    return {kReplacement, 1, State::kInvalid};
+  }
+  char32_t code_point = lead & (0x7F >> length);
+  for (int i = 1; i < length; ++i) {
+    if (static_cast<size_t>(i) == text.size()) return {kReplacement, i, State::kIncomplete};
+    if (byte(i) < low || byte(i) > high) return {kReplacement, i, State::kInvalid};
+    code_point = code_point << 6 | (byte(i) & 0x3F);
+    low = 0x80;
+    high = 0xBF;
+  }
+  return {code_point, length, State::kWhole};
+}
+
+void append_utf8(std::string& out, char32_t code_point) {
+  utf8proc_uint8_t bytes[4];
+  const auto length = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code_point), bytes);
+  out.append(reinterpret_cast<const char*>(bytes), length);
+}
+
+bool is_valid_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Unit unit = next_utf8(text);
+    if (unit.state != Utf8Unit::State::kWhole) return false;
+    text.remove_prefix(unit.length);
+  }
+  return true;
+}
+
+std::string repair_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const Utf8Unit unit = next_utf8(text);
+    if (unit.state == Utf8Unit::State::kWhole)
+      out.append(text.substr(0, unit.length));
+    else
+      append_utf8(out, unit.code_point);
+    text.remove_prefix(unit.length);
+  }
+  return out;
+}
+
+namespace {
+utf8proc_category_t category(char32_t c) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
+}  // namespace
+
+bool is_white_space(char32_t c) {
+  if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
+  const auto k = category(c);
+  return c == 0x85 || k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL ||
+         k == UTF8PROC_CATEGORY_ZP;
+}
+
+bool is_numeric(char32_t c) {
+  if (c < 0x80) return c >= '0' && c <= '9';
+  const auto k = category(c);
+  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+}
+
+bool is_punctuation(char32_t c) {
+  if (c < 0x80)
+    return c > ' ' && c < 0x7F && !is_numeric(c) && !((c | 32) >= 'a' && (c | 32) <= 'z');
+  const auto k = category(c);
+  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+}
+
+bool is_word_character(char32_t c) {
+  const auto k = category(c);
+  return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ME) || k == UTF8PROC_CATEGORY_ND ||
+         k == UTF8PROC_CATEGORY_PC;
+}
+
+size_t leading_space(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    const Utf8Unit unit = next_utf8(text.substr(i));
+    if (!is_white_space(unit.code_point)) break;
+    i += unit.length;
+  }
+  return i;
+}
+
+namespace {
+size_t start_of_last(std::string_view text) {
+  size_t i = text.size() - 1;
+  while (i > 0 && (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80) --i;
+  return i;
+}
+}  // namespace
+
+char32_t last_code_point(std::string_view text) {
+  return next_utf8(text.substr(start_of_last(text))).code_point;
+}
+
+size_t trailing_space(std::string_view text) {
+  const size_t size = text.size();
+  while (!text.empty() && is_white_space(last_code_point(text)))
+    text.remove_suffix(text.size() - start_of_last(text));
+  return size - text.size();
+}
+
+}  // namespace bitsmith
