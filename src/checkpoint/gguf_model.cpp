@@ -100,6 +100,7 @@ class GgufCheckpoint : public Checkpoint {
   Json llama3_scaling(const Keys& keys, const Json& config) const;
 
   std::string source_;
+  bool interleaved_ = false;  // q/k rows, see stored_row()
   const TensorView* rope_factors_ = nullptr;
   GgufFile gguf_;
 };
@@ -116,13 +117,13 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
                 ": one part of a split GGUF model; join the parts first "
                 "(llama-gguf-split --merge)");
   }
-  for (const char* supported : {"llama", "qwen2", "qwen3"}) {
-    if (keys.architecture() == supported) config_.model_type = supported;
-  }
-  if (config_.model_type.empty() || keys.get_or<int64_t>("expert_count", 0) > 0) {
-    throw Error(concat(source_, ": the architecture '", keys.architecture(),
-                       config_.model_type.empty() ? "" : " with experts",
-                       "' is not supported; Bitsmith knows Llama, Qwen2, Qwen3 and Mistral"));
+  const std::string& architecture = keys.architecture();
+  const bool experts = keys.get_or<int64_t>("expert_count", 0) > 0;
+  interleaved_ = architecture == "llama";
+  if (experts || !(interleaved_ || architecture == "qwen2" || architecture == "qwen3")) {
+    throw Error(concat(source_, ": the architecture '", architecture,
+                       experts ? "' with experts" : "'",
+                       " is not supported; Bitsmith knows Llama, Qwen2, Qwen3 and Mistral"));
   }
   for (const TensorView& tensor : gguf_.tensors) {
     if (tensor.name == kRopeFactors) {
@@ -151,11 +152,15 @@ Json GgufCheckpoint::make_config(const Keys& keys) const {
     throw Error(concat(source_, ": impossible sizes: ", heads, " attention heads, an embedding of ",
                        shape_string(embedding.shape)));
   }
-  const std::string& type = keys.architecture();
+  // GGUF calls Mistral llama; its window tells them apart where it matters.
+  const auto window = keys.get_or<int64_t>("attention.sliding_window", 0);
+  const std::string type =
+      keys.architecture() == "llama" && window > 0 ? "mistral" : keys.architecture();
   Json config;
-  config["architectures"] = {type == "llama"   ? "LlamaForCausalLM"
-                             : type == "qwen2" ? "Qwen2ForCausalLM"
-                                               : "Qwen3ForCausalLM"};
+  config["architectures"] = {type == "llama"     ? "LlamaForCausalLM"
+                             : type == "mistral" ? "MistralForCausalLM"
+                             : type == "qwen2"   ? "Qwen2ForCausalLM"
+                                                 : "Qwen3ForCausalLM"};
   config["model_type"] = type;
   config["hidden_size"] = hidden;
   config["intermediate_size"] = keys.get<int64_t>("feed_forward_length");
@@ -180,6 +185,7 @@ Json GgufCheckpoint::make_config(const Keys& keys) const {
   const bool qkv_bias = find("model.layers.0.self_attn.q_proj.bias") != nullptr;
   if (type != "qwen2") config["attention_bias"] = qkv_bias;
   if (type == "llama") config["mlp_bias"] = find("model.layers.0.mlp.up_proj.bias") != nullptr;
+  if (type == "mistral") config["sliding_window"] = window;
   if (const Json scaling = rope_scaling(keys, config); !scaling.is_null()) {
     config["rope_scaling"] = scaling;
   }
@@ -254,7 +260,7 @@ Json GgufCheckpoint::llama3_scaling(const Keys& keys, const Json& config) const 
 // Within each head of a llama model the file holds row 2 i + j where Hugging Face has j * half + i,
 // j = 0, 1: ggml rotates neighbouring rows, Hugging Face rows half a head apart.
 int64_t GgufCheckpoint::stored_row(const TensorView& tensor, int64_t row) const {
-  if (config_.architecture != Architecture::kLlama) return row;
+  if (!interleaved_) return row;
   const std::string& name = tensor.name;
   if (name.find("self_attn.q_proj.") == std::string::npos &&
       name.find("self_attn.k_proj.") == std::string::npos) {
