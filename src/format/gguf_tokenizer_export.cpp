@@ -175,9 +175,19 @@ std::vector<size_t> characters(const std::string& text) {
   return lengths;
 }
 
+bool is_run(const std::string& token) {  // of one character
+  const size_t first = characters(token).front();
+  for (size_t at = 0; at < token.size(); at += first) {
+    if (token.compare(at, first, token, 0, first) != 0) return false;
+  }
+  return true;
+}
+
 // SentencePiece joins the neighbours whose union has the highest score; BPE's merges are that order
 // written down: every way to make a token from two others, best token first (as transformers'
-// converter for slow tokenizers has it).
+// converter for slow tokenizers has it). Between equal scores SentencePiece takes the leftmost
+// pair, which an order of merges cannot say, except for runs of one character (Llama's runs of
+// spaces all have one score): there the pair with the longest left part is the leftmost one.
 Json sentencepiece_merges(const Json& keys, const Vocabulary& vocabulary) {
   const std::string& source = vocabulary.source;
   const auto scores = json_get<std::vector<double>>(keys, key("scores"), source);
@@ -185,35 +195,40 @@ Json sentencepiece_merges(const Json& keys, const Vocabulary& vocabulary) {
     throw Error(
         concat(source, ": ", vocabulary.tokens.size(), " tokens, but ", scores.size(), " scores"));
   }
-  std::vector<size_t> merged;
+  struct Merge {
+    double score;
+    size_t token, left_bytes;
+  };
+  std::vector<Merge> merges;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (vocabulary.type(id) == kNormal) merged.push_back(id);
-  }
-  std::stable_sort(merged.begin(), merged.end(),
-                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  Json merges = Json::array();
-  std::optional<size_t> previous;
-  for (const size_t id : merged) {
     const std::string& token = vocabulary.tokens[id];
-    const std::vector<size_t> lengths = characters(token);
-    if (lengths.size() < 2) continue;
-    if (previous && scores[*previous] == scores[id]) {
-      throw Error(
-          concat(source, ": the tokens '", vocabulary.tokens[*previous], "' and '", token,
-                 "' have the same score, which a tokenizer.json cannot say; give a Hugging ",
-                 "Face directory of this model instead"));
-    }
-    previous = id;
-    size_t at = token.size();
-    for (size_t i = lengths.size() - 1; i > 0; --i) {  // the longest left part first
-      at -= lengths[i];
-      const std::string left = token.substr(0, at), right = token.substr(at);
-      if (vocabulary.ids.contains(left) && vocabulary.ids.contains(right)) {
-        merges.push_back({left, right});
+    if (vocabulary.type(id) != kNormal || token.empty()) continue;
+    size_t at = 0;
+    for (const size_t length : characters(token)) {
+      at += length;
+      if (at < token.size() && vocabulary.ids.contains(token.substr(0, at)) &&
+          vocabulary.ids.contains(token.substr(at))) {
+        merges.push_back({scores[id], id, at});
       }
     }
   }
-  return merges;
+  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
+    return a.score != b.score ? a.score > b.score : a.left_bytes > b.left_bytes;
+  });
+  Json result = Json::array();
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const std::string& token = vocabulary.tokens[merges[i].token];
+    if (i > 0 && merges[i].score == merges[i - 1].score) {
+      const std::string& other = vocabulary.tokens[merges[i - 1].token];
+      if (token != other && !(is_run(token) && is_run(other))) {
+        throw Error(concat(source, ": the tokens '", other, "' and '", token,
+                           "' have the same score, which a tokenizer.json cannot say; give a ",
+                           "Hugging Face directory of this model instead"));
+      }
+    }
+    result.push_back({token.substr(0, merges[i].left_bytes), token.substr(merges[i].left_bytes)});
+  }
+  return result;
 }
 
 Json sentencepiece_json(const Json& keys, const Vocabulary& vocabulary) {
