@@ -1,0 +1,68 @@
+#include "runtime/text_session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace bitsmith {
+namespace {
+
+int64_t choose_context(const ModelConfig& config, int64_t wanted) {
+  const int64_t trained = config.max_position_embeddings;
+  if (wanted <= 0) return std::min(trained, TextSession::kDefaultContext);
+  if (wanted > trained && config.rope_scaling.type != RopeScaling::Type::kDynamic) {
+    log_warning(concat("the model was trained for contexts of ", trained,
+                       " tokens; beyond that its answers lose sense"));
+  }
+  return wanted;
+}
+
+}  // namespace
+
+TextSession::TextSession(const std::filesystem::path& model, int threads, int64_t context)
+    : tokenizer_(Tokenizer::open(model)),
+      chat_template_(tokenizer_->chat_template),
+      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads),
+      cache_(model_.config(), choose_context(model_.config(), context)),
+      end_tokens_(model_.config().eos_token_ids) {
+  if (tokenizer_->eos_id) end_tokens_.push_back(*tokenizer_->eos_id);
+  end_tokens_.push_back(tokenizer_->document_separator());
+  if (const auto id = tokenizer_->token_id("<|im_end|>")) end_tokens_.push_back(*id);
+}
+
+TextResult TextSession::chat(const std::vector<ChatMessage>& messages, Sampler& sampler,
+                             int64_t max_tokens, const OnText& on_text) {
+  BITSMITH_CHECK(can_chat());
+  // The template itself writes every special token.
+  return generate_text(tokenizer_->encode(chat_template_.render(messages), false), sampler,
+                       max_tokens, on_text);
+}
+
+TextResult TextSession::complete(const std::string& prompt, Sampler& sampler, int64_t max_tokens,
+                                 const OnText& on_text) {
+  std::vector<int32_t> ids = tokenizer_->encode(prompt);
+  if (ids.empty()) ids.push_back(tokenizer_->bos_id.value_or(tokenizer_->document_separator()));
+  return generate_text(std::move(ids), sampler, max_tokens, on_text);
+}
+
+TextResult TextSession::generate_text(std::vector<int32_t> prompt, Sampler& sampler,
+                                      int64_t max_tokens, const OnText& on_text) {
+  TextResult result;
+  Utf8Stream stream;
+  const auto emit = [&](const std::string& piece) {
+    if (piece.empty()) return;
+    result.text += piece;
+    if (on_text) on_text(piece);
+  };
+  result.generated =
+      generate(model_, cache_, prompt, sampler,
+               {.max_tokens = max_tokens, .end_tokens = end_tokens_}, [&](int32_t token) {
+                 emit(stream.push(tokenizer_->token_bytes(token)));
+                 return true;
+               });
+  emit(stream.flush());
+  return result;
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,53 @@
+// A loaded model with its tokenizer: text in, text out.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/generator.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace bitsmith {
+
+struct TextResult {
+  std::string text;
+  GenerateResult generated;
+};
+
+class TextSession {
+ public:
+  // context: tokens that prompt and answer may have together; 0: what the model was trained for,
+  // but at most kDefaultContext.
+  TextSession(const std::filesystem::path& model, int threads, int64_t context = 0);
+  static constexpr int64_t kDefaultContext = 8192;
+
+  int64_t context() const { return cache_.capacity(); }
+  // Empty when the model's chat template can be rendered, else why not.
+  const std::string& no_chat_reason() const { return chat_template_.reason(); }
+  bool can_chat() const { return chat_template_.supported(); }
+
+  // on_text gets whole UTF-8 characters as they come. SIGINT stops the answer.
+  using OnText = std::function<void(const std::string& text)>;
+  // The assistant's answer to the conversation so far.
+  TextResult chat(const std::vector<ChatMessage>& messages, Sampler& sampler, int64_t max_tokens,
+                  const OnText& on_text = {});
+  // Continues plain text.
+  TextResult complete(const std::string& prompt, Sampler& sampler, int64_t max_tokens,
+                      const OnText& on_text = {});
+
+ private:
+  TextResult generate_text(std::vector<int32_t> prompt, Sampler& sampler, int64_t max_tokens,
+                           const OnText& on_text);
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  ChatTemplate chat_template_;
+  RuntimeModel model_;
+  KvCache cache_;
+  std::vector<int64_t> end_tokens_;
+};
+
+}  // namespace bitsmith
