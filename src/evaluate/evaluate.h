@@ -16,6 +16,7 @@ struct EvaluateOptions {
   int64_t context = 2048;  // tokens a window; context - 1 of them are scored; the tail is dropped
   int64_t windows = 0;     // first N windows; 0: all
   int64_t chunk = 128;     // positions whose logits exist at one time
+  int threads = 1;         // for the sums over the vocabulary; does not change the result
 };
 
 struct EvaluateResult {
@@ -24,7 +25,7 @@ struct EvaluateResult {
   double perplexity = 0;  // exp(mean of -log p), natural logarithm
   double perplexity_error =
       0;  // standard error, from the windows' means (delta method); 0 for one window
-  // With a teacher, over the same positions: KL(teacher || student) in nats.
+  // With a teacher, over the same positions: KL(teacher || student) in nats. Errors as above.
   double kl = 0, kl_error = 0;
   double kl_p99 = 0;                // 99th percentile over positions
   double top1 = 0, top1_error = 0;  // share of positions where both have the same most likely token
