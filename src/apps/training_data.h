@@ -12,19 +12,22 @@ namespace bitsmith {
 
 struct TrainingDataOptions {
   std::vector<std::string> files;  // empty: self-generated
-  int64_t tokens = 0;              // 0: all of the files; what is generated without files
+  int64_t tokens = 0;              // 0: all of the files, or kDefaultGeneratedTokens
   int64_t context = 1024;          // tokens a window
   double validation_share = 0.05;
+  std::string cache_folder;  // of self-generated text
 };
 
-// Adds --data, --calibration-tokens and --context with the given defaults.
+constexpr int64_t kDefaultGeneratedTokens = 65536;
+
+// Adds --data, --context, --cache, and the number of tokens under `tokens_flag`.
 void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
                                const std::string& tokens_flag);
 
-// `model` (the original) tokenises, and generates when there are no files.
+// `model` (the original) tokenises the files, and writes the text when there are none.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 int threads, uint64_t seed);
-// What bitsmith.json says of it: file names and hashes, or "self-generated", tokens, context.
+// What bitsmith.json says of it: file names and hashes, or "self-generated"; tokens, context.
 OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data);
 
 }  // namespace bitsmith

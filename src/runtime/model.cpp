@@ -184,7 +184,7 @@ void RuntimeModel::rotate(const std::vector<float>& norm, int64_t heads, int64_t
 }
 
 // y [rows, out_features] = x [rows, in_features] W^T + bias.
-void RuntimeModel::apply(const Linear& linear, const std::vector<float>& x, int64_t rows,
+void RuntimeModel::apply(const WeightAndBias& linear, const std::vector<float>& x, int64_t rows,
                          std::vector<float>& y) {
   const int64_t out_features = linear.matrix->out_features;
   BITSMITH_CHECK(x.size() == elements(rows, linear.matrix->in_features));
@@ -236,7 +236,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
 uint64_t RuntimeModel::bytes_per_token() const {
   uint64_t bytes = weights_.head->bytes();
   for (const BlockWeights& block : weights_.blocks) {
-    for (const Linear* linear :
+    for (const WeightAndBias* linear :
          {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down})
       bytes += linear->matrix->bytes();
   }

@@ -51,7 +51,7 @@ class RuntimeModel {
   void compute_rotary(std::span<const Row> rows);
   void rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
               std::vector<float>& x);
-  void apply(const Linear& linear, const std::vector<float>& x, int64_t rows,
+  void apply(const WeightAndBias& linear, const std::vector<float>& x, int64_t rows,
              std::vector<float>& y);
   void normalize(const std::vector<float>& weight, int64_t rows, float* out);
   void for_each_row(int64_t rows, const std::function<void(int64_t)>& task);

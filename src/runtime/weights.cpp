@@ -35,8 +35,8 @@ ModelWeights assemble(const ModelConfig& config, const WeightSource& source) {
       block.k_norm = source.vector(prefix + "self_attn.k_norm.weight", config.head_dim);
     }
     const auto shapes = block_linears(config, layer);
-    Linear* const linears[] = {&block.q,    &block.k,  &block.v,   &block.o,
-                               &block.gate, &block.up, &block.down};
+    WeightAndBias* const linears[] = {&block.q,    &block.k,  &block.v,   &block.o,
+                                      &block.gate, &block.up, &block.down};
     BITSMITH_CHECK(shapes.size() == std::size(linears));
     for (size_t i = 0; i < shapes.size(); ++i) {
       const LinearShape& shape = shapes[i];

@@ -10,8 +10,8 @@
 
 namespace bitsmith {
 
-// y = W x + bias. An empty bias is none.
-struct Linear {
+// y = W x + bias. An empty bias is none. (Not `Linear`: that is the compressor's.)
+struct WeightAndBias {
   std::unique_ptr<WeightMatrix> matrix;  // [out_features, in_features]
   std::vector<float> bias;               // [out_features]
 };
@@ -19,7 +19,7 @@ struct Linear {
 struct BlockWeights {
   std::vector<float> input_norm, post_attention_norm;  // [hidden]
   std::vector<float> q_norm, k_norm;                   // [head_dim], empty without qk_norm
-  Linear q, k, v, o, gate, up, down;
+  WeightAndBias q, k, v, o, gate, up, down;
 };
 
 struct ModelWeights {

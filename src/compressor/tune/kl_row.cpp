@@ -3,7 +3,7 @@
 #include <bit>
 #include <cmath>
 
-#include "base/half.h"
+#include "evaluate/softmax_row.h"
 
 // The loops are written so that the compiler vectorises them, once per instruction set; the loader
 // picks.
@@ -21,21 +21,6 @@ namespace {
 constexpr int kLanes =
     16;  // partial sums, so that a reduction needs no reassociation by the compiler
 
-// e^x for x <= 0, relative error below 3e-7 (Cephes' polynomial); 0 below -87.
-inline __attribute__((always_inline)) float exp_negative(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // round to nearest
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  float y = 1.9875691500e-4f;
-  y = y * r + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
-  y = y * r * r + r + 1.0f;
-  return y * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-}
-
 // Replaces logits z by e^(z - max); returns the maximum and the sum.
 inline __attribute__((always_inline)) void exponentials(float* z, int64_t n, float& max_out,
                                                         double& sum_out) {
@@ -51,13 +36,13 @@ inline __attribute__((always_inline)) void exponentials(float* z, int64_t n, flo
   float lane_sum[kLanes] = {};
   for (int64_t i = 0; i < whole; i += kLanes) {
     for (int l = 0; l < kLanes; ++l) {
-      z[i + l] = exp_negative(z[i + l] - max);
+      z[i + l] = fast_exp(z[i + l] - max);
       lane_sum[l] += z[i + l];
     }
   }
   double sum = 0;
   for (const float s : lane_sum) sum += s;
-  for (int64_t i = whole; i < n; ++i) sum += z[i] = exp_negative(z[i] - max);
+  for (int64_t i = whole; i < n; ++i) sum += z[i] = fast_exp(z[i] - max);
   max_out = max;
   sum_out = sum;
 }
@@ -74,7 +59,7 @@ double kl_row(float* teacher, float* student, int64_t vocab, float scale) {
   const int64_t whole = vocab / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
     for (int l = 0; l < kLanes; ++l) {
-      const float e = exp_negative(teacher[i + l] - max_t);
+      const float e = fast_exp(teacher[i + l] - max_t);
       lane_cross[l] += e * (teacher[i + l] - student[i + l]);
       lane_sum[l] += e;
       teacher[i + l] = e;
@@ -86,7 +71,7 @@ double kl_row(float* teacher, float* student, int64_t vocab, float scale) {
     cross += lane_cross[l];
   }
   for (int64_t i = whole; i < vocab; ++i) {
-    const float e = exp_negative(teacher[i] - max_t);
+    const float e = fast_exp(teacher[i] - max_t);
     cross += e * (teacher[i] - student[i]);
     sum_t += e;
     teacher[i] = e;
