@@ -16,7 +16,7 @@ class BpeTokenizer final : public Tokenizer {
     Normalizer normalizer;
     PreTokenizer pre_tokenizer;
     BpeModel model;
-    Decoder decoder;
+    TokenDecoder decoder;
     std::vector<int32_t> prefix, suffix;  // what add_special puts around a text
   };
   explicit BpeTokenizer(Parts parts);

@@ -160,17 +160,17 @@ void add_steps(const Json& json, const std::string& source,
 
 }  // namespace
 
-Decoder::Decoder(const Json& json, const std::string& source) {
+TokenDecoder::TokenDecoder(const Json& json, const std::string& source) {
   if (!json.is_null()) add_steps(json, source + ": decoder", steps_);
 }
 
-Decoder Decoder::byte_level() {
-  Decoder decoder;
+TokenDecoder TokenDecoder::byte_level() {
+  TokenDecoder decoder;
   decoder.steps_.push_back(std::make_unique<ByteLevel>());
   return decoder;
 }
 
-std::string Decoder::apply(std::vector<std::string> tokens) const {
+std::string TokenDecoder::apply(std::vector<std::string> tokens) const {
   const auto size_of = [&] {
     size_t size = 0;
     for (const std::string& token : tokens) size += token.size();
@@ -186,7 +186,7 @@ std::string Decoder::apply(std::vector<std::string> tokens) const {
   return join(tokens);
 }
 
-std::string Decoder::token_bytes(std::string token) const {
+std::string TokenDecoder::token_bytes(std::string token) const {
   const size_t limit = expansion_limit(token.size());
   for (const auto& step : steps_) {
     if (!is_valid_utf8(token)) break;  // already raw bytes

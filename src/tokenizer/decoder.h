@@ -16,12 +16,12 @@ class DecoderStep {
   virtual std::string token_bytes(std::string token) const = 0;
 };
 
-class Decoder {
+class TokenDecoder {
  public:
-  Decoder() = default;
+  TokenDecoder() = default;
   // `json` may be null: tokens are joined by spaces. Throws Error naming what is supported.
-  Decoder(const Json& json, const std::string& source);
-  static Decoder byte_level();
+  TokenDecoder(const Json& json, const std::string& source);
+  static TokenDecoder byte_level();
 
   std::string apply(std::vector<std::string> tokens) const;
   std::string token_bytes(std::string token) const;

@@ -182,7 +182,7 @@ std::unique_ptr<Tokenizer> make_bpe(const Keys& keys) {
       std::move(added), type.nfc ? Normalizer::nfc() : Normalizer(),
       make_pre_tokenizer(type, keys.source()),
       BpeModel(Vocabulary(std::move(tokens)), read_merges(keys), options, keys.source()),
-      Decoder::byte_level(), special.prefix, special.suffix});
+      TokenDecoder::byte_level(), special.prefix, special.suffix});
   tokenizer->bos_id = special.bos;
   tokenizer->eos_id = special.eos;
   return tokenizer;

@@ -151,7 +151,7 @@ std::unique_ptr<Tokenizer> parse_tokenizer_json(std::string_view text, const std
                             std::move(normalizer),
                             PreTokenizer(member(json, "pre_tokenizer"), source),
                             std::move(model),
-                            Decoder(member(json, "decoder"), source),
+                            TokenDecoder(member(json, "decoder"), source),
                             {},
                             {}};
   const int32_t vocab_size =
