@@ -22,47 +22,62 @@ float sum_lanes(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
-// sum_m codebooks[m][codes[m * stride]], its values [i, i + 8).
-template <typename Code>
+// sum_m codebooks[m][codes[m * stride]], its values [i, i + 8). M and G are the number of
+// codebooks and the group size where they are known at compile time, else 0.
+template <int M, int G, typename Code>
 __m256 vector_sum(const AdditiveCodebooks& w, const Code* codes, int64_t stride, int64_t i) {
+  const int count = M > 0 ? M : w.num_codebooks;
+  const int64_t size = G > 0 ? G : w.in_group_size, entries = w.entries;
   const uint16_t* vectors = w.vectors + i;
-  __m256 sum = load_half(vectors + *codes * w.in_group_size);
-  for (int m = 1; m < w.num_codebooks; ++m) {
-    vectors += w.entries * w.in_group_size;
-    sum = _mm256_add_ps(sum, load_half(vectors + codes[m * stride] * w.in_group_size));
+  __m256 sum = load_half(vectors + *codes * size);
+  for (int m = 1; m < count; ++m) {
+    sum = _mm256_add_ps(sum, load_half(vectors + (m * entries + codes[m * stride]) * size));
   }
   return sum;
 }
 
 // R rows at a time share the loads of x; the order of each row's sum is the same for every R.
-template <int R, typename Code>
-void multiply_rows(const AdditiveCodebooks& w, const Code* codes, const float* scales,
+template <int R, int M, int G, typename Code>
+void multiply_rows(const AdditiveCodebooks& codebooks, const Code* codes, const float* scales,
                    const float* x, float* y) {
-  const int64_t row_codes = w.groups * w.num_codebooks;
+  const AdditiveCodebooks w = codebooks;  // a copy stays in registers
+  const int count = M > 0 ? M : w.num_codebooks;
+  const int64_t size = G > 0 ? G : w.in_group_size, row_codes = w.groups * count;
   __m256 sum[R];
   for (int r = 0; r < R; ++r) sum[r] = _mm256_setzero_ps();
-  for (int64_t j = 0; j < w.groups; ++j, codes += w.num_codebooks, x += w.in_group_size) {
-    for (int64_t i = 0; i < w.in_group_size; i += 8) {
-      const __m256 in = w.in_group_size - i >= 8
-                            ? _mm256_loadu_ps(x + i)
-                            : _mm256_maskload_ps(x + i, lane_mask(w.in_group_size - i));
+  for (int64_t j = 0; j < w.groups; ++j, codes += count, x += size) {
+    for (int64_t i = 0; i < size; i += 8) {
+      const __m256 in = G > 0 || size - i >= 8 ? _mm256_loadu_ps(x + i)
+                                               : _mm256_maskload_ps(x + i, lane_mask(size - i));
       for (int r = 0; r < R; ++r) {
-        sum[r] = _mm256_fmadd_ps(vector_sum(w, codes + r * row_codes, 1, i), in, sum[r]);
+        sum[r] = _mm256_fmadd_ps(vector_sum<M, G>(w, codes + r * row_codes, 1, i), in, sum[r]);
       }
     }
   }
   for (int r = 0; r < R; ++r) y[r] = scales[r] * sum_lanes(sum[r]);
 }
 
-template <typename Code>
-void gemv_typed(const AdditiveCodebooks& w, const Code* codes, const float* scales, int64_t rows,
-                const float* x, float* y) {
+template <int M, int G, typename Code>
+void multiply_all(const AdditiveCodebooks& w, const Code* codes, const float* scales, int64_t rows,
+                  const float* x, float* y) {
   const int64_t row_codes = w.groups * w.num_codebooks;
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    multiply_rows<4>(w, codes + r * row_codes, scales + r, x, y + r);
+    multiply_rows<4, M, G>(w, codes + r * row_codes, scales + r, x, y + r);
   }
-  for (; r < rows; ++r) multiply_rows<1>(w, codes + r * row_codes, scales + r, x, y + r);
+  for (; r < rows; ++r) multiply_rows<1, M, G>(w, codes + r * row_codes, scales + r, x, y + r);
+}
+
+template <typename Code>
+void gemv_typed(const AdditiveCodebooks& w, const Code* codes, const float* scales, int64_t rows,
+                const float* x, float* y) {
+  if (w.in_group_size == 8 && w.num_codebooks == 1) {
+    multiply_all<1, 8>(w, codes, scales, rows, x, y);
+  } else if (w.in_group_size == 8 && w.num_codebooks == 2) {
+    multiply_all<2, 8>(w, codes, scales, rows, x, y);
+  } else {
+    multiply_all<0, 0>(w, codes, scales, rows, x, y);
+  }
 }
 
 void gemv(const AdditiveCodebooks& w, const void* codes, const float* scales, int64_t rows,
@@ -80,7 +95,7 @@ void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
   const __m256 scales = _mm256_set1_ps(scale);
   for (int64_t j = 0; j < w.groups; ++j, out += w.in_group_size) {
     for (int64_t i = 0; i < w.in_group_size; i += 8) {
-      const __m256 v = _mm256_mul_ps(vector_sum(w, codes, stride, i), scales);
+      const __m256 v = _mm256_mul_ps(vector_sum<0, 0>(w, codes, stride, i), scales);
       if (w.in_group_size - i >= 8) {
         _mm256_storeu_ps(out + i, v);
       } else {

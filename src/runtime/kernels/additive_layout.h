@@ -8,11 +8,11 @@ namespace bitsmith {
 // widening to 16 and then 32 bits gives rows in order.
 constexpr int64_t lookup_byte(int64_t r) { return r % 32 * 2 + r / 32; }
 
-// Place of codebook vector e: within 64 vectors the 4 x 4 square of quadruples is transposed, which
-// packing 32-bit lanes to bytes transposes back.
+// Place of codebook vector e: four registers of 16 lanes hold 64 vectors, lane by lane in the order
+// of registers 0, 2, 1, 3, in which joining the lanes' upper halves byte by byte restores them.
 constexpr int64_t lookup_place(int64_t e) {
-  const int64_t quadruple = e % 64 / 4;
-  return e / 64 * 64 + (quadruple % 4 * 4 + quadruple / 4) * 4 + e % 4;
+  constexpr int64_t kRegister[4] = {0, 2, 1, 3};
+  return e / 64 * 64 + kRegister[e % 4] * 16 + e % 64 / 4;
 }
 
 }  // namespace bitsmith

@@ -5,79 +5,88 @@
 namespace bitsmith {
 namespace {
 
-// Four registers of 32-bit levels, in lookup_place() order, to 64 entries of both planes.
-void store_entries(const __m512 level[4], uint8_t* table) {
+constexpr int64_t kMaxInputs = kLookupTile * 64;  // of a tile, at the largest group size
+
+// Four registers of 32-bit sums, vectors in lookup_place() order, to 64 entries of both planes.
+void store_entries(const __m512i sums[4], uint8_t* table) {
+  // Upper halves of two registers side by side, then their bytes likewise.
+  const __m512i upper_half = _mm512_set1_epi32(-65536), upper_byte = _mm512_set1_epi16(-256);
+  constexpr int kSelect = 0xca;  // bit of b where the mask (first operand) has one, else of c
   __m512i words[2];
   for (int i = 0; i < 2; ++i) {
-    words[i] =
-        _mm512_packs_epi32(_mm512_cvtps_epi32(level[2 * i]), _mm512_cvtps_epi32(level[2 * i + 1]));
-    words[i] = _mm512_xor_si512(words[i], _mm512_set1_epi16(-32768));  // + 32768
+    words[i] = _mm512_ternarylogic_epi32(upper_half, sums[2 * i + 1],
+                                         _mm512_srli_epi32(sums[2 * i], 16), kSelect);
   }
-  const __m512i byte = _mm512_set1_epi16(255);
   const __m512i low =
-      _mm512_packus_epi16(_mm512_and_si512(words[0], byte), _mm512_and_si512(words[1], byte));
+      _mm512_ternarylogic_epi32(upper_byte, _mm512_slli_epi16(words[1], 8), words[0], kSelect);
   const __m512i high =
-      _mm512_packus_epi16(_mm512_srli_epi16(words[0], 8), _mm512_srli_epi16(words[1], 8));
+      _mm512_ternarylogic_epi32(upper_byte, words[1], _mm512_srli_epi16(words[0], 8), kSelect);
   _mm512_store_si512(table, low);
   _mm512_store_si512(table + kLookupEntries, high);
 }
 
 // The tables of one codebook for J neighbouring groups, which share the loads of the codebook.
-// Size is G where it is known at compile time, else 0.
-template <int J, int Size>
-void build_group_tables(const float* codebook, int64_t group_size, const float* x, float inverse,
+// x: pairs of inputs. Pairs is their number a group where it is known at compile time, else 0.
+template <int J, int Pairs>
+void build_group_tables(const int16_t* codebook, int64_t pairs_per_group, const int32_t* x,
                         uint8_t* tables, int64_t table_stride) {
-  const int64_t size = Size > 0 ? Size : group_size;
-  __m512 input[J][Size > 0 ? Size : 1];
-  if constexpr (Size > 0) {
-    for (int j = 0; j < J; ++j) {
-      for (int i = 0; i < Size; ++i) input[j][i] = _mm512_set1_ps(x[j * size + i] * inverse);
-    }
-  }
+  const int64_t pairs = Pairs > 0 ? Pairs : pairs_per_group;
   for (int64_t e = 0; e < kLookupEntries; e += 64) {
-    __m512 level[J][4];
+    __m512i sums[J][4];
     for (int j = 0; j < J; ++j) {
-      for (int k = 0; k < 4; ++k) level[j][k] = _mm512_setzero_ps();
+      for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_set1_epi32(static_cast<int>(0x80008000u));
     }
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < size; ++i) {
-      const float* vectors = codebook + i * kLookupEntries + e;
-      __m512 v[4];
-      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_ps(vectors + 16 * k);
+    for (int64_t i = 0; i < pairs; ++i) {
+      const int16_t* vectors = codebook + 2 * (i * kLookupEntries + e);
+      __m512i v[4];
+      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_si512(vectors + 32 * k);
       for (int j = 0; j < J; ++j) {
-        const __m512 in = Size > 0 ? input[j][i] : _mm512_set1_ps(x[j * size + i] * inverse);
-        for (int k = 0; k < 4; ++k) level[j][k] = _mm512_fmadd_ps(v[k], in, level[j][k]);
+        const __m512i in = _mm512_set1_epi32(x[j * pairs + i]);
+        for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_dpwssd_epi32(sums[j][k], v[k], in);
       }
     }
-    for (int j = 0; j < J; ++j) store_entries(level[j], tables + j * table_stride + e);
+    for (int j = 0; j < J; ++j) store_entries(sums[j], tables + j * table_stride + e);
   }
 }
 
-template <int Size>
-void build_all(const LookupLayout& w, int64_t count, const float* x, float inverse,
-               uint8_t* tables) {
-  const int64_t size = w.in_group_size, stride = w.num_codebooks * kLookupTable;
+// Codes that the lookups will read first, fetched while the tables are computed.
+struct Prefetch {
+  const uint8_t* next;
+  const uint8_t* end;
+
+  void lines(int64_t count) {
+    for (; count > 0 && next < end; --count, next += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+    }
+  }
+};
+
+template <int Pairs>
+void build_all(const LookupLayout& w, int64_t count, const int32_t* x, uint8_t* tables,
+               Prefetch prefetch) {
+  const int64_t pairs = (w.in_group_size + 1) / 2, stride = w.num_codebooks * kLookupTable;
   for (int m = 0; m < w.num_codebooks; ++m) {
-    const float* codebook = w.codebooks + m * size * kLookupEntries;
+    const int16_t* codebook = w.codebooks + m * pairs * 2 * kLookupEntries;
     uint8_t* table = tables + m * kLookupTable;
     int64_t j = 0;
     for (; j + 2 <= count; j += 2) {
-      build_group_tables<2, Size>(codebook, size, x + j * size, inverse, table + j * stride,
-                                  stride);
+      prefetch.lines(2 * w.blocks);
+      build_group_tables<2, Pairs>(codebook, pairs, x + j * pairs, table + j * stride, stride);
     }
     if (j < count) {
-      build_group_tables<1, Size>(codebook, size, x + j * size, inverse, table + j * stride,
-                                  stride);
+      build_group_tables<1, Pairs>(codebook, pairs, x + j * pairs, table + j * stride, stride);
     }
   }
+}
+
+__mmask16 first_lanes(int64_t count) {
+  return static_cast<__mmask16>(count < 16 ? (1u << count) - 1 : 0xffffu);
 }
 
 float squared_norm(const float* x, int64_t count) {
   __m512 sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < count; i += 16) {
-    const int64_t left = count - i;
-    const __mmask16 mask = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xffffu);
-    const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+    const __m512 v = _mm512_maskz_loadu_ps(first_lanes(count - i), x + i);
     sum = _mm512_fmadd_ps(v, v, sum);
   }
   return _mm512_reduce_add_ps(sum);
@@ -88,6 +97,10 @@ int64_t tile_count(const LookupLayout& w, int64_t tile) {
   return left < w.tile_groups ? left : w.tile_groups;
 }
 
+const uint8_t* tile_codes(const LookupLayout& w, int64_t tile) {
+  return w.codes + tile * w.tile_groups * w.num_codebooks * w.blocks * kLookupRows;
+}
+
 float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t* tables) {
   const int64_t count = tile_count(w, tile), size = w.in_group_size;
   x += tile * w.tile_groups * size;
@@ -96,14 +109,31 @@ float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t*
     const float square = squared_norm(x + j * size, size);
     largest = square > largest ? square : largest;
   }
-  const float bound = __builtin_sqrtf(largest) * w.largest_norm;
-  const float inverse = bound > 0 ? 32767 / bound : 0;
-  if (size == 8) {
-    build_all<8>(w, count, x, inverse, tables);
-  } else {
-    build_all<0>(w, count, x, inverse, tables);
+  const float norm = __builtin_sqrtf(largest);
+  const __m512 inverse = _mm512_set1_ps(norm > 0 ? kLookupNorm / norm : 0);
+
+  const int64_t padded = (size + 1) / 2 * 2;
+  alignas(64) int16_t inputs[kMaxInputs];
+  for (int64_t j = 0; j < count; ++j) {
+    for (int64_t i = 0; i < size; i += 16) {
+      const __m512 v = _mm512_maskz_loadu_ps(first_lanes(size - i), x + j * size + i);
+      _mm512_mask_cvtsepi32_storeu_epi16(inputs + j * padded + i, first_lanes(padded - i),
+                                         _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse)));
+    }
   }
-  return bound / 32767;
+  int32_t pairs[kMaxInputs / 2];
+  __builtin_memcpy(pairs, inputs, static_cast<size_t>(2 * count * padded));
+
+  constexpr int64_t kPrefetchBytes = 32 << 10;
+  const uint8_t* codes = tile_codes(w, tile);
+  const int64_t bytes = count * w.num_codebooks * w.blocks * kLookupRows;
+  const Prefetch prefetch = {codes, codes + (bytes < kPrefetchBytes ? bytes : kPrefetchBytes)};
+  if (size == 8) {
+    build_all<4>(w, count, pairs, tables, prefetch);
+  } else {
+    build_all<0>(w, count, pairs, tables, prefetch);
+  }
+  return norm / kLookupNorm * w.codebook_step * 65536;
 }
 
 // Sums of bytes in 16-bit lanes: `all` adds whole words (even + 256 odd, modulo 2^16), `odd` the
@@ -152,7 +182,7 @@ void add_blocks(const uint8_t* codes, int64_t lookups, const uint8_t* tables, fl
       high[n].add(lookup(planes[1], code, upper));
     }
   }
-  const __m512i offset = _mm512_set1_epi32(static_cast<int>(lookups) * 32768);
+  const __m512i offset = _mm512_set1_epi32(static_cast<int>(lookups) * kLookupZero);
   const __m512 steps = _mm512_set1_ps(step);
   for (int n = 0; n < N; ++n) {
     const __m512i words[2][2] = {{low[n].even(), high[n].even()}, {low[n].odd, high[n].odd}};

@@ -8,7 +8,7 @@ namespace bitsmith {
 namespace {
 
 float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t* tables) {
-  const int64_t size = w.in_group_size;
+  const int64_t size = w.in_group_size, pairs = (size + 1) / 2;
   const int64_t begin = tile * w.tile_groups, end = std::min(begin + w.tile_groups, w.groups);
   float largest = 0;
   for (int64_t j = begin; j < end; ++j) {
@@ -16,23 +16,23 @@ float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t*
     for (int64_t i = j * size; i < (j + 1) * size; ++i) square += x[i] * x[i];
     largest = std::max(largest, square);
   }
-  const float bound = std::sqrt(largest) * w.largest_norm;
-  const float inverse = bound > 0 ? 32767 / bound : 0;
+  const float norm = std::sqrt(largest), inverse = norm > 0 ? kLookupNorm / norm : 0;
   for (int64_t j = begin; j < end; ++j) {
     for (int m = 0; m < w.num_codebooks; ++m, tables += kLookupTable) {
       for (int64_t e = 0; e < kLookupEntries; ++e) {
-        float dot = 0;
+        int32_t dot = 0;
         for (int64_t i = 0; i < size; ++i) {
-          dot += x[j * size + i] * w.codebooks[(m * size + i) * kLookupEntries + lookup_place(e)];
+          const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
+          dot += static_cast<int32_t>(std::nearbyint(x[j * size + i] * inverse)) *
+                 w.codebooks[2 * pair + i % 2];
         }
-        const float level = std::clamp(std::nearbyint(dot * inverse), -32768.0f, 32767.0f);
-        const int entry = static_cast<int>(level) + 32768;
+        const uint32_t entry = (static_cast<uint32_t>(dot) + 0x80008000u) >> 16;
         tables[e] = static_cast<uint8_t>(entry & 255);
         tables[kLookupEntries + e] = static_cast<uint8_t>(entry >> 8);
       }
     }
   }
-  return bound / 32767;
+  return norm / kLookupNorm * w.codebook_step * 65536;
 }
 
 void add_lookups(const LookupLayout& w, int64_t tile, const uint8_t* tables, float step,
@@ -47,7 +47,7 @@ void add_lookups(const LookupLayout& w, int64_t tile, const uint8_t* tables, flo
     for (int64_t k = 0; k < lookups; ++k) {
       const uint8_t* table = tables + k * kLookupTable;
       const uint8_t code = row_codes[k * kLookupRows];
-      sum += table[code] + 256 * table[kLookupEntries + code] - 32768;
+      sum += table[code] + 256 * table[kLookupEntries + code] - kLookupZero;
     }
     sums[row] += step * static_cast<float>(sum);
   }

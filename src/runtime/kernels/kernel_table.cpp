@@ -14,18 +14,21 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.gather);
   fill_scalar(table.lookup);
   fill_scalar(table.gemm);
+  fill_scalar(table.limits);
 #if defined(__x86_64__)
   if (isa >= Isa::avx2) {
     fill_avx2(table.dense);
     fill_avx2(table.uniform);
     fill_avx2(table.gather);
     fill_avx2(table.gemm);
+    fill_avx2(table.limits);
   }
   if (isa >= Isa::avx512) {
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
     fill_avx512(table.lookup);
     fill_avx512(table.gemm);
+    fill_avx512(table.limits);
   }
 #endif
   return table;

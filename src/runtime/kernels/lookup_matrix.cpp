@@ -93,28 +93,36 @@ class LookupMatrix final : public AdditiveMatrix {
     }
   }
 
+  // To 16-bit integers in pairs of inputs.
   void transpose_codebooks() {
-    const int64_t size = layout_.in_group_size;
-    dot_codebooks_ = AlignedBuffer<float>(layout_.num_codebooks * size * kLookupEntries);
+    const int64_t size = layout_.in_group_size, pairs = (size + 1) / 2;
+    const int64_t vectors = layout_.num_codebooks * codebooks_.entries;
     double largest = 0;
-    for (int64_t m = 0; m < layout_.num_codebooks; ++m) {
-      for (int64_t e = 0; e < codebooks_.entries; ++e) {
-        double square = 0;
-        for (int64_t i = 0; i < size; ++i) {
-          const float value = fp16_to_float(vectors_[(m * codebooks_.entries + e) * size + i]);
-          dot_codebooks_[(m * size + i) * kLookupEntries + lookup_place(e)] = value;
-          square += double{value} * value;
-        }
-        largest = std::max(largest, square);
+    for (int64_t v = 0; v < vectors; ++v) {
+      double square = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        square += std::pow(double{fp16_to_float(vectors_[v * size + i])}, 2);
+      }
+      largest = std::max(largest, square);
+    }
+    const double step = std::sqrt(largest) / kLookupNorm;
+    layout_.codebook_step = static_cast<float>(step);
+    dot_codebooks_ = AlignedBuffer<int16_t>(layout_.num_codebooks * pairs * kLookupEntries * 2);
+    if (largest == 0) return;
+    for (int64_t v = 0; v < vectors; ++v) {
+      const int64_t m = v / codebooks_.entries, e = v % codebooks_.entries;
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
+        dot_codebooks_[2 * pair + i % 2] = static_cast<int16_t>(
+            std::nearbyint(double{fp16_to_float(vectors_[v * size + i])} / step));
       }
     }
-    layout_.largest_norm = static_cast<float>(std::sqrt(largest));
   }
 
   LookupLayout layout_ = {};
   AlignedBuffer<uint8_t> codes_;
-  AlignedBuffer<float> dot_codebooks_;  // transposed for building tables
-  AlignedBuffer<float> slice_sums_;     // [slices, padded rows], one token's
+  AlignedBuffer<int16_t> dot_codebooks_;  // for building tables
+  AlignedBuffer<float> slice_sums_;       // [slices, padded rows], one token's
   int64_t tiles_ = 0, tiles_per_slice_ = 1;
 };
 

@@ -1,0 +1,29 @@
+// What this machine can do at most, measured: the other side of every speed ratio.
+// Included by files compiled for AVX: plain types only.
+#pragma once
+#include <cstdint>
+
+namespace bitsmith {
+
+class ThreadPool;
+
+struct LimitKernels {
+  // Reads `bytes` (a multiple of 512) from a 64-byte boundary; returns their sum as 64-bit words.
+  uint64_t (*read)(const void* data, int64_t bytes);
+  // `rounds` rounds of independent float32 multiply-adds in registers, `flops` operations a round.
+  float (*multiply_add)(int64_t rounds);
+  int64_t flops;
+};
+
+void fill_scalar(LimitKernels& kernels);
+void fill_avx2(LimitKernels& kernels);
+void fill_avx512(LimitKernels& kernels);
+
+// Bytes a second that the pool's threads read together from a buffer of `bytes`, the best of some
+// passes over about half a second. A processor's caches may be larger than they seem: take at least
+// a gibibyte for main memory.
+double read_bandwidth(ThreadPool& pool, int64_t bytes);
+// float32 operations a second (a multiply-add is two) of all threads together, likewise.
+double multiply_add_rate(ThreadPool& pool);
+
+}  // namespace bitsmith
