@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
+#include "compressor/representation/additive_search.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 
@@ -50,7 +51,12 @@ torch::Tensor AdditiveRepresentation::search_codes(const torch::Tensor& target,
                                                    const Metric& metric,
                                                    const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
-  return search_additive_reference(*this, codebooks_, scales_, target, metric, groups);
+  if (!codes_.is_cpu()) {
+    return search_additive_reference(*this, codebooks_, scales_, target, metric, groups);
+  }
+  AdditiveSearch search(codebooks_, scales_, in_features_ / additive_.in_group_size);
+  const auto weight = metric.hessian.defined() ? dequantize() : torch::Tensor();
+  return search_code_groups(search, weight, codes_, target, metric, groups);
 }
 
 torch::Tensor AdditiveRepresentation::decode_groups(const torch::Tensor& groups,

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/uniform_search.h"
 #include "format/bit_packing.h"
 
 namespace bitsmith {
@@ -112,7 +113,12 @@ torch::Tensor UniformRepresentation::search_codes(const torch::Tensor& target, c
                                                   const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   if (metric.hessian.defined()) {
-    return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, metric, groups);
+    if (!codes_.is_cpu()) {
+      return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, metric,
+                                      groups);
+    }
+    UniformSearch search(scales_, zeros_, in_features_ / scales_.size(1), uniform_.nbits);
+    return search_code_groups(search, dequantize(), codes_, target, metric, groups);
   }
   // Without a Hessian scalars do not meet: the nearest level, whatever the weights.
   const int64_t per_row = scales_.size(1), largest = (int64_t{1} << uniform_.nbits) - 1;

@@ -1,0 +1,55 @@
+// The best additive codes of a group: pairs of codebooks jointly and exactly (code_pairs.h), with
+// our SIMD kernels. For a group with scale s and u = p / s the cost over s^2 is
+//   first[k0] + second[k1] + cross[k0, k1],  first[k] = c^T B c - 2 (linear / s) . c,
+//   cross[k0, k1] = 2 c0^T B c1,
+// where cross is the same for all rows of a column of groups: a min-plus product.
+#pragma once
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "compressor/representation/code_pairs.h"
+#include "compressor/representation/group_search.h"
+#include "compressor/representation/search_kernels.h"
+
+namespace bitsmith {
+
+class AdditiveSearch : public GroupSearch {
+ public:
+  // codebooks [M, K, g], scales [out], float32 on the CPU.
+  AdditiveSearch(const torch::Tensor& codebooks, const torch::Tensor& scales, int64_t per_row,
+                 const SearchKernels& kernels = search_kernels());
+
+  int64_t group_inputs() const override { return g_; }
+  int64_t codes_per_group() const override { return num_codebooks_; }
+  void reserve_slots(int64_t slots) override;
+  void prepare(int64_t slot, const float* block) override;
+  void search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
+              int32_t* codes) const override;
+  void decode(int64_t count, const int64_t* groups, const int32_t* codes,
+              float* values) const override;
+
+ private:
+  struct Tables {
+    std::vector<float> block;               // [g, g]
+    std::vector<std::vector<float>> norms;  // of each codebook [padded]: c^T B c
+    std::vector<std::vector<float>> cross;  // of each joint pair [K, padded]
+  };
+
+  const float* vector_of(int64_t m, int64_t k) const { return vectors_ + (m * entries_ + k) * g_; }
+  const float* columns(int64_t m) const { return columns_.data() + m * g_ * padded_; }
+  void search_one(const Tables& tables, int64_t m, int64_t count, const float* rest,
+                  int32_t* codes) const;
+  void search_joint(const Tables& tables, size_t pair, int64_t count, const float* rest,
+                    int32_t* codes) const;
+
+  const SearchKernels& kernels_;
+  torch::Tensor codebooks_, scales_;
+  const float* vectors_;
+  int64_t num_codebooks_, entries_, g_, per_row_, padded_;
+  std::vector<CodePair> pairs_;
+  std::vector<float> columns_;  // codebooks transposed and padded [M, g, padded]
+  std::vector<Tables> tables_;  // of each slot
+};
+
+}  // namespace bitsmith

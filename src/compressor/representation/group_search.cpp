@@ -1,0 +1,267 @@
+#include "compressor/representation/group_search.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "compressor/representation/parallel.h"
+#include "compressor/representation/search_kernels.h"
+
+namespace bitsmith {
+namespace {
+
+// Columns of the matrix whose gradient is kept exact while a block is searched; what lies beyond
+// gets the block's changes in one matrix product, as in GPTQ.
+constexpr int64_t kBlockInputs = 128;
+constexpr int64_t kMostGroupsAtOnce = 64;
+
+struct Entry {
+  int64_t group;     // flat index
+  int64_t position;  // row of the result
+};
+
+class Descent {
+ public:
+  Descent(GroupSearch& search, const torch::Tensor& weight, const torch::Tensor& codes,
+          const torch::Tensor& target, const Metric& metric, const torch::Tensor& groups)
+      : search_(search),
+        kernels_(search_kernels()),
+        out_(target.size(0)),
+        in_(target.size(1)),
+        g_(search.group_inputs()),
+        per_row_(in_ / g_),
+        num_codes_(search.codes_per_group()),
+        slots_(std::clamp<int64_t>(kBlockInputs / g_, 1, per_row_)),
+        target_(target.contiguous()),
+        weight_(weight),
+        hessian_(metric.hessian.defined() ? metric.hessian.contiguous() : torch::Tensor()),
+        diagonal_(metric.diagonal.defined() ? metric.diagonal.contiguous() : torch::Tensor()),
+        groups_(groups.defined() ? groups.contiguous() : torch::Tensor()),
+        result_(groups_.defined() ? codes.index_select(0, groups_) : codes.clone()),
+        codes_(result_.mutable_data_ptr<int32_t>()) {
+    BITSMITH_CHECK(target_.scalar_type() == torch::kFloat && result_.scalar_type() == torch::kInt);
+    // Some tasks for each of a few dozen threads, enough rows in each to use the tables well.
+    rows_per_task_ = std::clamp<int64_t>(out_ / 24, 16, kMostGroupsAtOnce);
+    tasks_ = (out_ + rows_per_task_ - 1) / rows_per_task_;
+  }
+
+  torch::Tensor run() {
+    if (result_.numel() == 0) return result_;
+    if (!hessian_.defined() && !diagonal_.defined()) {
+      search_.reserve_slots(1);
+      search_in_identity();
+      return result_;
+    }
+    search_.reserve_slots(slots_);
+    entries_.resize(static_cast<size_t>(tasks_));
+    parallel_tasks(tasks_, [&](int64_t task) { list_entries(task); });
+    if (hessian_.defined()) start_gradient();
+    for (int64_t begin = 0; begin < per_row_; begin += slots_) {
+      const int64_t end = std::min(begin + slots_, per_row_);
+      parallel_tasks(end - begin, [&](int64_t slot) { prepare_slot(slot, begin + slot); });
+      parallel_tasks(tasks_, [&](int64_t task) {
+        hessian_.defined() ? descend(task, begin, end) : search_in_diagonal(task, begin, end);
+      });
+    }
+    return result_;
+  }
+
+ private:
+  int64_t column(const Entry& entry) const { return entry.group % per_row_; }
+  const float* target_of(int64_t group) const {
+    return target_.const_data_ptr<float>() + group * g_;
+  }
+
+  // A task's groups by column, then row.
+  void list_entries(int64_t task) {
+    auto& entries = entries_[static_cast<size_t>(task)];
+    const int64_t first = task * rows_per_task_, last = std::min(out_, first + rows_per_task_);
+    if (!groups_.defined()) {
+      entries.reserve(static_cast<size_t>((last - first) * per_row_));
+      for (int64_t j = 0; j < per_row_; ++j) {
+        for (int64_t r = first; r < last; ++r) {
+          entries.push_back({r * per_row_ + j, r * per_row_ + j});
+        }
+      }
+      return;
+    }
+    const auto* listed = groups_.const_data_ptr<int64_t>();
+    const auto* end = listed + groups_.size(0);
+    const auto* from = std::lower_bound(listed, end, first * per_row_);
+    const auto* to = std::lower_bound(from, end, last * per_row_);
+    for (const auto* at = from; at != to; ++at) entries.push_back({*at, at - listed});
+    std::stable_sort(entries.begin(), entries.end(),
+                     [&](const Entry& a, const Entry& b) { return column(a) < column(b); });
+  }
+
+  // The task's entries of column j, at most rows_per_task_.
+  std::pair<const Entry*, const Entry*> entries_of(int64_t task, int64_t j) const {
+    const auto& entries = entries_[static_cast<size_t>(task)];
+    const auto less = [&](const Entry& entry, int64_t c) { return column(entry) < c; };
+    const auto from = std::lower_bound(entries.begin(), entries.end(), j, less);
+    const auto to = std::lower_bound(from, entries.end(), j + 1, less);
+    return {entries.data() + (from - entries.begin()), entries.data() + (to - entries.begin())};
+  }
+
+  void prepare_slot(int64_t slot, int64_t j) {
+    std::vector<float> block(static_cast<size_t>(g_ * g_));
+    for (int64_t a = 0; a < g_; ++a) {
+      if (diagonal_.defined() && !hessian_.defined()) {
+        block[a * g_ + a] = diagonal_.const_data_ptr<float>()[j * g_ + a];
+      } else {
+        std::copy_n(hessian_row(j * g_ + a) + j * g_, g_, block.begin() + a * g_);
+      }
+    }
+    search_.prepare(slot, block.data());
+  }
+
+  void search_in_identity() {
+    std::vector<float> block(static_cast<size_t>(g_ * g_));
+    for (int64_t a = 0; a < g_; ++a) block[a * g_ + a] = 1;
+    search_.prepare(0, block.data());
+    const int64_t n = result_.size(0);
+    parallel_tasks((n + kMostGroupsAtOnce - 1) / kMostGroupsAtOnce, [&](int64_t task) {
+      const int64_t begin = task * kMostGroupsAtOnce;
+      const int64_t count = std::min(kMostGroupsAtOnce, n - begin);
+      std::vector<int64_t> groups(static_cast<size_t>(count));
+      std::vector<float> linear(static_cast<size_t>(count * g_));
+      for (int64_t i = 0; i < count; ++i) {
+        groups[i] = groups_.defined() ? groups_.const_data_ptr<int64_t>()[begin + i] : begin + i;
+        std::copy_n(target_of(groups[i]), g_, linear.begin() + i * g_);
+      }
+      search_.search(0, count, groups.data(), linear.data(), codes_ + begin * num_codes_);
+    });
+  }
+
+  // What a task needs for the entries of one column.
+  struct Batch {
+    explicit Batch(int64_t rows, int64_t g, int64_t num_codes)
+        : groups(rows),
+          codes(rows * num_codes),
+          linear(rows * g),
+          before(rows * g),
+          after(rows * g) {}
+    std::vector<int64_t> groups;
+    std::vector<int32_t> codes;
+    std::vector<float> linear, before, after;
+  };
+
+  void load(const Entry* from, int64_t count, Batch& batch) const {
+    for (int64_t i = 0; i < count; ++i) {
+      batch.groups[i] = from[i].group;
+      std::copy_n(codes_ + from[i].position * num_codes_, num_codes_,
+                  batch.codes.begin() + i * num_codes_);
+    }
+  }
+  void save(const Entry* from, int64_t count, const Batch& batch) {
+    for (int64_t i = 0; i < count; ++i) {
+      std::copy_n(batch.codes.begin() + i * num_codes_, num_codes_,
+                  codes_ + from[i].position * num_codes_);
+    }
+  }
+
+  void search_in_diagonal(int64_t task, int64_t begin, int64_t end) {
+    Batch batch(rows_per_task_, g_, num_codes_);
+    for (int64_t j = begin; j < end; ++j) {
+      const auto [from, to] = entries_of(task, j);
+      const int64_t count = to - from;
+      if (count == 0) continue;
+      load(from, count, batch);
+      const float* weights = diagonal_.const_data_ptr<float>() + j * g_;
+      for (int64_t i = 0; i < count; ++i) {
+        const float* wanted = target_of(from[i].group);
+        for (int64_t d = 0; d < g_; ++d) batch.linear[i * g_ + d] = weights[d] * wanted[d];
+      }
+      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
+                     batch.codes.data());
+      save(from, count, batch);
+    }
+  }
+
+  // gradient = (target - weight) H, half the slope of the objective with its sign turned.
+  void start_gradient() {
+    gradient_ = target_ - weight_;
+    parallel_tasks(tasks_, [&](int64_t task) {
+      const torch::NoGradGuard no_grad;  // each thread has its own flag
+      auto rows = task_rows(gradient_, task);
+      rows.copy_(at::mm(rows, hessian_));
+    });
+  }
+  torch::Tensor task_rows(const torch::Tensor& matrix, int64_t task) const {
+    const int64_t first = task * rows_per_task_;
+    return matrix.narrow(0, first, std::min(rows_per_task_, out_ - first));
+  }
+  const float* hessian_row(int64_t input) const {
+    return hessian_.const_data_ptr<float>() + input * in_;
+  }
+
+  void descend(int64_t task, int64_t begin, int64_t end) {
+    const torch::NoGradGuard no_grad;
+    Batch batch(rows_per_task_, g_, num_codes_);
+    const int64_t first_row = task * rows_per_task_, block_end = end * g_;
+    const int64_t width = block_end - begin * g_;
+    const auto rows = task_rows(gradient_, task);
+    auto* gradient = rows.mutable_data_ptr<float>();
+    auto changes = torch::zeros({rows.size(0), width}, torch::kFloat);
+    auto* change = changes.mutable_data_ptr<float>();
+    bool changed = false;
+    for (int64_t j = begin; j < end; ++j) {
+      const auto [from, to] = entries_of(task, j);
+      const int64_t count = to - from;
+      if (count == 0) continue;
+      load(from, count, batch);
+      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.before.data());
+      // linear = block * present values + gradient: the group's own part of the gradient undone.
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = from[i].group / per_row_ - first_row;
+        const float* own = batch.before.data() + i * g_;
+        for (int64_t a = 0; a < g_; ++a) {
+          const float* block = hessian_row(j * g_ + a) + j * g_;
+          float sum = gradient[row * in_ + j * g_ + a];
+          for (int64_t b = 0; b < g_; ++b) sum += block[b] * own[b];
+          batch.linear[i * g_ + a] = sum;
+        }
+      }
+      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
+                     batch.codes.data());
+      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.after.data());
+      save(from, count, batch);
+      const int64_t next = (j + 1) * g_;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = from[i].group / per_row_ - first_row;
+        float* own = change + row * width + (j - begin) * g_;
+        bool differs = false;
+        for (int64_t d = 0; d < g_; ++d) {
+          own[d] = batch.after[i * g_ + d] - batch.before[i * g_ + d];
+          differs |= own[d] != 0;
+        }
+        if (!differs) continue;
+        changed = true;
+        kernels_.subtract_product(own, hessian_row(j * g_) + next, g_, in_, block_end - next,
+                                  gradient + row * in_ + next);
+      }
+    }
+    if (!changed || block_end == in_) return;
+    const auto later = hessian_.narrow(0, begin * g_, width).narrow(1, block_end, in_ - block_end);
+    rows.narrow(1, block_end, in_ - block_end).addmm_(changes, later, 1, -1);
+  }
+
+  GroupSearch& search_;
+  const SearchKernels& kernels_;
+  int64_t out_, in_, g_, per_row_, num_codes_, slots_, rows_per_task_, tasks_;
+  torch::Tensor target_, weight_, hessian_, diagonal_, groups_, gradient_;
+  torch::Tensor result_;
+  int32_t* codes_;
+  std::vector<std::vector<Entry>> entries_;  // of each task
+};
+
+}  // namespace
+
+torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
+                                 const torch::Tensor& codes, const torch::Tensor& target,
+                                 const Metric& metric, const torch::Tensor& groups) {
+  const torch::NoGradGuard no_grad;
+  return Descent(search, weight, codes, target, metric, groups).run();
+}
+
+}  // namespace bitsmith

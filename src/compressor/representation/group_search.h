@@ -1,0 +1,38 @@
+// Coordinate descent over code groups on the CPU: threads, blocks of columns, incremental gradient.
+// What a representation adds is how one group's best codes are found.
+#pragma once
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+// In every metric the cost of giving group r the values p is p^T block p - 2 linear[r]^T p plus
+// what does not depend on p; block [g, g] belongs to the column of groups, linear [g] to the group.
+class GroupSearch {
+ public:
+  virtual ~GroupSearch() = default;
+  virtual int64_t group_inputs() const = 0;
+  virtual int64_t codes_per_group() const = 0;
+  // Most columns whose tables are wanted at once (memory); called once, before prepare.
+  virtual void reserve_slots(int64_t slots) = 0;
+  // Tables of a column of groups. Different slots may be prepared at the same time.
+  virtual void prepare(int64_t slot, const float* block) = 0;
+  // Replaces codes [count, M], the present ones, by better ones where there are any, for `groups`
+  // [count] (flat indices) with linear [count, g].
+  virtual void search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
+                      int32_t* codes) const = 0;
+  // values [count, g]
+  virtual void decode(int64_t count, const int64_t* groups, const int32_t* codes,
+                      float* values) const = 0;
+};
+
+// Representation::search_codes by `search`. weight [out, in]: the present dequantised matrix,
+// codes: the present codes [num_groups, M]. Returns codes [n, M].
+torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
+                                 const torch::Tensor& codes, const torch::Tensor& target,
+                                 const Metric& metric, const torch::Tensor& groups);
+
+}  // namespace bitsmith

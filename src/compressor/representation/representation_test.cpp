@@ -1,0 +1,147 @@
+#include "compressor/representation/representation.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "compressor/representation/additive_dequantize.h"
+#include "compressor/representation/additive_representation.h"
+#include "compressor/representation/uniform_representation.h"
+
+namespace bitsmith {
+namespace {
+
+torch::Tensor random_codes(at::IntArrayRef shape, int nbits) {
+  return torch::randint(int64_t{1} << nbits, shape, torch::kInt);
+}
+
+std::unique_ptr<Representation> random_representation(const std::string& text, int64_t out,
+                                                      int64_t in) {
+  const RepresentationSpec spec = parse_representation(text);
+  if (const auto* uniform = std::get_if<UniformSpec>(&spec)) {
+    const int64_t groups = uniform->group_size > 0 ? in / uniform->group_size : 1;
+    return std::make_unique<UniformRepresentation>(*uniform, 0.1 * torch::randn({out, groups}),
+                                                   random_codes({out, groups}, uniform->nbits),
+                                                   random_codes({out, in}, uniform->nbits));
+  }
+  const auto& additive = std::get<AdditiveSpec>(spec);
+  const int64_t m = additive.num_codebooks, g = additive.in_group_size;
+  return std::make_unique<AdditiveRepresentation>(
+      additive, torch::randn({m, int64_t{1} << additive.nbits_per_codebook, g}),
+      torch::rand({out}) + 0.1, random_codes({out * in / g, m}, additive.nbits_per_codebook));
+}
+
+class EveryRepresentation : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    torch::manual_seed(7);
+    representation = random_representation(GetParam(), 24, 48);
+  }
+  std::unique_ptr<Representation> representation;
+};
+
+INSTANTIATE_TEST_SUITE_P(Specs, EveryRepresentation,
+                         testing::Values("int4g16", "int3g0", "int1g48", "int8g8-z", "int2g24-z",
+                                         "aq2x8g8", "aq1x4g4", "aq1x12g16", "aq3x5g2", "aq8x1g1"));
+
+TEST_P(EveryRepresentation, FileHoldsExactlyWhatDequantizeGives) {
+  representation->project();
+  const QuantizedTensor file = representation->to_format();
+  verify(file, "test");
+  std::vector<float> rows(24 * 48);
+  decode_rows(file, 0, 24, rows);
+  const auto decoded = torch::from_blob(rows.data(), {24, 48}, torch::kFloat);
+  EXPECT_TRUE(torch::equal(decoded, representation->dequantize()));
+
+  const auto again = representation_from_format(file);
+  EXPECT_TRUE(torch::equal(again->codes(), representation->codes()));
+  EXPECT_TRUE(torch::equal(again->dequantize(), representation->dequantize()));
+  const QuantizedTensor file_again = again->to_format();
+  for (size_t i = 0; i < file.parts.size(); ++i) {
+    EXPECT_TRUE(std::equal(file.parts[i].bytes.begin(), file.parts[i].bytes.end(),
+                           file_again.parts[i].bytes.begin(), file_again.parts[i].bytes.end()));
+  }
+}
+
+TEST_P(EveryRepresentation, BitsCountEveryByteOfTheFile) {
+  size_t bytes = 0;
+  for (const auto& part : representation->to_format().parts) bytes += part.bytes.size();
+  EXPECT_DOUBLE_EQ(representation->bits(), 8.0 * static_cast<double>(bytes));
+}
+
+TEST_P(EveryRepresentation, ProjectionIsIdempotentAndFinite) {
+  representation->continuous_parameters()[0].value.detach().flatten()[0] = 1e9;
+  representation->project();
+  const auto once = representation->dequantize().clone();
+  representation->project();
+  EXPECT_TRUE(torch::equal(once, representation->dequantize()));
+  EXPECT_TRUE(torch::isfinite(once).all().item<bool>());
+  verify(representation->to_format(), "test");
+}
+
+TEST_P(EveryRepresentation, GradientMatchesFiniteDifferences) {
+  const auto direction = torch::randn({24, 48});
+  const auto loss = [&] {
+    return (representation->dequantize().to(torch::kDouble) * direction).sum();
+  };
+  loss().backward();
+  for (const auto& parameter : representation->continuous_parameters()) {
+    const auto step = torch::randn_like(parameter.value);
+    const double expected = (parameter.value.grad() * step).sum().item<double>();
+    // The matrix is linear in each parameter, so a long step is exact.
+    const torch::NoGradGuard no_grad;
+    const auto before = loss().item<double>();
+    parameter.value.add_(step);
+    EXPECT_NEAR(loss().item<double>() - before, expected, 1e-3 * (1 + std::abs(expected)))
+        << parameter.name;
+    parameter.value.sub_(step);
+  }
+}
+
+TEST_P(EveryRepresentation, GroupsDecodeToTheirPlaceInTheMatrix) {
+  const torch::NoGradGuard no_grad;
+  const int64_t g = representation->group_inputs();
+  const auto groups = torch::arange(1, representation->num_groups(), 3);
+  const auto expected = representation->dequantize().reshape({-1, g}).index_select(0, groups);
+  const auto codes = representation->codes().index_select(0, groups);
+  EXPECT_TRUE(torch::equal(representation->decode_groups(groups, codes), expected));
+
+  const auto others = random_codes(codes.sizes(), 1);
+  representation->assign_codes(groups, others);
+  const auto changed = representation->dequantize().reshape({-1, g}).index_select(0, groups);
+  EXPECT_TRUE(torch::equal(representation->decode_groups(groups, others), changed));
+}
+
+TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
+  const torch::NoGradGuard no_grad;
+  const auto x = torch::randn({2, 3, 48}).to(torch::kBFloat16);
+  const auto y = representation->forward(x);
+  EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
+  const auto expected = torch::matmul(x.to(torch::kFloat), representation->dequantize().t());
+  EXPECT_LT((y.to(torch::kFloat) - expected).norm().item<float>(),
+            0.02 * expected.norm().item<float>());
+}
+
+TEST(AdditiveDequantize, IsTheSumOfGatheredVectors) {
+  torch::manual_seed(3);
+  const auto codebooks = torch::randn({3, 32, 8}), scales = torch::randn({11});
+  const auto codes = random_codes({11 * 5, 3}, 5);
+  EXPECT_TRUE(torch::equal(additive_decode(codebooks, scales, codes),
+                           additive_dequantize_reference(codebooks, scales, codes)));
+}
+
+TEST(AdditiveDequantize, GradientDoesNotDependOnThreads) {
+  torch::manual_seed(4);
+  const auto codebooks = torch::randn({2, 256, 8}), scales = torch::randn({130});
+  const auto codes = random_codes({130 * 20, 2}, 8), grad = torch::randn({130, 160});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto one = additive_decode_transpose(grad, codebooks, scales, codes);
+  at::set_num_threads(3);
+  const auto three = additive_decode_transpose(grad, codebooks, scales, codes);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(torch::equal(one.codebooks, three.codebooks));
+  EXPECT_TRUE(torch::equal(one.scales, three.scales));
+}
+
+}  // namespace
+}  // namespace bitsmith

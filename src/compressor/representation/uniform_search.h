@@ -1,0 +1,36 @@
+// The best code of a scalar on a uniform grid: the level nearest to linear / block.
+#pragma once
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "compressor/representation/group_search.h"
+
+namespace bitsmith {
+
+class UniformSearch : public GroupSearch {
+ public:
+  // scales float32 and zeros int32 [out, groups], on the CPU; `size` inputs share one.
+  UniformSearch(const torch::Tensor& scales, const torch::Tensor& zeros, int64_t size, int nbits)
+      : scales_(scales.detach().contiguous()),
+        zeros_(zeros.contiguous()),
+        size_(size),
+        largest_(static_cast<float>((1 << nbits) - 1)) {}
+
+  int64_t group_inputs() const override { return 1; }
+  int64_t codes_per_group() const override { return 1; }
+  void reserve_slots(int64_t slots) override { blocks_.resize(static_cast<size_t>(slots)); }
+  void prepare(int64_t slot, const float* block) override { blocks_[slot] = *block; }
+  void search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
+              int32_t* codes) const override;
+  void decode(int64_t count, const int64_t* groups, const int32_t* codes,
+              float* values) const override;
+
+ private:
+  torch::Tensor scales_, zeros_;
+  int64_t size_;
+  float largest_;
+  std::vector<float> blocks_;
+};
+
+}  // namespace bitsmith
