@@ -75,23 +75,28 @@ std::vector<Linear*> Block::site_linears(InputSite site) {
   return {};
 }
 
-std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
-                                       bool with_blocks) {
+std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
+                                       torch::Dtype dtype) {
   auto decoder = std::make_unique<Decoder>();
-  const ModelConfig& config = files->config();
-  decoder->files_ = files;
+  decoder->files_ = std::move(files);
   decoder->dtype_ = dtype;
-  decoder->embedding_ = read_matrix(*files, "model.embed_tokens", dtype);
-  decoder->norm_ = read_dense(files->checkpoint(), "model.norm.weight", dtype);
+  return decoder;
+}
+
+std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
+                                       torch::Dtype dtype) {
+  auto decoder = open(std::move(files), dtype);
+  const ModelConfig& config = decoder->config();
+  decoder->embedding_ = read_matrix(decoder->files(), "model.embed_tokens", dtype);
+  decoder->norm_ = read_dense(decoder->files().checkpoint(), "model.norm.weight", dtype);
   decoder->head_.name = "lm_head";
   decoder->head_.out_features = config.vocab_size;
   decoder->head_.in_features = config.hidden_size;
-  decoder->head_.weight =
-      config.tie_word_embeddings ? decoder->embedding_ : read_matrix(*files, "lm_head", dtype);
-  if (with_blocks) {
-    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
-      decoder->blocks_.push_back(decoder->load_block(layer));
-  }
+  decoder->head_.weight = config.tie_word_embeddings
+                              ? decoder->embedding_
+                              : read_matrix(decoder->files(), "lm_head", dtype);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    decoder->blocks_.push_back(decoder->load_block(layer));
   return decoder;
 }
 
@@ -125,7 +130,7 @@ RotaryTable Decoder::rotary(int64_t length) const {
   const torch::Tensor inverse = torch::tensor(frequencies, torch::kFloat64).to(torch::kFloat32);
   const torch::Tensor angle =
       torch::arange(length, torch::kFloat32).unsqueeze(1) * inverse.unsqueeze(0);
-  return {angle.cos().to(embedding_.device()), angle.sin().to(embedding_.device())};
+  return {angle.cos(), angle.sin()};
 }
 
 torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,

@@ -45,11 +45,11 @@ using SiteObserver = std::function<void(InputSite, const torch::Tensor&)>;
 
 class Decoder {
  public:
-  // Reads embedding, final norm and head (when not tied), and all blocks unless `with_blocks` is
-  // false (the quantiser streams them by load_block). Norms, embedding and weights in `dtype`;
-  // quantised blocks hold their representations, a quantised embedding or head is decoded once.
-  static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
-                                       bool with_blocks = true);
+  // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantised blocks
+  // hold their representations, a quantised embedding or head is decoded once.
+  static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
+  // Reads nothing: for load_block(), rotary() and run_block() alone, when blocks are streamed.
+  static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
   std::shared_ptr<Block> load_block(int64_t layer) const;
 
   const ModelConfig& config() const { return files_->config(); }

@@ -46,7 +46,10 @@ torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name,
 
 torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, torch::Dtype dtype) {
   if (!files.spec(module)) return read_dense(files.checkpoint(), module + ".weight", dtype);
-  const QuantizedTensor tensor = files.quantized(module);
+  return decode_matrix(files.quantized(module), dtype);
+}
+
+torch::Tensor decode_matrix(const QuantizedTensor& tensor, torch::Dtype dtype) {
   return from_rows({tensor.out_features, tensor.in_features}, dtype,
                    [&](int64_t first, int64_t count, std::span<float> out) {
                      decode_rows(tensor, first, count, out);

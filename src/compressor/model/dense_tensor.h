@@ -9,9 +9,11 @@
 
 namespace bitsmith {
 
-// The tensor `name` ("model.norm.weight") converted to float32 or bfloat16, decoded in slices of
-// rows, so that no second copy of the whole exists.
+// The tensor `name` ("model.norm.weight") converted to a float dtype, decoded in slices of rows, so
+// that no second copy of the whole exists.
 torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name, torch::Dtype dtype);
+
+torch::Tensor decode_matrix(const QuantizedTensor& tensor, torch::Dtype dtype);
 
 // The matrix of `module` ("model.embed_tokens"), dense or decoded from its representation.
 torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, torch::Dtype dtype);
