@@ -221,6 +221,10 @@ TEST(CheckpointTest, GgufOfOtherKindsIsRefused) {
   auto unknown = to_gguf(model);
   unknown.tensor("blk.0.attn_sinks", {4}, std::vector<float>(4));
   expect_contains(message(unknown), "'blk.0.attn_sinks'");
+  TestModel cut = model;  // not whole heads of 8
+  cut.tensors["model.layers.1.self_attn.k_proj.weight"].resize(12 * 32);
+  cut.shapes["model.layers.1.self_attn.k_proj.weight"] = {12, 32};
+  expect_contains(message(to_gguf(cut)), "[12, 32]");
   auto partial = to_gguf(model);
   partial.key("llama.rope.dimension_count", 4u);
   expect_contains(message(partial), "rope.dimension_count");

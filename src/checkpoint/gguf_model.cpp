@@ -95,12 +95,13 @@ class GgufCheckpoint : public Checkpoint {
   int64_t stored_row(const TensorView& tensor, int64_t row) const override;
 
  private:
+  bool is_interleaved(const TensorView& tensor) const;
   Json make_config(const Keys& keys) const;
   Json rope_scaling(const Keys& keys, const Json& config) const;
   Json llama3_scaling(const Keys& keys, const Json& config) const;
 
   std::string source_;
-  bool interleaved_ = false;  // q/k rows, see stored_row()
+  bool llama_conversion_ = false;  // which interleaves the rows of q and k
   const TensorView* rope_factors_ = nullptr;
   GgufFile gguf_;
 };
@@ -119,8 +120,8 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
   }
   const std::string& architecture = keys.architecture();
   const bool experts = keys.get_or<int64_t>("expert_count", 0) > 0;
-  interleaved_ = architecture == "llama";
-  if (experts || !(interleaved_ || architecture == "qwen2" || architecture == "qwen3")) {
+  llama_conversion_ = architecture == "llama";
+  if (experts || !(llama_conversion_ || architecture == "qwen2" || architecture == "qwen3")) {
     throw Error(concat(source_, ": the architecture '", architecture,
                        experts ? "' with experts" : "'",
                        " is not supported; Bitsmith knows Llama, Qwen2, Qwen3 and Mistral"));
@@ -140,6 +141,14 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
   build_index();
   config_json_ = make_config(keys);
   config_ = parse_model_config(config_json_, source_);
+  for (const TensorView& tensor : tensors_) {  // stored_row() must stay inside the tensor
+    const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+    if (is_interleaved(tensor) && (rows % config_.head_dim != 0 || tensor.shape.size() > 2)) {
+      throw Error(concat(source_, ": tensor '", tensor.name, "' has the shape ",
+                         shape_string(tensor.shape), ", expected rows for whole heads of ",
+                         config_.head_dim));
+    }
+  }
 }
 
 // What config.json of the same model would say. Sizes come from the keys; what keys leave out
@@ -257,15 +266,15 @@ Json GgufCheckpoint::llama3_scaling(const Keys& keys, const Json& config) const 
                      "' are not those of llama3 scaling; other kinds are not supported"));
 }
 
-// Within each head of a llama model the file holds row 2 i + j where Hugging Face has j * half + i,
+bool GgufCheckpoint::is_interleaved(const TensorView& tensor) const {
+  return llama_conversion_ && (tensor.name.find("self_attn.q_proj.") != std::string::npos ||
+                               tensor.name.find("self_attn.k_proj.") != std::string::npos);
+}
+
+// Within each head of such a tensor the file holds row 2 i + j where Hugging Face has j * half + i,
 // j = 0, 1: ggml rotates neighbouring rows, Hugging Face rows half a head apart.
 int64_t GgufCheckpoint::stored_row(const TensorView& tensor, int64_t row) const {
-  if (!interleaved_) return row;
-  const std::string& name = tensor.name;
-  if (name.find("self_attn.q_proj.") == std::string::npos &&
-      name.find("self_attn.k_proj.") == std::string::npos) {
-    return row;
-  }
+  if (!is_interleaved(tensor)) return row;
   const int64_t half = config_.head_dim / 2;
   const int64_t head = row / config_.head_dim, inside = row % config_.head_dim;
   return head * config_.head_dim + 2 * (inside % half) + inside / half;

@@ -26,6 +26,8 @@ const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t>(dtype)];
 
 const char* dtype_name(DType dtype) { return info(dtype).name; }
 
+bool holds_floats(DType dtype) { return dtype < DType::I8 || dtype > DType::BOOL; }
+
 BlockLayout block_layout(DType dtype) { return info(dtype).layout; }
 
 int64_t element_count(const std::vector<int64_t>& shape) {

@@ -33,6 +33,7 @@ enum class DType : uint8_t {
 };
 
 const char* dtype_name(DType dtype);
+bool holds_floats(DType dtype);  // whether decode_to_float() knows it
 
 // `elements` consecutive values of a row are stored in `bytes` bytes: {1, 4} for F32, {32, 18} for
 // Q4_0.
