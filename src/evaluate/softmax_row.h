@@ -11,7 +11,13 @@ inline float fast_exp(float x) {
   // 2^n e^r with n = round(x / ln 2): Cody and Waite's two-part ln 2, then a polynomial on
   // |r| <= 0.35 (Cephes' expf coefficients).
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  x = x < -87.0f ? -87.0f : x;
+  // The clamp is made of integers (negative floats grow downwards as such; NaN lies beyond infinity
+  // and passes), because GCC turns a conditional into a branch and then vectorises nothing.
+  constexpr int32_t kLowest = static_cast<int32_t>(0xc2ae0000u);    // -87
+  constexpr int32_t kInfinite = static_cast<int32_t>(0xff800000u);  // minus infinity
+  const int32_t bits = __builtin_bit_cast(int32_t, x);
+  const int32_t below = -static_cast<int32_t>((bits > kLowest) & (bits <= kInfinite));  // all ones
+  x = __builtin_bit_cast(float, (bits & ~below) | (kLowest & below));
   const float shifted = x * 1.44269504f + kRound;
   const float n = shifted - kRound;
   const float r = x - n * 0.693359375f - n * -2.12194440e-4f;
