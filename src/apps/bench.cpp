@@ -10,8 +10,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "runtime/kernels/machine_limits.h"
 #include "runtime/kernels/weight_matrix.h"
-#include "runtime/memory_bandwidth.h"
 #include "runtime/model.h"
 
 namespace bitsmith {
@@ -108,8 +108,8 @@ void BenchCommand::run() {
   }
   const Rates prefill(prompt_rates), decode(generate_rates);
   const uint64_t peak = peak_memory_bytes();  // before the buffer of the bandwidth measurement
-  const size_t buffer = std::min<size_t>(size_t{1} << 30, available_memory_bytes() / 4);
-  const double bandwidth = measure_read_bandwidth(runtime.pool(), buffer);
+  const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
+  const double bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
   const uint64_t bytes = runtime.bytes_per_token();
   const double read = static_cast<double>(bytes) * decode.median;
 

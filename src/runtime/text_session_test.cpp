@@ -1,0 +1,70 @@
+#include "runtime/text_session.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+const std::filesystem::path kTrained =
+    std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
+const SamplingOptions kGreedy{.temperature = 0};
+
+TEST(TextSession, AnswersAndEndsItsTurn) {
+  TextSession session(kTrained, 2);
+  ASSERT_TRUE(session.can_chat());
+  EXPECT_EQ(session.context(), 256);  // what it was trained for
+  Sampler sampler(kGreedy);
+  std::string streamed;
+  const auto result = session.chat({{"user", "What is 3 plus 4?"}}, sampler, 50,
+                                   [&](const std::string& text) { streamed += text; });
+  EXPECT_EQ(result.text, "3 plus 4 is 7.");
+  EXPECT_EQ(streamed, result.text);
+  EXPECT_EQ(result.generated.stop_reason, StopReason::kEndToken);
+}
+
+TEST(TextSession, AChatRunsOnlyItsNewPart) {
+  TextSession session(kTrained, 2), other(kTrained, 2);
+  Sampler sampler(kGreedy);
+  std::vector<ChatMessage> messages = {{"user", "What is 3 plus 4?"}};
+  const auto first = session.chat(messages, sampler, 50);
+  messages.push_back({"assistant", first.text});
+  messages.push_back({"user", "What does the dog do?"});
+  const auto second = session.chat(messages, sampler, 50);
+  const auto fresh = other.chat(messages, sampler, 50);
+  EXPECT_EQ(second.text, fresh.text);
+  EXPECT_LT(second.generated.prompt_tokens, fresh.generated.prompt_tokens);
+}
+
+TEST(TextSession, CompletesPlainText) {
+  TextSession session(kTrained, 2, 64);
+  EXPECT_EQ(session.context(), 64);
+  Sampler sampler(kGreedy);
+  EXPECT_FALSE(session.complete("Anna has", sampler, 10).text.empty());
+  EXPECT_EQ(session.complete("", sampler, 3).generated.prompt_tokens, 1);
+  std::string long_text;
+  for (int i = 0; i < 100; ++i) long_text += "Anna has 3 coins. ";
+  EXPECT_THROW(session.complete(long_text, sampler, 3), Error);
+}
+
+// Random text of a random byte-level model is full of broken characters; what is streamed is not.
+TEST(TextSession, StreamsWholeCharacters) {
+  TextSession session(kTrained, 2);
+  Sampler sampler({.temperature = 50}, 3);
+  const auto result = session.complete("A", sampler, 100, [](const std::string& text) {
+    for (size_t i = 0; i < text.size();) {
+      const auto lead = static_cast<unsigned char>(text[i]);
+      const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+      ASSERT_GE(lead < 0x80 ? 0xc2 : lead, 0xc2);
+      ASSERT_LE(i + length, text.size());
+      for (size_t j = 1; j < length; ++j)
+        ASSERT_EQ(static_cast<unsigned char>(text[i + j]) & 0xc0, 0x80);
+      i += length;
+    }
+  });
+  EXPECT_GT(result.text.size(), 20u);
+}
+
+}  // namespace
+}  // namespace bitsmith
