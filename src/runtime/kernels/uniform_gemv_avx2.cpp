@@ -192,12 +192,53 @@ void decode_tile(const UniformTiles& w, int64_t tile, float* panel, int64_t stri
   kDecodeTile[w.nbits](w, tile, panel, stride);
 }
 
+// Largest lane of non-negative values.
+float max_lane(__m256 v) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInput& out) {
+  for (int64_t first = 0, unit = 0; first < in_features; first += kUniformUnit, ++unit) {
+    float padded[kUniformUnit] = {};
+    const float* inputs = x + first;
+    if (in_features - first < kUniformUnit) {
+      __builtin_memcpy(padded, inputs, sizeof(float) * static_cast<size_t>(in_features - first));
+      inputs = padded;
+    }
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 v[4], magnitude = _mm256_setzero_ps();
+    for (int k = 0; k < 4; ++k) {
+      v[k] = _mm256_loadu_ps(inputs + 8 * k);
+      magnitude = _mm256_max_ps(magnitude, _mm256_andnot_ps(sign, v[k]));
+    }
+    const float largest = max_lane(magnitude);
+    out.scales[unit] = largest / 127;
+    const __m256 inverse = _mm256_set1_ps(largest > 0 ? 127 / largest : 0);
+    __m256i words[4];
+    for (int k = 0; k < 4; ++k) words[k] = _mm256_cvtps_epi32(_mm256_mul_ps(v[k], inverse));
+    // Packing interleaves the registers' halves; the permutation puts fours of codes in order.
+    const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
+                                              _mm256_packs_epi32(words[2], words[3]));
+    const __m256i codes =
+        _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out.codes + first), codes);
+
+    alignas(32) int32_t fours[8];  // sums of four codes
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(fours),
+                       _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    for (int i = 0; i < 8; i += chunk / 4) {
+      int32_t sum = 0;
+      for (int k = i; k < i + chunk / 4; ++k) sum += fours[k];
+      out.sums[(first + 4 * i) / chunk] = sum;
+    }
+  }
+}
+
 }  // namespace
 
-// One token's activations are few: `quantize` stays scalar.
-void fill_avx2(UniformGemvKernels& kernels) {
-  kernels.gemv = gemv;
-  kernels.decode_tile = decode_tile;
-}
+void fill_avx2(UniformGemvKernels& kernels) { kernels = {quantize, gemv, decode_tile}; }
 
 }  // namespace bitsmith
