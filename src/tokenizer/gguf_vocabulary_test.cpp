@@ -1,0 +1,200 @@
+#include "tokenizer/gguf_vocabulary.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "tokenizer/tiny_tokenizers.h"
+#include "tokenizer/tokenizer_json.h"
+#include "tokenizer/vocabulary.h"
+
+namespace bitsmith {
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+// The keys that a converter writes for byte_level_json(english_merges()).
+Json gpt2_keys(const std::string& pre) {
+  const Json json = byte_level_json(english_merges());
+  std::vector<std::string> tokens(kEnd + 1);
+  for (const auto& [token, id] : json["model"]["vocab"].items()) tokens[id.get<int>()] = token;
+  tokens[kEnd] = "<|end|>";
+  std::vector<int> types(kEnd + 1, 1);
+  types[kEnd] = 3;
+  Json merges = Json::array();
+  for (const auto& [left, right] : english_merges()) merges.push_back(left + " " + right);
+  return {{"tokenizer.ggml.model", "gpt2"},      {"tokenizer.ggml.pre", pre},
+          {"tokenizer.ggml.tokens", tokens},     {"tokenizer.ggml.token_type", types},
+          {"tokenizer.ggml.merges", merges},     {"tokenizer.ggml.bos_token_id", kEnd},
+          {"tokenizer.ggml.eos_token_id", kEnd}, {"tokenizer.chat_template", "a template"}};
+}
+
+TEST(GgufVocabulary, Gpt2EqualsTokenizerJson) {
+  const auto reference = parse_tokenizer_json(byte_level_json(english_merges()).dump(), "json");
+  const auto t = make_gguf_tokenizer(gpt2_keys("gpt-2"), "gguf");
+  Random random(2);
+  for (int round = 0; round < 100; ++round) {
+    std::string text;
+    for (uint32_t n = random.below(50); n > 0; --n)
+      text += "the cat\n12'\xC3\xA9"[random.below(13)];
+    if (round % 4 == 0) text += "<|end|>the";
+    EXPECT_EQ(t->encode(text), reference->encode(text)) << text;
+    EXPECT_EQ(t->decode(t->encode(text)), reference->decode(reference->encode(text)));
+  }
+  EXPECT_EQ(t->bos_id, kEnd);
+  EXPECT_EQ(t->eos_id, kEnd);
+  EXPECT_EQ(t->chat_template, "a template");
+  EXPECT_EQ(t->vocab_size(), kEnd + 1);
+}
+
+// Where the kinds of `pre` differ: numbers, and what sticks to a word.
+TEST(GgufVocabulary, PreTypesCutDifferently) {
+  const auto cuts = [](const std::string& pre, const std::string& text) {
+    Json keys = gpt2_keys(pre);
+    // Every pair of digits, and a digit after a space, would merge if they met in a word.
+    for (const char* merge : {"1 1", "11 11", "\u0120 1", "( t"})
+      keys["tokenizer.ggml.merges"].push_back(merge);
+    for (const char* token : {"11", "1111", "\u01201", "(t"}) {
+      keys["tokenizer.ggml.tokens"].push_back(token);
+      keys["tokenizer.ggml.token_type"].push_back(1);
+    }
+    return make_gguf_tokenizer(keys, "gguf")->encode(text, false);
+  };
+  const int pair = kEnd + 1, four = kEnd + 2, space_one = kEnd + 3, paren_t = kEnd + 4;
+  EXPECT_EQ(cuts("gpt-2", " 1111"), (Ids{' ', four}));
+  EXPECT_EQ(cuts("smollm", "1111 1"), (Ids{'1', '1', '1', '1', ' ', '1'}));
+  EXPECT_EQ(cuts("llama-bpe", "1111"), (Ids{pair, '1', '1'}));  // three digits, then one
+  EXPECT_EQ(cuts("qwen2", "11"), (Ids{'1', '1'}));
+  EXPECT_EQ(cuts("gpt-2", "(t"), (Ids{'(', 't'}));
+  EXPECT_EQ(cuts("qwen2", "(t"), Ids{paren_t});
+  EXPECT_EQ(cuts("gpt-2", " 1"), Ids{space_one});
+  EXPECT_EQ(cuts("gpt-2", "11"), Ids{pair});
+}
+
+TEST(GgufVocabulary, QwenNormalises) {
+  const auto t = make_gguf_tokenizer(gpt2_keys("qwen2"), "gguf");
+  EXPECT_EQ(t->encode("e\u0301"), (Ids{0xC3, 0xA9}));
+}
+
+TEST(GgufVocabulary, BosAndEosAsTheKeysSay) {
+  EXPECT_EQ(make_gguf_tokenizer(gpt2_keys("smollm"), "g")->encode("a"), Ids{'a'});
+  EXPECT_EQ(make_gguf_tokenizer(gpt2_keys("llama-bpe"), "g")->encode("a"), (Ids{kEnd, 'a'}));
+  Json keys = gpt2_keys("llama-bpe");
+  keys["tokenizer.ggml.add_bos_token"] = false;
+  keys["tokenizer.ggml.add_eos_token"] = true;
+  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a"), (Ids{'a', kEnd}));
+  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a", false), Ids{'a'});
+}
+
+TEST(GgufVocabulary, ErrorsNameTheKey) {
+  const auto error = [](const Json& keys) {
+    try {
+      make_gguf_tokenizer(keys, "file.gguf");
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(error(gpt2_keys("falcon")).find("'falcon' is not supported; supported: gpt-2"),
+            std::string::npos);
+  Json keys = gpt2_keys("gpt-2");
+  keys.erase("tokenizer.ggml.pre");
+  EXPECT_NE(error(keys).find("tokenizer.ggml.pre"), std::string::npos);
+  keys = gpt2_keys("gpt-2");
+  keys["tokenizer.ggml.token_type"].erase(0);
+  EXPECT_NE(error(keys).find("tokenizer.ggml.token_type"), std::string::npos);
+  keys = gpt2_keys("gpt-2");
+  keys["tokenizer.ggml.eos_token_id"] = 1 << 20;
+  EXPECT_NE(error(keys).find("tokenizer.ggml.eos_token_id"), std::string::npos);
+  keys["tokenizer.ggml.model"] = "bert";
+  EXPECT_NE(error(keys).find("'bert' is not supported"), std::string::npos);
+  EXPECT_NE(error(Json::object()).find("no vocabulary"), std::string::npos);
+}
+
+// "llama": 0 <unk>, 1 <s>, 2 </s>, 3..258 bytes, then pieces with scores.
+Json llama_keys(const std::vector<std::pair<std::string, float>>& pieces) {
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+  std::vector<int> types = {2, 3, 3};
+  std::vector<float> scores = {0, 0, 0};
+  for (int byte = 0; byte < 256; ++byte) {
+    tokens.push_back(byte_token(static_cast<unsigned char>(byte)));
+    types.push_back(6);
+    scores.push_back(0);
+  }
+  for (const auto& [piece, score] : pieces) {
+    tokens.push_back(piece);
+    types.push_back(1);
+    scores.push_back(score);
+  }
+  return {{"tokenizer.ggml.model", "llama"},     {"tokenizer.ggml.tokens", tokens},
+          {"tokenizer.ggml.token_type", types},  {"tokenizer.ggml.scores", scores},
+          {"tokenizer.ggml.bos_token_id", 1},    {"tokenizer.ggml.eos_token_id", 2},
+          {"tokenizer.ggml.unknown_token_id", 0}};
+}
+
+TEST(GgufVocabulary, LlamaKnownIds) {
+  const std::string mark = "\u2581";
+  const auto t = make_gguf_tokenizer(
+      llama_keys({{mark, -9}, {"a", -8}, {"b", -7}, {"ab", -1}, {mark + "a", -2}, {"ba", -3}}),
+      "g");
+  const int m = 259, a = 260, ab = 262, mark_a = 263;
+  EXPECT_EQ(t->encode("ab"), (Ids{1, m, ab}));
+  EXPECT_EQ(t->encode("aab", false), (Ids{mark_a, ab}));
+  EXPECT_EQ(t->encode("a\u00E9", false), (Ids{mark_a, 3 + 0xC3, 3 + 0xA9}));
+  EXPECT_EQ(t->encode("a</s>a", false), (Ids{mark_a, 2, mark_a}));  // a space after a token, too
+  EXPECT_EQ(t->encode("", false), Ids{});
+  EXPECT_EQ(t->decode(Ids{1, mark_a, ab}, true), "aab");
+  EXPECT_EQ(t->decode(Ids{mark_a, mark_a}), "a a");
+  EXPECT_EQ(t->token_bytes(mark_a), " a");
+  EXPECT_EQ(t->token_bytes(a), "a");
+  EXPECT_EQ(t->token_bytes(3 + 0xC3), "\xC3");
+}
+
+TEST(GgufVocabulary, LlamaWithoutSpacePrefix) {
+  Json keys = llama_keys({{"a", -1}});
+  keys["tokenizer.ggml.add_space_prefix"] = false;
+  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a"), (Ids{1, 259}));
+}
+
+// Best score first, leftmost of equals, over the whole text.
+TEST(GgufVocabulary, LlamaEqualsTheDefinition) {
+  Random random(4);
+  std::vector<std::pair<std::string, float>> pieces = {{"a", 0}, {"b", 0}, {"c", 0}};
+  for (int i = 0; i < 20; ++i) {
+    const std::string piece =
+        pieces[random.below(pieces.size())].first + pieces[random.below(pieces.size())].first;
+    bool known = false;
+    for (const auto& p : pieces) known |= p.first == piece;
+    if (!known) pieces.emplace_back(piece, -static_cast<float>(random.below(8)));
+  }
+  Json keys = llama_keys(pieces);
+  keys["tokenizer.ggml.add_space_prefix"] = false;
+  const auto t = make_gguf_tokenizer(keys, "g");
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::string> parts;
+    std::string text;
+    for (uint32_t n = random.below(30); n > 0; --n) {
+      parts.emplace_back(1, "abc"[random.below(3)]);
+      text += parts.back();
+    }
+    for (;;) {
+      size_t best = parts.size();
+      float best_score = -1e9f;
+      for (size_t i = 0; i + 1 < parts.size(); ++i)
+        for (const auto& [piece, score] : pieces)
+          if (piece == parts[i] + parts[i + 1] && score > best_score) {
+            best = i;
+            best_score = score;
+          }
+      if (best == parts.size()) break;
+      parts[best] += parts[best + 1];
+      parts.erase(parts.begin() + static_cast<ptrdiff_t>(best) + 1);
+    }
+    Ids expected;
+    for (const std::string& part : parts) expected.push_back(*t->token_id(part));
+    EXPECT_EQ(t->encode(text, false), expected) << text;
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,106 @@
+#include "tokenizer/sentencepiece_tokenizer.h"
+
+#include <gtest/gtest.h>
+#include <sentencepiece_processor.h>
+#include <sentencepiece_trainer.h>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+class Sentences final : public sentencepiece::SentenceIterator {
+ public:
+  bool done() const override { return next_ == 120; }
+  void Next() override { ++next_; }
+  const std::string& value() const override { return sentences_[next_ % sentences_.size()]; }
+  sentencepiece::util::Status status() const override { return {}; }
+
+ private:
+  std::vector<std::string> sentences_ = {"the cat sat on the mat", "a cat and a hat",
+                                         "that is that"};
+  size_t next_ = 0;
+};
+
+// A model of a few words, trained here.
+const std::string& model_bytes() {
+  static const std::string bytes = [] {
+    Sentences sentences;
+    std::string out;
+    const auto status = sentencepiece::SentencePieceTrainer::Train(
+        "--model_type=bpe --vocab_size=290 --byte_fallback=true --hard_vocab_limit=false "
+        "--minloglevel=2",
+        &sentences, &out);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return out;
+  }();
+  return bytes;
+}
+
+TEST(SentencePiece, EqualsTheLibraryAndRoundTrips) {
+  const auto t = make_sentencepiece_tokenizer(model_bytes(), {}, "tiny.model");
+  sentencepiece::SentencePieceProcessor processor;
+  ASSERT_TRUE(processor.LoadFromSerializedProto(model_bytes()).ok());
+  for (const std::string text : {"the cat sat", "a \u00E9t\u00E9 hat", "", "that!"}) {
+    std::vector<int> expected;
+    ASSERT_TRUE(processor.Encode(text, &expected).ok());
+    EXPECT_EQ(t->encode(text, false), Ids(expected.begin(), expected.end()));
+    EXPECT_EQ(t->decode(t->encode(text), true), text);
+  }
+  EXPECT_EQ(t->vocab_size(), processor.GetPieceSize());
+  EXPECT_EQ(t->bos_id, 1);
+  EXPECT_EQ(t->eos_id, 2);
+  EXPECT_EQ(t->token_id("</s>"), 2);
+  EXPECT_EQ(t->token_id("no such piece"), std::nullopt);
+}
+
+TEST(SentencePiece, SpecialTokens) {
+  const auto t = make_sentencepiece_tokenizer(model_bytes(), {}, "tiny.model");
+  const Ids cat = t->encode("cat", false);
+  Ids expected = {1};
+  expected.insert(expected.end(), cat.begin(), cat.end());
+  EXPECT_EQ(t->encode("cat"), expected);
+  expected.push_back(2);
+  EXPECT_EQ(t->encode("cat</s>"), expected);
+  EXPECT_EQ(t->decode(expected), "<s>cat</s>");
+  EXPECT_EQ(t->decode(expected, true), "cat");
+  EXPECT_EQ(t->encode("</s>", false, false).front() == 2, false);
+}
+
+TEST(SentencePiece, AddedTokens) {
+  SentencePieceOptions options;
+  AddedToken token;
+  token.id = 1000;
+  token.content = "[turn]";
+  options.added_tokens.push_back(token);
+  options.add_bos = false;
+  options.add_eos = true;
+  const auto t = make_sentencepiece_tokenizer(model_bytes(), options, "tiny.model");
+  EXPECT_EQ(t->encode("[turn]"), (Ids{1000, 2}));
+  EXPECT_EQ(t->vocab_size(), 1001);
+  EXPECT_EQ(t->decode(Ids{1000}), "[turn]");
+  EXPECT_EQ(t->token_bytes(999), "");
+}
+
+TEST(SentencePiece, TokenBytesJoinToTheText) {
+  const auto t = make_sentencepiece_tokenizer(model_bytes(), {}, "tiny.model");
+  std::string joined;
+  for (const int32_t id : t->encode("a cat, \u20AC", false)) joined += t->token_bytes(id);
+  EXPECT_EQ(joined, " a cat, \u20AC");
+}
+
+TEST(SentencePiece, OtherFilesAreErrors) {
+  EXPECT_THROW(make_sentencepiece_tokenizer("nothing of the kind", {}, "x"), Error);
+  EXPECT_THROW(make_sentencepiece_tokenizer("", {}, "x"), Error);
+  try {
+    make_sentencepiece_tokenizer("IQ== 0\nIg== 1\n", {}, "x");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("tiktoken"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith

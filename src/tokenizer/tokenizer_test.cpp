@@ -1,0 +1,89 @@
+#include "tokenizer/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "tokenizer/tiny_tokenizers.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TokenizerFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / "bitsmith_tokenizer_test" /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void write(const std::string& name, const std::string& text) {
+    write_file_atomic(folder_ / name, text);
+  }
+  void write_tokenizer(const std::string& special) {
+    Json json = byte_level_json(english_merges());
+    json["added_tokens"][0]["content"] = special;
+    write("tokenizer.json", json.dump());
+  }
+  fs::path folder_;
+};
+
+TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
+  write_tokenizer("<|end|>");
+  EXPECT_EQ(Tokenizer::open(folder_)->eos_id, std::nullopt);
+  EXPECT_THROW(Tokenizer::open(folder_)->document_separator(), Error);
+  write("tokenizer_config.json",
+        R"({"eos_token": "<|end|>", "bos_token": {"content": "the"}, "chat_template": "one"})");
+  const auto t = Tokenizer::open(folder_);
+  EXPECT_EQ(t->eos_id, kEnd);
+  EXPECT_EQ(t->bos_id, kThe);
+  EXPECT_EQ(t->chat_template, "one");
+  EXPECT_EQ(t->document_separator(), kEnd);
+}
+
+TEST_F(TokenizerFolder, DocumentsEndWithEndoftextWhereItExists) {
+  write_tokenizer("<|endoftext|>");
+  write("tokenizer_config.json", R"({"eos_token": "the", "bos_token": null})");
+  EXPECT_EQ(Tokenizer::open(folder_)->document_separator(), kEnd);
+}
+
+TEST_F(TokenizerFolder, ChatTemplateOfItsOwnFileWins) {
+  write_tokenizer("<|end|>");
+  write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]})");
+  EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "b");
+  write("chat_template.jinja", "c");
+  EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "c");
+}
+
+TEST_F(TokenizerFolder, AFileAloneWorksToo) {
+  write_tokenizer("<|end|>");
+  EXPECT_EQ(Tokenizer::open(folder_ / "tokenizer.json")->encode("cat"), std::vector<int32_t>{kCat});
+}
+
+TEST_F(TokenizerFolder, ErrorsNameThePath) {
+  const auto error = [](const fs::path& path) {
+    try {
+      Tokenizer::open(path);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(error(folder_).find("no tokenizer.json and no tokenizer.model"), std::string::npos);
+  EXPECT_NE(error(folder_ / "absent").find("absent"), std::string::npos);
+  write("tokenizer.model", "IQ== 0\n");
+  EXPECT_NE(error(folder_).find("tiktoken"), std::string::npos);
+  write("tokenizer.json", "{}");
+  EXPECT_NE(error(folder_).find("tokenizer.json"), std::string::npos);
+  write_tokenizer("<|end|>");
+  write("tokenizer_config.json", R"({"eos_token": 3})");
+  EXPECT_NE(error(folder_).find("eos_token"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace bitsmith
