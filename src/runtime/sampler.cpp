@@ -96,8 +96,9 @@ void Sampler::filter() {
   }
   const float least = static_cast<float>(options_.min_p);
   std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < least; });
-  std::sort(candidates_.begin(), candidates_.end(),
-            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  const auto by_token = [](const Candidate& a, const Candidate& b) { return a.token < b.token; };
+  if (!std::is_sorted(candidates_.begin(), candidates_.end(), by_token))
+    std::sort(candidates_.begin(), candidates_.end(), by_token);
 }
 
 }  // namespace bitsmith
