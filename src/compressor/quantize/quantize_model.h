@@ -4,7 +4,6 @@
 #pragma once
 #include <filesystem>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -41,11 +40,17 @@ struct QuantizeModelResult {
   double seconds = 0;
 };
 
+// Throws UsageError for options that the model or `out` forbid. quantize_model() asks too; callers
+// that prepare data for minutes ask first.
+void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                            const std::filesystem::path& out, bool force);
+
 // Everything that can be refused is refused before any work: impossible group sizes (all offending
 // modules at once), too little disk or memory, an existing OUT without `force`, an unwritable
 // folder. Work lives in OUT.partial (one safetensors file a finished block, recipe.json that names
 // model, data and options); the same command resumes there and ends with the same bytes; other
-// options than the recipe's are an error that says so. On SIGINT finishes nothing more and throws
+// options than the recipe's are an error that says so. OUT.quantize.jsonl gets the stages of every
+// layer, with times. On SIGINT finishes nothing more and throws
 // Interrupted. `recipe` (command, seeds, data hashes) goes into bitsmith.json.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,

@@ -1,0 +1,150 @@
+// bitsmith quantize: one-shot quantisation of a model, block by block.
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/training_data.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "compressor/quantize/model_card.h"
+#include "compressor/quantize/quantize_model.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr size_t kPrintedLayers = 15;
+
+constexpr const char* kHelp =
+    "One-shot quantisation: from a model and some text to a smaller model, block by block.\n"
+    "  bitsmith quantize MODEL --representation aq2x8g8 -o out/aq2\n"
+    "  bitsmith quantize MODEL --representation int4g64 --embedding 8 --data wiki.txt -o out/int4\n"
+    "The representation says what a matrix becomes:\n"
+    "  intBgG[-z]  uniform: B bits a weight, one scale for each G inputs (0: a whole row), -z "
+    "adds\n"
+    "              zero points. int4g64 is nearly lossless, int3g64 good, int2g64 poor\n"
+    "  aqMxBgG     additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
+    "2^B;\n"
+    "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits\n"
+    "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.";
+
+struct QuantizeCommand {
+  CommonOptions common;
+  TrainingDataOptions data;
+  QuantizeModelOptions options;
+  std::string model, out, representation, method;
+  std::vector<std::string> overrides;
+  bool force = false;
+
+  void run() {
+    options.representation = parse_representation(representation);
+    if (!method.empty()) options.method = parse_method(method, options.representation);
+    for (const std::string& text : overrides) options.overrides.push_back(parse_override(text));
+    options.layer.seed = common.seed;
+    const int threads = resolved_threads(common);
+    at::set_num_threads(threads);
+    const auto files = ModelFiles::open(model);
+    check_quantize_request(*files, options, out, force);  // before text is written for minutes
+    const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    const OrderedJson recipe = {{"command", "quantize"},
+                                {"data", training_data_recipe(data, dataset)}};
+    report(quantize_model(files, dataset, options, out, force, recipe), dataset);
+  }
+
+  // REGEX=R; R holds no '='.
+  static std::pair<std::string, RepresentationSpec> parse_override(const std::string& text) {
+    const size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError(
+          concat("--override '", text, "' is not REGEX=R, for example ", "'down_proj=int4g64'"));
+    return {text.substr(0, equals), parse_representation(text.substr(equals + 1))};
+  }
+
+  void report(const QuantizeModelResult& result, const TokenDataset& dataset) const {
+    const LayerSummary* worst = nullptr;
+    double mean = 0;
+    for (const LayerSummary& layer : result.layers) {
+      mean += layer.relative_error / static_cast<double>(result.layers.size());
+      if (!worst || layer.relative_error > worst->relative_error) worst = &layer;
+    }
+    const OrderedJson json = {{"out", out},
+                              {"representation", representation},
+                              {"bits", result.decoder_bits},
+                              {"file_bits", result.file_bits},
+                              {"file_bytes", result.file_bytes},
+                              {"relative_error", mean},
+                              {"worst_relative_error", worst->relative_error},
+                              {"worst_module", worst->module},
+                              {"tokens", dataset.train.numel()},
+                              {"windows", dataset.train.size(0)},
+                              {"seconds", result.seconds},
+                              {"peak_memory_bytes", peak_memory_bytes()}};
+    char summary[300];
+    std::snprintf(summary, sizeof(summary),
+                  "%.3f bits a decoder weight, %.3f a weight of the whole file, %s of weights\n"
+                  "mean relative error %.4g; took %s and %s of memory",
+                  result.decoder_bits, result.file_bits,
+                  format_bytes(static_cast<double>(result.file_bytes)).c_str(), mean,
+                  format_duration(result.seconds).c_str(),
+                  format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
+    print_result(common, json,
+                 concat(layer_table(result.layers, kPrintedLayers), "\n", out, ": ", summary));
+  }
+};
+
+}  // namespace
+
+void add_quantize(CLI::App& app) {
+  auto command = std::make_shared<QuantizeCommand>();
+  CLI::App& sub = *app.add_subcommand("quantize", kHelp);
+  QuantizeModelOptions& o = command->options;
+  sub.add_option("MODEL", command->model, "The original: Hugging Face directory or GGUF file")
+      ->required();
+  sub.add_option("--representation", command->representation,
+                 "What the blocks' matrices become: intBgG[-z] or aqMxBgG")
+      ->required();
+  sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
+      ->required();
+  sub.add_flag("--force", command->force, "Replace an existing OUT");
+  sub.add_option("--method", command->method,
+                 "rtn: nearest codes, fast; gptq: for int*; aqlm: for aq* (default: gptq or aqlm)");
+  add_training_data_options(sub, command->data, "--calibration-tokens");
+  sub.add_option("--keep", o.keep,
+                 "Leave matrices whose name matches this regular expression dense; may repeat");
+  sub.add_option("--override", command->overrides,
+                 "REGEX=R: give matching matrices another representation; the last match wins");
+  sub.add_option("--embedding", o.embedding_bits,
+                 "Bits of embedding and head: 16, or 8 and 4 with a scale for each 64 or 32 "
+                 "inputs at most")
+      ->check(CLI::IsMember({16, 8, 4}))
+      ->capture_default_str();
+  sub.add_flag("--act-order", o.layer.act_order,
+               "GPTQ: treat the inputs with the largest activations first");
+  sub.add_option("--damping", o.layer.damping,
+                 "Added to the Hessian's diagonal, in units of its mean")
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str();
+  sub.add_option("--rounds", o.layer.max_rounds,
+                 "AQLM: rounds of code search and codebook update at most")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  sub.add_option("--tolerance", o.layer.tolerance,
+                 "AQLM: stop when a round lowers the error by less than this share")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  sub.add_option("--dtype", o.dtype,
+                 "Of the blocks' forward passes: float32, or bfloat16 (half the memory)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  sub.add_option("--stop-after-blocks", o.stop_after_blocks,
+                 "Quantise the first N blocks only and leave the others dense (0: all); to try "
+                 "options on a large model")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add_common_options(sub, command->common);
+  sub.callback([command] { command->run(); });
+}
+
+}  // namespace bitsmith

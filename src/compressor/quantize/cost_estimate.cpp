@@ -1,0 +1,113 @@
+// What quantising a model will take, before it starts.
+#include <algorithm>
+#include <chrono>
+
+#include "compressor/quantize/quantization_plan.h"
+
+namespace bitsmith {
+namespace {
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double product_rate(torch::Dtype dtype) {  // floating-point operations a second
+  constexpr int64_t kSize = 1024;
+  const torch::Tensor a = torch::randn({kSize, kSize}).to(dtype), b = a.clone();
+  torch::mm(a, b);
+  double best = 1e9;
+  for (int repeat = 0; repeat < 3; ++repeat)
+    best = std::min(best, seconds_of([&] { torch::mm(a, b); }));
+  return 2.0 * kSize * kSize * kSize / best;
+}
+
+// Seconds a weight of one method, from a matrix a fraction of a real one.
+double quantizer_seconds_per_weight(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+  const int64_t in = matrix.shape.in_features;
+  const int64_t rows = std::clamp<int64_t>(98304 / in, 1, matrix.shape.out_features);
+  const torch::Tensor weight = torch::randn({rows, in});
+  const torch::Tensor x = torch::randn({64, in});
+  const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
+  QuantizeOptions probe = options;
+  probe.method = matrix.method;
+  return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); }) /
+         static_cast<double>(rows * in);
+}
+
+struct BlockSizes {
+  int64_t weights = 0, largest = 0, widest_input = 0;
+  int64_t hessian_elements = 0;
+};
+
+BlockSizes block_sizes(const ModelConfig& config) {
+  BlockSizes sizes;
+  for (const LinearShape& shape : block_linears(config, 0)) {
+    const int64_t weights = shape.out_features * shape.in_features;
+    sizes.weights += weights;
+    sizes.largest = std::max(sizes.largest, weights);
+    sizes.widest_input = std::max(sizes.widest_input, shape.in_features);
+  }
+  for (const int64_t n :
+       {config.hidden_size, config.q_size(), config.hidden_size, config.intermediate_size})
+    sizes.hessian_elements += n * n;
+  return sizes;
+}
+
+uint64_t output_bytes(const QuantizationPlan& plan, const ModelConfig& config) {
+  double bytes = 0;
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    const PlannedMatrix* matrix = plan.find(name.substr(0, name.rfind('.')));
+    const bool quantised = matrix && name.ends_with(".weight");
+    const double bits = quantised ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
+    bytes += bits / 8 * static_cast<double>(element_count(shape));
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
+}  // namespace
+
+void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t windows,
+                    int64_t length, const QuantizeModelOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const ModelConfig& config = files.config();
+  const BlockSizes sizes = block_sizes(config);
+  const bool narrow = options.dtype == "bfloat16";
+  const int64_t element = narrow ? 2 : 4;
+  const double tokens = static_cast<double>(windows * length);
+  const int64_t chunk = std::max(options.batch_tokens, length);
+
+  // Beside the activations of the whole data: the block, float64 sums of all sites, and the larger
+  // of one chunk's forward pass and one matrix's quantisation (float32 weight, working copies,
+  // float64 factors of its Hessian).
+  const int64_t forward =
+      chunk * element *
+      (6 * config.hidden_size + 4 * config.q_size() + 5 * config.intermediate_size);
+  const int64_t widest = sizes.widest_input * sizes.widest_input;
+  const int64_t layer = 40 * sizes.largest + 28 * widest;
+  constexpr int64_t kProgram = int64_t{350} << 20;
+  plan.memory_bytes = static_cast<uint64_t>(
+      kProgram + windows * length * config.hidden_size * element + sizes.weights * element +
+      8 * sizes.hessian_elements + std::max(forward + 4 * widest, layer));
+
+  // Finished blocks, then the result beside them.
+  plan.disk_bytes = 2 * output_bytes(plan, config);
+
+  const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
+  const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
+  const double block_seconds =
+      2 * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
+      2.0 * static_cast<double>(sizes.hessian_elements) * tokens / wide_rate;
+  plan.seconds = block_seconds * static_cast<double>(plan.blocks);
+  std::map<std::string, double> probed;  // representation, method and inputs -> seconds a weight
+  for (const auto& [module, matrix] : plan.matrices) {
+    const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
+                                   matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
+    if (!probed.contains(key)) probed[key] = quantizer_seconds_per_weight(matrix, options.layer);
+    plan.seconds += probed[key] * static_cast<double>(matrix.shape.out_features) *
+                    static_cast<double>(matrix.shape.in_features);
+  }
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,146 @@
+#include "compressor/quantize/quantization_plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <regex>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr const char* kEmbedding = "model.embed_tokens";
+constexpr const char* kHead = "lm_head";
+
+// A pattern over module names that must name at least one.
+class Pattern {
+ public:
+  Pattern(const char* option, const std::string& text) : option_(option), text_(text) {
+    try {
+      regex_ = std::regex(text);
+    } catch (const std::regex_error& e) {
+      throw UsageError(
+          concat(option, " '", text, "' is not a valid regular expression: ", e.what()));
+    }
+  }
+  bool matches(const std::string& module) {
+    const bool found = std::regex_search(module, regex_);
+    used_ = used_ || found;
+    return found;
+  }
+  void require_used(const std::string& example) const {
+    if (!used_)
+      throw UsageError(concat(option_, " '", text_,
+                              "' matches no matrix of this model; names are like ", example));
+  }
+
+ private:
+  const char* option_;
+  std::string text_;
+  std::regex regex_;
+  bool used_ = false;
+};
+
+// The largest power of two up to the group size that suits the bits (finer for fewer) and divides
+// the inputs.
+RepresentationSpec embedding_spec(int bits, int64_t hidden_size) {
+  int64_t group = bits == 8 ? 64 : 32;
+  while (hidden_size % group != 0) group /= 2;
+  return UniformSpec{.nbits = bits, .group_size = group};
+}
+
+// The asked method where it can make `spec`, else the spec's own (an override may be of another
+// kind than the representation that the method was asked for).
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
+  if (!options.method) return default_method(spec);
+  if (spec == options.representation) return parse_method(method_name(*options.method), spec);
+  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
+}
+
+// Every module whose sizes do not fit, one sentence for each reason.
+void check_sizes(const QuantizationPlan& plan) {
+  std::map<std::string, std::pair<std::string, int>> reasons;  // reason -> first module, others
+  for (const auto& [module, matrix] : plan.matrices) {
+    try {
+      part_layout(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
+    } catch (const UsageError& e) {
+      const auto [entry, fresh] =
+          reasons.insert({concat(to_string(matrix.spec), ": ", e.what()), {module, 0}});
+      if (!fresh) ++entry->second.second;
+    }
+  }
+  if (reasons.empty()) return;
+  std::string message;
+  for (const auto& [reason, modules] : reasons) {
+    message += concat(message.empty() ? "" : "\n", reason, " (", modules.first);
+    message += modules.second > 0 ? concat(" and ", modules.second, " more)") : ")";
+  }
+  throw UsageError(message);
+}
+
+std::vector<LinearShape> matrices_in_scope(const ModelConfig& config, int64_t blocks) {
+  std::vector<LinearShape> matrices;
+  for (int64_t layer = 0; layer < blocks; ++layer) {
+    const std::vector<LinearShape> block = block_linears(config, layer);
+    matrices.insert(matrices.end(), block.begin(), block.end());
+  }
+  matrices.push_back({kEmbedding, config.vocab_size, config.hidden_size, false});
+  if (!config.tie_word_embeddings)
+    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
+  return matrices;
+}
+
+}  // namespace
+
+const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
+  const auto found = matrices.find(module);
+  return found == matrices.end() ? nullptr : &found->second;
+}
+
+QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options) {
+  if (options.embedding_bits != 16 && options.embedding_bits != 8 && options.embedding_bits != 4)
+    throw UsageError(concat("--embedding ", options.embedding_bits, ": choose 16, 8 or 4"));
+  if (options.stop_after_blocks < 0 || options.stop_after_blocks > config.num_hidden_layers)
+    throw UsageError(concat("the model has ", config.num_hidden_layers, " blocks, not ",
+                            options.stop_after_blocks));
+  if (options.method) parse_method(method_name(*options.method), options.representation);
+
+  std::vector<Pattern> keep;
+  for (const std::string& text : options.keep) keep.emplace_back("--keep", text);
+  std::vector<Pattern> overrides;
+  for (const auto& [text, spec] : options.overrides) overrides.emplace_back("--override", text);
+
+  QuantizationPlan plan;
+  plan.blocks =
+      options.stop_after_blocks > 0 ? options.stop_after_blocks : config.num_hidden_layers;
+  const std::vector<LinearShape> matrices = matrices_in_scope(config, plan.blocks);
+  for (const LinearShape& shape : matrices) {
+    const bool is_embedding = shape.name == kEmbedding || shape.name == kHead;
+    bool kept = false;
+    for (Pattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
+    std::optional<RepresentationSpec> spec = options.representation;
+    if (is_embedding) {
+      spec.reset();
+      if (options.embedding_bits < 16)
+        spec = embedding_spec(options.embedding_bits, config.hidden_size);
+    }
+    for (size_t i = 0; i < overrides.size(); ++i)
+      if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
+    if (kept || !spec) continue;
+    if (is_embedding && !std::holds_alternative<UniformSpec>(*spec))
+      throw UsageError(concat(shape.name,
+                              " is looked up row by row and may only be uniform "
+                              "(intBgG), not ",
+                              to_string(*spec)));
+    const Method method = is_embedding ? Method::kRtn : method_for(*spec, options);
+    plan.matrices[shape.name] = {shape, *spec, method};
+  }
+  for (const Pattern& pattern : keep) pattern.require_used(matrices[0].name);
+  for (const Pattern& pattern : overrides) pattern.require_used(matrices[0].name);
+  if (plan.matrices.empty())
+    throw UsageError("nothing is left to quantise: --keep covers every matrix");
+  check_sizes(plan);
+  return plan;
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,38 @@
+// What is to be done with every matrix of a model, and what that will take; decided, checked and
+// shown before the work starts.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compressor/quantize/quantize_model.h"
+
+namespace bitsmith {
+
+struct PlannedMatrix {
+  LinearShape shape;
+  RepresentationSpec spec;
+  Method method;
+};
+
+struct QuantizationPlan {
+  std::map<std::string, PlannedMatrix> matrices;  // by module; those that stay dense are absent
+  int64_t blocks = 0;                             // the first N are quantised
+  // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak, wall time.
+  uint64_t memory_bytes = 0;
+  uint64_t disk_bytes = 0;
+  double seconds = 0;
+
+  const PlannedMatrix* find(const std::string& module) const;
+};
+
+// Throws UsageError for what the options ask and the model cannot have: a representation that does
+// not fit (all modules at once), a pattern that names nothing, a method of another representation.
+QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options);
+
+// Fills the estimates. Runs each method on a small matrix and one matrix product to learn this
+// machine's speed (about a second).
+void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t windows,
+                    int64_t length, const QuantizeModelOptions& options);
+
+}  // namespace bitsmith

@@ -1,0 +1,361 @@
+#include "compressor/quantize/quantize_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "checkpoint/model_size.h"
+#include "compressor/model/dense_tensor.h"
+#include "compressor/quantize/block_quantizer.h"
+#include "compressor/quantize/dense_tensors.h"
+#include "compressor/quantize/model_card.h"
+#include "compressor/quantize/quantization_plan.h"
+#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/row_quantizer.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+torch::Dtype compute_dtype(const std::string& name) {
+  if (name == "float32") return torch::kFloat32;
+  if (name == "bfloat16") return torch::kBFloat16;
+  throw UsageError(concat("unknown dtype '", name, "': choose float32 or bfloat16"));
+}
+
+OrderedJson options_json(const QuantizeModelOptions& options) {
+  OrderedJson overrides = OrderedJson::array();
+  for (const auto& [pattern, spec] : options.overrides)
+    overrides.push_back(pattern + "=" + to_string(spec));
+  return {{"representation", to_string(options.representation)},
+          {"method", options.method ? method_name(*options.method) : "default"},
+          {"keep", options.keep},
+          {"override", overrides},
+          {"embedding_bits", options.embedding_bits},
+          {"stop_after_blocks", options.stop_after_blocks},
+          {"dtype", options.dtype},
+          {"batch_tokens", options.batch_tokens},
+          {"seed", options.layer.seed},
+          {"damping", options.layer.damping},
+          {"act_order", options.layer.act_order},
+          {"max_rounds", options.layer.max_rounds},
+          {"tolerance", options.layer.tolerance},
+          {"kmeans_iterations", options.layer.kmeans_iterations}};
+}
+
+void check_data(const TokenDataset& data, const ModelConfig& config) {
+  if (!data.train.defined() || data.train.dim() != 2 || data.train.numel() == 0)
+    throw Error("no calibration windows");
+  const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
+  if (low < 0 || high >= config.vocab_size)
+    throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
+                       ", outside the model's vocabulary of ", config.vocab_size,
+                       "; it was made with another tokenizer"));
+  if (config.max_position_embeddings > 0 && data.train.size(1) > config.max_position_embeddings)
+    log_warning(concat("windows of ", data.train.size(1), " tokens are longer than the ",
+                       config.max_position_embeddings, " that the model was trained for"));
+}
+
+// Names the first thing in which two recipes differ.
+std::string first_difference(const OrderedJson& a, const OrderedJson& b) {
+  for (const auto& [key, value] : a.items()) {
+    if (!b.contains(key)) return key;
+    if (value == b.at(key)) continue;
+    return value.is_object() && b.at(key).is_object()
+               ? key + "." + first_difference(value, b.at(key))
+               : concat(key, " ", b.at(key).dump(), " then, ", value.dump(), " now");
+  }
+  return "more options";
+}
+
+uint64_t folder_bytes(const fs::path& folder) {
+  uint64_t bytes = 0;
+  if (!fs::exists(folder)) return 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  return bytes;
+}
+
+// OUT.partial: recipe.json says whose work it is, finished.json (OUT's bitsmith.json to be) that
+// only the last rename may be missing.
+class WorkFolder {
+ public:
+  WorkFolder(const fs::path& out, OrderedJson recipe)
+      : path_(out.string() + ".partial"), recipe_(std::move(recipe)) {}
+
+  const fs::path& path() const { return path_; }
+  std::string hash() const { return sha256(recipe_.dump()); }
+  fs::path parts_file(const std::string& name) const { return path_ / (name + ".safetensors"); }
+  fs::path finished_file() const { return path_ / "finished.json"; }
+
+  // Throws UsageError when something else is there.
+  void check() const {
+    if (!fs::exists(path_)) return;
+    const fs::path file = path_ / "recipe.json";
+    if (!fs::exists(file)) {
+      for (const auto& entry : fs::directory_iterator(path_)) {
+        if (entry.path().extension() != ".tmp" && entry.path() != finished_file())
+          throw UsageError(concat(path_.string(), " is in the way and not work of this command: ",
+                                  "delete it or choose another output"));
+      }
+      return;
+    }
+    const OrderedJson other = OrderedJson::parse(read_text_file(file), nullptr, false);
+    if (other != recipe_)
+      throw UsageError(
+          concat(path_.string(), " holds the unfinished work of another command (",
+                 other.is_object() ? first_difference(recipe_, other) : "unreadable recipe.json",
+                 "): finish it with that command, delete it, or choose another "
+                 "output"));
+  }
+  void begin() const {
+    fs::create_directories(path_);
+    if (!fs::exists(path_ / "recipe.json")) write_json_file(path_ / "recipe.json", recipe_);
+  }
+  // finished.json goes last: while it is there, a killed run knows that OUT is its own.
+  void remove() const {
+    std::vector<fs::path> rest;
+    for (const auto& entry : fs::directory_iterator(path_))
+      if (entry.path() != finished_file()) rest.push_back(entry.path());
+    for (const fs::path& entry : rest) fs::remove_all(entry);
+    fs::remove_all(path_);
+  }
+
+ private:
+  fs::path path_;
+  OrderedJson recipe_;
+};
+
+std::string block_name(int64_t layer) {
+  std::string digits = std::to_string(layer);
+  digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');
+  return "block-" + digits;
+}
+
+// Reads finished parts, or makes them.
+QuantizedParts finished_parts(const WorkFolder& work, const std::string& name,
+                              const QuantizationPlan& plan,
+                              const std::vector<LinearShape>& candidates,
+                              const std::function<QuantizedParts()>& make) {
+  std::vector<LinearShape> expected;
+  std::map<std::string, RepresentationSpec> specs;
+  for (const LinearShape& shape : candidates) {
+    if (const PlannedMatrix* matrix = plan.find(shape.name)) {
+      expected.push_back(shape);
+      specs[shape.name] = matrix->spec;
+    }
+  }
+  const fs::path file = work.parts_file(name);
+  if (!fs::exists(file)) write_parts(file, make(), work.hash());
+  return read_parts(file, expected, specs, work.hash());
+}
+
+// Stages of every layer, a JSON object a line, with times: the log beside the result.
+class StageLog {
+ public:
+  explicit StageLog(const fs::path& path) : file_(path, std::ios::app) {
+    if (!file_) throw Error("cannot write the log " + path.string());
+  }
+  void write(const LayerSummary& layer, const std::vector<StageReport>& stages) {
+    for (const StageReport& stage : stages)
+      file_ << OrderedJson{{"module", layer.module},
+                           {"stage", stage.stage},
+                           {"relative_error", stage.relative_error},
+                           {"seconds", stage.seconds}}
+                   .dump()
+            << "\n";
+    file_.flush();
+  }
+
+ private:
+  std::ofstream file_;
+};
+
+torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embedding,
+                            const torch::Tensor& windows, torch::Dtype dtype) {
+  const auto found = embedding.matrices.find("model.embed_tokens");
+  const torch::Tensor matrix = found != embedding.matrices.end()
+                                   ? decode_matrix(found->second, dtype)
+                                   : read_matrix(files, "model.embed_tokens", dtype);
+  return torch::embedding(matrix, windows);
+}
+
+void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t there = folder_bytes(work.path());
+  const uint64_t disk = plan.disk_bytes > there ? plan.disk_bytes - there : 0;
+  const uint64_t free_disk = free_disk_bytes(work.path()), free_memory = available_memory_bytes();
+  const auto bytes = [](uint64_t n) { return format_bytes(static_cast<double>(n)); };
+  log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
+                  " blocks takes about ", format_duration(plan.seconds), ", ",
+                  bytes(plan.memory_bytes), " of memory (", bytes(free_memory), " free) and ",
+                  bytes(disk), " of disk (", bytes(free_disk), " free)"));
+  if (plan.memory_bytes > free_memory)
+    throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
+                       bytes(free_memory),
+                       " are free; fewer calibration tokens or --dtype bfloat16 need less"));
+  if (disk > free_disk)
+    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
+                       " are needed and ", bytes(free_disk), " are free"));
+}
+
+void write_result(const fs::path& folder, const ModelFiles& files,
+                  const std::vector<QuantizedParts>& pieces, QuantizeModelResult& result,
+                  OrderedJson& recipe) {
+  std::map<std::string, const QuantizedTensor*> matrices;
+  QuantizedCheckpointContent content;
+  for (const QuantizedParts& piece : pieces) {
+    for (const auto& [module, matrix] : piece.matrices) {
+      matrices[module] = &matrix;
+      content.specs[module] = matrix.spec;
+    }
+  }
+  DenseTensors dense(files.checkpoint());
+  for (const auto& [name, shape] : expected_tensors(files.config())) {
+    const std::string module = name.substr(0, name.rfind('.'));
+    const auto found = matrices.find(module);
+    if (found == matrices.end() || !name.ends_with(".weight")) {
+      content.tensors.push_back(dense.view(name));
+      continue;
+    }
+    for (TensorView part : found->second->parts) {
+      part.name = module + "." + part.name;
+      content.tensors.push_back(part);
+    }
+  }
+  const ModelSize size = model_size(files.config(), content.tensors);
+  result.decoder_bits = size.decoder_bits();
+  result.file_bits = size.file_bits();
+  content.model_card = quantized_model_card(files.checkpoint(), result, recipe);
+  recipe["decoder_bits"] = result.decoder_bits;
+  recipe["file_bits"] = result.file_bits;
+  recipe["layers"] = OrderedJson::array();
+  for (const LayerSummary& layer : result.layers) recipe["layers"].push_back(to_json(layer));
+  content.recipe = recipe;
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  write_quantized_checkpoint(folder, files.checkpoint(), content);
+}
+
+QuantizeModelResult published_result(const fs::path& out) {
+  const fs::path file = out / "bitsmith.json";
+  const Json recipe = read_json_file(file);
+  QuantizeModelResult result;
+  result.decoder_bits = json_get<double>(recipe, "decoder_bits", file.string());
+  result.file_bits = json_get<double>(recipe, "file_bits", file.string());
+  for (const Json& layer : json_get<Json>(recipe, "layers", file.string()))
+    result.layers.push_back(layer_from_json(layer, file.string()));
+  result.file_bytes = ModelFiles::open(out)->checkpoint().file_bytes();
+  return result;
+}
+
+}  // namespace
+
+void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                            const fs::path& out, bool force) {
+  if (files.is_quantized())
+    throw UsageError(files.checkpoint().path().string() +
+                     " is quantised already: give the original model");
+  compute_dtype(options.dtype);
+  plan_quantization(files.config(), options);
+  if (!fs::exists(WorkFolder(out, {}).finished_file())) check_output(out, force);
+}
+
+QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
+                                   const TokenDataset& data, const QuantizeModelOptions& options,
+                                   const fs::path& out, bool force, OrderedJson recipe) {
+  const torch::NoGradGuard no_grad;
+  const auto start = std::chrono::steady_clock::now();
+  const ModelConfig& config = files->config();
+  const fs::path& model_path = files->checkpoint().path();
+  check_quantize_request(*files, options, out, force);
+  const torch::Dtype dtype = compute_dtype(options.dtype);
+  QuantizationPlan plan = plan_quantization(config, options);
+  check_data(data, config);
+
+  recipe["model"] = {{"name", model_name(model_path)},
+                     {"sha256", files->checkpoint().content_hash()}};
+  recipe["data_sha256"] = data.hash;
+  recipe["windows"] = data.train.size(0);
+  recipe["length"] = data.train.size(1);
+  recipe["options"] = options_json(options);
+  const WorkFolder work(out, recipe);
+  work.check();
+  // Killed between the last rename and the removal of the work folder: all is done.
+  if (fs::exists(work.finished_file()) && fs::exists(out / "bitsmith.json") &&
+      read_text_file(work.finished_file()) == read_text_file(out / "bitsmith.json")) {
+    work.remove();
+    return published_result(out);
+  }
+  check_output(out, force);
+  estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
+  check_resources(plan, work);
+  work.begin();
+
+  StageLog log(out.string() + ".quantize.jsonl");
+  Progress progress("quantizing");
+  double worst = 0;
+  int64_t done = 0, resumed = 0;
+  const auto stop_if_interrupted = [&] {
+    if (interrupted())
+      throw Interrupted(concat("stopped after ", done, " of ", plan.blocks, " blocks; they are in ",
+                               work.path().string(), ", and the same command goes on from there"));
+  };
+  const auto report = [&](double share, const std::string& detail) {
+    stop_if_interrupted();
+    const auto fresh = static_cast<double>(plan.blocks - resumed);
+    progress.update((static_cast<double>(done - resumed) + share) / fresh,
+                    concat(done, "/", plan.blocks, " blocks  worst error ",
+                           std::round(worst * 1e4) / 1e4, "  ", detail));
+  };
+  const auto observe = [&](const LayerSummary& layer, const std::vector<StageReport>& stages) {
+    worst = std::max(worst, layer.relative_error);
+    log.write(layer, stages);
+  };
+
+  std::vector<QuantizedParts> pieces;  // views into the work folder's files
+  const std::vector<LinearShape> outer = {
+      {"model.embed_tokens", config.vocab_size, config.hidden_size, false},
+      {"lm_head", config.vocab_size, config.hidden_size, false}};
+  pieces.push_back(finished_parts(work, "embedding", plan, outer, [&] {
+    QuantizedParts parts;
+    for (const LinearShape& shape : outer) {
+      stop_if_interrupted();
+      if (const PlannedMatrix* matrix = plan.find(shape.name))
+        quantize_rows(*files, *matrix, parts);
+    }
+    return parts;
+  }));
+  while (resumed < plan.blocks && fs::exists(work.parts_file(block_name(resumed)))) ++resumed;
+  if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
+  if (resumed == plan.blocks)
+    resumed = 0;  // only for the progress line: no fresh block to divide by
+
+  const auto decoder = Decoder::open(files, dtype);
+  BlockQuantizer quantizer(*decoder, plan, options,
+                           embed_windows(*files, pieces[0], data.train, dtype));
+  for (int64_t layer = 0; layer < plan.blocks; ++layer) {
+    pieces.push_back(finished_parts(work, block_name(layer), plan, block_linears(config, layer),
+                                    [&] { return quantizer.quantize(layer, report, observe); }));
+    if (layer + 1 < plan.blocks) quantizer.advance(layer, pieces.back(), report);
+    ++done;
+  }
+  progress.update(1.0, concat(done, "/", plan.blocks, " blocks"));
+
+  QuantizeModelResult result;
+  for (const QuantizedParts& piece : pieces)
+    result.layers.insert(result.layers.end(), piece.layers.begin(), piece.layers.end());
+  const fs::path finished = work.path() / "result";
+  write_result(finished, *files, pieces, result, recipe);
+  result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();
+  write_file_atomic(work.finished_file(), read_text_file(finished / "bitsmith.json"));
+  publish_folder(finished, out, force);
+  work.remove();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace bitsmith

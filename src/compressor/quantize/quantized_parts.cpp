@@ -1,0 +1,92 @@
+#include "compressor/quantize/quantized_parts.h"
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace bitsmith {
+namespace {
+
+std::string content_hash(const std::vector<TensorView>& tensors) {
+  std::string text;
+  for (const TensorView& tensor : tensors)
+    text += concat(tensor.name, " ", shape_string(tensor.shape), " ", sha256(tensor.bytes), "\n");
+  return sha256(text);
+}
+
+}  // namespace
+
+OrderedJson to_json(const LayerSummary& layer) {
+  return {{"module", layer.module},
+          {"representation", layer.representation},
+          {"method", layer.method},
+          {"relative_error", layer.relative_error},
+          {"bits", layer.bits}};
+}
+
+LayerSummary layer_from_json(const Json& json, const std::string& source) {
+  return {json_get<std::string>(json, "module", source),
+          json_get<std::string>(json, "representation", source),
+          json_get<std::string>(json, "method", source),
+          json_get<double>(json, "relative_error", source),
+          json_get<double>(json, "bits", source),
+          json_get_or<double>(json, "seconds", 0, source)};
+}
+
+void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
+                 const std::string& work_hash) {
+  std::vector<TensorView> tensors;
+  for (const auto& [module, matrix] : parts.matrices) {
+    for (TensorView part : matrix.parts) {
+      part.name = module + "." + part.name;
+      tensors.push_back(part);
+    }
+  }
+  OrderedJson layers = OrderedJson::array();
+  for (const LayerSummary& layer : parts.layers) {
+    layers.push_back(to_json(layer));
+    layers.back()["seconds"] = layer.seconds;
+  }
+  write_safetensors(path, tensors,
+                    {{"work_hash", work_hash},
+                     {"content_hash", content_hash(tensors)},
+                     {"layers", layers.dump()}});
+}
+
+QuantizedParts read_parts(const std::filesystem::path& path,
+                          const std::vector<LinearShape>& expected,
+                          const std::map<std::string, RepresentationSpec>& specs,
+                          const std::string& work_hash) {
+  const auto file = std::make_shared<SafetensorsFile>(open_safetensors(path));
+  const std::string source = path.string();
+  const auto value = [&](const char* key) {
+    const auto found = file->metadata.find(key);
+    if (found == file->metadata.end()) throw Error(concat(source, ": '", key, "' is missing"));
+    return found->second;
+  };
+  if (value("work_hash") != work_hash)
+    throw Error(concat(source, " belongs to other work; delete ", path.parent_path().string(),
+                       " to start anew"));
+  if (value("content_hash") != content_hash(file->tensors))
+    throw Error(concat(source,
+                       " is damaged: its tensors do not match their checksum; delete it "
+                       "to have it made again"));
+  QuantizedParts parts;
+  for (const LinearShape& shape : expected) {
+    QuantizedTensor tensor{specs.at(shape.name), shape.out_features, shape.in_features, {}, file};
+    for (const PartLayout& layout :
+         part_layout(tensor.spec, shape.out_features, shape.in_features, shape.name)) {
+      const TensorView* view = file->find(shape.name + "." + layout.name);
+      if (!view)
+        throw Error(concat(source, ": tensor '", shape.name, ".", layout.name, "' is missing"));
+      tensor.parts.push_back(*view);
+      tensor.parts.back().name = layout.name;
+    }
+    verify(tensor, source + ": " + shape.name);
+    parts.matrices[shape.name] = tensor;
+  }
+  for (const Json& layer : parse_json(value("layers"), source))
+    parts.layers.push_back(layer_from_json(layer, source));
+  return parts;
+}
+
+}  // namespace bitsmith

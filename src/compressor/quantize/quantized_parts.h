@@ -1,0 +1,35 @@
+// Finished pieces of a quantised model in OUT.partial: one safetensors file a block, with the
+// summaries of its layers. What resuming reads is what the result is made of.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "compressor/quantize/quantize_model.h"
+#include "format/quantized_tensor.h"
+
+namespace bitsmith {
+
+struct QuantizedParts {
+  std::map<std::string, QuantizedTensor> matrices;  // by module
+  std::vector<LayerSummary> layers;                 // in model order
+};
+
+// Atomic. `work_hash` names the work (model, data, options) that the file belongs to.
+void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
+                 const std::string& work_hash);
+
+// Views into the map. Throws Error when the file is damaged, belongs to other work, or does not
+// hold exactly `expected` (module -> representation and sizes).
+QuantizedParts read_parts(const std::filesystem::path& path,
+                          const std::vector<LinearShape>& expected,
+                          const std::map<std::string, RepresentationSpec>& specs,
+                          const std::string& work_hash);
+
+OrderedJson to_json(const LayerSummary& layer);  // without its time: results hold none
+LayerSummary layer_from_json(const Json& json, const std::string& source);
+
+}  // namespace bitsmith

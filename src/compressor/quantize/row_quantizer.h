@@ -1,0 +1,13 @@
+// Embedding and head: nearest codes in slices of rows, so that the largest matrix of a model never
+// exists in float32 as a whole.
+#pragma once
+#include "compressor/quantize/quantization_plan.h"
+#include "compressor/quantize/quantized_parts.h"
+
+namespace bitsmith {
+
+// Adds matrix and summary (the error relative to the squared norm) to `parts`. The representation
+// is uniform: its rows share nothing.
+void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedParts& parts);
+
+}  // namespace bitsmith
