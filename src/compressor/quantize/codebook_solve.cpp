@@ -1,0 +1,103 @@
+#include "compressor/quantize/codebook_solve.h"
+
+#include <vector>
+
+#include "compressor/quantize/hessian.h"
+#include "compressor/representation/additive_dequantize.h"
+#include "compressor/representation/parallel.h"
+
+namespace bitsmith {
+namespace {
+
+torch::Tensor times_hessian(const torch::Tensor& matrix, const torch::Tensor& hessian) {
+  return hessian.defined() ? row_chunked_matmul(matrix, hessian) : matrix;
+}
+
+// In one thread and float64: a sum that any number of threads gives.
+double inner_product(const torch::Tensor& a, const torch::Tensor& b) {
+  const auto* x = a.const_data_ptr<float>();
+  const auto* y = b.const_data_ptr<float>();
+  double sum = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) sum += double{x[i]} * y[i];
+  return sum;
+}
+
+// Inverse blocks [M * K, g, g] of the normal matrix's diagonal: for vector k of codebook m the sum
+// of s_r^2 H_jj over the groups (r, j) that use it.
+torch::Tensor inverse_blocks(const torch::Tensor& hessian, const torch::Tensor& codebooks,
+                             const torch::Tensor& scales, const torch::Tensor& codes) {
+  const int64_t num_codebooks = codebooks.size(0), entries = codebooks.size(1);
+  const int64_t g = codebooks.size(2), out = scales.size(0), per_row = codes.size(0) / out;
+  torch::Tensor blocks;  // [per_row, g * g]
+  if (hessian.defined()) {
+    blocks = hessian.reshape({per_row, g, per_row, g}).diagonal(0, 0, 2).permute({2, 0, 1});
+  } else {
+    blocks = torch::eye(g, torch::kFloat).expand({per_row, g, g});
+  }
+  blocks = blocks.reshape({per_row, g * g}).contiguous();
+  auto weights = torch::zeros({num_codebooks, entries, per_row}, torch::kFloat);
+  auto* w = weights.mutable_data_ptr<float>();
+  const auto* s = scales.const_data_ptr<float>();
+  const auto* c = codes.const_data_ptr<int32_t>();
+  parallel_tasks(num_codebooks, [&](int64_t m) {
+    for (int64_t r = 0; r < out; ++r) {
+      for (int64_t j = 0; j < per_row; ++j) {
+        const int64_t k = c[(r * per_row + j) * num_codebooks + m];
+        w[(m * entries + k) * per_row + j] += s[r] * s[r];
+      }
+    }
+  });
+  auto sums = row_chunked_matmul(weights.reshape({-1, per_row}), blocks).reshape({-1, g, g});
+  // Unused vectors and dead inputs: a little on the diagonal keeps the inverse finite.
+  const auto trace = sums.diagonal(0, 1, 2).sum(1);
+  const auto floor = (1e-4 * trace / static_cast<double>(g)).clamp_min(1e-30);
+  sums = sums + floor.reshape({-1, 1, 1}) * torch::eye(g, torch::kFloat);
+  return torch::linalg_inv(sums.to(torch::kDouble)).to(torch::kFloat);
+}
+
+}  // namespace
+
+torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& hessian,
+                              const torch::Tensor& codebooks, const torch::Tensor& scales,
+                              const torch::Tensor& codes, int iterations) {
+  const auto inverse = inverse_blocks(hessian, codebooks, scales, codes);
+  const auto scatter = [&](const torch::Tensor& dense) {
+    return additive_decode_transpose(dense, codebooks, scales, codes).codebooks;
+  };
+  const auto precondition = [&](const torch::Tensor& r) {
+    return torch::bmm(inverse, r.reshape({inverse.size(0), -1, 1})).reshape(r.sizes());
+  };
+  auto solution = codebooks.clone();
+  auto residual =
+      scatter(times_hessian(weight - additive_decode(codebooks, scales, codes), hessian));
+  auto direction = precondition(residual);
+  double strength = inner_product(residual, direction);
+  const double first = strength;
+  for (int i = 0; i < iterations && strength > 1e-10 * first && strength > 0; ++i) {
+    const auto dense = additive_decode(direction, scales, codes);
+    const auto image = scatter(times_hessian(dense, hessian));
+    const double curvature = inner_product(direction, image);
+    if (!(curvature > 0)) break;
+    const double step = strength / curvature;
+    solution.add_(direction, step);
+    residual.sub_(image, step);
+    const auto next = precondition(residual);
+    const double next_strength = inner_product(residual, next);
+    direction = next + direction * (next_strength / strength);
+    strength = next_strength;
+  }
+  return solution;
+}
+
+torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,
+                           const torch::Tensor& codebooks, const torch::Tensor& scales,
+                           const torch::Tensor& codes) {
+  const auto unscaled = additive_decode(codebooks, torch::ones_like(scales), codes);
+  const auto image = times_hessian(unscaled, hessian);
+  const auto power = (image * unscaled).sum(1, false, torch::kDouble);
+  const auto fit = (image * weight).sum(1, false, torch::kDouble) / power.clamp_min(1e-30);
+  return torch::where((power > 0) & torch::isfinite(fit), fit, scales.to(torch::kDouble))
+      .to(torch::kFloat);
+}
+
+}  // namespace bitsmith

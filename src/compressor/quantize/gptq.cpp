@@ -1,0 +1,130 @@
+#include <ATen/ops/linalg_cholesky_ex.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "compressor/quantize/methods.h"
+#include "compressor/quantize/uniform_grid.h"
+#include "compressor/representation/uniform_representation.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kBlock = 128;
+
+// U with H^-1 = U^T U, upper triangular, float32, from a float64 factorisation. The diagonal is
+// raised by damping * mean, by twice as much after every failure. Dead inputs (never active) get a
+// diagonal of one and have no neighbours: they are rounded to nearest.
+torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
+  auto h = hessian.to(torch::kDouble);
+  const auto diagonal = h.diagonal();
+  const double mean = diagonal.mean().item<double>();
+  diagonal.masked_fill_(diagonal <= 0, 1.0);
+  double total = damping * mean;
+  diagonal.add_(total);
+  for (int attempt = 0; attempt < 40; ++attempt) {
+    const auto [lower, info] = at::linalg_cholesky_ex(h);
+    if (info.item<int>() == 0) {
+      const auto inverse = torch::cholesky_inverse(lower);
+      const auto [upper, inverse_info] = at::linalg_cholesky_ex(inverse, /*upper=*/true);
+      const bool usable =
+          inverse_info.item<int>() == 0 && torch::isfinite(upper).all().item<bool>();
+      if (usable) return upper.to(torch::kFloat);
+    }
+    const double more = std::max(total, 1e-8 * mean);
+    diagonal.add_(more);
+    total += more;
+  }
+  throw Error(
+      "the Hessian is not positive definite even with its diagonal raised; it is not a sum "
+      "of x x^T");
+}
+
+// The state of one sweep; columns are in the order of `order`.
+class Sweep {
+ public:
+  Sweep(const torch::Tensor& weight, const torch::Tensor& factor, const torch::Tensor& order,
+        const UniformSpec& spec)
+      : spec_(spec),
+        in_features_(weight.size(1)),
+        size_(spec.group_size > 0 ? spec.group_size : in_features_),
+        factor_(factor),
+        weight_(weight.index_select(1, order)),
+        scales_(torch::zeros({weight.size(0), in_features_ / size_}, torch::kFloat)),
+        zeros_(torch::zeros({weight.size(0), in_features_ / size_}, torch::kInt)),
+        codes_(torch::zeros({weight.size(0), in_features_}, torch::kInt)),
+        positions_(static_cast<size_t>(in_features_ / size_)),
+        ready_(positions_.size(), false) {
+    const auto* columns = order.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < in_features_; ++i) positions_[columns[i] / size_].push_back(i);
+    columns_.assign(columns, columns + in_features_);
+  }
+
+  std::unique_ptr<Representation> run() {
+    for (int64_t begin = 0; begin < in_features_; begin += kBlock) {
+      const int64_t end = std::min(begin + kBlock, in_features_);
+      errors_ = torch::zeros({weight_.size(0), end - begin}, torch::kFloat);
+      for (int64_t i = begin; i < end; ++i) quantize_column(begin, i, end);
+      if (end == in_features_) break;
+      const auto later = factor_.narrow(0, begin, end - begin).narrow(1, end, in_features_ - end);
+      weight_.narrow(1, end, in_features_ - end).addmm_(errors_, later, 1, -1);
+    }
+    return std::make_unique<UniformRepresentation>(spec_, scales_, zeros_, codes_);
+  }
+
+ private:
+  void quantize_column(int64_t begin, int64_t i, int64_t end) {
+    const int64_t column = columns_[i], group = column / size_;
+    if (!ready_[group]) choose_grid(group, begin, i, end);
+    const UniformGrid grid{scales_.select(1, group), zeros_.select(1, group)};
+    const auto w = weight_.select(1, i);
+    const auto codes = uniform_codes(w.unsqueeze(1), grid, spec_.nbits).squeeze(1);
+    codes_.select(1, column).copy_(codes);
+    const auto diagonal = factor_.index({i, i});
+    const auto error = (w - (codes - grid.zeros) * grid.scales) / diagonal;
+    errors_.select(1, i - begin).copy_(error);
+    if (i + 1 < end) {
+      weight_.narrow(1, i + 1, end - i - 1)
+          .addr_(error, factor_.select(0, i).narrow(0, i + 1, end - i - 1), 1, -1);
+    }
+  }
+
+  // From the present weights: none of the group's columns has been quantised yet, and all carry the
+  // errors of the columns before, those beyond this block after a correction here.
+  void choose_grid(int64_t group, int64_t begin, int64_t i, int64_t end) {
+    const auto at = torch::tensor(positions_[group], torch::kLong);
+    auto present = weight_.index_select(1, at);
+    if (i > begin && positions_[group].back() >= end) {
+      const auto later = factor_.narrow(0, begin, i - begin).index_select(1, at);
+      const auto beyond = (at >= end).to(torch::kFloat);
+      present = present - torch::matmul(errors_.narrow(1, 0, i - begin), later) * beyond;
+    }
+    const auto grid = best_uniform_grid(present, torch::Tensor(), spec_);
+    scales_.select(1, group).copy_(grid.scales);
+    zeros_.select(1, group).copy_(grid.zeros);
+    ready_[group] = true;
+  }
+
+  UniformSpec spec_;
+  int64_t in_features_, size_;
+  torch::Tensor factor_, weight_, scales_, zeros_, codes_;
+  torch::Tensor errors_;  // [out, block], each column's rounding error over its U_ii
+  std::vector<std::vector<int64_t>> positions_;  // of each group's columns in the order
+  std::vector<bool> ready_;                      // group has its grid
+  std::vector<int64_t> columns_;
+};
+
+}  // namespace
+
+std::unique_ptr<Representation> gptq(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                     const UniformSpec& spec, const QuantizeOptions& options) {
+  const int64_t in_features = weight.size(1);
+  const auto h = hessian.defined() ? hessian : torch::eye(in_features, torch::kFloat);
+  const auto diagonal = h.diagonal();
+  const auto order = options.act_order ? std::get<1>(diagonal.sort(/*stable=*/true, 0, true))
+                                       : torch::arange(in_features, torch::kLong);
+  const auto permuted = h.index_select(0, order).index_select(1, order);
+  return Sweep(weight, inverse_factor(permuted, options.damping), order, spec).run();
+}
+
+}  // namespace bitsmith

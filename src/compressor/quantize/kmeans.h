@@ -1,0 +1,23 @@
+// Where additive quantisation begins: one codebook after another by k-means on what the ones before
+// leave, each input weighted by its diagonal entry of the Hessian.
+#pragma once
+#include <torch/torch.h>
+
+#include "base/random.h"
+#include "format/representation_spec.h"
+
+namespace bitsmith {
+
+struct AdditiveStart {
+  torch::Tensor codebooks;  // [M, K, g] float32
+  torch::Tensor codes;      // [out * in / g, M] int32
+};
+
+// Points are the groups of normalized [out, in] (rows divided by scales); row r counts with
+// scales[r]^2, input i with weights[i] > 0. Lloyd's iterations from distinct random points, empty
+// clusters set on the worst points. Deterministic for a generator state, whatever the threads.
+AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
+                              const torch::Tensor& weights, const AdditiveSpec& spec,
+                              int iterations, Random& random);
+
+}  // namespace bitsmith
