@@ -21,7 +21,7 @@ def victims(folder):
     if HAS_COMPRESSOR:
         for representation in ["int4g32", "aq1x8g8"]:
             result = bitsmith("quantize", TRAINED, "--representation", representation, "--data", CALIBRATION,
-                              "--calibration-tokens", 1024, "-o", folder / representation)
+                              "--calibration-tokens", 1024, "--context", 256, "-o", folder / representation)
             assert result.code == 0, str(result)
             models.append(folder / representation)
     return [(model, file) for model in models for file in sorted(model.iterdir())

@@ -3,10 +3,10 @@
 import json
 import shutil
 
-from support import (CALIBRATION, HELDOUT, REPRESENTATIONS, TRAINED, ProgramTest, main, read_safetensors,
+from support import (CALIBRATION, CONTEXT, HELDOUT, REPRESENTATIONS, TRAINED, ProgramTest, main, read_safetensors,
                      relative_error, tree)
 
-CONTEXT, WINDOWS = 256, 8
+WINDOWS = 8
 
 
 class EndToEnd(ProgramTest):
@@ -77,7 +77,7 @@ class EndToEnd(ProgramTest):
             for strategy in ["continuous", "pv"]:
                 out = self.folder / f"{representation}.{strategy}"
                 self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
-                             "--data", CALIBRATION, "-o", out, "--quiet")
+                             "--data", CALIBRATION, "--context", CONTEXT, "-o", out, "--quiet")
                 kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
                 runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
                 self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support import CALIBRATION, PROGRAM, TRAINED, tree
+from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, tree
 
 
 def run(arguments, kill_after=None, how=signal.SIGKILL):
@@ -66,9 +66,10 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="bitsmith_kill_"))
     try:
         check_stage("quantize", ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION,
-                                 "--calibration-tokens", 8192, "--threads", 2], folder, options.kills, rng)
+                                 "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
         check_stage("tune", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv",
-                             "--tokens", 65536, "--data", CALIBRATION, "--threads", 2], folder, options.kills, rng)
+                             "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
+                             "--checkpoint-minutes", 0.01], folder, options.kills, rng)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

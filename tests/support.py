@@ -16,9 +16,13 @@ TESTDATA = ROOT / "testdata"
 TRAINED = TESTDATA / "tiny_llama_trained"
 HELDOUT = TRAINED / "heldout.txt"
 CALIBRATION = TRAINED / "calibration.jsonl"
+CONTEXT = 256  # of the tiny models
 PROGRAM = os.environ.get("BITSMITH", str(ROOT / "build/release/bitsmith"))
 ENGINES = os.environ.get("BITSMITH_ENGINES", "torch,runtime").split(",")
 HAS_COMPRESSOR = "torch" in ENGINES
+# The model's own text is cached; a test must not find an earlier one's.
+_cache = tempfile.TemporaryDirectory(prefix="bitsmith_cache_")
+os.environ["XDG_CACHE_HOME"] = _cache.name
 
 # Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
 REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4"]
@@ -71,7 +75,7 @@ class ProgramTest(unittest.TestCase):
     def quantize(self, representation, *more, model=TRAINED, out=None, tokens=4096):
         out = out or self.folder / representation
         self.succeed("quantize", model, "--representation", representation, "--data", CALIBRATION,
-                     "--calibration-tokens", tokens, "-o", out, "--quiet", *more)
+                     "--calibration-tokens", tokens, "--context", CONTEXT, "-o", out, "--quiet", *more)
         return out
 
 
