@@ -247,7 +247,7 @@ Json GgufCheckpoint::llama3_scaling(const Keys& keys, const Json& config) const 
   RopeScaling& scaling = model.rope_scaling;
   scaling.type = RopeScaling::Type::kLlama3;
   scaling.factor = shortest_decimal(largest);
-  for (int64_t context = 1024; context <= (int64_t{1} << 20); context *= 2) {
+  for (int64_t context = 32; context <= (int64_t{1} << 20); context *= 2) {
     scaling.original_max_position_embeddings = context;
     const auto scaled = rope_inverse_frequencies(model, 0);
     bool same = true;
