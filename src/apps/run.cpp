@@ -210,7 +210,7 @@ void add_run(CLI::App& app) {
       ->add_option("--context", run->context,
                    concat("Tokens of prompt and answer together (default: the model's, at most ",
                           TextSession::kDefaultContext, ")"))
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 30));
   command->callback([run] { run->run(); });
 }
 
