@@ -77,15 +77,16 @@ TokenDataset pack_documents(const std::vector<std::string>& documents, const Tok
                        wanted * length, " asked for; all of it is used"));
   const int64_t count = std::min(wanted, available);
 
-  // Cut at a random place, of which up to length - 1 tokens lie outside; then any window is as
-  // likely as any other, wherever in its document it lies.
-  const int64_t first = random.below(static_cast<uint32_t>(stream.size() % length + 1));
+  // A circle, cut from a random place on: every token has the same chance to be in a window.
+  if (stream.size() > UINT32_MAX) throw Error("more than 2^32 tokens of calibration text");
+  const int64_t size = std::ssize(stream);
+  const int64_t origin = random.below(static_cast<uint32_t>(size));
   std::vector<int64_t> chosen = shuffled_indices(available, random);
   chosen.resize(count);
   torch::Tensor windows = torch::empty({count, length}, torch::kInt64);
-  for (int64_t i = 0; i < count; ++i)
-    std::copy_n(stream.begin() + first + chosen[i] * length, length,
-                windows.data_ptr<int64_t>() + i * length);
+  int64_t* out = windows.data_ptr<int64_t>();
+  for (const int64_t window : chosen)
+    for (int64_t i = 0; i < length; ++i) *out++ = stream[(origin + window * length + i) % size];
   return split(windows, validation_share);
 }
 

@@ -116,6 +116,16 @@ class WorkFolder {
     fs::create_directories(path_);
     if (!fs::exists(path_ / "recipe.json")) write_json_file(path_ / "recipe.json", recipe_);
   }
+  // A run of this command was killed between the last rename and remove(): all is done.
+  bool is_published(const fs::path& out) const {
+    if (!fs::exists(finished_file()) || !fs::exists(out / "bitsmith.json")) return false;
+    const std::string text = read_text_file(out / "bitsmith.json");
+    if (text != read_text_file(finished_file())) return false;
+    const OrderedJson published = OrderedJson::parse(text, nullptr, false);
+    for (const auto& [key, value] : recipe_.items())
+      if (!published.contains(key) || published.at(key) != value) return false;
+    return true;
+  }
   // finished.json goes last: while it is there, a killed run knows that OUT is its own.
   void remove() const {
     std::vector<fs::path> rest;
@@ -284,9 +294,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   recipe["options"] = options_json(options);
   const WorkFolder work(out, recipe);
   work.check();
-  // Killed between the last rename and the removal of the work folder: all is done.
-  if (fs::exists(work.finished_file()) && fs::exists(out / "bitsmith.json") &&
-      read_text_file(work.finished_file()) == read_text_file(out / "bitsmith.json")) {
+  if (work.is_published(out)) {
     work.remove();
     return published_result(out);
   }
