@@ -1,44 +1,35 @@
 // Memory for vectors: zeroed, on 64-byte boundaries, in large pages where the system has them.
 #pragma once
-#include <sys/mman.h>
-
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <new>
 
 namespace bitsmith {
+
+// Buffers of a model's size are cut from shared blocks of 2 MiB pages: a matrix of a small model is
+// smaller than such a page, and with 4 KiB pages the address translations cost a quarter of the
+// memory bandwidth. A block goes when its last buffer goes. Throws std::bad_alloc. Thread-safe.
+std::shared_ptr<void> allocate_aligned(size_t bytes);
 
 template <typename T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(int64_t count) : size_(count) {
-    constexpr size_t kLargePage = size_t{2} << 20;
-    const size_t wanted = static_cast<size_t>(count) * sizeof(T);
-    const size_t alignment = wanted >= kLargePage ? kLargePage : 64;
-    const size_t bytes = (wanted + alignment - 1) / alignment * alignment;
-    if (bytes == 0) return;
-    void* memory = std::aligned_alloc(alignment, bytes);
-    if (!memory) throw std::bad_alloc();
-    if (alignment == kLargePage) madvise(memory, bytes, MADV_HUGEPAGE);
-    std::memset(memory, 0, bytes);
-    data_.reset(static_cast<T*>(memory));
-  }
+  explicit AlignedBuffer(int64_t count)
+      : data_(
+            std::static_pointer_cast<T>(allocate_aligned(static_cast<size_t>(count) * sizeof(T)))),
+        size_(count) {}
+  AlignedBuffer(AlignedBuffer&&) = default;
+  AlignedBuffer& operator=(AlignedBuffer&&) = default;
 
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   int64_t size() const { return size_; }
   uint64_t bytes() const { return static_cast<uint64_t>(size_) * sizeof(T); }
-  T& operator[](int64_t i) { return data_[i]; }
-  const T& operator[](int64_t i) const { return data_[i]; }
+  T& operator[](int64_t i) { return data_.get()[i]; }
+  const T& operator[](int64_t i) const { return data_.get()[i]; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T[], Free> data_;
+  std::shared_ptr<T> data_;
   int64_t size_ = 0;
 };
 

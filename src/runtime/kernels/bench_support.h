@@ -1,6 +1,7 @@
 // What the kernel benchmarks share: thread pools, limits of the machine, random matrices.
 #pragma once
 #include <benchmark/benchmark.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -56,6 +57,14 @@ inline std::unique_ptr<WeightMatrix> bench_matrix(const std::string& kind, int64
     }
   }
   return make_quantized_matrix(tensor);
+}
+
+// One thread is timed by the processor time it used, which other work on the machine disturbs
+// least; more threads by the clock.
+inline double seconds_now(int threads) {
+  timespec now;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 // Repeated, because other work on the machine only ever makes a run slower: read `min` of times

@@ -20,6 +20,15 @@ float sum_lanes(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 
+// The R rows after these are R short streams more than the processor follows by itself. `Count`
+// elements from p on.
+template <int Count, typename T>
+void prefetch(const T* p) {
+  const char* bytes = reinterpret_cast<const char*>(p);
+  _mm_prefetch(bytes, _MM_HINT_T0);
+  if constexpr (Count * sizeof(T) > 64) _mm_prefetch(bytes + 64, _MM_HINT_T0);
+}
+
 // R rows at a time share the loads of x; the order of each row's sum is the same for every R.
 template <int R, typename T>
 void multiply_rows(const T* w, const float* x, int64_t in_features, float* y) {
@@ -30,6 +39,7 @@ void multiply_rows(const T* w, const float* x, int64_t in_features, float* y) {
     const __m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + i + 8);
     for (int r = 0; r < R; ++r) {
       const T* row = w + r * in_features + i;
+      prefetch<16>(row + R * in_features);
       even[r] = _mm256_fmadd_ps(load(row), x0, even[r]);
       odd[r] = _mm256_fmadd_ps(load(row + 8), x1, odd[r]);
     }

@@ -11,6 +11,15 @@ __m512 load(const uint16_t* w, __mmask16 mask) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
 
+// The R rows after these are R short streams more than the processor follows by itself. `Count`
+// elements from p on.
+template <int Count, typename T>
+void prefetch(const T* p) {
+  const char* bytes = reinterpret_cast<const char*>(p);
+  _mm_prefetch(bytes, _MM_HINT_T0);
+  if constexpr (Count * sizeof(T) > 64) _mm_prefetch(bytes + 64, _MM_HINT_T0);
+}
+
 // R rows at a time share the loads of x; the order of each row's sum is the same for every R.
 template <int R, typename T>
 void multiply_rows(const T* w, const float* x, int64_t in_features, float* y) {
@@ -22,6 +31,7 @@ void multiply_rows(const T* w, const float* x, int64_t in_features, float* y) {
     const __m512 x0 = _mm512_loadu_ps(x + i), x1 = _mm512_loadu_ps(x + i + 16);
     for (int r = 0; r < R; ++r) {
       const T* row = w + r * in_features + i;
+      prefetch<32>(row + R * in_features);
       even[r] = _mm512_fmadd_ps(load(row, kAll), x0, even[r]);
       odd[r] = _mm512_fmadd_ps(load(row + 16, kAll), x1, odd[r]);
     }

@@ -90,6 +90,15 @@ __m512 add_chunks(const uint8_t* unit, int64_t input, const QuantizedInput& x, G
   }
 }
 
+// Codes that are needed some hundred cycles later.
+template <int B>
+void prefetch_unit(const uint8_t* unit) {
+  constexpr int64_t kAhead = 1024;
+  for (int k = 0; k < B; ++k) {
+    _mm_prefetch(reinterpret_cast<const char*>(unit + kAhead + k * 64), _MM_HINT_T0);
+  }
+}
+
 template <int B, int N>
 void gemv_chunks(const UniformTiles& w, int64_t first, int64_t count, const QuantizedInput& x,
                  float* y) {
@@ -98,6 +107,7 @@ void gemv_chunks(const UniformTiles& w, int64_t first, int64_t count, const Quan
     const uint8_t* unit = w.codes + tile * w.units * B * kUniformField;
     __m512 sum = _mm512_setzero_ps();
     for (int64_t u = 0; u < w.units; ++u, unit += B * kUniformField) {
+      prefetch_unit<B>(unit);
       sum = add_chunks<B, N>(unit, u * kUniformUnit, x, groups, sum);
     }
     _mm512_storeu_ps(y, sum);

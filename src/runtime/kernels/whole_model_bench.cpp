@@ -1,8 +1,6 @@
 // One token through all matrices of a model of SmolLM2-135M's shape, layer by layer as a decoder
 // does it, with and without the head (bfloat16); each matrix has codebooks and scales of its own.
 // `over_bf16` is the speed relative to the bf16 run before it.
-#include <chrono>
-
 #include "runtime/kernels/bench_support.h"
 
 namespace bitsmith {
@@ -44,10 +42,9 @@ void model_token(benchmark::State& state, const std::string& kind) {
   uint64_t bytes = 0;
   for (const auto& matrix : model->matrices) bytes += matrix->bytes();
   for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = seconds_now(threads);
     for (const auto& matrix : model->matrices) matrix->multiply(x.data(), 1, y.data(), pool);
-    const auto end = std::chrono::steady_clock::now();
-    fastest = std::min(fastest, std::chrono::duration<double>(end - begin).count());
+    fastest = std::min(fastest, seconds_now(threads) - begin);
   }
   if (kind == "bf16") {
     double& best = bf16_seconds.try_emplace({threads, head}, 1e30).first->second;
