@@ -1,0 +1,117 @@
+// A quantised checkpoint on disk, opened by the runtime, against the dense model that it stands
+// for.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "checkpoint/safetensors.h"
+#include "runtime/runtime_language_model.h"
+#include "runtime/weights.h"
+
+namespace bitsmith {
+namespace {
+
+const std::filesystem::path kBase = std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
+
+// Both forms of one model: every linear layer in a representation, and its decoded float32 copy.
+class TwoForms {
+ public:
+  TwoForms(const std::string& representation, const std::string& embedding)
+      : folder_(std::filesystem::path(testing::TempDir()) /
+                ("bitsmith_two_forms_" + representation)) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(quantized());
+    std::filesystem::create_directories(dense());
+    const auto base = Checkpoint::open(kBase);
+    for (int64_t layer = 0; layer < base->config().num_hidden_layers; ++layer) {
+      for (const LinearShape& shape : block_linears(base->config(), layer))
+        add(shape.name, representation, shape.out_features, shape.in_features);
+    }
+    add("model.embed_tokens", embedding, base->config().vocab_size, base->config().hidden_size);
+    for (const TensorView& tensor : base->tensors()) {
+      const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
+      if (content_.specs.contains(module)) continue;
+      content_.tensors.push_back(tensor);
+      dense_tensors_.push_back(tensor);
+    }
+    content_.recipe = OrderedJson::object();
+    write_quantized_checkpoint(quantized(), *base, content_);
+    write_safetensors(dense() / "model.safetensors", dense_tensors_);
+    std::filesystem::copy_file(kBase / "config.json", dense() / "config.json");
+  }
+  ~TwoForms() { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path quantized() const { return folder_ / "quantized"; }
+  std::filesystem::path dense() const { return folder_ / "dense"; }
+
+ private:
+  void add(const std::string& module, const std::string& representation, int64_t out_features,
+           int64_t in_features) {
+    const RepresentationSpec spec = parse_representation(representation);
+    QuantizedTensor& tensor = *quantized_.emplace_back(
+        std::make_unique<QuantizedTensor>(allocate_quantized(spec, out_features, in_features)));
+    for (const TensorView& part : tensor.parts) {  // random codes, small random scales
+      const std::span<std::byte> bytes = mutable_part(tensor, part.name);
+      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(random_.next());
+      if (part.dtype != DType::F16) continue;
+      for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
+        const uint16_t h = float_to_fp16(static_cast<float>(random_.normal() * 0.1));
+        std::memcpy(&bytes[i], &h, sizeof(h));
+      }
+    }
+    content_.specs.emplace(module, spec);
+    for (TensorView part : tensor.parts) {
+      part.name = module + "." + part.name;
+      content_.tensors.push_back(part);
+    }
+    auto& values = *values_.emplace_back(
+        std::make_unique<std::vector<float>>(static_cast<size_t>(out_features * in_features)));
+    decode_rows(tensor, 0, out_features, values);
+    dense_tensors_.push_back({module + ".weight",
+                              DType::F32,
+                              {out_features, in_features},
+                              std::as_bytes(std::span<const float>(values))});
+  }
+
+  std::filesystem::path folder_;
+  Random random_{11};
+  QuantizedCheckpointContent content_;
+  std::vector<TensorView> dense_tensors_;
+  std::vector<std::unique_ptr<QuantizedTensor>> quantized_;
+  std::vector<std::unique_ptr<std::vector<float>>> values_;
+};
+
+std::vector<float> all_logits(const std::filesystem::path& path,
+                              const std::vector<int32_t>& tokens) {
+  const auto model = load_runtime_language_model(path, 2);
+  model->run(tokens);
+  std::vector<float> logits(tokens.size() * static_cast<size_t>(model->vocab_size()));
+  model->logits(0, static_cast<int64_t>(tokens.size()), logits);
+  return logits;
+}
+
+TEST(QuantizedModel, LogitsAreThoseOfTheDecodedWeights) {
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 40; ++i) tokens.push_back(i * 31 % 384);
+  for (const auto& [representation, embedding] :
+       {std::pair{"int4g16", "int8g64"}, {"int2g0-z", "int4g16"}, {"aq2x8g8", "int8g0"}}) {
+    const TwoForms model(representation, embedding);
+    EXPECT_TRUE(ModelFiles::open(model.quantized())->is_quantized());
+    const auto actual = all_logits(model.quantized(), tokens);
+    const auto expected = all_logits(model.dense(), tokens);
+    ASSERT_EQ(actual.size(), expected.size());
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < actual.size(); ++i) {
+      error += std::pow(double(actual[i]) - expected[i], 2);
+      norm += std::pow(double(expected[i]), 2);
+    }
+    // Many tokens at once run on decoded float32 weights: only sums differ.
+    EXPECT_LT(std::sqrt(error / norm), 1e-4) << representation;
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith
