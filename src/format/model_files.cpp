@@ -28,7 +28,7 @@ void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
     throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
                        shape_string(shape), " from the configuration"));
   }
-  if (tensor.dtype >= DType::I8 && tensor.dtype <= DType::BOOL) {
+  if (!holds_floats(tensor.dtype)) {
     throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
                        ", expected a floating-point or GGUF type"));
   }
