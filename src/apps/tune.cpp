@@ -15,9 +15,16 @@
 namespace bitsmith {
 namespace {
 
+// Windows of tuning are shorter than those of calibration: more of them fit into a step.
+TrainingDataOptions tuning_data() {
+  TrainingDataOptions data;
+  data.context = 512;
+  return data;
+}
+
 struct TuneCommand {
   CommonOptions common;
-  TrainingDataOptions data{.files = {}, .tokens = 0, .context = 512, .validation_share = 0.05};
+  TrainingDataOptions data = tuning_data();
   TuneOptions options;
   std::string quantised, teacher, out, strategy = "pv";
   bool force = false;
