@@ -1,12 +1,25 @@
-// The two orders inside the layout of additive_lookup.h, which spare the vector kernels shuffles.
+// The orders inside the layout of additive_lookup.h, which spare the vector kernels shuffles.
 #pragma once
 #include <cstdint>
+
+#include "runtime/kernels/additive_lookup.h"
 
 namespace bitsmith {
 
 // Byte of a block that holds row r: even bytes are rows 0..31 and odd bytes rows 32..63, so that
 // widening to 16 and then 32 bits gives rows in order.
 constexpr int64_t lookup_byte(int64_t r) { return r % 32 * 2 + r / 32; }
+
+// Where a row's codes lie in a tile: its k-th lookup is at first + k * stride.
+struct LookupPlace {
+  int64_t first, stride;
+};
+constexpr LookupPlace lookup_codes(int64_t row, int64_t blocks, int64_t lookups) {
+  const int64_t block = row / kLookupRows, byte = lookup_byte(row % kLookupRows);
+  const bool alone = block == blocks - 1 && block % 2 == 0;
+  if (alone) return {block * lookups * kLookupRows + byte, kLookupRows};
+  return {(block / 2 * lookups * 2 + block % 2) * kLookupRows + byte, 2 * kLookupRows};
+}
 
 // Place of codebook vector e: four registers of 16 lanes hold 64 vectors, lane by lane in the order
 // of registers 0, 2, 1, 3, in which joining the lanes' upper halves byte by byte restores them.

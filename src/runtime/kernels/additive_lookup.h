@@ -29,7 +29,8 @@ struct LookupLayout {
   int num_codebooks;  // M, 1..8
   int64_t in_group_size, groups, blocks;
   int64_t tile_groups;  // kLookupTile / M; the last tile may have fewer
-  // [tiles][blocks, groups of the tile, M, 64]; row r of a block is byte lookup_byte(r).
+  // [tiles][pairs of blocks, groups of the tile, M, 2, 64], which is the order of reading; an odd
+  // last block of a tile is [groups of the tile, M, 64]. Row r of a block is byte lookup_byte(r).
   const uint8_t* codes;
   // [M, ceil(G / 2), 256, 2]: inputs in pairs, zero past G; vector e is at place lookup_place(e).
   const int16_t* codebooks;

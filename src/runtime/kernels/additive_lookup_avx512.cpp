@@ -49,7 +49,8 @@ void build_group_tables(const int16_t* codebook, int64_t pairs_per_group, const 
   }
 }
 
-// Codes that the lookups will read first, fetched while the tables are computed.
+// The lookups fetch codes this many bytes ahead; the first ones while the tables are computed.
+constexpr int64_t kAhead = 4096;
 struct Prefetch {
   const uint8_t* next;
   const uint8_t* end;
@@ -70,7 +71,7 @@ void build_all(const LookupLayout& w, int64_t count, const int32_t* x, uint8_t* 
     uint8_t* table = tables + m * kLookupTable;
     int64_t j = 0;
     for (; j + 2 <= count; j += 2) {
-      prefetch.lines(2 * w.blocks);
+      prefetch.lines(2 * kAhead / 64 / kLookupTile);
       build_group_tables<2, Pairs>(codebook, pairs, x + j * pairs, table + j * stride, stride);
     }
     if (j < count) {
@@ -124,10 +125,8 @@ float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t*
   int32_t pairs[kMaxInputs / 2];
   __builtin_memcpy(pairs, inputs, static_cast<size_t>(2 * count * padded));
 
-  constexpr int64_t kPrefetchBytes = 32 << 10;
   const uint8_t* codes = tile_codes(w, tile);
-  const int64_t bytes = count * w.num_codebooks * w.blocks * kLookupRows;
-  const Prefetch prefetch = {codes, codes + (bytes < kPrefetchBytes ? bytes : kPrefetchBytes)};
+  const Prefetch prefetch = {codes, codes + kAhead};
   if (size == 8) {
     build_all<4>(w, count, pairs, tables, prefetch);
   } else {
@@ -176,7 +175,9 @@ void add_blocks(const uint8_t* codes, int64_t lookups, const uint8_t* tables, fl
     __m512i planes[2][4];
     for (int i = 0; i < 8; ++i) planes[i / 4][i % 4] = _mm512_load_si512(tables + 64 * i);
     for (int n = 0; n < N; ++n) {
-      const __m512i code = _mm512_load_si512(codes + (n * lookups + k) * kLookupRows);
+      const uint8_t* next = codes + (k * N + n) * kLookupRows;
+      const __m512i code = _mm512_load_si512(next);
+      _mm_prefetch(reinterpret_cast<const char*>(next + kAhead), _MM_HINT_T1);
       const __mmask64 upper = _mm512_movepi8_mask(code);
       low[n].add(lookup(planes[0], code, upper));
       high[n].add(lookup(planes[1], code, upper));

@@ -41,12 +41,11 @@ void add_lookups(const LookupLayout& w, int64_t tile, const uint8_t* tables, flo
   const int64_t lookups = (end - begin) * w.num_codebooks;
   const uint8_t* codes = w.codes + begin * w.num_codebooks * w.blocks * kLookupRows;
   for (int64_t row = 0; row < w.blocks * kLookupRows; ++row) {
-    const uint8_t* row_codes =
-        codes + row / kLookupRows * lookups * kLookupRows + lookup_byte(row % kLookupRows);
+    const LookupPlace place = lookup_codes(row, w.blocks, lookups);
     int32_t sum = 0;
     for (int64_t k = 0; k < lookups; ++k) {
       const uint8_t* table = tables + k * kLookupTable;
-      const uint8_t code = row_codes[k * kLookupRows];
+      const uint8_t code = codes[place.first + k * place.stride];
       sum += table[code] + 256 * table[kLookupEntries + code] - kLookupZero;
     }
     sums[row] += step * static_cast<float>(sum);

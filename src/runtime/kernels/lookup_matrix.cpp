@@ -33,8 +33,9 @@ class LookupMatrix final : public AdditiveMatrix {
     AdditiveCodebooks part = codebooks_;  // a tile's groups are a matrix of their own
     for (int64_t tile = 0; tile < tiles_; ++tile, out += part.groups * part.in_group_size) {
       part.groups = tile_groups(tile);
-      const uint8_t* codes = codes_.data() + first_code(row, tile);
-      kernels().gather.decode_row(part, codes, kLookupRows, scales_[row], out);
+      const LookupPlace place = codes_of(row, tile);
+      kernels().gather.decode_row(part, codes_.data() + place.first, place.stride, scales_[row],
+                                  out);
     }
   }
 
@@ -51,12 +52,15 @@ class LookupMatrix final : public AdditiveMatrix {
         kernels().lookup.add_lookups(layout_, tile, tables, step, sums);
       }
     });
-    std::copy_n(slice_sums_.data(), out_features, y);
-    for (int64_t slice = 1; slice < slices(); ++slice) {
-      const float* sums = slice_sums_.data() + slice * padded_rows();
-      for (int64_t row = 0; row < out_features; ++row) y[row] += sums[row];
+    for (int64_t row = 0; row < out_features; row += kLookupRows) {
+      float total[kLookupRows] = {};
+      for (int64_t slice = 0; slice < slices(); ++slice) {
+        const float* sums = slice_sums_.data() + slice * padded_rows() + row;
+        for (int64_t r = 0; r < kLookupRows; ++r) total[r] += sums[r];
+      }
+      const int64_t rows = std::min(kLookupRows, out_features - row);
+      for (int64_t r = 0; r < rows; ++r) y[row + r] = total[r] * scales_[row + r];
     }
-    for (int64_t row = 0; row < out_features; ++row) y[row] *= scales_[row];
     return true;
   }
 
@@ -72,11 +76,11 @@ class LookupMatrix final : public AdditiveMatrix {
     return std::min(layout_.tile_groups, layout_.groups - tile * layout_.tile_groups);
   }
 
-  // Index of a row's first code in a tile; the next ones follow kLookupRows apart.
-  int64_t first_code(int64_t row, int64_t tile) const {
-    const int64_t before =
-        tile * layout_.tile_groups * layout_.blocks + row / kLookupRows * tile_groups(tile);
-    return before * layout_.num_codebooks * kLookupRows + lookup_byte(row % kLookupRows);
+  LookupPlace codes_of(int64_t row, int64_t tile) const {
+    const int64_t before = tile * layout_.tile_groups * layout_.num_codebooks * padded_rows();
+    const int64_t lookups = tile_groups(tile) * layout_.num_codebooks;
+    const LookupPlace place = lookup_codes(row, layout_.blocks, lookups);
+    return {before + place.first, place.stride};
   }
 
   void repack_codes(const QuantizedTensor& tensor) {
@@ -85,9 +89,9 @@ class LookupMatrix final : public AdditiveMatrix {
       const std::vector<uint16_t> codes = row_codes(tensor, row);
       auto next = codes.begin();
       for (int64_t tile = 0; tile < tiles_; ++tile) {
-        uint8_t* out = codes_.data() + first_code(row, tile);
+        const LookupPlace place = codes_of(row, tile);
         for (int64_t k = 0; k < tile_groups(tile) * layout_.num_codebooks; ++k) {
-          out[k * kLookupRows] = static_cast<uint8_t>(*next++);
+          codes_[place.first + k * place.stride] = static_cast<uint8_t>(*next++);
         }
       }
     }
