@@ -49,22 +49,35 @@ struct Converted {
   std::vector<std::vector<uint16_t>> storage;
 };
 
+// F32 or BF16 values as F16, block by block; nothing where one is beyond its range.
+std::optional<std::vector<uint16_t>> to_fp16(const TensorView& tensor) {
+  constexpr size_t kBlock = 1 << 16;
+  const auto value_bytes = static_cast<size_t>(block_layout(tensor.dtype).bytes);
+  std::vector<uint16_t> halves(static_cast<size_t>(element_count(tensor.shape)));
+  std::vector<float> values(kBlock);
+  for (size_t first = 0; first < halves.size(); first += kBlock) {
+    const size_t count = std::min(kBlock, halves.size() - first);
+    decode_to_float(tensor.dtype, tensor.bytes.subspan(first * value_bytes, count * value_bytes),
+                    std::span(values).first(count));
+    for (size_t i = 0; i < count; ++i) {
+      halves[first + i] = float_to_fp16(values[i]);
+      if (std::isfinite(values[i]) && !std::isfinite(fp16_to_float(halves[first + i]))) {
+        return std::nullopt;
+      }
+    }
+  }
+  return halves;
+}
+
 // Dense tensors as F16; nothing where a value is beyond its range.
 std::optional<Converted> with_dense_fp16(const QuantizedCheckpointContent& content) {
   Converted result;
   for (const TensorView& tensor : content.tensors) {
     result.tensors.push_back(tensor);
     if (tensor.dtype == DType::F16 || is_part(tensor.name, content.specs)) continue;
-    std::vector<float> values(static_cast<size_t>(element_count(tensor.shape)));
-    decode_to_float(tensor.dtype, tensor.bytes, values);
-    std::vector<uint16_t> halves(values.size());
-    std::transform(values.begin(), values.end(), halves.begin(), float_to_fp16);
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (std::isfinite(values[i]) && !std::isfinite(fp16_to_float(halves[i]))) {
-        return std::nullopt;
-      }
-    }
-    result.storage.push_back(std::move(halves));
+    auto halves = to_fp16(tensor);
+    if (!halves) return std::nullopt;
+    result.storage.push_back(std::move(*halves));
     result.tensors.back().dtype = DType::F16;
     result.tensors.back().bytes = std::as_bytes(std::span(result.storage.back()));
   }
