@@ -1,5 +1,4 @@
 // bitsmith compress: the whole pipeline, from a model to a smaller one and a table that judges it.
-#include <ATen/Parallel.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "compressor/model/torch_threads.h"
 #include "compressor/quantize/quantize_model.h"
 #include "compressor/tune/tune_model.h"
 #include "evaluate/evaluate.h"
@@ -125,7 +125,7 @@ struct CompressCommand {
     if (data.context == 0) data.context = preset.context;
     check_output(out, force);
     const int threads = resolved_threads(common);
-    at::set_num_threads(threads);
+    set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
     log_info(concat("compressing ", model, " to ", preset.representation, " (preset ", preset.name,
                     "); done in about ", format_duration(minutes * 60), ", at ", threads,

@@ -1,5 +1,4 @@
 // bitsmith quantize: one-shot quantisation of a model, block by block.
-#include <ATen/Parallel.h>
 
 #include <cstdio>
 #include <memory>
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "compressor/model/torch_threads.h"
 #include "compressor/quantize/model_card.h"
 #include "compressor/quantize/quantize_model.h"
 
@@ -44,7 +44,7 @@ struct QuantizeCommand {
     for (const std::string& text : overrides) options.overrides.push_back(parse_override(text));
     options.layer.seed = common.seed;
     const int threads = resolved_threads(common);
-    at::set_num_threads(threads);
+    set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
     check_quantize_request(*files, options, out, force);  // before text is written for minutes
     const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);

@@ -1,7 +1,6 @@
 // bitsmith tune: PV-Tuning of a quantised model.
+#include "compressor/model/torch_threads.h"
 #include "compressor/tune/tune_model.h"
-
-#include <ATen/Parallel.h>
 
 #include <cstdio>
 #include <memory>
@@ -37,7 +36,7 @@ struct TuneCommand {
     options.seed = common.seed;
     check_output(out, force);
     const int threads = resolved_threads(common);
-    at::set_num_threads(threads);
+    set_torch_threads(threads);
     const auto student_files = ModelFiles::open(quantised);
     const auto teacher_files = ModelFiles::open(teacher);
     if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens();
