@@ -26,6 +26,8 @@ namespace fs = std::filesystem;
 
 // Judging and writing at the end take about this share of the whole; tuning stops in time for them.
 constexpr double kJudgingShare = 0.12;
+// Of the windows, held out to choose the best state and to judge the result.
+constexpr double kHeldOutShare = 0.15;
 constexpr double kShortestTuning = 0.5;  // minutes; less is not worth loading the models for
 
 // One row of the table: a model as its user meets it, in the runtime.
@@ -105,7 +107,19 @@ std::string table(const Judged& original, const Judged& result, bool with_speed)
   return text;
 }
 
+// Takes the second half of the held-out windows away: the first half chooses the best state of
+// tuning, the second judges it.
+torch::Tensor take_half(torch::Tensor& validation) {
+  const int64_t kept = validation.size(0) / 2;
+  const auto taken = validation.narrow(0, kept, validation.size(0) - kept).contiguous();
+  validation = validation.narrow(0, 0, kept).contiguous();
+  if (taken.size(0) == 0)
+    throw UsageError("too little data to hold any out for judging: give at least 8 windows");
+  return taken;
+}
+
 struct CompressCommand {
+  const CLI::App* sub = nullptr;
   CommonOptions common;
   std::string model, out, preset_name = "balanced";
   double minutes = 0;
@@ -113,6 +127,7 @@ struct CompressCommand {
   bool force = false;
   std::chrono::steady_clock::time_point start;
 
+  bool context_given() const { return sub->count("--context") > 0; }
   double elapsed_minutes() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   }
@@ -122,7 +137,8 @@ struct CompressCommand {
     const Preset& preset = find_preset(preset_name);
     if (minutes <= 0) minutes = preset.minutes;
     if (data.tokens == 0) data.tokens = preset.calibration_tokens;
-    if (data.context == 0) data.context = preset.context;
+    if (!context_given()) data.context = preset.context;
+    data.validation_share = kHeldOutShare;
     check_output(out, force);
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
@@ -130,7 +146,14 @@ struct CompressCommand {
     log_info(concat("compressing ", model, " to ", preset.representation, " (preset ", preset.name,
                     "); done in about ", format_duration(minutes * 60), ", at ", threads,
                     " threads"));
-    const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    QuantizeModelOptions options;
+    options.representation = parse_representation(preset.representation);
+    options.embedding_bits = preset.embedding_bits;
+    options.layer.seed = common.seed;
+    options.layer.max_rounds = preset.rounds;
+    check_quantize_request(*files, options, out, force);  // before text is written for minutes
+    TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    const torch::Tensor judged_windows = take_half(dataset.validation);
 
     const fs::path work = out + ".partial";
     fs::create_directories(work);
@@ -139,15 +162,11 @@ struct CompressCommand {
                                 {"preset", preset.name},
                                 {"data", training_data_recipe(data, dataset)}};
     if (!fs::exists(quantised) && !fs::exists(tuned)) {
-      QuantizeModelOptions options;
-      options.representation = parse_representation(preset.representation);
-      options.embedding_bits = preset.embedding_bits;
-      options.layer.seed = common.seed;
       quantize_model(files, dataset, options, quantised, false, recipe);
     }
     const fs::path result =
         fs::exists(tuned) ? tuned : tune(files, dataset, quantised, tuned, work, recipe);
-    report(dataset, result, work, threads);
+    report(judged_windows, result, work, threads);
   }
 
   // Tunes for what is left of the minutes; returns the folder that holds the result.
@@ -173,10 +192,9 @@ struct CompressCommand {
     return tuned;
   }
 
-  void report(const TokenDataset& dataset, const fs::path& result, const fs::path& work,
+  void report(const torch::Tensor& held_out, const fs::path& result, const fs::path& work,
               int threads) {
     log_info("judging on the held-out windows");
-    const auto held_out = dataset.validation.contiguous();
     const int64_t context = held_out.size(1);
     std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
                                 held_out.data_ptr<int64_t>() + held_out.numel());
@@ -217,6 +235,7 @@ void add_compress(CLI::App& app) {
       "compress",
       "The whole pipeline: calibrate, quantize, tune, judge. One table at the end.\n"
       "  bitsmith compress MODEL --preset balanced --minutes 30 -o out/model");
+  command->sub = &sub;
   sub.add_option("MODEL", command->model, "Hugging Face directory or GGUF file")->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();

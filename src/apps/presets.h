@@ -14,6 +14,7 @@ struct Preset {
   double minutes;              // of the whole pipeline, unless --minutes
   int64_t calibration_tokens;  // for the one-shot quantiser
   int64_t context;             // tokens a window
+  int rounds;                  // of the one-shot quantiser at most; tuning repairs what is left
 };
 
 const std::vector<Preset>& presets();
