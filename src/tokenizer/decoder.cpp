@@ -2,6 +2,7 @@
 
 #include "tokenizer/byte_level.h"
 #include "tokenizer/expansion.h"
+#include "tokenizer/json_integer.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
@@ -149,8 +150,12 @@ void add_steps(const Json& json, const std::string& source,
   } else if (type == "Strip") {
     const auto content = json_get<std::string>(json, "content", source);
     if (content.empty()) throw Error(concat(source, ": Strip's 'content' is empty"));
-    steps.push_back(std::make_unique<Strip>(content, json_get<uint32_t>(json, "start", source),
-                                            json_get<uint32_t>(json, "stop", source)));
+    const auto count = [&](const char* key) {
+      const int64_t n = json_integer(json_get<Json>(json, key, source), key, source);
+      if (n < 0) throw Error(concat(source, ": Strip's '", key, "' is negative"));
+      return static_cast<size_t>(n);
+    };
+    steps.push_back(std::make_unique<Strip>(content, count("start"), count("stop")));
   } else {
     throw Error(concat(source, ": decoder '", type,
                        "' is not supported; supported: Sequence, ByteLevel, ByteFallback, Fuse, "

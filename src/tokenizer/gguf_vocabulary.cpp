@@ -4,6 +4,7 @@
 
 #include "tokenizer/bpe_tokenizer.h"
 #include "tokenizer/byte_level.h"
+#include "tokenizer/json_integer.h"
 #include "tokenizer/spm_tokenizer.h"
 
 namespace bitsmith {
@@ -49,24 +50,32 @@ class Keys {
     }
     return out;
   }
-  // An array with one number a token.
-  template <typename T>
-  std::vector<T> numbers(const std::string& name, size_t count) const {
+  // An array with one number for every token.
+  const Json& numbers(const std::string& name, size_t count) const {
     const Json& json = array(name);
     if (json.size() != count)
       throw Error(concat(source_, ": '", full(name), "' has ", json.size(), " entries, expected ",
                          count, ", one for every token"));
-    std::vector<T> out;
-    for (const Json& item : json) {
-      if (!item.is_number())
+    return json;
+  }
+  std::vector<int64_t> integers(const std::string& name, size_t count) const {
+    std::vector<int64_t> out;
+    for (const Json& item : numbers(name, count))
+      out.push_back(json_integer(item, full(name), source_));
+    return out;
+  }
+  std::vector<float> floats(const std::string& name, size_t count) const {
+    std::vector<float> out;
+    for (const Json& item : numbers(name, count)) {
+      if (!item.is_number() || std::isnan(item.get<double>()))
         throw Error(concat(source_, ": '", full(name), "' is not all numbers"));
-      out.push_back(item.get<T>());
+      out.push_back(item.get<float>());
     }
     return out;
   }
   std::optional<int32_t> token_id(const std::string& name, size_t count) const {
     if (!has(name)) return std::nullopt;
-    const auto id = get<int64_t>(name);
+    const int64_t id = json_integer(get<Json>(name), full(name), source_);
     if (id < 0 || id >= static_cast<int64_t>(count))
       throw Error(
           concat(source_, ": '", full(name), "' is ", id, ", outside the vocabulary of ", count));
@@ -80,10 +89,11 @@ class Keys {
   const std::string& source_;
 };
 
-AddedTokens special_tokens(const std::vector<std::string>& tokens, const std::vector<int>& types) {
+AddedTokens special_tokens(const std::vector<std::string>& tokens,
+                           const std::vector<int64_t>& types) {
   std::vector<AddedToken> added;
   for (size_t id = 0; id < tokens.size(); ++id) {
-    const int type = types[id];
+    const int64_t type = types[id];
     if (type != kUnknown && type != kControl && type != kUserDefined) continue;
     AddedToken token;
     token.id = static_cast<int32_t>(id);
@@ -175,7 +185,7 @@ std::unique_ptr<Tokenizer> make_bpe(const Keys& keys) {
   std::vector<std::string> tokens = keys.strings("tokens");
   const size_t count = tokens.size();
   const SpecialIds special = special_ids(keys, count, type.add_bos);
-  AddedTokens added = special_tokens(tokens, keys.numbers<int>("token_type", count));
+  AddedTokens added = special_tokens(tokens, keys.integers("token_type", count));
   BpeOptions options;
   options.ignore_merges = type.ignore_merges;
   auto tokenizer = std::make_unique<BpeTokenizer>(BpeTokenizer::Parts{
@@ -193,10 +203,8 @@ std::unique_ptr<Tokenizer> make_spm(const Keys& keys) {
   const size_t count = tokens.size();
   const SpecialIds special = special_ids(keys, count, true);
   SpmTokenizer::Parts parts;
-  parts.scores = keys.numbers<float>("scores", count);
-  for (const float score : parts.scores)
-    if (std::isnan(score)) throw Error(keys.source() + ": a token's score is not a number");
-  parts.added_tokens = special_tokens(tokens, keys.numbers<int>("token_type", count));
+  parts.scores = keys.floats("scores", count);
+  parts.added_tokens = special_tokens(tokens, keys.integers("token_type", count));
   parts.unknown = keys.token_id("unknown_token_id", count);
   parts.add_space_prefix = keys.get_or<bool>("add_space_prefix", true);
   parts.prefix = special.prefix;

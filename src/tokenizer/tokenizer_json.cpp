@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/json_integer.h"
 
 namespace bitsmith {
 namespace {
@@ -18,11 +19,7 @@ Vocabulary read_vocabulary(const Json& json, const std::string& source) {
   std::vector<std::pair<std::string, int64_t>> entries;
   entries.reserve(json.size());
   for (const auto& [token, id] : json.items()) {
-    if (!id.is_number_integer())
-      throw Error(
-          concat(source, ": the id of token '", token.substr(0, 80), "' is not an integer"));
-    // An unsigned id beyond int64 becomes negative, which is refused too.
-    entries.emplace_back(token, id.get<int64_t>());
+    entries.emplace_back(token, json_integer(id, token.substr(0, 80), source));
   }
   return Vocabulary::from_entries(std::move(entries), source);
 }
@@ -83,7 +80,7 @@ AddedTokens read_added_tokens(const Json& json, const Vocabulary& vocabulary,
   for (const Json& entry : json) {
     AddedToken token;
     token.content = json_get<std::string>(entry, "content", source);
-    const auto id = json_get<int64_t>(entry, "id", source);
+    const int64_t id = json_integer(json_get<Json>(entry, "id", source), "id", source);
     if (id < 0 || id > limit)
       throw Error(concat(source, ": the id ", id, " of added token '", token.content.substr(0, 80),
                          "' is out of range"));
@@ -125,7 +122,8 @@ void read_post_processor(const Json& json, int32_t vocab_size, const std::string
     const auto name =
         json_get<std::string>(json_get<Json>(item, "SpecialToken", source), "id", source);
     const auto special = json_get<Json>(special_tokens, name, source);
-    for (const auto id : json_get<std::vector<int64_t>>(special, "ids", source)) {
+    for (const Json& item_id : json_get<Json>(special, "ids", source)) {
+      const int64_t id = json_integer(item_id, "ids", source);
       if (id < 0 || id >= vocab_size)
         throw Error(concat(source, ": TemplateProcessing's token '", name, "' has the id ", id,
                            ", outside the vocabulary of ", vocab_size));

@@ -184,6 +184,9 @@ TEST(TokenizerJson, ErrorsNameWhatIsWrong) {
   EXPECT_NE(broken("/model/vocab/a", 2'000'000'000).find("out of range"), std::string::npos);
   EXPECT_NE(broken("/model/vocab/a", 3).find("the id 3"), std::string::npos);
   EXPECT_NE(broken("/model/vocab/a", "x").find("not an integer"), std::string::npos);
+  EXPECT_NE(broken("/added_tokens/0/id", 1e99).find("not an integer"), std::string::npos);
+  const Json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1e99}, {"stop", 0}};
+  EXPECT_NE(broken("/decoder", strip).find("'start' is not an integer"), std::string::npos);
   EXPECT_NE(broken("/model/continuing_subword_prefix", "##").find("not supported"),
             std::string::npos);
   EXPECT_NE(broken("/added_tokens/0/id", 1u << 31).find("out of range"), std::string::npos);
