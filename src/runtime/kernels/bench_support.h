@@ -1,7 +1,6 @@
 // What the kernel benchmarks share: thread pools, limits of the machine, random matrices.
 #pragma once
 #include <benchmark/benchmark.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -59,22 +58,21 @@ inline std::unique_ptr<WeightMatrix> bench_matrix(const std::string& kind, int64
   return make_quantized_matrix(tensor);
 }
 
-// One thread is timed by the processor time it used, which other work on the machine disturbs
-// least; more threads by the clock.
-inline double seconds_now(int threads) {
-  timespec now;
-  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+// Runs the benchmark's loop; seconds of its fastest pass, by limit_seconds().
+template <typename Pass>
+double fastest_seconds(benchmark::State& state, const ThreadPool& pool, const Pass& pass) {
+  double fastest = 1e30;
+  for (auto _ : state) {
+    const double begin = limit_seconds(pool);
+    pass();
+    fastest = std::min(fastest, limit_seconds(pool) - begin);
+  }
+  return fastest;
 }
 
-// Repeated, because other work on the machine only ever makes a run slower: read `min` of times
-// and `max` of rates.
-inline void repeat(benchmark::internal::Benchmark* bench) {
-  bench->Repetitions(5)->DisplayAggregatesOnly()->UseRealTime()->Unit(benchmark::kMicrosecond);
-  bench->ComputeStatistics("min",
-                           [](const auto& v) { return *std::min_element(v.begin(), v.end()); });
-  bench->ComputeStatistics("max",
-                           [](const auto& v) { return *std::max_element(v.begin(), v.end()); });
+// Other work on the machine only ever makes a pass slower: counters are of the fastest of many.
+inline void settings(benchmark::internal::Benchmark* bench) {
+  bench->UseRealTime()->MinTime(1.0)->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace bitsmith

@@ -19,6 +19,10 @@ void fill_scalar(LimitKernels& kernels);
 void fill_avx2(LimitKernels& kernels);
 void fill_avx512(LimitKernels& kernels);
 
+// Seconds by which speeds and limits are compared: the processor time of the caller when it works
+// alone, because other work on the machine disturbs that least, else the time of day.
+double limit_seconds(const ThreadPool& pool);
+
 // Bytes a second that the pool's threads read together from a buffer of `bytes`, the best of some
 // passes over about half a second. A processor's caches may be larger than they seem: take at least
 // a gibibyte for main memory.

@@ -169,7 +169,8 @@ TEST(UniformLayout, CodesComeBack) {
     std::vector<int> codes;
     for (int64_t k = 0; k < kUniformRows * kUniformUnit; ++k) {
       codes.push_back(static_cast<int>(random.below(1u << nbits)));
-      store_code(unit.data(), nbits, k / kUniformUnit, k % kUniformUnit, codes.back());
+      store_code(unit.data(), field_places(nbits, k % kUniformUnit), k / kUniformUnit,
+                 codes.back());
     }
     for (int64_t k = 0; k < kUniformRows * kUniformUnit; ++k) {
       EXPECT_EQ(load_code(unit.data(), nbits, k / kUniformUnit, k % kUniformUnit), codes[k]);

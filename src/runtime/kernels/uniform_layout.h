@@ -1,6 +1,7 @@
 // One code inside the layout of uniform_gemv.h, for packing and for the scalar kernels.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "runtime/kernels/uniform_gemv.h"
 
@@ -29,12 +30,24 @@ inline int load_code(const uint8_t* unit, int nbits, int64_t r, int64_t i) {
   return code;
 }
 
-// The unit's bits must be zero before.
-inline void store_code(uint8_t* unit, int nbits, int64_t r, int64_t i, int code) {
-  for_each_field(nbits, r, i, [&](int64_t byte, int shift, int field, int code_shift) {
-    const int bits = (code >> code_shift) & ((1 << field) - 1);
-    unit[byte] = static_cast<uint8_t>(unit[byte] | (bits << shift));
+// Where the bits of input i of row 0 of a unit go; row r's are 4 r bytes further.
+struct FieldPlace {
+  int byte, shift, mask, code_shift;
+};
+inline std::vector<FieldPlace> field_places(int nbits, int64_t i) {
+  std::vector<FieldPlace> places;
+  for_each_field(nbits, 0, i, [&](int64_t byte, int shift, int field, int code_shift) {
+    places.push_back({static_cast<int>(byte), shift, (1 << field) - 1, code_shift});
   });
+  return places;
+}
+
+// The unit's bits must be zero before.
+inline void store_code(uint8_t* unit, const std::vector<FieldPlace>& places, int64_t r, int code) {
+  for (const FieldPlace& place : places) {
+    uint8_t& byte = unit[place.byte + 4 * r];
+    byte = static_cast<uint8_t>(byte | (code >> place.code_shift & place.mask) << place.shift);
+  }
 }
 
 }  // namespace bitsmith

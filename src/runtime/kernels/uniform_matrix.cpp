@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <vector>
 
 #include "base/half.h"
 #include "format/bit_packing.h"
@@ -33,7 +34,9 @@ class UniformMatrix final : public PanelMatrix {
     codes_ = AlignedBuffer<uint8_t>(rows / kUniformRows * tiles_.units * unit_bytes());
     scales_ = AlignedBuffer<uint16_t>(rows * tiles_.groups);
     if (spec.zero_points) zeros_ = AlignedBuffer<uint8_t>(rows * tiles_.groups);
-    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row);
+    std::vector<std::vector<FieldPlace>> places;
+    for (int64_t i = 0; i < kUniformUnit; ++i) places.push_back(field_places(spec.nbits, i));
+    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row, places);
     tiles_.codes = codes_.data();
     tiles_.scales = scales_.data();
     tiles_.zeros = zeros_.data();
@@ -93,12 +96,13 @@ class UniformMatrix final : public PanelMatrix {
     return (row / kUniformRows * tiles_.groups + group) * kUniformRows + row % kUniformRows;
   }
 
-  void repack_row(const QuantizedTensor& tensor, int64_t row) {
+  void repack_row(const QuantizedTensor& tensor, int64_t row,
+                  const std::vector<std::vector<FieldPlace>>& places) {
     const std::vector<uint16_t> codes = row_codes(tensor, row);
     const int64_t tile = row / kUniformRows, r = row % kUniformRows;
     for (int64_t i = 0; i < in_features; ++i) {
       uint8_t* unit = codes_.data() + (tile * tiles_.units + i / kUniformUnit) * unit_bytes();
-      store_code(unit, tiles_.nbits, r, i % kUniformUnit, codes[static_cast<size_t>(i)]);
+      store_code(unit, places[i % kUniformUnit], r, codes[static_cast<size_t>(i)]);
     }
     const std::byte* scales = tensor.part("scales").bytes.data() + row * tiles_.groups * 2;
     for (int64_t g = 0; g < tiles_.groups; ++g) {

@@ -38,14 +38,11 @@ void model_token(benchmark::State& state, const std::string& kind) {
   const std::vector<float> x = random_inputs(kIntermediate);
   std::vector<float> y(static_cast<size_t>(kVocabulary));
   static std::map<std::pair<int, bool>, double> bf16_seconds;  // fastest token so far
-  double fastest = 1e30;
   uint64_t bytes = 0;
   for (const auto& matrix : model->matrices) bytes += matrix->bytes();
-  for (auto _ : state) {
-    const double begin = seconds_now(threads);
+  const double fastest = fastest_seconds(state, pool, [&] {
     for (const auto& matrix : model->matrices) matrix->multiply(x.data(), 1, y.data(), pool);
-    fastest = std::min(fastest, seconds_now(threads) - begin);
-  }
+  });
   if (kind == "bf16") {
     double& best = bf16_seconds.try_emplace({threads, head}, 1e30).first->second;
     best = std::min(best, fastest);
@@ -62,7 +59,7 @@ void shapes(benchmark::internal::Benchmark* bench) {
   for (const int threads : {1, default_threads()}) {
     for (const int head : {0, 1}) bench->Args({threads, head});
   }
-  repeat(bench);
+  settings(bench);
 }
 
 BENCHMARK_CAPTURE(model_token, bf16, "bf16")->Apply(shapes);
