@@ -18,7 +18,8 @@ namespace {
 constexpr double kNormRate = 0.05;
 // A loss this many times the first one is divergence.
 constexpr double kDivergence = 4.0;
-constexpr double kValidationShare = 0.1;  // of the budget between two validations
+constexpr double kValidationShare = 0.1;     // of the budget between two validations
+constexpr int64_t kValidationTokens = 8192;  // at most: enough to rank states
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -90,6 +91,8 @@ class Run {
         work_(work),
         started_(now()) {
     length_ = data.train.size(1);
+    const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
+    validation_ = data.validation.narrow(0, 0, std::min(held_out, data.validation.size(0)));
     batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
     micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
     total_steps_ =
@@ -163,7 +166,7 @@ class Run {
     if (!std::isfinite(kl)) return kl;
 
     const int64_t step = ++progress_.step;
-    const bool v_now = options_.strategy == Strategy::kPv && share >= options_.v_start &&
+    const bool v_now = options_.strategy == Strategy::kPv && step > options_.v_start &&
                        step % options_.v_interval == 0;
     VStepOptions v = options_.v;
     v.trust_ratio *= rate;
@@ -211,7 +214,7 @@ class Run {
     held_ = student_.save_values();
     student_.project();
     student_.refresh();
-    const double kl = validation_kl(student_.decoder(), teacher_, data_.validation, micro_);
+    const double kl = validation_kl(student_.decoder(), teacher_, validation_, micro_);
     std::fprintf(log_, "{\"step\": %ld, \"validation_kl\": %.6g, \"seconds\": %.1f}\n",
                  static_cast<long>(progress_.step), kl, elapsed());
     std::fflush(log_);
@@ -260,6 +263,7 @@ class Run {
   Student& student_;
   Decoder& teacher_;
   const TokenDataset& data_;
+  torch::Tensor validation_;
   const TuneOptions& options_;
   std::filesystem::path work_;
   double started_;

@@ -40,13 +40,13 @@ uint64_t predicted_memory(const ModelConfig& c, const TuneOptions& options) {
   return weights + optimiser + activations + (uint64_t{400} << 20);
 }
 
-// Which of the two the processor multiplies faster, on a product of the model's own shape.
-torch::Dtype faster_dtype(const ModelConfig& config) {
-  const auto seconds = [&](torch::Dtype dtype) {
-    const auto x = torch::ones({1024, config.hidden_size}, dtype);
-    const auto w = torch::ones({config.intermediate_size, config.hidden_size}, dtype);
+// Which of the two this processor multiplies faster.
+torch::Dtype faster_dtype() {
+  constexpr int64_t kSize = 1024;
+  const auto seconds = [](torch::Dtype dtype) {
+    const auto x = torch::ones({kSize, kSize}, dtype), w = torch::ones({kSize, kSize}, dtype);
     double best = 1e9;
-    for (int repeat = 0; repeat < 4; ++repeat) {
+    for (int repeat = 0; repeat < 6; ++repeat) {
       const auto start = std::chrono::steady_clock::now();
       at::linear(x, w);
       best = std::min(
@@ -55,18 +55,27 @@ torch::Dtype faster_dtype(const ModelConfig& config) {
     return best;
   };
   const torch::NoGradGuard no_grad;
-  return seconds(torch::kBFloat16) < 0.8 * seconds(torch::kFloat32) ? torch::kBFloat16
-                                                                    : torch::kFloat32;
+  return seconds(torch::kBFloat16) < 0.75 * seconds(torch::kFloat32) ? torch::kBFloat16
+                                                                     : torch::kFloat32;
 }
 
-torch::Dtype compute_dtype(const std::string& name, const ModelConfig& config) {
-  if (name == "auto") return faster_dtype(config);
+torch::Dtype named_dtype(const std::string& name) {
   if (name == "bfloat16") return torch::kBFloat16;
   if (name == "float32") return torch::kFloat32;
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
-OrderedJson options_json(const TuneOptions& o, const char* dtype) {
+// The dtype of a run is settled once: a resumed run does not measure again.
+std::string settled_dtype(const std::string& asked, const fs::path& work) {
+  if (asked != "auto") return asked;
+  const fs::path plan = work / "plan.json";
+  if (fs::exists(plan)) return json_get<std::string>(read_json_file(plan), "dtype", plan.string());
+  const std::string dtype = faster_dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
+  write_json_file(plan, {{"dtype", dtype}});
+  return dtype;
+}
+
+OrderedJson options_json(const TuneOptions& o, const std::string& dtype) {
   return {{"strategy", strategy_name(o.strategy)},
           {"tokens", o.tokens},
           {"minutes", o.minutes},
@@ -132,16 +141,17 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
                        " are free: lower --micro-tokens"));
   }
 
-  const torch::Dtype dtype = compute_dtype(options.dtype, quantised->config());
-  const char* dtype_name = dtype == torch::kBFloat16 ? "bfloat16" : "float32";
+  if (options.dtype != "auto") named_dtype(options.dtype);
+  const fs::path work = out.string() + ".partial";
+  fs::create_directories(work);
+  const std::string dtype_name = settled_dtype(options.dtype, work);
+  const torch::Dtype dtype = named_dtype(dtype_name);
   recipe["options"] = options_json(options, dtype_name);
   recipe["quantised_sha256"] = quantised->checkpoint().content_hash();
   recipe["teacher_sha256"] = teacher->checkpoint().content_hash();
   recipe["data_sha256"] = data.hash;
   const std::string hash = sha256(recipe.dump());
 
-  const fs::path work = out.string() + ".partial";
-  fs::create_directories(work);
   Student student(Decoder::load(quantised, dtype));
   const auto teacher_model = Decoder::load(teacher, dtype);
   TuneResult result =

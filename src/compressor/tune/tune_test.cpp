@@ -107,7 +107,7 @@ TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
   const auto direction = torch::randn({48, 64});
   const auto before = representation->dequantize().detach().clone();
   const auto codes_before = representation->codes().clone();
-  VStepOptions options{.step = 1.0, .trust_ratio = 0.1, .chunk = 0.02, .max_chunks = 50};
+  VStepOptions options{.step = 1.0, .trust_ratio = 0.15, .chunk = 0.02, .max_chunks = 50};
   const VStepResult result = v_step(*representation, direction, options);
   const auto change = representation->dequantize().detach() - before;
   const double ratio = (change.norm() / before.norm()).item<double>();

@@ -45,7 +45,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     bool full = false;
     for (const int64_t i : walk) {
       if (!differ[i]) continue;
-      if (used + change[i] > budget) {
+      if (used + change[i] > budget && result.changed + std::ssize(kept) > 0) {
         full = true;
         break;
       }

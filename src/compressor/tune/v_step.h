@@ -17,12 +17,13 @@ struct VStepOptions {
 
 struct VStepResult {
   int64_t changed = 0;  // groups whose codes changed
-  double change = 0;    // ||W_new - W|| / ||W||, at most trust_ratio
+  double change = 0;    // ||W_new - W|| / ||W||
 };
 
 // `direction` [out, in] float32: Adam's normalised update. Target: W - step * rms(W) * direction.
 // Groups are taken greedily by the norm of their update; a group whose change would leave the trust
-// region ends the step.
+// region ends the step, but one
+// group may always change.
 VStepResult v_step(Representation& representation, const torch::Tensor& direction,
                    const VStepOptions& options);
 
