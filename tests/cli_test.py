@@ -7,7 +7,7 @@ import shutil
 import signal
 import unittest
 
-from support import ENGINES, HAS_COMPRESSOR, HELDOUT, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
+from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
 
 COMMANDS = ["inspect", "tokenize", "logits", "eval", "run", "bench"]
 COMPRESSOR_COMMANDS = ["compress", "quantize", "tune"]
@@ -186,7 +186,8 @@ class Quantize(ProgramTest):
         begin = json.loads(data[8:8 + size])[name]["data_offsets"][0]
         data[8 + size + begin:8 + size + begin + 2] = b"\xc0\x7f"  # bfloat16 NaN
         path.write_bytes(data)
-        result = bitsmith("quantize", model, "--representation", "int8g64", "--method", "rtn", "-o", self.folder / "out")
+        result = bitsmith("quantize", model, "--representation", "int8g64", "--method", "rtn",
+                          "--data", CALIBRATION, "--context", CONTEXT, "-o", self.folder / "out")
         self.assertEqual(result.code, 1, str(result))
         self.assertIn(name.removesuffix(".weight"), result.err)
         self.assertFalse((self.folder / "out").exists())
