@@ -151,6 +151,7 @@ struct CompressCommand {
     options.embedding_bits = preset.embedding_bits;
     options.layer.seed = common.seed;
     options.layer.max_rounds = preset.rounds;
+    options.layer.kmeans_iterations = preset.kmeans_iterations;
     check_quantize_request(*files, options, out, force);  // before text is written for minutes
     TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
     const torch::Tensor judged_windows = take_half(dataset.validation);

@@ -7,10 +7,10 @@ namespace bitsmith {
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {
       {"quickstart", "about 3.2 bits in at most 13 minutes for a 135M model; still answers",
-       "aq3x8g8", 8, 12.5, 16384, 512, 2},
+       "aq3x8g8", 8, 12.5, 16384, 512, 1, 8},
       {"smallest", "about 2.15 bits; for large models, small ones suffer", "aq2x8g8", 8, 60, 65536,
-       1024, 16},
-      {"balanced", "about 3.2 bits, close to the original", "aq3x8g8", 8, 60, 65536, 1024, 16},
+       1024, 16, 30},
+      {"balanced", "about 3.2 bits, close to the original", "aq3x8g8", 8, 60, 65536, 1024, 16, 30},
       {"faithful", "about 4.25 bits, hard to tell from the original", "int4g64", 8, 30, 65536, 1024,
        16},
   };
