@@ -12,7 +12,7 @@ const std::vector<Preset>& presets() {
        1024, 16, 30},
       {"balanced", "about 3.2 bits, close to the original", "aq3x8g8", 8, 60, 65536, 1024, 16, 30},
       {"faithful", "about 4.25 bits, hard to tell from the original", "int4g64", 8, 30, 65536, 1024,
-       16},
+       16, 30},
   };
   return all;
 }
