@@ -1,11 +1,13 @@
 #include <chrono>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "compressor/quantize/codebook_solve.h"
 #include "compressor/quantize/hessian.h"
+#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/kmeans.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/representation/additive_dequantize.h"
@@ -39,7 +41,10 @@ class Aqlm {
     for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
       if (interrupted()) throw Interrupted("quantisation was interrupted");
       const double before = objective_;
-      accept(with_best_codes(state_), concat("round ", round, " codes"));
+      const bool feedback = round == 1 && hessian_.defined();
+      const auto codes =
+          feedback ? with_best_codes(with_feedback(state_)) : with_best_codes(state_);
+      accept(codes, concat("round ", round, " codes"));
       accept(with_best_codebooks(state_), concat("round ", round, " codebooks"));
       if (objective_ > before * (1 - options_.tolerance)) break;
     }
@@ -67,6 +72,26 @@ class Aqlm {
     const auto start = residual_kmeans(weight_ / safe.unsqueeze(1), scales, weights, spec_,
                                        options_.kmeans_iterations, random);
     return {round_to_fp16(start.codebooks), scales, start.codes};
+  }
+
+  // One pass with error feedback finds codes that coordinate descent from the start does not reach
+  // (a fifth to a third less error at three codebooks). Groups of strongly active inputs go first,
+  // while most others are still free to make up for their errors.
+  State with_feedback(const State& from) const {
+    const int64_t g = spec_.in_group_size, per_row = weight_.size(1) / g;
+    const auto activity = hessian_.diagonal().reshape({per_row, g}).sum(1);
+    const auto order = std::get<1>(activity.sort(/*stable=*/true, 0, /*descending=*/true));
+    const auto inputs = (order.unsqueeze(1) * g + torch::arange(g)).reshape({-1});
+    const auto permuted = hessian_.index_select(0, inputs).index_select(1, inputs);
+    const std::vector<int64_t> shape = {weight_.size(0), per_row, spec_.num_codebooks};
+    const auto reorder = [&](const torch::Tensor& codes, const torch::Tensor& groups) {
+      return codes.reshape(shape).index_select(1, groups).reshape({-1, spec_.num_codebooks});
+    };
+    AdditiveSearch search(from.codebooks, from.scales, per_row);
+    const auto codes =
+        search_with_feedback(search, reorder(from.codes, order), weight_.index_select(1, inputs),
+                             inverse_factor(permuted, options_.damping));
+    return {from.codebooks, from.scales, reorder(codes, order.argsort())};
   }
 
   State with_best_codes(const State& from) const {

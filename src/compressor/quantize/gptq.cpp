@@ -1,8 +1,6 @@
-#include <ATen/ops/linalg_cholesky_ex.h>
-
 #include <algorithm>
 
-#include "base/error.h"
+#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/uniform_grid.h"
 #include "compressor/representation/uniform_representation.h"
@@ -11,34 +9,6 @@ namespace bitsmith {
 namespace {
 
 constexpr int64_t kBlock = 128;
-
-// U with H^-1 = U^T U, upper triangular, float32, from a float64 factorisation. The diagonal is
-// raised by damping * mean, by twice as much after every failure. Dead inputs (never active) get a
-// diagonal of one and have no neighbours: they are rounded to nearest.
-torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
-  auto h = hessian.to(torch::kDouble);
-  const auto diagonal = h.diagonal();
-  const double mean = diagonal.mean().item<double>();
-  diagonal.masked_fill_(diagonal <= 0, 1.0);
-  double total = damping * mean;
-  diagonal.add_(total);
-  for (int attempt = 0; attempt < 40; ++attempt) {
-    const auto [lower, info] = at::linalg_cholesky_ex(h);
-    if (info.item<int>() == 0) {
-      const auto inverse = torch::cholesky_inverse(lower);
-      const auto [upper, inverse_info] = at::linalg_cholesky_ex(inverse, /*upper=*/true);
-      const bool usable =
-          inverse_info.item<int>() == 0 && torch::isfinite(upper).all().item<bool>();
-      if (usable) return upper.to(torch::kFloat);
-    }
-    const double more = std::max(total, 1e-8 * mean);
-    diagonal.add_(more);
-    total += more;
-  }
-  throw Error(
-      "the Hessian is not positive definite even with its diagonal raised; it is not a sum "
-      "of x x^T");
-}
 
 // The state of one sweep; columns are in the order of `order`.
 class Sweep {
@@ -90,7 +60,9 @@ class Sweep {
   }
 
   // From the present weights: none of the group's columns has been quantised yet, and all carry the
-  // errors of the columns before, those beyond this block after a correction here.
+  // errors of the columns before, those beyond this block after a correction here. An input's
+  // importance is what an error there costs once later columns have made the best of it: 1 /
+  // U_ii^2.
   void choose_grid(int64_t group, int64_t begin, int64_t i, int64_t end) {
     const auto at = torch::tensor(positions_[group], torch::kLong);
     auto present = weight_.index_select(1, at);
@@ -99,7 +71,8 @@ class Sweep {
       const auto beyond = (at >= end).to(torch::kFloat);
       present = present - torch::matmul(errors_.narrow(1, 0, i - begin), later) * beyond;
     }
-    const auto grid = best_uniform_grid(present, torch::Tensor(), spec_);
+    const auto importance = factor_.diagonal().index_select(0, at).square().reciprocal();
+    const auto grid = best_uniform_grid(present, importance / importance.mean(), spec_);
     scales_.select(1, group).copy_(grid.scales);
     zeros_.select(1, group).copy_(grid.zeros);
     ready_[group] = true;

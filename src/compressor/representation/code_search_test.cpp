@@ -183,6 +183,42 @@ TEST(CodeSearchEdges, AnEmptyListOfGroupsIsFine) {
   EXPECT_EQ(representation.search_codes(torch::randn({3, 16}), {}, none).size(0), 0);
 }
 
+// Word for word: after each group the weights still free move to their best values by a fresh
+// solve.
+TEST(ErrorFeedback, FollowsTheSlowReference) {
+  torch::manual_seed(8);
+  const int64_t rows = 5, in = 160, g = 8, per_row = in / g, entries = 16;
+  const auto codebooks = torch::randn({1, entries, g}), scales = torch::rand({rows}) + 0.5;
+  const auto target = torch::randn({rows, in});
+  const auto h = random_hessian(in).to(torch::kDouble);
+  const auto inverse = torch::linalg_inv(h);
+  const auto factor = torch::linalg_cholesky(inverse).t().contiguous();  // H^-1 = U^T U
+  AdditiveSearch search(codebooks, scales, per_row);
+  const auto found = search_with_feedback(search, torch::zeros({rows * per_row, 1}, torch::kInt),
+                                          target, factor.to(torch::kFloat))
+                         .reshape({rows, per_row});
+
+  auto w = target.to(torch::kDouble).clone();
+  auto expected = torch::zeros({rows, per_row}, torch::kInt);
+  for (int64_t j = 0; j < per_row; ++j) {
+    const int64_t first = j * g, next = first + g;
+    const auto free = h.slice(0, first).slice(1, first);
+    const auto metric = torch::linalg_inv(torch::linalg_inv(free).slice(0, 0, g).slice(1, 0, g));
+    const auto own = w.slice(1, first, next);
+    const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, entries, g]
+    const auto d = own.unsqueeze(1) - values;
+    const auto code = (torch::matmul(d, metric) * d).sum(2).argmin(1);
+    expected.select(1, j).copy_(code);
+    const auto chosen = codebooks[0].index_select(0, code) * scales.unsqueeze(1);
+    const auto error = own - chosen;
+    if (next == in) break;
+    const auto coupling = h.slice(0, next).slice(1, first, next);
+    const auto move = torch::linalg_solve(h.slice(0, next).slice(1, next), coupling);
+    w.slice(1, next).add_(torch::matmul(error, move.t()));
+  }
+  EXPECT_GE((found == expected).to(torch::kFloat).mean().item<float>(), 0.99);
+}
+
 class Kernels : public testing::TestWithParam<const SearchKernels* (*)()> {};
 INSTANTIATE_TEST_SUITE_P(Isas, Kernels,
                          testing::Values(search_kernels_avx2, search_kernels_avx512));

@@ -52,21 +52,38 @@ class Descent {
       search_in_identity();
       return result_;
     }
-    search_.reserve_slots(slots_);
-    entries_.resize(static_cast<size_t>(tasks_));
-    parallel_tasks(tasks_, [&](int64_t task) { list_entries(task); });
     if (hessian_.defined()) start_gradient();
-    for (int64_t begin = 0; begin < per_row_; begin += slots_) {
-      const int64_t end = std::min(begin + slots_, per_row_);
-      parallel_tasks(end - begin, [&](int64_t slot) { prepare_slot(slot, begin + slot); });
-      parallel_tasks(tasks_, [&](int64_t task) {
-        hessian_.defined() ? descend(task, begin, end) : search_in_diagonal(task, begin, end);
-      });
-    }
+    each_block([&](int64_t task, int64_t begin, int64_t end) {
+      hessian_.defined() ? descend(task, begin, end) : search_in_diagonal(task, begin, end);
+    });
+    return result_;
+  }
+
+  torch::Tensor run_with_feedback(const torch::Tensor& factor) {
+    factor_ = factor.contiguous();
+    const auto diagonal =
+        factor_.reshape({per_row_, g_, per_row_, g_}).diagonal(0, 0, 2).permute({2, 0, 1});
+    const auto inverse = torch::linalg_inv(diagonal.to(torch::kDouble));
+    inverse_ = inverse.to(torch::kFloat).contiguous();
+    blocks_ = torch::bmm(inverse, inverse.transpose(1, 2)).to(torch::kFloat).contiguous();
+    gradient_ = target_.clone();
+    each_block([&](int64_t task, int64_t begin, int64_t end) { feed_back(task, begin, end); });
     return result_;
   }
 
  private:
+  template <typename BlockTask>
+  void each_block(const BlockTask& block_task) {
+    search_.reserve_slots(slots_);
+    entries_.resize(static_cast<size_t>(tasks_));
+    parallel_tasks(tasks_, [&](int64_t task) { list_entries(task); });
+    for (int64_t begin = 0; begin < per_row_; begin += slots_) {
+      const int64_t end = std::min(begin + slots_, per_row_);
+      parallel_tasks(end - begin, [&](int64_t slot) { prepare_slot(slot, begin + slot); });
+      parallel_tasks(tasks_, [&](int64_t task) { block_task(task, begin, end); });
+    }
+  }
+
   int64_t column(const Entry& entry) const { return entry.group % per_row_; }
   const float* target_of(int64_t group) const {
     return target_.const_data_ptr<float>() + group * g_;
@@ -104,6 +121,10 @@ class Descent {
   }
 
   void prepare_slot(int64_t slot, int64_t j) {
+    if (blocks_.defined()) {
+      search_.prepare(slot, blocks_.const_data_ptr<float>() + j * g_ * g_);
+      return;
+    }
     std::vector<float> block(static_cast<size_t>(g_ * g_));
     for (int64_t a = 0; a < g_; ++a) {
       if (diagonal_.defined() && !hessian_.defined()) {
@@ -246,10 +267,63 @@ class Descent {
     rows.narrow(1, block_end, in_ - block_end).addmm_(changes, later, 1, -1);
   }
 
+  // As descend(), on the weights as they should be after the errors of the groups before; `errors`
+  // are over the factor's diagonal block.
+  void feed_back(int64_t task, int64_t begin, int64_t end) {
+    const torch::NoGradGuard no_grad;
+    Batch batch(rows_per_task_, g_, num_codes_);
+    const int64_t first_row = task * rows_per_task_, block_end = end * g_;
+    const int64_t width = block_end - begin * g_;
+    const auto rows = task_rows(gradient_, task);
+    auto* wanted = rows.mutable_data_ptr<float>();
+    auto errors = torch::empty({rows.size(0), width}, torch::kFloat);
+    auto* error = errors.mutable_data_ptr<float>();
+    for (int64_t j = begin; j < end; ++j) {
+      const auto [from, to] = entries_of(task, j);
+      const int64_t count = to - from, next = (j + 1) * g_;
+      const float* block = blocks_.const_data_ptr<float>() + j * g_ * g_;
+      const float* inverse = inverse_.const_data_ptr<float>() + j * g_ * g_;
+      load(from, count, batch);
+      for (int64_t i = 0; i < count; ++i) {
+        const float* own = wanted + (from[i].group / per_row_ - first_row) * in_ + j * g_;
+        for (int64_t a = 0; a < g_; ++a) {
+          float sum = 0;
+          for (int64_t b = 0; b < g_; ++b) sum += block[a * g_ + b] * own[b];
+          batch.linear[i * g_ + a] = sum;
+        }
+      }
+      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
+                     batch.codes.data());
+      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.after.data());
+      save(from, count, batch);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = from[i].group / per_row_ - first_row;
+        const float* own = wanted + row * in_ + j * g_;
+        float* left = error + row * width + (j - begin) * g_;
+        std::fill_n(left, g_, 0.0f);
+        for (int64_t a = 0; a < g_; ++a) {
+          const float difference = own[a] - batch.after[i * g_ + a];
+          for (int64_t b = 0; b < g_; ++b) left[b] += difference * inverse[a * g_ + b];
+        }
+        kernels_.subtract_product(left, factor_row(j * g_) + next, g_, in_, block_end - next,
+                                  wanted + row * in_ + next);
+      }
+    }
+    if (block_end == in_) return;
+    const auto later = factor_.narrow(0, begin * g_, width).narrow(1, block_end, in_ - block_end);
+    rows.narrow(1, block_end, in_ - block_end).addmm_(errors, later, 1, -1);
+  }
+  const float* factor_row(int64_t input) const {
+    return factor_.const_data_ptr<float>() + input * in_;
+  }
+
   GroupSearch& search_;
   const SearchKernels& kernels_;
   int64_t out_, in_, g_, per_row_, num_codes_, slots_, rows_per_task_, tasks_;
-  torch::Tensor target_, weight_, hessian_, diagonal_, groups_, gradient_;
+  torch::Tensor target_, weight_, hessian_, diagonal_, groups_;
+  torch::Tensor gradient_;  // [out, in] (target - weight) H; with feedback: the weights wanted
+  torch::Tensor factor_;    // with feedback: U, H^-1 = U^T U
+  torch::Tensor inverse_, blocks_;  // [per_row, g, g]: U_jj^-1 and the metric U_jj^-1 U_jj^-T
   torch::Tensor result_;
   int32_t* codes_;
   std::vector<std::vector<Entry>> entries_;  // of each task
@@ -262,6 +336,12 @@ torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weigh
                                  const Metric& metric, const torch::Tensor& groups) {
   const torch::NoGradGuard no_grad;
   return Descent(search, weight, codes, target, metric, groups).run();
+}
+
+torch::Tensor search_with_feedback(GroupSearch& search, const torch::Tensor& codes,
+                                   const torch::Tensor& target, const torch::Tensor& factor) {
+  const torch::NoGradGuard no_grad;
+  return Descent(search, {}, codes, target, {}, {}).run_with_feedback(factor);
 }
 
 }  // namespace bitsmith

@@ -35,4 +35,11 @@ torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weigh
                                  const torch::Tensor& codes, const torch::Tensor& target,
                                  const Metric& metric, const torch::Tensor& groups);
 
+// One pass with error feedback (GPTQ, with groups in place of scalars): what a group's best codes
+// leave is spread over the groups that follow, which later find their codes for what they then
+// should be. factor [in, in] float32, upper triangular: H^-1 = U^T U. The pass does not start from
+// the present codes, so the objective may rise. Returns codes [num_groups, M].
+torch::Tensor search_with_feedback(GroupSearch& search, const torch::Tensor& codes,
+                                   const torch::Tensor& target, const torch::Tensor& factor);
+
 }  // namespace bitsmith

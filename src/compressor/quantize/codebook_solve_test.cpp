@@ -1,0 +1,138 @@
+#include "compressor/quantize/codebook_solve.h"
+
+#include <gtest/gtest.h>
+
+#include "compressor/quantize/hessian.h"
+#include "compressor/quantize/kmeans.h"
+#include "compressor/representation/additive_dequantize.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kOut = 30, kIn = 24, kEntries = 4, kGroup = 4, kCodebooks = 2;
+
+struct Problem {
+  torch::Tensor weight, hessian, codebooks, scales, codes;
+};
+
+Problem random_problem() {
+  torch::manual_seed(31);
+  const auto x = torch::randn({60, kIn}) * torch::linspace(0.5, 2, kIn);
+  return {torch::randn({kOut, kIn}), torch::matmul(x.t(), x) / 30.0,
+          torch::randn({kCodebooks, kEntries, kGroup}), torch::rand({kOut}) + 0.5,
+          torch::randint(kEntries, {kOut * kIn / kGroup, kCodebooks}, torch::kInt)};
+}
+
+double objective(const Problem& p, const torch::Tensor& codebooks, const torch::Tensor& scales) {
+  return quadratic_error(p.weight - additive_decode(codebooks, scales, p.codes), p.hessian, true);
+}
+
+// The minimum by a dense least-squares solve with the square root of H, in float64.
+TEST(SolveCodebooks, ReachesTheMinimum) {
+  const Problem p = random_problem();
+  const int64_t unknowns = p.codebooks.numel();
+  const auto root = torch::linalg_cholesky(p.hessian.to(torch::kDouble));  // H = L L^T
+  const auto flat = [&](const torch::Tensor& dense) {
+    return torch::matmul(dense.to(torch::kDouble), root).flatten();
+  };
+  std::vector<torch::Tensor> columns;
+  for (int64_t i = 0; i < unknowns; ++i) {
+    auto unit = torch::zeros({unknowns});
+    unit[i] = 1;
+    columns.push_back(flat(additive_decode(unit.reshape(p.codebooks.sizes()), p.scales, p.codes)));
+  }
+  const auto a = torch::stack(columns, 1);
+  const auto target = flat(p.weight);
+  const auto exact =
+      std::get<0>(torch::linalg_lstsq(a, target.unsqueeze(1), c10::nullopt, "gelsd"));
+  const double minimum =
+      (torch::matmul(a, exact).squeeze(1) - target).square().sum().item<double>();
+
+  double before = objective(p, p.codebooks, p.scales);
+  for (const int iterations : {1, 4, 60}) {
+    const auto found =
+        solve_codebooks(p.weight, p.hessian, p.codebooks, p.scales, p.codes, iterations);
+    const double reached = objective(p, found, p.scales);
+    EXPECT_LT(reached, before);
+    before = reached;
+  }
+  EXPECT_NEAR(before, minimum, 1e-5 * minimum);
+}
+
+TEST(SolveCodebooks, IgnoresUnusedVectors) {
+  Problem p = random_problem();
+  p.codes.clamp_max_(kEntries - 2);
+  const auto found = solve_codebooks(p.weight, p.hessian, p.codebooks, p.scales, p.codes, 20);
+  EXPECT_TRUE(torch::equal(found.select(1, kEntries - 1), p.codebooks.select(1, kEntries - 1)));
+}
+
+TEST(SolveScales, EveryRowIsAtItsMinimum) {
+  const Problem p = random_problem();
+  const auto best = solve_scales(p.weight, p.hessian, p.codebooks, p.scales, p.codes);
+  const double reached = objective(p, p.codebooks, best);
+  for (int64_t row = 0; row < kOut; ++row) {
+    for (const double step : {-0.01, 0.01}) {
+      auto other = best.clone();
+      other[row] += step;
+      EXPECT_GT(objective(p, p.codebooks, other), reached);
+    }
+  }
+}
+
+TEST(ResidualKMeans, OneCentreIsTheWeightedMean) {
+  torch::manual_seed(32);
+  const auto points = torch::randn({20, 8}), scales = torch::rand({20}) + 0.1;
+  const auto weights = torch::rand({8}) + 0.1;
+  Random random(1);
+  const auto start = residual_kmeans(points, scales, weights, {1, 1, 8}, 10, random);
+  const auto used = start.codes.to(torch::kLong).squeeze(1);
+  for (int64_t k = 0; k < 2; ++k) {
+    const auto own = (used == k).nonzero().squeeze(1);
+    const auto mass = scales.square().index_select(0, own).unsqueeze(1);
+    const auto mean = (points.index_select(0, own) * mass).sum(0) / mass.sum();
+    EXPECT_TRUE(torch::allclose(start.codebooks[0][k], mean, 1e-4, 1e-5));
+  }
+}
+
+TEST(ResidualKMeans, FindsSeparateClustersWhateverTheStart) {
+  torch::manual_seed(33);
+  const auto centres = 10 * torch::randn({16, 4});
+  // Nearly all points in one cluster: most random starts lie there, and others stay empty.
+  auto which = torch::zeros({500}, torch::kLong);
+  which.narrow(0, 0, 16).copy_(torch::arange(16));
+  const auto points = centres.index_select(0, which);
+  Random random(3);
+  const auto start =
+      residual_kmeans(points, torch::ones({500}), torch::ones({4}), {1, 4, 4}, 40, random);
+  const auto decoded = additive_decode(start.codebooks, torch::ones({500}), start.codes);
+  EXPECT_LT((decoded - points).norm().item<float>(), 1e-3 * points.norm().item<float>());
+}
+
+TEST(HessianSum, IsTwiceTheMeanOuterProduct) {
+  torch::manual_seed(34);
+  const auto x = torch::randn({3, 50, 6});
+  HessianSum sum(6);
+  sum.add(x[0]);
+  sum.add(x.narrow(0, 1, 2).to(torch::kBFloat16));
+  const auto rounded = torch::cat(
+      {x[0], x.narrow(0, 1, 2).to(torch::kBFloat16).to(torch::kFloat).reshape({100, 6})});
+  EXPECT_EQ(sum.count(), 150);
+  EXPECT_TRUE(
+      torch::allclose(sum.hessian(), 2 * torch::matmul(rounded.t(), rounded) / 150, 1e-4, 1e-5));
+}
+
+TEST(RowChunkedMatmul, IsTheProductForAnyNumberOfThreads) {
+  torch::manual_seed(35);
+  const auto a = torch::randn({301, 200}), b = torch::randn({200, 150});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto one = row_chunked_matmul(a, b);
+  at::set_num_threads(3);
+  const auto three = row_chunked_matmul(a, b);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(torch::equal(one, three));
+  EXPECT_TRUE(torch::allclose(one, torch::matmul(a, b), 1e-4, 1e-4));
+}
+
+}  // namespace
+}  // namespace bitsmith

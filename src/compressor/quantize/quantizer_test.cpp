@@ -1,0 +1,265 @@
+#include "compressor/quantize/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "compressor/quantize/hessian.h"
+#include "compressor/representation/uniform_representation.h"
+
+namespace bitsmith {
+namespace {
+
+struct Layer {
+  torch::Tensor weight, hessian;
+};
+
+// Inputs of very different sizes that depend on each other, as in a real layer.
+Layer random_layer(int64_t out, int64_t in, int64_t samples = 600) {
+  torch::manual_seed(21);
+  const auto mix = torch::randn({in, in}) / std::sqrt(static_cast<double>(in));
+  const auto x = torch::matmul(torch::randn({samples, in}), mix) * torch::logspace(-1, 1, in);
+  HessianSum sum(in);
+  sum.add(x);
+  return {0.05 * torch::randn({out, in}), sum.hessian()};
+}
+
+QuantizedLayer quantize(const Layer& layer, const std::string& spec, const std::string& method,
+                        QuantizeOptions options = {}) {
+  const auto parsed = parse_representation(spec);
+  options.method = parse_method(method, parsed);
+  return quantize_layer(layer.weight, layer.hessian, parsed, options);
+}
+
+struct Case {
+  const char *spec, *method;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.spec << ' ' << c.method; }
+
+class EveryMethod : public testing::TestWithParam<Case> {
+ protected:
+  QuantizedLayer run(const Layer& layer, const QuantizeOptions& options = {}) const {
+    return quantize(layer, GetParam().spec, GetParam().method, options);
+  }
+  bool is_rtn() const { return std::string(GetParam().method) == "rtn"; }
+};
+
+INSTANTIATE_TEST_SUITE_P(Cases, EveryMethod,
+                         testing::Values(Case{"int3g32", "rtn"}, Case{"int2g32-z", "rtn"},
+                                         Case{"int3g32", "gptq"}, Case{"int2g0-z", "gptq"},
+                                         Case{"int1g32", "gptq"}, Case{"aq2x4g8", "rtn"},
+                                         Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"},
+                                         Case{"aq3x3g8", "aqlm"}));
+
+TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
+  const Layer layer = random_layer(40, 160);
+  const auto result = run(layer);
+  const auto reread = representation_from_format(result.representation->to_format());
+  EXPECT_TRUE(torch::equal(reread->dequantize(), result.representation->dequantize()));
+  const double error = relative_error(layer.weight, reread->dequantize(), layer.hessian);
+  EXPECT_DOUBLE_EQ(result.relative_error, error);
+  EXPECT_LT(error, 1);
+  EXPECT_NEAR(result.stages.back().relative_error, error, 1e-4 * error);
+}
+
+TEST_P(EveryMethod, ObjectiveNeverRises) {
+  QuantizeOptions options;
+  options.tolerance = 0;
+  const auto stages = run(random_layer(40, 160), options).stages;
+  for (size_t i = 1; i < stages.size(); ++i) {
+    EXPECT_LE(stages[i].relative_error, stages[i - 1].relative_error) << stages[i].stage;
+  }
+}
+
+TEST_P(EveryMethod, DoesNotDependOnThreads) {
+  const Layer layer = random_layer(70, 160);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto one = run(layer);
+  at::set_num_threads(3);
+  const auto three = run(layer);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(torch::equal(one.representation->codes(), three.representation->codes()));
+  EXPECT_TRUE(torch::equal(one.representation->dequantize(), three.representation->dequantize()));
+  EXPECT_EQ(one.stages.size(), three.stages.size());
+}
+
+TEST_P(EveryMethod, RefusesWhatIsNotFinite) {
+  Layer layer = random_layer(8, 32);
+  layer.weight[3][5] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(run(layer), Error);
+  layer = random_layer(8, 32);
+  layer.hessian[0][0] = std::numeric_limits<float>::infinity();
+  EXPECT_THROW(run(layer), Error);
+}
+
+TEST_P(EveryMethod, CopesWithDegenerateHessians) {
+  const Layer layer = random_layer(16, 64);
+  auto dead = layer.hessian.clone();  // inputs that were never active
+  dead.narrow(0, 8, 16).zero_();
+  dead.narrow(1, 8, 16).zero_();
+  const auto x = torch::randn({64});
+  for (const auto& hessian :
+       {dead, torch::outer(x, x), torch::zeros({64, 64}), 1e-20 * layer.hessian, torch::Tensor()}) {
+    const auto result = run({layer.weight, hessian});
+    const auto quantized = result.representation->dequantize();
+    EXPECT_TRUE(torch::isfinite(quantized).all().item<bool>());
+    EXPECT_LT(result.relative_error, 1);
+    // Weights of dead inputs still resemble the original ones.
+    EXPECT_LT((quantized - layer.weight).norm().item<float>(),
+              2 * layer.weight.norm().item<float>());
+  }
+}
+
+TEST_P(EveryMethod, CopesWithDegenerateWeights) {
+  const Layer layer = random_layer(16, 64);
+  auto rows = layer.weight.clone();
+  rows.narrow(0, 2, 3).zero_();
+  EXPECT_TRUE(
+      torch::isfinite(run({rows, layer.hessian}).representation->dequantize()).all().item<bool>());
+  const auto nothing = run({torch::zeros_like(layer.weight), layer.hessian});
+  EXPECT_EQ(nothing.representation->dequantize().abs().max().item<float>(), 0);
+  EXPECT_EQ(nothing.relative_error, 0);
+}
+
+TEST_P(EveryMethod, ScalesWithTheWeights) {
+  // fp16 loses digits below 6e-5: a representation must not, within reason.
+  const Layer layer = random_layer(16, 64);
+  const double error = run(layer).relative_error;
+  EXPECT_NEAR(run({0.01 * layer.weight, layer.hessian}).relative_error, error, 0.1 * error);
+  EXPECT_NEAR(run({100 * layer.weight, layer.hessian}).relative_error, error, 0.1 * error);
+}
+
+TEST(Rtn, FewerBitsCostMore) {
+  const Layer layer = random_layer(32, 128);
+  double before = 0;
+  for (const char* spec : {"int8g32", "int6g32", "int4g32", "int3g32", "int2g32"}) {
+    const double error = quantize({layer.weight, {}}, spec, "rtn").relative_error;
+    EXPECT_GT(error, 2 * before);
+    before = error;
+  }
+}
+
+TEST(Rtn, NoScaleNearbyIsBetter) {
+  const Layer layer = random_layer(16, 64);
+  const auto result = quantize({layer.weight, {}}, "int3g64", "rtn");
+  const auto scales = result.representation->continuous_parameters()[0].value.detach();
+  for (const double factor : {0.97, 1.03, -1.0}) {
+    const auto other = scales * factor;
+    const auto codes = (layer.weight / other).round().clamp(-4, 3);
+    const double error = relative_error(layer.weight, codes * other, {});
+    EXPECT_GE(error, result.relative_error * 0.999);
+  }
+}
+
+TEST(Gptq, WithoutCorrelationsIsRtn) {
+  const Layer layer = random_layer(24, 160);
+  for (const char* spec : {"int3g32", "int2g32-z", "int4g0"}) {
+    const auto nearest = quantize({layer.weight, {}}, spec, "rtn");
+    const auto gptq = quantize({layer.weight, torch::eye(160)}, spec, "gptq");
+    EXPECT_TRUE(
+        torch::equal(nearest.representation->dequantize(), gptq.representation->dequantize()));
+  }
+}
+
+TEST(Gptq, BeatsRtn) {
+  const Layer layer = random_layer(48, 256);
+  for (const char* spec : {"int4g64", "int3g64", "int2g64", "int2g64-z"}) {
+    for (const bool act_order : {false, true}) {
+      QuantizeOptions options;
+      options.act_order = act_order;
+      EXPECT_LT(quantize(layer, spec, "gptq", options).relative_error,
+                quantize(layer, spec, "rtn").relative_error);
+    }
+  }
+}
+
+// Optimal brain quantisation, word for word: after each column the weights still free move to their
+// best values, by a fresh solve. Lazy blocks and the Cholesky factor must come to the same codes.
+TEST(Gptq, FollowsTheSlowReference) {
+  const int64_t in = 160;
+  const Layer layer = random_layer(6, in);
+  for (const bool act_order : {false, true}) {
+    QuantizeOptions options;
+    options.act_order = act_order;
+    const auto result = quantize(layer, "int3g32", "gptq", options);
+    const auto scales = result.representation->continuous_parameters()[0].value.detach();
+    auto h = layer.hessian.to(torch::kDouble);
+    h.diagonal().add_(options.damping * h.diagonal().mean());
+    const auto order =
+        act_order ? std::get<1>(layer.hessian.diagonal().sort(true, 0, true)) : torch::arange(in);
+    auto w = layer.weight.to(torch::kDouble).clone();
+    auto codes = torch::zeros({6, in}, torch::kInt);
+    for (int64_t i = 0; i < in; ++i) {
+      const int64_t c = order[i].item<int64_t>();
+      const auto scale = scales.select(1, c / 32).to(torch::kDouble);
+      const auto code = (w.select(1, c) / scale).round().clamp(-4, 3);
+      codes.select(1, c).copy_(code + 4);
+      const auto error = w.select(1, c) - code * scale;
+      const auto free = order.slice(0, i + 1);
+      if (free.numel() == 0) break;
+      const auto hf = h.index_select(0, free).index_select(1, free);
+      const auto move = torch::linalg_solve(hf, h.select(1, c).index_select(0, free));
+      w.index_add_(1, free, torch::outer(error, move));
+    }
+    const auto found = result.representation->codes().reshape({6, in});
+    EXPECT_GE((found == codes).to(torch::kFloat).mean().item<float>(), 0.999);
+  }
+}
+
+TEST(Aqlm, BeatsRoundingToNearestWithTheSameCodebooks) {
+  const Layer layer = random_layer(48, 192);
+  EXPECT_LT(quantize(layer, "aq2x6g8", "aqlm").relative_error,
+            0.8 * quantize(layer, "aq2x6g8", "rtn").relative_error);
+}
+
+TEST(Aqlm, FindsWhatIsExactlyRepresentable) {
+  torch::manual_seed(2);
+  const auto codebook = torch::randn({8, 4});
+  const auto codes = torch::randint(8, {64 * 8});
+  const auto weight = codebook.index_select(0, codes).reshape({64, 32});
+  const auto hessian = random_layer(1, 32).hessian;
+  QuantizeOptions options;
+  options.tolerance = 0;
+  EXPECT_LT(quantize({weight, hessian}, "aq1x6g4", "aqlm", options).relative_error, 1e-3);
+}
+
+TEST(Aqlm, SeedsDifferButOneSeedRepeats) {
+  const Layer layer = random_layer(32, 64);
+  QuantizeOptions other;
+  other.seed = 5;
+  const auto a = quantize(layer, "aq2x4g8", "aqlm"), b = quantize(layer, "aq2x4g8", "aqlm");
+  const auto c = quantize(layer, "aq2x4g8", "aqlm", other);
+  EXPECT_TRUE(torch::equal(a.representation->dequantize(), b.representation->dequantize()));
+  EXPECT_FALSE(torch::equal(a.representation->dequantize(), c.representation->dequantize()));
+}
+
+TEST(Methods, MustFitTheRepresentation) {
+  const auto uniform = parse_representation("int4g64"), additive = parse_representation("aq2x8g8");
+  EXPECT_THROW(parse_method("aqlm", uniform), UsageError);
+  EXPECT_THROW(parse_method("gptq", additive), UsageError);
+  EXPECT_THROW(parse_method("best", uniform), UsageError);
+  EXPECT_EQ(default_method(uniform), Method::kGptq);
+  EXPECT_EQ(default_method(additive), Method::kAqlm);
+  for (const Method method : {Method::kRtn, Method::kGptq}) {
+    EXPECT_EQ(parse_method(method_name(method), uniform), method);
+  }
+  EXPECT_THROW(quantize(random_layer(8, 48), "int4g64", "rtn"), UsageError);
+}
+
+TEST(RelativeError, IsTheTraceInFloat64) {
+  const Layer layer = random_layer(12, 40);
+  const auto quantized = layer.weight + 0.01 * torch::randn_like(layer.weight);
+  const auto h = layer.hessian.to(torch::kDouble);
+  const auto trace = [&](const torch::Tensor& d) {
+    const auto wide = d.to(torch::kDouble);
+    return torch::matmul(torch::matmul(wide, h), wide.t()).trace().item<double>();
+  };
+  const double expected = trace(layer.weight - quantized) / trace(layer.weight);
+  EXPECT_NEAR(relative_error(layer.weight, quantized, layer.hessian), expected, 1e-9 * expected);
+}
+
+}  // namespace
+}  // namespace bitsmith
