@@ -1,10 +1,14 @@
 // nlohmann::json with errors that name the file and the key. Include <nlohmann/json.hpp> only via
 // this.
 #pragma once
+#include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -22,17 +26,33 @@ void write_json_file(const std::filesystem::path& path, const OrderedJson& value
 // The beginning of a value's text for messages; bytes that are not UTF-8 are replaced.
 std::string json_excerpt(const Json& value);
 
-// value[key] as T; a missing key or another type throws Error naming source and key.
+// Whether a number survives conversion to T; for an integer T, 1e99 and 0.5 do not.
+template <typename T>
+bool json_fits(const Json& value) {
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+    if (value.is_number_float()) {
+      const double number = value.get<double>();
+      return std::abs(number) <= 0x1p53 && number == std::floor(number) &&
+             std::in_range<T>(static_cast<int64_t>(number));
+    }
+    if (value.is_number_unsigned()) return std::in_range<T>(value.get<uint64_t>());
+    if (value.is_number_integer()) return std::in_range<T>(value.get<int64_t>());
+  }
+  return true;
+}
+
+// value[key] as T; a missing key, another type, or a number that T does not hold throws Error
+// naming source and key.
 template <typename T>
 T json_get(const Json& value, const std::string& key, const std::string& source) {
   if (!value.is_object() || !value.contains(key))
     throw Error(concat(source, ": '", key, "' is missing"));
   try {
-    return value.at(key).get<T>();
+    if (json_fits<T>(value.at(key))) return value.at(key).get<T>();
   } catch (const nlohmann::json::exception&) {
-    throw Error(
-        concat(source, ": '", key, "' has an unexpected type: ", json_excerpt(value.at(key))));
   }
+  throw Error(
+      concat(source, ": '", key, "' has an unexpected type: ", json_excerpt(value.at(key))));
 }
 // The same with a default for a missing or null key.
 template <typename T>

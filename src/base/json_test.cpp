@@ -57,5 +57,14 @@ TEST(JsonTest, MissingKeysAndWrongTypesNameSourceAndKey) {
   EXPECT_THROW(json_get<int>(Json{{"raw", "\xff\xfe"}}, "raw", "s"), Error);
 }
 
+TEST(JsonTest, NumbersThatDoNotFitAreErrors) {
+  const Json value = {{"huge", 1e99}, {"half", 0.5}, {"negative", -1}, {"whole", 3.0}};
+  EXPECT_THROW(json_get<int64_t>(value, "huge", "x"), Error);
+  EXPECT_THROW(json_get<int>(value, "half", "x"), Error);
+  EXPECT_THROW(json_get<uint32_t>(value, "negative", "x"), Error);
+  EXPECT_EQ(json_get<int>(value, "whole", "x"), 3);
+  EXPECT_EQ(json_get<double>(value, "huge", "x"), 1e99);
+}
+
 }  // namespace
 }  // namespace bitsmith
