@@ -9,7 +9,7 @@ safetensors and gguf; the output is committed, so that the tests need none of th
 
 Every model directory holds config.json, the weights, the tokenizer, and golden.safetensors: `ids`
 (int64 [tokens]) and `logits` (float32 [tokens, vocab]), computed in float32 from the weights as
-stored. Everything, the text too, comes from this script and its seeds.
+stored. Everything comes from this script and its seeds; the text from grammar.py beside it.
 """
 import json
 import random
@@ -24,6 +24,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from grammar import documents, story
+
 HERE = Path(__file__).resolve().parent
 VOCAB = 384
 CHATML = (
@@ -31,65 +33,6 @@ CHATML = (
     "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-# --- the text: short documents of a small grammar, with arithmetic that can be right or wrong -----
-
-NAMES = "Anna Boris Clara David Emma Felix Greta Hugo Ida Jonas".split()
-THINGS = "apple book coin drum egg flower grape hat kite lamp".split()
-COLOURS = "red green blue white black yellow".split()
-PLACES = "river forest market school garden harbour".split()
-ANIMALS = {"dog": "barks", "cat": "purrs", "cow": "moos", "duck": "quacks", "lion": "roars"}
-
-
-def plural(count, thing):
-    return f"{count} {thing}" + ("" if count == 1 else "s")
-
-
-def fact(rng):
-    """One or two sentences whose end follows from their beginning."""
-    name, thing, colour = rng.choice(NAMES), rng.choice(THINGS), rng.choice(COLOURS)
-    kind = rng.randrange(5)
-    if kind == 0:
-        have, more = rng.randrange(1, 10), rng.randrange(1, 10)
-        return f"{name} has {plural(have, thing)} and buys {more} more. Now {name} has {plural(have + more, thing)}."
-    if kind == 1:
-        have = rng.randrange(2, 10)
-        gone = rng.randrange(1, have)
-        return f"{name} has {plural(have, thing)} and loses {gone}. Now {name} has {plural(have - gone, thing)}."
-    if kind == 2:
-        place = rng.choice(PLACES)
-        return f"{name} carries a {colour} {thing} to the {place}. At the {place} there is a {colour} {thing}."
-    if kind == 3:
-        animal = rng.choice(sorted(ANIMALS))
-        return f"The {colour} {animal} of {name} is hungry, so the {animal} {ANIMALS[animal]}."
-    other = rng.choice([n for n in NAMES if n != name])
-    return f"{name} is older than {other}. So {other} is younger than {name}."
-
-
-def chat(rng):
-    kind = rng.randrange(3)
-    if kind == 0:
-        a, b = rng.randrange(10), rng.randrange(10)
-        question, answer = f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}."
-    elif kind == 1:
-        animal = rng.choice(sorted(ANIMALS))
-        question, answer = f"What does the {animal} do?", f"The {animal} {ANIMALS[animal]}."
-    else:
-        name, place = rng.choice(NAMES), rng.choice(PLACES)
-        question = f"{name} is at the {place}. Where is {name}?"
-        answer = f"{name} is at the {place}."
-    return (f"<|im_start|>user\n{question}<|im_end|>\n"
-            f"<|im_start|>assistant\n{answer}<|im_end|>\n")
-
-
-def story(rng):
-    return " ".join(fact(rng) for _ in range(rng.randrange(3, 9)))
-
-
-def documents(seed, count):
-    rng = random.Random(seed)
-    return [chat(rng) if rng.random() < 0.3 else story(rng) for _ in range(count)]
-
 
 # --- the tokenizer: digits one by one, then byte-level BPE, as SmolLM2's ---------------------------
 
@@ -338,9 +281,6 @@ def make_trained(name, tokenizer, steps=2500, batch=16):
         "max_position_embeddings": CONTEXT, "torch_dtype": "bfloat16"})
     write_tokenizer(folder, tokenizer)
     (folder / "heldout.txt").write_text("\n\n".join(story(random.Random(10**6 + i)) for i in range(120)) + "\n")
-    with (folder / "calibration.jsonl").open("w") as file:
-        for doc in documents(seed=7, count=120):
-            file.write(json.dumps({"text": doc}) + "\n")
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)

@@ -87,7 +87,7 @@ class EndToEnd(ProgramTest):
 
     def test_keep_override_and_embedding(self):
         out = self.quantize("int4g64", "--keep", r"layers\.0\.", "--override", "down_proj=int8g64", "--embedding", "8")
-        plain = self.quantize("int4g64")
+        plain = self.quantize("int4g64", out=self.folder / "plain")
         shapes = {name: self.succeed("inspect", model, "--tensors", "--json").out for name, model in
                   {"mixed": out, "plain": plain}.items()}
         self.assertIn("int8g64", shapes["mixed"])

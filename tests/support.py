@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 import unittest
 from array import array
@@ -15,14 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTDATA = ROOT / "testdata"
 TRAINED = TESTDATA / "tiny_llama_trained"
 HELDOUT = TRAINED / "heldout.txt"
-CALIBRATION = TRAINED / "calibration.jsonl"
 CONTEXT = 256  # of the tiny models
 PROGRAM = os.environ.get("BITSMITH", str(ROOT / "build/release/bitsmith"))
 ENGINES = os.environ.get("BITSMITH_ENGINES", "torch,runtime").split(",")
 HAS_COMPRESSOR = "torch" in ENGINES
+_scratch = tempfile.TemporaryDirectory(prefix="bitsmith_test_")
 # The model's own text is cached; a test must not find an earlier one's.
-_cache = tempfile.TemporaryDirectory(prefix="bitsmith_cache_")
-os.environ["XDG_CACHE_HOME"] = _cache.name
+os.environ["XDG_CACHE_HOME"] = _scratch.name
+
+sys.path.insert(0, str(TESTDATA))
+from grammar import documents  # noqa: E402
+
+# What the tiny trained model calibrates and tunes on: its own grammar, 100,000 tokens.
+CALIBRATION = Path(_scratch.name) / "calibration.jsonl"
+CALIBRATION.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(seed=7, count=1000)))
 
 # Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
 REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4"]
