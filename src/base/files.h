@@ -24,6 +24,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  // These bytes are not needed for now: their pages leave this process's memory, and come back on
+  // the next use. Nothing happens for bytes outside of this map.
+  void release(std::span<const std::byte> bytes) const;
 
  private:
   MappedFile() = default;

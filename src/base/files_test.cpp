@@ -40,6 +40,21 @@ class FilesTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
+TEST_F(FilesTest, ReleasedPagesComeBack) {
+  const std::string text(100'000, 'x');
+  write_file_atomic(folder_ / "file", text);
+  const auto file = MappedFile::open(folder_ / "file");
+  const std::span<const std::byte> bytes = file->bytes();
+  EXPECT_EQ(sha256(bytes), sha256(text));
+  file->release(bytes);
+  file->release(bytes.subspan(5, 10));
+  EXPECT_EQ(sha256(bytes), sha256(text));
+  // What lies elsewhere is left alone.
+  std::string other(100'000, 'y');
+  file->release(std::as_bytes(std::span(other)));
+  EXPECT_EQ(other, std::string(100'000, 'y'));
+}
+
 TEST_F(FilesTest, NothingIsThereBeforeCommitAndAllAfter) {
   const auto path = folder_ / "result";
   AtomicFile file(path);

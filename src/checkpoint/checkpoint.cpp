@@ -135,8 +135,13 @@ std::string Checkpoint::content_hash() const {
   for (const TensorView* tensor : ordered) {
     hash.update(concat(tensor->name, '\0', dtype_name(tensor->dtype), shape_string(tensor->shape)));
     hash.update(tensor->bytes);
+    release(tensor->name);
   }
   return hash.finish();
+}
+
+void Checkpoint::release(const std::string& name) const {
+  for (const auto& file : files_) file->release(at(name).bytes);
 }
 
 void check_dense(const Checkpoint& checkpoint) {

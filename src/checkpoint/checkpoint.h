@@ -42,6 +42,9 @@ class Checkpoint {
   void read_rows(const std::string& name, int64_t first, int64_t count, std::span<float> out) const;
   std::vector<float> read(const std::string& name) const;  // the whole tensor, row-major
 
+  // A tensor that was read once and is not needed for now: its pages leave this process's memory.
+  void release(const std::string& name) const;
+
   // The file that holds a tensor of this checkpoint, for messages.
   const std::filesystem::path& file_of(const TensorView& tensor) const;
   // Bytes on disk of all weight files.

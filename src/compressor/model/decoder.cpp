@@ -1,6 +1,7 @@
 #include "compressor/model/decoder.h"
 
 #include "base/error.h"
+#include "compressor/model/attention.h"
 #include "compressor/model/dense_tensor.h"
 
 namespace bitsmith {
@@ -25,14 +26,6 @@ Linear load_linear(const ModelFiles& files, const LinearShape& shape, torch::Dty
 // [batch, length, heads * head_dim] -> [batch, length, heads, head_dim].
 torch::Tensor split_heads(const torch::Tensor& x, int64_t head_dim) {
   return x.view({x.size(0), x.size(1), x.size(2) / head_dim, head_dim});
-}
-
-// True where the query (row) may look at the key (column).
-torch::Tensor window_mask(int64_t length, int64_t window, torch::Device device) {
-  const torch::Tensor position =
-      torch::arange(length, torch::TensorOptions(torch::kInt64).device(device));
-  const torch::Tensor distance = position.unsqueeze(1) - position.unsqueeze(0);
-  return distance.ge(0).logical_and(distance.lt(window));
 }
 
 }  // namespace
@@ -139,32 +132,22 @@ torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
     if (observer) observer(site, inputs);
     return inputs;
   };
-  const int64_t head_dim = config().head_dim, length = x.size(1);
-  const int64_t repeats = config().num_attention_heads / config().num_key_value_heads;
+  const int64_t head_dim = config().head_dim;
   const double eps = config().rms_norm_eps;
 
   const torch::Tensor a = observe(InputSite::kAttentionInput, rms_norm(x, block.input_norm, eps));
   torch::Tensor q = split_heads(block.q.forward(a), head_dim);
   torch::Tensor k = split_heads(block.k.forward(a), head_dim);
-  torch::Tensor v = split_heads(block.v.forward(a), head_dim);
+  const torch::Tensor v = split_heads(block.v.forward(a), head_dim);
   if (config().qk_norm) {
     q = rms_norm(q, block.q_norm, eps);
     k = rms_norm(k, block.k_norm, eps);
   }
   q = apply_rotary(q, rotary);
-  k = apply_rotary(k, rotary, repeats);
-  if (repeats > 1) v = v.repeat_interleave(repeats, 2);
+  k = apply_rotary(k, rotary);
 
-  // The causal form skips half of the work, so a mask is built only where a window really bites.
-  const bool windowed = block.sliding_window > 0 && block.sliding_window < length;
-  const std::optional<torch::Tensor> mask =
-      windowed ? std::optional(window_mask(length, block.sliding_window, x.device()))
-               : std::nullopt;
-  const torch::Tensor attended = at::scaled_dot_product_attention(
-      q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, /*dropout_p=*/0.0,
-      /*is_causal=*/!windowed);  // [batch, heads, length, head_dim]
-  const torch::Tensor o = observe(InputSite::kAttentionOutput,
-                                  attended.transpose(1, 2).reshape({x.size(0), length, -1}));
+  const torch::Tensor o =
+      observe(InputSite::kAttentionOutput, causal_attention(q, k, v, block.sliding_window));
   const torch::Tensor h = x + block.o.forward(o);
 
   const torch::Tensor m =

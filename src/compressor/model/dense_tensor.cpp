@@ -38,10 +38,12 @@ torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
 
 torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name,
                          torch::Dtype dtype) {
-  return from_rows(checkpoint.at(name).shape, dtype,
-                   [&](int64_t first, int64_t count, std::span<float> out) {
-                     checkpoint.read_rows(name, first, count, out);
-                   });
+  torch::Tensor result = from_rows(checkpoint.at(name).shape, dtype,
+                                   [&](int64_t first, int64_t count, std::span<float> out) {
+                                     checkpoint.read_rows(name, first, count, out);
+                                   });
+  checkpoint.release(name);  // held once, not twice
+  return result;
 }
 
 torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, torch::Dtype dtype) {

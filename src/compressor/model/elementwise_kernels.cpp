@@ -35,7 +35,8 @@ BITSMITH_INLINE float lane_sum(const float* lanes) {
   return sum;
 }
 
-// e^x for x <= 0, to 2 ulp: 2^n * p(r) with Cephes' polynomial on |r| <= ln(2) / 2.
+// e^x for x <= 0 (1e-38 where it is less), to 2 ulp: 2^n * p(r) with Cephes' polynomial on
+// |r| <= ln(2) / 2.
 BITSMITH_INLINE float exp_nonpositive(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
@@ -120,32 +121,13 @@ BITSMITH_INLINE void silu_backward_body(const T* __restrict gate, const T* __res
 
 template <typename T>
 BITSMITH_INLINE void rotate_body(const T* __restrict x, const float* __restrict cos,
-                                 const float* __restrict sin, int64_t heads, int64_t repeats,
+                                 const float* __restrict sin, float sign, int64_t heads,
                                  int64_t half, T* __restrict y) {
-  for (int64_t head = 0; head < heads; ++head, x += 2 * half) {
-    for (int64_t repeat = 0; repeat < repeats; ++repeat, y += 2 * half) {
-      for (int64_t i = 0; i < half; ++i) {
-        const float a = load(x[i]), b = load(x[half + i]);
-        store(a * cos[i] - b * sin[i], y[i]);
-        store(b * cos[i] + a * sin[i], y[half + i]);
-      }
-    }
-  }
-}
-
-template <typename T>
-BITSMITH_INLINE void rotate_backward_body(const T* __restrict dy, const float* __restrict cos,
-                                          const float* __restrict sin, int64_t heads,
-                                          int64_t repeats, int64_t half, T* __restrict dx) {
-  for (int64_t head = 0; head < heads; ++head, dx += 2 * half, dy += 2 * half * repeats) {
+  for (int64_t head = 0; head < heads; ++head, x += 2 * half, y += 2 * half) {
     for (int64_t i = 0; i < half; ++i) {
-      float a = 0, b = 0;
-      for (int64_t repeat = 0; repeat < repeats; ++repeat) {
-        a += load(dy[repeat * 2 * half + i]);
-        b += load(dy[repeat * 2 * half + half + i]);
-      }
-      store(a * cos[i] + b * sin[i], dx[i]);
-      store(b * cos[i] - a * sin[i], dx[half + i]);
+      const float a = load(x[i]), b = load(x[half + i]), s = sign * sin[i];
+      store(a * cos[i] - b * s, y[i]);
+      store(b * cos[i] + a * s, y[half + i]);
     }
   }
 }
@@ -169,17 +151,47 @@ BITSMITH_INLINE void rotate_backward_body(const T* __restrict dy, const float* _
                                                 int64_t count, T* dgate, T* dup) {                 \
     silu_backward_body<T>(gate, up, dy, count, dgate, dup);                                        \
   }                                                                                                \
-  BITSMITH_CLONES void rotate_position(const T* x, const float* cos, const float* sin,             \
-                                       int64_t heads, int64_t repeats, int64_t half, T* y) {       \
-    rotate_body<T>(x, cos, sin, heads, repeats, half, y);                                          \
-  }                                                                                                \
-  BITSMITH_CLONES void rotate_position_backward(const T* dy, const float* cos, const float* sin,   \
-                                                int64_t heads, int64_t repeats, int64_t half,      \
-                                                T* dx) {                                           \
-    rotate_backward_body<T>(dy, cos, sin, heads, repeats, half, dx);                               \
+  BITSMITH_CLONES void rotate_heads(const T* x, const float* cos, const float* sin, float sign,    \
+                                    int64_t heads, int64_t half, T* y) {                           \
+    rotate_body<T>(x, cos, sin, sign, heads, half, y);                                             \
   }
 
 BITSMITH_ELEMENTWISE(float)
 BITSMITH_ELEMENTWISE(uint16_t)
+
+BITSMITH_CLONES void interleave_rows(const uint16_t* even, const uint16_t* odd, int64_t columns,
+                                     uint16_t* out) {
+  for (int64_t i = 0; i < columns; ++i) {
+    out[2 * i] = even[i];
+    out[2 * i + 1] = odd[i];
+  }
+}
+
+BITSMITH_CLONES void attention_gradient_tile(const float* scores, const float* dp, const float* lse,
+                                             const float* delta, float scale, int64_t keys,
+                                             int64_t queries, uint16_t* p, uint16_t* ds,
+                                             uint16_t* ds_pairs) {
+  for (int64_t key = 0; key < keys; ++key) {
+    const float* __restrict s = scores + key * queries;
+    const float* __restrict d = dp + key * queries;
+    uint16_t* __restrict p_row = p + key * queries;
+    uint16_t* __restrict ds_row = ds + key * queries;
+    for (int64_t i = 0; i < key; ++i) p_row[i] = ds_row[i] = 0;
+    for (int64_t i = key; i < queries; ++i) {
+      const float probability = exp_nonpositive(scale * s[i] - lse[i]);
+      store(probability, p_row[i]);
+      store(probability * (d[i] - delta[i]) * scale, ds_row[i]);
+    }
+  }
+  for (int64_t key = 0; key < keys; key += 2) {
+    const uint16_t* __restrict even = ds + key * queries;
+    const uint16_t* __restrict odd = even + queries;
+    uint16_t* __restrict out = ds_pairs + key * queries;
+    for (int64_t i = 0; i < queries; ++i) {
+      out[2 * i] = even[i];
+      out[2 * i + 1] = odd[i];
+    }
+  }
+}
 
 }  // namespace bitsmith

@@ -27,16 +27,22 @@ void silu_mul_values_backward(const float* gate, const float* up, const float* d
 void silu_mul_values_backward(const uint16_t* gate, const uint16_t* up, const uint16_t* dy,
                               int64_t count, uint16_t* dgate, uint16_t* dup);
 
-// The heads of one position: x [heads, 2 * half], cos and sin [half] -> y [heads, repeats, 2 *
-// half].
-void rotate_position(const float* x, const float* cos, const float* sin, int64_t heads,
-                     int64_t repeats, int64_t half, float* y);
-void rotate_position(const uint16_t* x, const float* cos, const float* sin, int64_t heads,
-                     int64_t repeats, int64_t half, uint16_t* y);
-// dx = the repeats' gradients added and rotated back.
-void rotate_position_backward(const float* dy, const float* cos, const float* sin, int64_t heads,
-                              int64_t repeats, int64_t half, float* dx);
-void rotate_position_backward(const uint16_t* dy, const float* cos, const float* sin, int64_t heads,
-                              int64_t repeats, int64_t half, uint16_t* dx);
+// The heads of one position: x, y [heads, 2 * half]; cos and sin [half]; sign 1 turns forward, -1
+// back.
+void rotate_heads(const float* x, const float* cos, const float* sin, float sign, int64_t heads,
+                  int64_t half, float* y);
+void rotate_heads(const uint16_t* x, const float* cos, const float* sin, float sign, int64_t heads,
+                  int64_t half, uint16_t* y);
+
+// Two rows side by side: out [columns][2].
+void interleave_rows(const uint16_t* even, const uint16_t* odd, int64_t columns, uint16_t* out);
+
+// A tile of attention's backward pass, keys (rows) against the queries from the first key's
+// position on (columns): scores and dp [keys, queries]; lse and delta [queries]. In bfloat16,
+// p = exp(scale * scores - lse) where the query is not before the key, else 0, and
+// ds = p * (dp - delta) * scale, each [keys, queries]; ds_pairs holds ds as [keys / 2][queries][2].
+void attention_gradient_tile(const float* scores, const float* dp, const float* lse,
+                             const float* delta, float scale, int64_t keys, int64_t queries,
+                             uint16_t* p, uint16_t* ds, uint16_t* ds_pairs);
 
 }  // namespace bitsmith

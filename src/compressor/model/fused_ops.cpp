@@ -110,47 +110,37 @@ struct SiluMulFunction : Function<SiluMulFunction> {
   }
 };
 
-struct RotaryFunction : Function<RotaryFunction> {
-  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
-                               const torch::Tensor& cos, const torch::Tensor& sin,
-                               int64_t repeats) {
-    const torch::Tensor x = input.contiguous();
-    const int64_t batch = x.size(0), length = x.size(1), heads = x.size(2), half = x.size(3) / 2;
-    torch::Tensor y = torch::empty({batch, length, heads * repeats, 2 * half}, x.options());
-    with_stored_type(x, [&]<typename T>(T) {
-      at::parallel_for(0, batch * length, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) {
-          const int64_t angle = row % length * half;
-          rotate_position(pointer<T>(x) + row * heads * 2 * half, pointer<float>(cos) + angle,
-                          pointer<float>(sin) + angle, heads, repeats, half,
-                          pointer<T>(y) + row * heads * repeats * 2 * half);
-        }
-      });
+// Rotating back is rotating by the opposite angle.
+torch::Tensor rotate(const torch::Tensor& input, const torch::Tensor& cos, const torch::Tensor& sin,
+                     bool back) {
+  const torch::Tensor x = input.contiguous();
+  const int64_t rows = x.size(0) * x.size(1), length = x.size(1), heads = x.size(2),
+                half = x.size(3) / 2;
+  torch::Tensor y = torch::empty_like(x);
+  with_stored_type(x, [&]<typename T>(T) {
+    at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t position = row % length;
+        rotate_heads(pointer<T>(x) + row * heads * 2 * half, pointer<float>(cos) + position * half,
+                     pointer<float>(sin) + position * half, back ? -1.0f : 1.0f, heads, half,
+                     pointer<T>(y) + row * heads * 2 * half);
+      }
     });
+  });
+  return y;
+}
+
+struct RotaryFunction : Function<RotaryFunction> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
+                               const torch::Tensor& cos, const torch::Tensor& sin) {
     context->save_for_backward({cos, sin});
-    context->saved_data["repeats"] = repeats;
-    return y;
+    return rotate(x, cos, sin, /*back=*/false);
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const tensor_list saved = context->get_saved_variables();
-    const torch::Tensor &cos = saved[0], &sin = saved[1];
-    const int64_t repeats = context->saved_data["repeats"].toInt();
-    const torch::Tensor dy = gradients[0].contiguous();
-    const int64_t batch = dy.size(0), length = dy.size(1), heads = dy.size(2) / repeats,
-                  half = dy.size(3) / 2;
-    torch::Tensor dx = torch::empty({batch, length, heads, 2 * half}, dy.options());
-    with_stored_type(dy, [&]<typename T>(T) {
-      at::parallel_for(0, batch * length, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) {
-          const int64_t angle = row % length * half;
-          rotate_position_backward(pointer<T>(dy) + row * heads * repeats * 2 * half,
-                                   pointer<float>(cos) + angle, pointer<float>(sin) + angle, heads,
-                                   repeats, half, pointer<T>(dx) + row * heads * 2 * half);
-        }
-      });
-    });
-    return {dx, torch::Tensor(), torch::Tensor(), torch::Tensor()};
+    return {rotate(gradients[0], saved[0], saved[1], /*back=*/true), torch::Tensor(),
+            torch::Tensor()};
   }
 };
 
@@ -168,13 +158,12 @@ torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up) {
   return torch::silu(gate) * up;
 }
 
-torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary, int64_t repeats) {
-  if (has_fused_loops(x)) return RotaryFunction::apply(x, rotary.cos, rotary.sin, repeats);
-  const std::vector<torch::Tensor> halves = x.to(rotary.cos.scalar_type()).chunk(2, -1);
+torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary) {
+  if (has_fused_loops(x)) return RotaryFunction::apply(x, rotary.cos, rotary.sin);
+  const std::vector<torch::Tensor> halves = x.chunk(2, -1);
   const torch::Tensor cos = rotary.cos.unsqueeze(1), sin = rotary.sin.unsqueeze(1);
-  const torch::Tensor y =
-      torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
-  return y.to(x.scalar_type()).repeat_interleave(repeats, 2);
+  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1)
+      .to(x.scalar_type());
 }
 
 }  // namespace bitsmith

@@ -18,9 +18,7 @@ torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, doub
 // silu(gate) * up.
 torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up);
 
-// Rotates the halves of each head (Hugging Face's layout): x [batch, length, heads, head_dim] ->
-// [batch, length, heads * repeats, head_dim], every head written `repeats` times in a row
-// (grouped-query attention's expansion of the keys).
-torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary, int64_t repeats = 1);
+// Rotates the halves of each head (Hugging Face's layout). x [batch, length, heads, head_dim].
+torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary);
 
 }  // namespace bitsmith

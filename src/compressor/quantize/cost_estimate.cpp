@@ -23,17 +23,27 @@ double product_rate(torch::Dtype dtype) {  // floating-point operations a second
   return 2.0 * kSize * kSize * kSize / best;
 }
 
-// Seconds a weight of one method, from a matrix a fraction of a real one.
-double quantizer_seconds_per_weight(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+// What one matrix takes: a fixed part (tables, factors of the Hessian) and one that grows with it.
+struct QuantizerCost {
+  double fixed_seconds, seconds_per_weight;
+};
+
+// From two matrices with the real number of inputs and few rows.
+QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
   const int64_t in = matrix.shape.in_features;
-  const int64_t rows = std::clamp<int64_t>(98304 / in, 1, matrix.shape.out_features);
-  const torch::Tensor weight = torch::randn({rows, in});
   const torch::Tensor x = torch::randn({64, in});
   const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
   QuantizeOptions probe = options;
   probe.method = matrix.method;
-  return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); }) /
-         static_cast<double>(rows * in);
+  const auto seconds_for = [&](int64_t rows) {
+    const torch::Tensor weight = torch::randn({rows, in});
+    return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); });
+  };
+  const int64_t few = std::max<int64_t>(1, 32768 / in), many = 3 * few;
+  const double short_time = seconds_for(few), long_time = seconds_for(many);
+  const double slope =
+      std::max(0.0, long_time - short_time) / static_cast<double>((many - few) * in);
+  return {std::max(0.0, short_time - slope * static_cast<double>(few * in)), slope};
 }
 
 struct BlockSizes {
@@ -86,7 +96,7 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
       (6 * config.hidden_size + 4 * config.q_size() + 5 * config.intermediate_size);
   const int64_t widest = sizes.widest_input * sizes.widest_input;
   const int64_t layer = 40 * sizes.largest + 28 * widest;
-  constexpr int64_t kProgram = int64_t{350} << 20;
+  constexpr int64_t kProgram = int64_t{450} << 20;
   plan.memory_bytes = static_cast<uint64_t>(
       kProgram + windows * length * config.hidden_size * element + sizes.weights * element +
       8 * sizes.hessian_elements + std::max(forward + 4 * widest, layer));
@@ -100,13 +110,14 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
       2 * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
       2.0 * static_cast<double>(sizes.hessian_elements) * tokens / wide_rate;
   plan.seconds = block_seconds * static_cast<double>(plan.blocks);
-  std::map<std::string, double> probed;  // representation, method and inputs -> seconds a weight
+  std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {
     const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
                                    matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
-    if (!probed.contains(key)) probed[key] = quantizer_seconds_per_weight(matrix, options.layer);
-    plan.seconds += probed[key] * static_cast<double>(matrix.shape.out_features) *
-                    static_cast<double>(matrix.shape.in_features);
+    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, options.layer);
+    plan.seconds += probed[key].fixed_seconds +
+                    probed[key].seconds_per_weight *
+                        static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
   }
 }
 
