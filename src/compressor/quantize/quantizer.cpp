@@ -60,6 +60,7 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
     if (options.method == Method::kRtn) own.max_rounds = 0;
     const auto metric = options.method == Method::kRtn ? torch::Tensor() : h;
     layer.representation = aqlm(w, metric, std::get<AdditiveSpec>(spec), own, layer.stages);
+    if (options.method == Method::kRtn) layer.stages.clear();  // measured without the Hessian
   }
   layer.relative_error = relative_error(w, layer.representation->dequantize(), h);
   layer.seconds = elapsed();

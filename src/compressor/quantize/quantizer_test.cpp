@@ -128,8 +128,10 @@ TEST_P(EveryMethod, ScalesWithTheWeights) {
   // fp16 loses digits below 6e-5: a representation must not, within reason.
   const Layer layer = random_layer(16, 64);
   const double error = run(layer).relative_error;
-  EXPECT_NEAR(run({0.01 * layer.weight, layer.hessian}).relative_error, error, 0.1 * error);
-  EXPECT_NEAR(run({100 * layer.weight, layer.hessian}).relative_error, error, 0.1 * error);
+  // 256 pairs of 256 vectors fit 128 groups almost exactly: what is left then is fp16's rounding.
+  const double tolerance = 0.1 * error + 1e-6;
+  EXPECT_NEAR(run({0.01 * layer.weight, layer.hessian}).relative_error, error, tolerance);
+  EXPECT_NEAR(run({100 * layer.weight, layer.hessian}).relative_error, error, tolerance);
 }
 
 TEST(Rtn, FewerBitsCostMore) {
