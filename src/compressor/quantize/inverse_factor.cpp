@@ -5,11 +5,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "compressor/representation/parallel.h"
 
 namespace bitsmith {
+namespace {
 
-torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
-  auto h = hessian.to(torch::kDouble);
+torch::Tensor factorise(torch::Tensor h, double damping) {
   const auto diagonal = h.diagonal();
   const double mean = diagonal.mean().item<double>();
   diagonal.masked_fill_(diagonal <= 0, 1.0);
@@ -29,8 +30,20 @@ torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
     total += more;
   }
   throw Error(
-      "the Hessian is not positive definite even with its diagonal raised; it is not a sum "
-      "of x x^T");
+      "the Hessian is not positive definite even with its diagonal raised; it is not a sum of "
+      "x x^T");
+}
+
+}  // namespace
+
+torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
+  torch::Tensor factor;
+  // On one thread: LAPACK's rounding depends on the number of threads, and codes hang on it.
+  parallel_tasks(1, [&](int64_t) {
+    const torch::NoGradGuard no_grad;
+    factor = factorise(hessian.to(torch::kDouble, /*non_blocking=*/false, /*copy=*/true), damping);
+  });
+  return factor;
 }
 
 }  // namespace bitsmith

@@ -56,11 +56,15 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
     layer.representation =
         options.method == Method::kRtn ? rtn(w, *uniform) : gptq(w, h, *uniform, options);
   } else {
-    QuantizeOptions own = options;
-    if (options.method == Method::kRtn) own.max_rounds = 0;
-    const auto metric = options.method == Method::kRtn ? torch::Tensor() : h;
-    layer.representation = aqlm(w, metric, std::get<AdditiveSpec>(spec), own, layer.stages);
-    if (options.method == Method::kRtn) layer.stages.clear();  // measured without the Hessian
+    const auto& additive = std::get<AdditiveSpec>(spec);
+    if (options.method == Method::kAqlm) {
+      layer.representation = aqlm(w, h, additive, options, layer.stages);
+    } else {
+      QuantizeOptions start_only = options;
+      start_only.max_rounds = 0;
+      std::vector<StageReport> without_hessian;  // another objective than the layer's
+      layer.representation = aqlm(w, {}, additive, start_only, without_hessian);
+    }
   }
   layer.relative_error = relative_error(w, layer.representation->dequantize(), h);
   layer.seconds = elapsed();
