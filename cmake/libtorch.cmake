@@ -27,6 +27,15 @@ add_library(bitsmith_torch INTERFACE)
 target_include_directories(bitsmith_torch SYSTEM INTERFACE
                            ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
 target_link_libraries(bitsmith_torch INTERFACE ${torch_libraries})
+# at::parallel_for is a header: without OpenMP it compiles, and runs on one thread. The runtime library
+# must be LibTorch's own copy, or two pools of threads would fight for the cores.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+file(GLOB torch_openmp ${torch_root}/lib/libgomp*.so* ${torch_root}/../torch.libs/libgomp*.so*)
+if(NOT torch_openmp)
+  set(torch_openmp ${OpenMP_CXX_LIBRARIES})
+endif()
+target_compile_options(bitsmith_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
+target_link_libraries(bitsmith_torch INTERFACE ${torch_openmp})
 if(EXISTS ${torch_root}/lib/libtorch_cuda.so)
   # No symbol of ours names them: the linker must be told to keep them.
   target_link_libraries(bitsmith_torch INTERFACE -Wl,--no-as-needed ${torch_root}/lib/libtorch_cuda.so

@@ -209,8 +209,9 @@ struct CompressCommand {
         data.files.empty() ? "text that the original model wrote itself" : "part of the given text",
         ": ", before.quality.windows, " windows of ", context, " tokens, in the runtime.\n");
     const fs::path card = result / "README.md";
-    write_file_atomic(card, read_text_file(card) + "\n## Judged\n\n" + table(before, after, false) +
-                                "\n" + protocol);
+    const std::string text = read_text_file(card), heading = "\n## Judged\n";
+    write_file_atomic(card, text.substr(0, text.find(heading)) + heading + "\n" +
+                                table(before, after, false) + "\n" + protocol);
     publish_folder(result, out, force);
     fs::remove_all(work);
 

@@ -114,7 +114,9 @@ void add_tune(CLI::App& app) {
       ->capture_default_str();
   sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
       ->capture_default_str();
-  sub.add_option("--v-start", o.v_start, "Steps before the first V step")->capture_default_str();
+  sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
       ->capture_default_str();
   sub.add_option("--checkpoint-minutes", o.checkpoint_minutes, "Time between saved states")

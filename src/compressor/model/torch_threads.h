@@ -1,4 +1,5 @@
-// LibTorch's thread count, for callers that see none of its headers.
+// LibTorch's thread count and memory habits, for callers that see none of its headers. Once, at the
+// start.
 #pragma once
 
 namespace bitsmith {

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_representation.h"
+#include "compressor/representation/parallel.h"
 #include "compressor/representation/uniform_representation.h"
 
 namespace bitsmith {
@@ -141,6 +146,21 @@ TEST(AdditiveDequantize, GradientDoesNotDependOnThreads) {
   at::set_num_threads(threads);
   EXPECT_TRUE(torch::equal(one.codebooks, three.codebooks));
   EXPECT_TRUE(torch::equal(one.scales, three.scales));
+}
+
+// Without OpenMP at::parallel_for compiles too, and runs everything on one thread.
+TEST(Parallel, TasksRunAtTheSameTime) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  std::atomic<int> started{0}, met{0};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  parallel_tasks(2, [&](int64_t) {
+    ++started;
+    while (started < 2 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    met += started == 2;
+  });
+  at::set_num_threads(before);
+  EXPECT_EQ(met, 2);
 }
 
 }  // namespace

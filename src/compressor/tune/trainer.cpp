@@ -166,7 +166,7 @@ class Run {
     if (!std::isfinite(kl)) return kl;
 
     const int64_t step = ++progress_.step;
-    const bool v_now = options_.strategy == Strategy::kPv && step > options_.v_start &&
+    const bool v_now = options_.strategy == Strategy::kPv && share >= options_.v_start &&
                        step % options_.v_interval == 0;
     VStepOptions v = options_.v;
     v.trust_ratio *= rate;
