@@ -79,6 +79,17 @@ void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& op
   }
 }
 
+// The V step of one matrix; returns how many groups changed. Their momentum is spent: a code moves
+// by the whole distance to its neighbour at once, and would be pushed on beyond it.
+int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
+                     const VStepOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const auto changed = v_step(tuned.representation(), direction, options).changed;
+  tuned.code_moments.first.view({-1, tuned.representation().group_inputs()})
+      .index_fill_(0, changed, 0);
+  return changed.numel();
+}
+
 class Run {
  public:
   Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
@@ -175,7 +186,7 @@ class Run {
       if (options_.strategy == Strategy::kPv) {
         const auto direction =
             tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options_.adam);
-        if (v_now) changed_ += v_step(tuned.representation(), direction, v).changed;
+        if (v_now) changed_ += change_codes(tuned, direction, v);
       }
       p_step(tuned, step, rate * options_.learning_rate, options_.adam);
     }

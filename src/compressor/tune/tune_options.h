@@ -23,11 +23,11 @@ struct TuneOptions {
   int64_t micro_tokens = 2048;  // one forward and backward pass; bounds the activations' memory
   // Step lengths in units of each tensor's own root mean square (the paper's 3e-4 at an RMS of 0.02
   // is 0.015); both fall linearly to `final_rate` of themselves over the run.
-  double learning_rate = 0.01;
+  double learning_rate = 0.003;
   double final_rate = 0.1;
   VStepOptions v;
   int64_t v_interval = 1;  // steps between V steps
-  double v_start = 0.1;    // share of the run before the first V step: Adam's moments settle first
+  double v_start = 0.3;    // share of the run before the first V step: the P steps go first
   AdamOptions adam;
   std::string dtype =
       "auto";  // of forward and backward: "float32", "bfloat16", or the faster, measured

@@ -23,10 +23,11 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
   const int64_t searched = std::min(groups, chunk * options.max_chunks);
   const auto order = std::get<1>(importance.topk(searched, 0, true, true));
 
-  VStepResult result;
+  std::vector<torch::Tensor> changed;
+  bool any_changed = false, full = false;
   const double budget = std::pow(options.trust_ratio * norm, 2);
   double used = 0;
-  for (int64_t first = 0; first < searched; first += chunk) {
+  for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
     const auto [sorted, position] = by_importance.sort();  // searches want ascending groups
     const auto codes = representation.search_codes(target, {}, sorted);
@@ -42,10 +43,9 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
         (codes != representation.codes().index_select(0, sorted)).any(1).contiguous();
     const auto* change = changes.const_data_ptr<float>();
     const auto* differ = differs.const_data_ptr<bool>();
-    bool full = false;
     for (const int64_t i : walk) {
       if (!differ[i]) continue;
-      if (used + change[i] > budget && result.changed + std::ssize(kept) > 0) {
+      if (used + change[i] > budget && (any_changed || !kept.empty())) {
         full = true;
         break;
       }
@@ -54,12 +54,11 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     }
     std::sort(kept.begin(), kept.end());
     const auto keep = torch::tensor(kept, torch::kInt64);
-    representation.assign_codes(sorted.index_select(0, keep), codes.index_select(0, keep));
-    result.changed += static_cast<int64_t>(kept.size());
-    if (full) break;
+    changed.push_back(sorted.index_select(0, keep));
+    any_changed |= !kept.empty();
+    representation.assign_codes(changed.back(), codes.index_select(0, keep));
   }
-  result.change = norm > 0 ? std::sqrt(used) / norm : 0;
-  return result;
+  return {torch::cat(changed), norm > 0 ? std::sqrt(used) / norm : 0};
 }
 
 }  // namespace bitsmith

@@ -16,7 +16,7 @@ struct VStepOptions {
 };
 
 struct VStepResult {
-  int64_t changed = 0;  // groups whose codes changed
+  torch::Tensor changed;  // [n] int64: the groups whose codes changed, as flat indices
   double change = 0;    // ||W_new - W|| / ||W||
 };
 
