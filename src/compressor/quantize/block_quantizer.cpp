@@ -85,6 +85,8 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       QuantizedLayer result;
       try {
         result = quantize_layer(weight, hessian, matrix->spec, own);
+      } catch (const Interrupted&) {
+        throw;
       } catch (const Error& e) {
         throw Error(concat(linear->name, ": ", e.what()));
       }
