@@ -11,7 +11,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kSliceElements = 1 << 19;  // float32 scratch a thread: 2 MiB
+constexpr int64_t kSliceElements = 1 << 19;  // at most: 2 MiB of float32 scratch a thread
 
 // Rows come as float, any slice of them on any thread.
 torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
@@ -21,7 +21,9 @@ torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
   const int64_t rows = shape.size() == 1 ? 1 : element_count(shape) / columns;
   torch::Tensor result = torch::empty(shape, dtype);
   torch::Tensor matrix = result.view({rows, columns});
-  const int64_t slice = std::max<int64_t>(1, kSliceElements / columns);
+  const int64_t share = rows / (2 * at::get_num_threads());
+  const int64_t slice =
+      std::clamp<int64_t>(share, 1, std::max<int64_t>(1, kSliceElements / columns));
   at::parallel_for(0, (rows + slice - 1) / slice, 1, [&](int64_t begin, int64_t end) {
     const at::NoGradGuard no_grad;
     for (int64_t s = begin; s < end; ++s) {

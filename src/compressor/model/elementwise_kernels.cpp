@@ -7,7 +7,8 @@
 
 // One function, three compilations. The bodies below are inlined into each.
 #if defined(__x86_64__)
-#define BITSMITH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define BITSMITH_CLONES \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BITSMITH_CLONES
 #endif

@@ -15,7 +15,7 @@ class TorchLanguageModel : public LanguageModel {
   int64_t vocab_size() const override { return decoder_->config().vocab_size; }
 
   void run(std::span<const int32_t> tokens) override {
-    const torch::InferenceMode inference;
+    const torch::NoGradGuard no_grad;
     if (tokens.empty()) throw Error("cannot run a window of no tokens");
     torch::Tensor ids = torch::empty({1, static_cast<int64_t>(tokens.size())}, torch::kInt64);
     for (size_t i = 0; i < tokens.size(); ++i) {
@@ -28,7 +28,7 @@ class TorchLanguageModel : public LanguageModel {
   }
 
   void logits(int64_t first, int64_t count, std::span<float> out) override {
-    const torch::InferenceMode inference;
+    const torch::NoGradGuard no_grad;
     BITSMITH_CHECK(hidden_.defined() && first >= 0 && count >= 0 &&
                    first + count <= hidden_.size(0));
     BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * vocab_size());
@@ -46,7 +46,7 @@ class TorchLanguageModel : public LanguageModel {
 
 std::unique_ptr<LanguageModel> load_torch_language_model(const std::filesystem::path& model,
                                                          DType dtype, int threads) {
-  const torch::InferenceMode inference;
+  const torch::NoGradGuard no_grad;
   if (dtype != DType::F32 && dtype != DType::BF16)
     throw UsageError(concat("LibTorch computes in F32 or BF16, not in ", dtype_name(dtype)));
   at::set_num_threads(threads);

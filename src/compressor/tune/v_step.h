@@ -17,7 +17,7 @@ struct VStepOptions {
 
 struct VStepResult {
   torch::Tensor changed;  // [n] int64: the groups whose codes changed, as flat indices
-  double change = 0;    // ||W_new - W|| / ||W||
+  double change = 0;      // ||W_new - W|| / ||W||
 };
 
 // `direction` [out, in] float32: Adam's normalised update. Target: W - step * rms(W) * direction.
