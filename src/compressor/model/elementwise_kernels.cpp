@@ -185,13 +185,8 @@ BITSMITH_CLONES void attention_gradient_tile(const float* scores, const float* d
     }
   }
   for (int64_t key = 0; key < keys; key += 2) {
-    const uint16_t* __restrict even = ds + key * queries;
-    const uint16_t* __restrict odd = even + queries;
-    uint16_t* __restrict out = ds_pairs + key * queries;
-    for (int64_t i = 0; i < queries; ++i) {
-      out[2 * i] = even[i];
-      out[2 * i + 1] = odd[i];
-    }
+    const uint16_t* even = ds + key * queries;
+    interleave_rows(even, even + queries, queries, ds_pairs + key * queries);
   }
 }
 

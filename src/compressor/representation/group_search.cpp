@@ -216,6 +216,24 @@ class Descent {
     return hessian_.const_data_ptr<float>() + input * in_;
   }
 
+  // y [g] += block [g, g], whose rows are `stride` apart, times x [g].
+  void add_block_product(const float* block, int64_t stride, const float* x, float* y) const {
+    for (int64_t a = 0; a < g_; ++a) {
+      float sum = y[a];
+      for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[b];
+      y[a] = sum;
+    }
+  }
+  // What a block's `moves` [rows, width] do to the columns from block_end on:
+  // rows -= moves * matrix[the block's inputs, those columns].
+  void carry_beyond(int64_t block_end, const torch::Tensor& moves, const torch::Tensor& matrix,
+                    const torch::Tensor& rows) const {
+    if (block_end == in_) return;
+    const int64_t width = moves.size(1), beyond = in_ - block_end;
+    const auto later = matrix.narrow(0, block_end - width, width).narrow(1, block_end, beyond);
+    rows.narrow(1, block_end, beyond).addmm_(moves, later, 1, -1);
+  }
+
   void descend(int64_t task, int64_t begin, int64_t end) {
     const torch::NoGradGuard no_grad;
     Batch batch(rows_per_task_, g_, num_codes_);
@@ -236,12 +254,9 @@ class Descent {
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = from[i].group / per_row_ - first_row;
         const float* own = batch.before.data() + i * g_;
-        for (int64_t a = 0; a < g_; ++a) {
-          const float* block = hessian_row(j * g_ + a) + j * g_;
-          float sum = gradient[row * in_ + j * g_ + a];
-          for (int64_t b = 0; b < g_; ++b) sum += block[b] * own[b];
-          batch.linear[i * g_ + a] = sum;
-        }
+        float* linear = batch.linear.data() + i * g_;
+        std::copy_n(gradient + row * in_ + j * g_, g_, linear);
+        add_block_product(hessian_row(j * g_) + j * g_, in_, own, linear);
       }
       search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
                      batch.codes.data());
@@ -262,9 +277,7 @@ class Descent {
                                   gradient + row * in_ + next);
       }
     }
-    if (!changed || block_end == in_) return;
-    const auto later = hessian_.narrow(0, begin * g_, width).narrow(1, block_end, in_ - block_end);
-    rows.narrow(1, block_end, in_ - block_end).addmm_(changes, later, 1, -1);
+    if (changed) carry_beyond(block_end, changes, hessian_, rows);
   }
 
   // As descend(), on the weights as they should be after the errors of the groups before; `errors`
@@ -286,11 +299,9 @@ class Descent {
       load(from, count, batch);
       for (int64_t i = 0; i < count; ++i) {
         const float* own = wanted + (from[i].group / per_row_ - first_row) * in_ + j * g_;
-        for (int64_t a = 0; a < g_; ++a) {
-          float sum = 0;
-          for (int64_t b = 0; b < g_; ++b) sum += block[a * g_ + b] * own[b];
-          batch.linear[i * g_ + a] = sum;
-        }
+        float* linear = batch.linear.data() + i * g_;
+        std::fill_n(linear, g_, 0.0f);
+        add_block_product(block, g_, own, linear);
       }
       search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
                      batch.codes.data());
@@ -309,9 +320,7 @@ class Descent {
                                   wanted + row * in_ + next);
       }
     }
-    if (block_end == in_) return;
-    const auto later = factor_.narrow(0, begin * g_, width).narrow(1, block_end, in_ - block_end);
-    rows.narrow(1, block_end, in_ - block_end).addmm_(errors, later, 1, -1);
+    carry_beyond(block_end, errors, factor_, rows);
   }
   const float* factor_row(int64_t input) const {
     return factor_.const_data_ptr<float>() + input * in_;
