@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/layer_options.h"
 #include "apps/training_data.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -28,6 +29,11 @@ constexpr const char* kHelp =
     "  aqMxBgG     additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
     "2^B;\n"
     "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits\n"
+    "  gvqDdBb[-nN][-gC][-sS][-c16][-rR]\n"
+    "              grouped codebooks (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
+    "              codebook for each N weights (default: it costs 1/8 bit a weight), in groups of "
+    "C\n"
+    "              columns; -s: a 4-bit scale for each S weights, -c16: fp16 codebooks. gvq2d2b\n"
     "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.";
 
 struct QuantizeCommand {
@@ -103,13 +109,15 @@ void add_quantize(CLI::App& app) {
   sub.add_option("MODEL", command->model, "The original: Hugging Face directory or GGUF file")
       ->required();
   sub.add_option("--representation", command->representation,
-                 "What the blocks' matrices become: intBgG[-z] or aqMxBgG")
+                 "What the blocks' matrices become: intBgG[-z], aqMxBgG or gvqDdBb[...]")
       ->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();
   sub.add_flag("--force", command->force, "Replace an existing OUT");
-  sub.add_option("--method", command->method,
-                 "rtn: nearest codes, fast; gptq: for int*; aqlm: for aq* (default: gptq or aqlm)");
+  sub.add_option(
+      "--method", command->method,
+      "rtn: nearest codes, fast; gptq: for int*; aqlm: for aq*; gptvq: for gvq* (default: not "
+      "rtn)");
   add_training_data_options(sub, command->data, "--calibration-tokens");
   sub.add_option("--keep", o.keep,
                  "Leave matrices whose name matches this regular expression dense; may repeat");
@@ -120,20 +128,7 @@ void add_quantize(CLI::App& app) {
                  "inputs at most")
       ->check(CLI::IsMember({16, 8, 4}))
       ->capture_default_str();
-  sub.add_flag("--act-order", o.layer.act_order,
-               "GPTQ: treat the inputs with the largest activations first");
-  sub.add_option("--damping", o.layer.damping,
-                 "Added to the Hessian's diagonal, in units of its mean")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  sub.add_option("--rounds", o.layer.max_rounds,
-                 "AQLM: rounds of code search and codebook update at most")
-      ->check(CLI::Range(0, 1000))
-      ->capture_default_str();
-  sub.add_option("--tolerance", o.layer.tolerance,
-                 "AQLM: stop when a round lowers the error by less than this share")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_layer_options(sub, o.layer);
   sub.add_option("--dtype", o.dtype,
                  "Of the blocks' forward passes: float32, or bfloat16 (half the memory)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))

@@ -1,5 +1,6 @@
 // [6] A quantised matrix as plain data: a spec and the arrays that the file holds.
 #pragma once
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,9 +27,16 @@ QuantizedTensor allocate_quantized(const RepresentationSpec& spec, int64_t out_f
 std::span<std::byte> mutable_part(const QuantizedTensor& tensor, const std::string& name);
 
 // Codes of one row, unpacked, values in [0, 2^B): UniformSpec [in_features];
-// AdditiveSpec [in_features / G, M] row-major.
+// AdditiveSpec [in_features / G, M] row-major; GroupedSpec [in_features / D].
 std::vector<uint16_t> row_codes(const QuantizedTensor& tensor, int64_t row);
 void set_row_codes(const QuantizedTensor& tensor, int64_t row, std::span<const uint16_t> codes);
+
+// gvq: the centroids of one tile, [2^(B D), D] float32: int8 or fp16 values, times the codebook's
+// scale; with a rank the sum over k = 0, 1, ... of value k times row k of the shared basis.
+std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip, int64_t group);
+// gvq with block scales: the 16 scales of one tile, 2^(first + code * step), in float32.
+std::array<float, 16> tile_block_scales(const QuantizedTensor& tensor, int64_t strip,
+                                        int64_t group);
 
 // The plain reference decode that everything else is tested against. Row sums of codebook vectors
 // are added in float32 in the order m = 0, 1, ..., then multiplied by the scale. out: [count,

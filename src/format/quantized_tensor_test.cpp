@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -14,9 +16,24 @@ namespace bitsmith {
 namespace {
 
 constexpr int64_t kRows = 5, kColumns = 48;
-constexpr const char* kSpecs[] = {"int1g8",   "int2g16-z", "int3g0",   "int4g48", "int5g8-z",
-                                  "int8g24",  "aq1x16g8",  "aq2x8g8",  "aq3x8g4", "aq2x5g16",
-                                  "aq1x12g1", "aq8x1g48",  "aq1x16g16"};
+constexpr const char* kSpecs[] = {"int1g8",
+                                  "int2g16-z",
+                                  "int3g0",
+                                  "int4g48",
+                                  "int5g8-z",
+                                  "int8g24",
+                                  "aq1x16g8",
+                                  "aq2x8g8",
+                                  "aq3x8g4",
+                                  "aq2x5g16",
+                                  "aq1x12g1",
+                                  "aq8x1g48",
+                                  "aq1x16g16",
+                                  "gvq2d2b-n64",
+                                  "gvq1d3b-n48-s8-c16",
+                                  "gvq4d1.25b-n200-g24-s12",
+                                  "gvq1d2b-n48-r2",
+                                  "gvq2d1.5b-n96-s2"};
 
 // Every bit random, then scales and codebooks made finite.
 QuantizedTensor random_tensor(const std::string& name, Random& random) {
@@ -41,6 +58,54 @@ std::vector<float> half_values(const TensorView& part) {
   return values;
 }
 
+float slow_grouped_weight(const QuantizedTensor& tensor, const GroupedSpec& spec, int64_t row,
+                          int64_t column) {
+  const GroupedLayout layout = grouped_layout(spec, kRows, kColumns);
+  const auto bits_at = [](const TensorView& part, int64_t first_byte, int64_t index, int nbits) {
+    int code = 0;
+    for (int bit = 0; bit < nbits; ++bit) {
+      const int64_t at = index * nbits + bit;
+      code |=
+          (std::to_integer<int>(part.bytes[static_cast<size_t>(first_byte + at / 8)]) >> (at % 8) &
+           1)
+          << bit;
+    }
+    return code;
+  };
+  const int64_t strip = row / layout.rows, group = column / layout.columns;
+  const int64_t tile = strip * layout.column_groups + group;
+  // Tiles before this one in the file: whole strips, then this strip's groups.
+  const int64_t height = std::min(layout.rows, kRows - strip * layout.rows);
+  const int64_t tile_rows =
+      strip * layout.rows * layout.column_groups + group * height + row % layout.rows;
+  const TensorView& codes = tensor.part("codes");
+  const int code = bits_at(codes, tile_rows * codes.shape[1],
+                           column % layout.columns / spec.vector_size, spec.index_bits);
+  const TensorView& books = tensor.part("codebooks");
+  const int64_t entries = books.shape[2];
+  const auto value = [&](int64_t entry, int64_t t) {
+    const int64_t at = (tile * entries + entry) * spec.vector_size + t;
+    if (spec.fp16_codebooks) return half_values(books)[static_cast<size_t>(at)];
+    return half_values(tensor.part("codebook_scales"))[static_cast<size_t>(tile)] *
+           static_cast<float>(std::to_integer<int8_t>(books.bytes[static_cast<size_t>(at)]));
+  };
+  float weight = 0;
+  if (spec.rank == 0) {
+    weight = value(code, column % spec.vector_size);
+  } else {
+    const auto basis = half_values(tensor.part("codebook_basis"));
+    for (int64_t k = 0; k < spec.rank; ++k) {
+      weight += value(k, 0) * basis[static_cast<size_t>(k * spec.centroids() + code)];
+    }
+  }
+  if (spec.scale_block == 0) return weight;
+  const TensorView& scales = tensor.part("block_scales");
+  const auto grid = half_values(tensor.part("block_scale_grid"));
+  const int scale = bits_at(scales, row * scales.shape[1], column / spec.scale_block, 4);
+  return weight * std::exp2(grid[static_cast<size_t>(2 * tile)] +
+                            static_cast<float>(scale) * grid[static_cast<size_t>(2 * tile + 1)]);
+}
+
 // One weight from the formulas of docs/format.md, bit by bit.
 float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
   const auto code_at = [&](const char* name, int64_t index, int nbits) {
@@ -54,6 +119,9 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     }
     return code;
   };
+  if (const auto* spec = std::get_if<GroupedSpec>(&tensor.spec)) {
+    return slow_grouped_weight(tensor, *spec, row, column);
+  }
   const std::vector<float> scales = half_values(tensor.part("scales"));
   if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec)) {
     const int64_t size = spec->group_size > 0 ? spec->group_size : kColumns;
@@ -142,11 +210,23 @@ TEST(QuantizedTensor, VerifyFindsWrongPartsAndValues) {
     }
     for (const uint16_t value : {0x7c00, 0xfc00, 0x7e01}) {  // infinities and a NaN
       const QuantizedTensor bad = random_tensor(name, random);
-      const auto scales = mutable_part(bad, "scales");
-      std::memcpy(&scales[scales.size() - 2], &value, 2);
+      for (const TensorView& part : bad.parts) {
+        if (part.dtype != DType::F16) continue;
+        const auto bytes = mutable_part(bad, part.name);
+        std::memcpy(&bytes[bytes.size() - 2], &value, 2);
+        break;
+      }
       EXPECT_THROW(verify(bad, "x"), Error);
     }
   }
+}
+
+TEST(QuantizedTensor, VerifyFindsBlockScalesBeyondReason) {
+  Random random(5);
+  const QuantizedTensor bad = random_tensor("gvq2d1.5b-n96-s2", random);
+  const uint16_t huge = float_to_fp16(1000.0f);
+  std::memcpy(mutable_part(bad, "block_scale_grid").data(), &huge, 2);
+  EXPECT_THROW(verify(bad, "x"), Error);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a representation string says: "int4g64", "int2g32-z", "aq2x8g8".
+// What a representation string says: "int4g64", "int2g32-z", "aq2x8g8", "gvq2d2b".
 #pragma once
 #include <cstdint>
 #include <string>
@@ -28,7 +28,36 @@ struct AdditiveSpec {
   bool operator==(const AdditiveSpec&) const = default;
 };
 
-using RepresentationSpec = std::variant<UniformSpec, AdditiveSpec>;
+// gvqDdBb[-nN][-gC][-sS][-c16][-rR] (GPTVQ, van Baalen et al. 2024): D adjacent inputs share an
+// index of B * D bits into a codebook of 2^(B D) centroids; every strip of rows x group of columns,
+// about N weights, has a codebook of its own.
+struct GroupedSpec {
+  int vector_size = 2;           // D: 1, 2 or 4
+  int index_bits = 4;            // B * D: 1..16; B may be a decimal, as 1.5
+  int64_t codebook_weights = 0;  // N; 0: so many that an int8 codebook costs 1/8 bit a weight
+  int64_t column_group = 0;      // C inputs, a divisor of in_features; 0: the largest up to 256
+  int64_t scale_block = 0;       // S inputs share a 4-bit logarithmic scale; 0: none
+  bool fp16_codebooks = false;   // -c16: fp16 instead of int8 with an fp16 scale a codebook
+  int rank = 0;                  // -rR (D = 1): codebooks are sums of R shared rows; 0: free
+  int64_t centroids() const { return int64_t{1} << index_bits; }
+  bool operator==(const GroupedSpec&) const = default;
+};
+
+using RepresentationSpec = std::variant<UniformSpec, AdditiveSpec, GroupedSpec>;
+
+// How a gvq matrix is cut. Codes lie tile by tile: strip by strip, in each the column groups in
+// turn, in each its rows.
+struct GroupedLayout {
+  int64_t columns;        // inputs of a column group
+  int64_t column_groups;  // a row
+  int64_t rows;           // of a strip; the last one may be shorter
+  int64_t strips;
+  int64_t tile_row_codes() const { return columns / vector_size; }
+  int64_t vector_size;
+};
+// Throws UsageError when the sizes do not fit; the message names those that do.
+GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int64_t in_features,
+                             const std::string& module = "");
 
 // Throws UsageError that says what the grammar is and which value is out of range.
 RepresentationSpec parse_representation(const std::string& text);
@@ -36,7 +65,7 @@ std::string to_string(const RepresentationSpec& spec);
 
 // One stored array of a quantised matrix, kept in the file as tensor "MODULE.NAME".
 struct PartLayout {
-  std::string name;  // "codes", "codebooks", "scales", "zeros"
+  std::string name;  // "codes", "codebooks", "scales", "zeros", ...
   DType dtype;
   std::vector<int64_t> shape;
 };

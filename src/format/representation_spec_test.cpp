@@ -19,8 +19,10 @@ std::string error_of(const std::function<void()>& call) {
 }
 
 TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
-  for (const char* name : {"int1g0", "int4g64", "int8g0-z", "int2g32-z", "aq1x16g8", "aq2x8g8",
-                           "aq8x1g1", "aq3x12g64"}) {
+  for (const char* name :
+       {"int1g0", "int4g64", "int8g0-z", "int2g32-z", "aq1x16g8", "aq2x8g8", "aq8x1g1", "aq3x12g64",
+        "gvq2d2b", "gvq1d3b-n512-s64", "gvq4d2.25b-n65536-g288-s32-c16", "gvq2d1.5b", "gvq4d0.75b",
+        "gvq1d4b-n1024-c16-r8"}) {
     EXPECT_EQ(to_string(parse_representation(name)), name);
   }
   EXPECT_EQ(std::get<UniformSpec>(parse_representation("int3g128-z")), (UniformSpec{3, 128, true}));
@@ -28,9 +30,38 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
 }
 
 TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
-  for (const char* name : {"", "int", "int4", "int4g", "int9g64", "int0g64", "int4g-8", "int4g064",
-                           "int4g64-y", "int4g64 ", "aq2x8", "aq9x8g8", "aq2x17g8", "aq2x8g65",
-                           "aq2x8g0", "fp4g64", "int4g99999999999999999999", "INT4G64"}) {
+  for (const char* name : {"",
+                           "int",
+                           "int4",
+                           "int4g",
+                           "int9g64",
+                           "int0g64",
+                           "int4g-8",
+                           "int4g064",
+                           "int4g64-y",
+                           "int4g64 ",
+                           "aq2x8",
+                           "aq9x8g8",
+                           "aq2x17g8",
+                           "aq2x8g65",
+                           "aq2x8g0",
+                           "fp4g64",
+                           "gvq",
+                           "gvq3d2b",
+                           "gvq2d",
+                           "gvq2d2",
+                           "gvq2d9b",
+                           "gvq2d1.25b",
+                           "gvq2d2b-s3",
+                           "gvq2d2b-r2",
+                           "gvq1d2b-r4",
+                           "gvq2d2b-n0",
+                           "gvq2d2.b",
+                           "gvq2d2b-c16-s4",
+                           "gvq2d2.123b",
+                           "gvq0d2b",
+                           "int4g99999999999999999999",
+                           "INT4G64"}) {
     const std::string message = error_of([&] { parse_representation(name); });
     EXPECT_NE(message.find("intBgG"), std::string::npos) << name << ": " << message;
     EXPECT_NE(message.find(concat("'", name, "'")), std::string::npos) << message;
@@ -51,8 +82,29 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
             "32, 36, 48, 64");
   EXPECT_EQ(message("aq2x8g2", 21),
             "group size 2 does not divide 21 inputs of model.x; sizes that do: 1, 3, 7, 21");
+  EXPECT_EQ(message("gvq2d2b-g100", 576).substr(0, 91),
+            "column groups of 100 inputs do not fit 576 inputs of model.x; column groups that do: "
+            "2, 4, 6");
+  EXPECT_NE(message("gvq4d2b", 576).find("256 centroids for the"), std::string::npos);
+  EXPECT_NE(message("gvq2d2b-s32", 48).find("scales for 32 inputs do not fit 48"),
+            std::string::npos);
+  EXPECT_NE(message("gvq4d1b", 30).find("vectors of 4 inputs do not fit 30"), std::string::npos);
   EXPECT_THROW(part_layout(UniformSpec{}, int64_t{1} << 40, int64_t{1} << 40), Error);
   EXPECT_THROW(part_layout(UniformSpec{}, 0, 64), Error);
+}
+
+TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
+  const auto layout = [](const char* name, int64_t out, int64_t in) {
+    return grouped_layout(std::get<GroupedSpec>(parse_representation(name)), out, in);
+  };
+  EXPECT_EQ(layout("gvq2d2b", 576, 576).columns, 192);
+  EXPECT_EQ(layout("gvq2d2b", 576, 576).rows, 11);
+  EXPECT_EQ(layout("gvq2d2b", 576, 576).strips, 53);  // the last one has 4 rows
+  EXPECT_EQ(layout("gvq2d2b", 576, 1536).columns, 256);
+  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).columns, 256);
+  EXPECT_EQ(layout("gvq2d2b-n2048-g64", 576, 576).rows, 32);
+  EXPECT_EQ(layout("gvq2d2b", 4, 576).strips, 1);
+  EXPECT_EQ(layout("gvq1d2b", 33, 47).columns, 47);
 }
 
 TEST(RepresentationSpec, BitsCountEveryStoredByte) {
@@ -63,6 +115,12 @@ TEST(RepresentationSpec, BitsCountEveryStoredByte) {
   // codes 16/8, one 2 x 256 x 8 codebook pair of fp16 and a scale a row (AQLM's own count)
   EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("aq2x8g8"), 1536, 576),
                    2.0 + 2 * 256 * 8 * 16.0 / (1536 * 576) + 16.0 / 576);
+  // GPTVQ 2-D, 2 bits: 16 int8 centroids of two weights and an fp16 scale for 8 x 256 weights
+  EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("gvq2d2b-n2048"), 4096, 4096),
+                   2.0 + (16 * 2 * 8 + 16) / 2048.0);
+  // fp16 centroids; a 4-bit scale for 32 weights and two fp16 numbers a codebook
+  EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("gvq2d2b-n4096-s32-c16"), 4096, 4096),
+                   2.0 + (16 * 2 * 16 + 32) / 4096.0 + 4 / 32.0);
   // rows of 3-bit codes are padded to whole bytes: 10 codes in 4 bytes
   EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("int3g0"), 7, 10), (4 + 2) * 8 / 10.0);
 }

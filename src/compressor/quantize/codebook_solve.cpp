@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "compressor/quantize/conjugate_gradients.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/parallel.h"
@@ -11,15 +12,6 @@ namespace {
 
 torch::Tensor times_hessian(const torch::Tensor& matrix, const torch::Tensor& hessian) {
   return hessian.defined() ? row_chunked_matmul(matrix, hessian) : matrix;
-}
-
-// In one thread and float64: a sum that any number of threads gives.
-double inner_product(const torch::Tensor& a, const torch::Tensor& b) {
-  const auto* x = a.const_data_ptr<float>();
-  const auto* y = b.const_data_ptr<float>();
-  double sum = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) sum += double{x[i]} * y[i];
-  return sum;
 }
 
 // Inverse blocks [M * K, g, g] of the normal matrix's diagonal: for vector k of codebook m the sum
@@ -67,26 +59,12 @@ torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& 
   const auto precondition = [&](const torch::Tensor& r) {
     return torch::bmm(inverse, r.reshape({inverse.size(0), -1, 1})).reshape(r.sizes());
   };
-  auto solution = codebooks.clone();
-  auto residual =
+  const auto residual =
       scatter(times_hessian(weight - additive_decode(codebooks, scales, codes), hessian));
-  auto direction = precondition(residual);
-  double strength = inner_product(residual, direction);
-  const double first = strength;
-  for (int i = 0; i < iterations && strength > 1e-10 * first && strength > 0; ++i) {
-    const auto dense = additive_decode(direction, scales, codes);
-    const auto image = scatter(times_hessian(dense, hessian));
-    const double curvature = inner_product(direction, image);
-    if (!(curvature > 0)) break;
-    const double step = strength / curvature;
-    solution.add_(direction, step);
-    residual.sub_(image, step);
-    const auto next = precondition(residual);
-    const double next_strength = inner_product(residual, next);
-    direction = next + direction * (next_strength / strength);
-    strength = next_strength;
-  }
-  return solution;
+  const auto apply = [&](const torch::Tensor& direction) {
+    return scatter(times_hessian(additive_decode(direction, scales, codes), hessian));
+  };
+  return conjugate_gradients(codebooks, residual, apply, precondition, iterations);
 }
 
 torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,

@@ -39,7 +39,12 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
     const torch::Tensor weight = torch::randn({rows, in});
     return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); });
   };
-  const int64_t few = std::max<int64_t>(1, 32768 / in), many = 3 * few;
+  int64_t few = std::max<int64_t>(1, 32768 / in);
+  if (const auto* grouped = std::get_if<GroupedSpec>(&matrix.spec)) {  // enough for one codebook
+    const int64_t columns = grouped_layout(*grouped, matrix.shape.out_features, in).columns;
+    few = std::max(few, 2 * grouped->centroids() * grouped->vector_size / columns);
+  }
+  const int64_t many = 3 * few;
   const double short_time = seconds_for(few), long_time = seconds_for(many);
   const double slope =
       std::max(0.0, long_time - short_time) / static_cast<double>((many - few) * in);

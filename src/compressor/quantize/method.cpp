@@ -4,7 +4,8 @@
 namespace bitsmith {
 
 Method default_method(const RepresentationSpec& spec) {
-  return std::holds_alternative<UniformSpec>(spec) ? Method::kGptq : Method::kAqlm;
+  if (std::holds_alternative<UniformSpec>(spec)) return Method::kGptq;
+  return std::holds_alternative<GroupedSpec>(spec) ? Method::kGptvq : Method::kAqlm;
 }
 
 const char* method_name(Method method) {
@@ -15,22 +16,45 @@ const char* method_name(Method method) {
       return "gptq";
     case Method::kAqlm:
       return "aqlm";
+    case Method::kGptvq:
+      return "gptvq";
   }
   return "unknown";
 }
 
 Method parse_method(const std::string& name, const RepresentationSpec& spec) {
-  const bool uniform = std::holds_alternative<UniformSpec>(spec);
+  const Method own = default_method(spec);
   if (name == "rtn") return Method::kRtn;
-  if (name != "gptq" && name != "aqlm") {
-    throw UsageError(concat("unknown method '", name, "'; methods are rtn, gptq (for int*) and ",
-                            "aqlm (for aq*)"));
+  if (name == method_name(own)) return own;
+  if (name != "gptq" && name != "aqlm" && name != "gptvq") {
+    throw UsageError(concat("unknown method '", name, "'; methods are rtn, gptq (for int*), aqlm ",
+                            "(for aq*) and gptvq (for gvq*)"));
   }
-  if ((name == "gptq") != uniform) {
-    throw UsageError(concat("method ", name, " cannot make ", to_string(spec), "; use ",
-                            method_name(default_method(spec)), " or rtn"));
+  throw UsageError(concat("method ", name, " cannot make ", to_string(spec), "; use ",
+                          method_name(own), " or rtn"));
+}
+
+CodebookInit parse_codebook_init(const std::string& name) {
+  for (const CodebookInit init : {CodebookInit::kBest, CodebookInit::kPlusPlus,
+                                  CodebookInit::kMahalanobis, CodebookInit::kQuantiles}) {
+    if (name == codebook_init_name(init)) return init;
   }
-  return uniform ? Method::kGptq : Method::kAqlm;
+  throw UsageError(concat("unknown start of codebooks '", name,
+                          "'; starts are best, kmeans++, mahalanobis and quantiles"));
+}
+
+const char* codebook_init_name(CodebookInit init) {
+  switch (init) {
+    case CodebookInit::kBest:
+      return "best";
+    case CodebookInit::kPlusPlus:
+      return "kmeans++";
+    case CodebookInit::kMahalanobis:
+      return "mahalanobis";
+    case CodebookInit::kQuantiles:
+      return "quantiles";
+  }
+  return "unknown";
 }
 
 }  // namespace bitsmith

@@ -24,4 +24,11 @@ std::unique_ptr<Representation> aqlm(const torch::Tensor& weight, const torch::T
                                      const AdditiveSpec& spec, const QuantizeOptions& options,
                                      std::vector<StageReport>& stages);
 
+// Vector quantisation with error feedback (van Baalen et al. 2024), in its exact form: each
+// vector's metric and error are those of its whole block of the factor. An undefined hessian:
+// identity.
+std::unique_ptr<Representation> gptvq(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                      const GroupedSpec& spec, const QuantizeOptions& options,
+                                      std::vector<StageReport>& stages);
+
 }  // namespace bitsmith

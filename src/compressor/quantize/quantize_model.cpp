@@ -44,7 +44,11 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"act_order", options.layer.act_order},
           {"max_rounds", options.layer.max_rounds},
           {"tolerance", options.layer.tolerance},
-          {"kmeans_iterations", options.layer.kmeans_iterations}};
+          {"kmeans_iterations", options.layer.kmeans_iterations},
+          {"codebook_init", codebook_init_name(options.layer.codebook_init)},
+          {"em_iterations", options.layer.em_iterations},
+          {"feedback_rounds", options.layer.feedback_rounds},
+          {"codebook_update", options.layer.codebook_update}};
 }
 
 void check_data(const TokenDataset& data, const ModelConfig& config) {

@@ -55,6 +55,16 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
   if (const auto* uniform = std::get_if<UniformSpec>(&spec)) {
     layer.representation =
         options.method == Method::kRtn ? rtn(w, *uniform) : gptq(w, h, *uniform, options);
+  } else if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) {
+    if (options.method == Method::kGptvq) {
+      layer.representation = gptvq(w, h, *grouped, options, layer.stages);
+    } else {
+      QuantizeOptions start_only = options;
+      start_only.feedback_rounds = 0;
+      start_only.codebook_update = false;
+      std::vector<StageReport> without_hessian;  // another objective than the layer's
+      layer.representation = gptvq(w, {}, *grouped, start_only, without_hessian);
+    }
   } else {
     const auto& additive = std::get<AdditiveSpec>(spec);
     if (options.method == Method::kAqlm) {

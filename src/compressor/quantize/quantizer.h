@@ -12,14 +12,22 @@
 
 namespace bitsmith {
 
-// RTN: nearest codes, no data. GPTQ: Frantar et al. 2022. AQLM: Egiazarian et al. 2024.
-enum class Method { kRtn, kGptq, kAqlm };
+// RTN: nearest codes, no data. GPTQ: Frantar et al. 2022. AQLM: Egiazarian et al. 2024. GPTVQ: van
+// Baalen et al. 2024.
+enum class Method { kRtn, kGptq, kAqlm, kGptvq };
 
-// Default: gptq for int*, aqlm for aq*. Throws UsageError for unknown names and for methods that
-// the representation cannot use (gptq with aq*, aqlm with int*).
+// Default: gptq for int*, aqlm for aq*, gptvq for gvq*. Throws UsageError for unknown names and for
+// methods that the representation cannot use (gptq with aq*, aqlm with int*, ...).
 Method parse_method(const std::string& name, const RepresentationSpec& spec);
 Method default_method(const RepresentationSpec& spec);
 const char* method_name(Method method);
+
+// Where GPTVQ's codebooks begin. Best: scalars by exact weighted k-means, vectors by k-means++.
+// Mahalanobis (the paper's): points at even ranks of their distance from the mean. Quantiles:
+// points at even ranks of their first value.
+enum class CodebookInit { kBest, kPlusPlus, kMahalanobis, kQuantiles };
+CodebookInit parse_codebook_init(const std::string& name);  // UsageError names the choices
+const char* codebook_init_name(CodebookInit init);
 
 struct QuantizeOptions {
   Method method = Method::kAqlm;
@@ -27,9 +35,13 @@ struct QuantizeOptions {
   double damping =
       0.01;  // added to the Hessian's diagonal, in units of its mean; doubled on failure
   bool act_order = false;   // GPTQ: columns in order of falling diagonal, groups kept
-  int max_rounds = 16;      // AQLM: rounds of code search + codebook update
-  double tolerance = 0.01;  // AQLM: stop when a round lowers the error by less than this share
-  int kmeans_iterations = 30;
+  int max_rounds = 16;      // AQLM, GPTVQ: rounds of code search + codebook update
+  double tolerance = 0.01;  // of these: stop when a round lowers the error by less than this share
+  int kmeans_iterations = 30;                        // AQLM's start
+  CodebookInit codebook_init = CodebookInit::kBest;  // GPTVQ
+  int em_iterations = 30;       // GPTVQ: of a codebook's start, until no assignment changes
+  int feedback_rounds = 2;      // GPTVQ: codebooks refitted to the codes of a sweep, a column group
+  bool codebook_update = true;  // GPTVQ: rounds of codebooks and codes on the whole matrix
 };
 
 // One stage's objective tr((W-Q) H (W-Q)^T) / tr(W H W^T) at its end. Never rises within a layer.

@@ -46,12 +46,14 @@ class EveryMethod : public testing::TestWithParam<Case> {
   bool is_rtn() const { return std::string(GetParam().method) == "rtn"; }
 };
 
-INSTANTIATE_TEST_SUITE_P(Cases, EveryMethod,
-                         testing::Values(Case{"int3g32", "rtn"}, Case{"int2g32-z", "rtn"},
-                                         Case{"int3g32", "gptq"}, Case{"int2g0-z", "gptq"},
-                                         Case{"int1g32", "gptq"}, Case{"aq2x4g8", "rtn"},
-                                         Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"},
-                                         Case{"aq3x3g8", "aqlm"}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, EveryMethod,
+    testing::Values(Case{"int3g32", "rtn"}, Case{"int2g32-z", "rtn"}, Case{"int3g32", "gptq"},
+                    Case{"int2g0-z", "gptq"}, Case{"int1g32", "gptq"}, Case{"aq2x4g8", "rtn"},
+                    Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"}, Case{"aq3x3g8", "aqlm"},
+                    Case{"gvq2d2b-n640", "rtn"}, Case{"gvq2d2b-n640", "gptvq"},
+                    Case{"gvq1d2b-n256", "gptvq"}, Case{"gvq1d3b-n512-r3", "gptvq"},
+                    Case{"gvq4d1b-n640-s16-c16", "gptvq"}));
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const Layer layer = random_layer(40, 160);
@@ -236,6 +238,37 @@ TEST(Aqlm, SeedsDifferButOneSeedRepeats) {
   const auto c = quantize(layer, "aq2x4g8", "aqlm", other);
   EXPECT_TRUE(torch::equal(a.representation->dequantize(), b.representation->dequantize()));
   EXPECT_FALSE(torch::equal(a.representation->dequantize(), c.representation->dequantize()));
+}
+
+TEST(Gptvq, BeatsGptqAndNearestVectorsAtTheSameBits) {
+  const Layer layer = random_layer(96, 256);
+  const double nearest = quantize(layer, "gvq2d2b-n2048", "rtn").relative_error;
+  const double scalar = quantize(layer, "int2g128", "gptq").relative_error;
+  const double vectors = quantize(layer, "gvq2d2b-n2048", "gptvq").relative_error;
+  EXPECT_LT(vectors, nearest);
+  EXPECT_LT(vectors, scalar);
+}
+
+TEST(Gptvq, EveryStartOfTheCodebooksWorks) {
+  const Layer layer = random_layer(32, 128);
+  for (const char* spec : {"gvq1d2b-n512", "gvq2d2b-n1024"}) {
+    for (const char* start : {"best", "kmeans++", "mahalanobis", "quantiles"}) {
+      QuantizeOptions options;
+      options.codebook_init = parse_codebook_init(start);
+      EXPECT_LT(quantize(layer, spec, "gptvq", options).relative_error,
+                quantize(layer, spec, "rtn").relative_error)
+          << spec << " " << start;
+    }
+  }
+  EXPECT_THROW(parse_codebook_init("random"), UsageError);
+}
+
+TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
+  const Layer layer = random_layer(64, 256);
+  QuantizeOptions sweep_only;
+  sweep_only.codebook_update = false;
+  EXPECT_LT(quantize(layer, "gvq2d2b-n2048", "gptvq").relative_error,
+            quantize(layer, "gvq2d2b-n2048", "gptvq", sweep_only).relative_error);
 }
 
 TEST(Methods, MustFitTheRepresentation) {

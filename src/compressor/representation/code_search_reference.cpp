@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compressor/representation/code_pairs.h"
+#include "compressor/representation/grouped_dequantize.h"
 
 namespace bitsmith {
 namespace {
@@ -138,6 +139,30 @@ torch::Tensor search_additive_reference(const Representation& representation,
           search_some(flat.index({some}), linear.index({some}), block, present.index({some})));
     }
     return torch::cat(parts);
+  };
+  return search_codes_reference(representation, target, metric, groups, search);
+}
+
+torch::Tensor search_grouped_reference(const Representation& representation,
+                                       const GroupedLayout& layout, const torch::Tensor& centroids,
+                                       const torch::Tensor& block_scales,
+                                       const torch::Tensor& target, const Metric& metric,
+                                       const torch::Tensor& groups) {
+  const auto tiles = centroids.reshape({-1, centroids.size(2), layout.vector_size});
+  const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
+                          const torch::Tensor& block, const torch::Tensor& present) {
+    auto scaled = linear;
+    if (block_scales.defined()) {
+      const int64_t groups_per_scale = representation.num_groups() / block_scales.numel();
+      const auto at = flat.floor_divide(groups_per_scale);
+      scaled = linear / block_scales.reshape(-1).index_select(0, at).unsqueeze(1);
+    }
+    const auto own = tiles.index_select(0, tile_of_groups(layout, flat));  // [n, K, D]
+    const auto costs = (torch::matmul(own, block) * own).sum(2) -
+                       2 * torch::matmul(own, scaled.unsqueeze(2)).squeeze(2);
+    const auto [lowest, best] = costs.min(1, /*keepdim=*/true);
+    const auto old = present.to(torch::kLong);
+    return torch::where(lowest < costs.gather(1, old), best, old).to(torch::kInt);
   };
   return search_codes_reference(representation, target, metric, groups, search);
 }

@@ -3,7 +3,11 @@
 #include "compressor/representation/additive_representation.h"
 #include "compressor/representation/additive_search.h"
 #include "compressor/representation/code_search_reference.h"
+#include "compressor/representation/format_parts.h"
+#include "compressor/representation/grouped_representation.h"
+#include "compressor/representation/grouped_search.h"
 #include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/uniform_search.h"
 
 namespace bitsmith {
 namespace {
@@ -40,6 +44,22 @@ class CodeSearch : public testing::TestWithParam<Case> {
       representation = std::make_unique<UniformRepresentation>(
           *uniform, scales, zeros, torch::randint(1 << uniform->nbits, {kOut, kIn}, torch::kInt));
       nbits = uniform->nbits;
+    } else if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) {
+      layout = grouped_layout(*grouped, kOut, kIn);
+      GroupedParts parts;
+      codebooks = torch::randn(
+          {layout.strips, layout.column_groups, grouped->centroids(), layout.vector_size});
+      parts.codebooks = codebooks;
+      parts.codes =
+          torch::randint(grouped->centroids(), {kOut * kIn / layout.vector_size, 1}, torch::kInt);
+      if (grouped->scale_block > 0) {
+        parts.block_scale_codes =
+            torch::randint(16, {kOut, kIn / grouped->scale_block}, torch::kInt);
+        parts.block_scale_grid =
+            round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
+        scales = grouped_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
+      }
+      representation = std::make_unique<GroupedRepresentation>(*grouped, kOut, kIn, parts);
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec);
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -61,6 +81,10 @@ class CodeSearch : public testing::TestWithParam<Case> {
     const torch::NoGradGuard no_grad;
     if (nbits > 0) {
       return search_uniform_reference(*representation, nbits, scales, zeros, target, metric,
+                                      groups);
+    }
+    if (layout.strips > 0) {
+      return search_grouped_reference(*representation, layout, codebooks, scales, target, metric,
                                       groups);
     }
     return search_additive_reference(*representation, codebooks, scales, target, metric, groups);
@@ -87,12 +111,14 @@ class CodeSearch : public testing::TestWithParam<Case> {
   std::unique_ptr<Representation> representation;
   torch::Tensor codebooks, scales, zeros, target, groups;
   Metric metric;
+  GroupedLayout layout = {};
   int nbits = 0;
 };
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* spec : {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32"}) {
+  for (const char* spec : {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32",
+                           "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-g72"}) {
     for (const auto metric : {MetricKind::kIdentity, MetricKind::kDiagonal, MetricKind::kHessian}) {
       for (const bool some : {false, true}) all.push_back({spec, metric, some});
     }
@@ -217,6 +243,51 @@ TEST(ErrorFeedback, FollowsTheSlowReference) {
     w.slice(1, next).add_(torch::matmul(error, move.t()));
   }
   EXPECT_GE((found == expected).to(torch::kFloat).mean().item<float>(), 0.99);
+}
+
+// Scalars with a uniform grid as their codebook: GPTQ.
+TEST(ErrorFeedback, OfScalarCodebooksOnAUniformGridIsGptq) {
+  torch::manual_seed(12);
+  const int64_t out = 12, in = 96;
+  const auto target = torch::randn({out, in});
+  const auto inverse = torch::linalg_inv(random_hessian(in).to(torch::kDouble));
+  const auto factor = torch::linalg_cholesky(inverse).t().to(torch::kFloat).contiguous();
+  const auto scales = torch::full({out, 1}, 0.6f), zeros = torch::full({out, 1}, 4, torch::kInt);
+  const auto codes = torch::zeros({out * in, 1}, torch::kInt);
+  UniformSearch uniform(scales, zeros, in, 3);
+  const GroupedLayout layout = grouped_layout({1, 3, 48 * 4, 48}, out, in);
+  const auto grid = 0.6f * (torch::arange(8, torch::kFloat) - 4);
+  const auto centroids =
+      grid.reshape({1, 1, 8, 1}).repeat({layout.strips, layout.column_groups, 1, 1});
+  GroupedSearch grouped(layout, centroids, {});
+  const auto a = search_with_feedback(uniform, codes, target, factor);
+  const auto b = search_with_feedback(grouped, codes, target, factor);
+  EXPECT_GE((a == b).to(torch::kFloat).mean().item<float>(), 0.995);  // ties may fall differently
+}
+
+TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
+  torch::manual_seed(13);
+  const int64_t out = 24, in = 192;
+  const auto target = torch::randn({out, in});
+  const auto hessian = random_hessian(in);
+  const auto inverse = torch::linalg_inv(hessian.to(torch::kDouble));
+  const auto factor = torch::linalg_cholesky(inverse).t().to(torch::kFloat).contiguous();
+  for (const char* text : {"gvq1d2b-n512", "gvq2d2b-n1024", "gvq4d2b-n4608"}) {
+    const auto spec = std::get<GroupedSpec>(parse_representation(text));
+    const GroupedLayout layout = grouped_layout(spec, out, in);
+    const auto centroids =
+        torch::randn({layout.strips, layout.column_groups, spec.centroids(), spec.vector_size});
+    const auto none = torch::zeros({out * in / spec.vector_size, 1}, torch::kInt);
+    GroupedSearch search(layout, centroids, {});
+    const auto error = [&](const torch::Tensor& codes) {
+      GroupedParts parts{centroids, {}, codes, {}, {}};
+      const GroupedRepresentation r(spec, out, in, parts);
+      const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
+      return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum().item<double>();
+    };
+    const auto nearest = search_code_groups(search, {}, none, target, {}, {});
+    EXPECT_LT(error(search_with_feedback(search, none, target, factor)), error(nearest)) << text;
+  }
 }
 
 class Kernels : public testing::TestWithParam<const SearchKernels* (*)()> {};

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "compressor/representation/additive_representation.h"
+#include "compressor/representation/grouped_representation.h"
 #include "compressor/representation/uniform_representation.h"
 
 namespace bitsmith {
@@ -23,6 +24,9 @@ void Representation::assign_codes(const torch::Tensor& groups, const torch::Tens
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor) {
   if (std::holds_alternative<UniformSpec>(tensor.spec)) {
     return UniformRepresentation::from_format(tensor);
+  }
+  if (std::holds_alternative<GroupedSpec>(tensor.spec)) {
+    return GroupedRepresentation::from_format(tensor);
   }
   BITSMITH_CHECK(std::holds_alternative<AdditiveSpec>(tensor.spec));
   return AdditiveRepresentation::from_format(tensor);

@@ -127,7 +127,8 @@ TEST_P(VStep, ChangesNothingWithoutAnUpdate) {
   EXPECT_TRUE(torch::equal(representation->dequantize().detach(), before));
 }
 
-INSTANTIATE_TEST_SUITE_P(Representations, VStep, testing::Values("int3g16", "aq1x4g4", "aq2x8g8"));
+INSTANTIATE_TEST_SUITE_P(Representations, VStep,
+                         testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "gvq2d2b-n512"));
 
 }  // namespace
 }  // namespace bitsmith

@@ -13,6 +13,7 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.uniform);
   fill_scalar(table.gather);
   fill_scalar(table.lookup);
+  fill_scalar(table.grouped);
   fill_scalar(table.gemm);
   fill_scalar(table.limits);
 #if defined(__x86_64__)
@@ -20,6 +21,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.dense);
     fill_avx2(table.uniform);
     fill_avx2(table.gather);
+    fill_avx2(table.grouped);
     fill_avx2(table.gemm);
     fill_avx2(table.limits);
   }
@@ -27,6 +29,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
     fill_avx512(table.lookup);
+    fill_avx512(table.grouped);
     fill_avx512(table.gemm);
     fill_avx512(table.limits);
   }

@@ -5,6 +5,7 @@
 #include "runtime/kernels/additive_lookup.h"
 #include "runtime/kernels/cpu_features.h"
 #include "runtime/kernels/dense_gemv.h"
+#include "runtime/kernels/grouped_gemv.h"
 #include "runtime/kernels/machine_limits.h"
 #include "runtime/kernels/panel_gemm.h"
 #include "runtime/kernels/uniform_gemv.h"
@@ -17,6 +18,7 @@ struct KernelTable {
   UniformGemvKernels uniform;
   AdditiveGatherKernels gather;
   AdditiveLookupKernels lookup;
+  GroupedGemvKernels grouped;
   PanelGemmKernels gemm;
   LimitKernels limits;
 };

@@ -12,5 +12,6 @@ std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor)
 std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor);
 // Additive codes of any size.
 std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_grouped_matrix(const QuantizedTensor& tensor);
 
 }  // namespace bitsmith

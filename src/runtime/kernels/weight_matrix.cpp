@@ -8,6 +8,7 @@ namespace bitsmith {
 
 std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
   if (std::holds_alternative<UniformSpec>(tensor.spec)) return make_uniform_matrix(tensor);
+  if (std::holds_alternative<GroupedSpec>(tensor.spec)) return make_grouped_matrix(tensor);
   // A table is built for every 256 codebook vectors and looked up once a row: not for few rows.
   constexpr int64_t kLookupMinRows = 64;
   const bool tables = selected_isa() == Isa::avx512 && tensor.out_features >= kLookupMinRows &&

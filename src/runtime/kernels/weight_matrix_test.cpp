@@ -27,24 +27,33 @@ void fill_fp16(std::span<std::byte> part, double mean, double deviation, Random&
   }
 }
 
+int code_bits(const RepresentationSpec& spec) {
+  if (const auto* uniform = std::get_if<UniformSpec>(&spec)) return uniform->nbits;
+  if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) return grouped->index_bits;
+  return std::get<AdditiveSpec>(spec).nbits_per_codebook;
+}
+
 // Random codes over their whole range, scales of both signs.
 QuantizedTensor random_tensor(const RepresentationSpec& spec, int64_t out, int64_t in,
                               Random& random) {
   const QuantizedTensor tensor = allocate_quantized(spec, out, in);
   for (const TensorView& part : tensor.parts) {
     const auto bytes = mutable_part(tensor, part.name);
-    if (part.name == "codebooks") {
+    if (part.name == "codebooks" && part.dtype == DType::F16) {
       fill_fp16(bytes, 0, 1, random);
-    } else if (part.name == "scales") {
+    } else if (part.name == "codebook_basis") {
+      fill_fp16(bytes, 0, 1, random);
+    } else if (part.name == "block_scale_grid") {
+      fill_fp16(bytes, 0.1, 0.1, random);
+    } else if (part.name == "scales" || part.name == "codebook_scales") {
       fill_fp16(bytes, 0.02, 0.02, random);
-    } else if (part.name == "zeros") {
+    } else if (part.name != "codes") {
       for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
     }
   }
   for (int64_t row = 0; row < out; ++row) {
     std::vector<uint16_t> codes = row_codes(tensor, row);
-    const auto* uniform = std::get_if<UniformSpec>(&spec);
-    const int nbits = uniform ? uniform->nbits : std::get<AdditiveSpec>(spec).nbits_per_codebook;
+    const int nbits = code_bits(spec);
     for (uint16_t& code : codes) code = static_cast<uint16_t>(random.below(1u << nbits));
     set_row_codes(tensor, row, codes);
   }
@@ -159,6 +168,20 @@ TEST(WeightMatrix, AdditiveManyBits) {
   for (const char* representation : {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3"}) {
     expect_quantized(representation, 70, 96, 1e-6);
   }
+}
+
+TEST(WeightMatrix, GroupedCodebooks) {
+  for (const char* representation :
+       {"gvq1d2b", "gvq1d3b-n512", "gvq1d4b-n300-s8", "gvq1d8b-n4096", "gvq1d2b-n512-r2",
+        "gvq1d3b-n512-c16-r2", "gvq2d1b-n400", "gvq2d2b-n1024", "gvq2d2b-n1024-c16",
+        "gvq2d2b-n2048-s16", "gvq2d2.5b-n1500", "gvq2d3b-n3000", "gvq2d3.5b-n3000-s2",
+        "gvq2d4b-n4000-s6", "gvq4d1b-n1024", "gvq4d1.5b-n2000-g96", "gvq4d2b-n4000-s32",
+        "gvq4d2.25b-n8000"}) {
+    expect_quantized(representation, 64, 96, 1e-6);
+    expect_quantized(representation, 131, 576, 1e-6);
+  }
+  expect_quantized("gvq2d5b-n12288", 64, 192, 1e-6);  // codes of more than 8 bits
+  expect_quantized("gvq1d2b-n64", 33, 47, 1e-6);      // prime sizes: one column group
 }
 
 TEST(WeightMatrix, ZeroActivationsGiveZero) {

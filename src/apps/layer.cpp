@@ -1,0 +1,135 @@
+// bitsmith layer: one matrix and its Hessian through any representation and method.
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/layer_options.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "checkpoint/safetensors.h"
+#include "compressor/model/torch_threads.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr const char* kHelp =
+    "Quantises one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
+    "  bitsmith layer LAYER.safetensors --representation gvq2d2b --representation aq2x8g8\n"
+    "LAYER holds `weight` [out, in] and, where the method wants one, `hessian` [in, in], of any\n"
+    "float type. The error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H as it is in the file\n"
+    "(without it: the identity).";
+
+struct LayerCommand {
+  CommonOptions common;
+  QuantizeOptions options;
+  std::string file, method;
+  std::vector<std::string> representations;
+  bool stages = false;
+
+  void run() {
+    set_torch_threads(resolved_threads(common));
+    options.seed = common.seed;
+    std::vector<RepresentationSpec> specs;
+    for (const std::string& text : representations) specs.push_back(parse_representation(text));
+    const SafetensorsFile layer = open_safetensors(file);
+    const torch::Tensor weight = read(layer, "weight"), hessian = read(layer, "hessian");
+    if (!weight.defined()) throw Error(concat(file, ": there is no tensor 'weight'"));
+    if (weight.dim() != 2) throw Error(concat(file, ": 'weight' is not a matrix"));
+    OrderedJson results = OrderedJson::array();
+    std::string table = header(weight, hessian);
+    for (const RepresentationSpec& spec : specs) {
+      part_layout(spec, weight.size(0), weight.size(1));  // all are checked before any work
+    }
+    for (const RepresentationSpec& spec : specs) {
+      options.method = method.empty() ? default_method(spec) : parse_method(method, spec);
+      const QuantizedLayer quantized = quantize_layer(weight, hessian, spec, options);
+      results.push_back(describe(spec, quantized));
+      table += "\n" + row(spec, quantized);
+      if (stages) table += stage_lines(quantized);
+    }
+    const OrderedJson json = {{"file", file},
+                              {"out_features", weight.size(0)},
+                              {"in_features", weight.size(1)},
+                              {"results", results},
+                              {"peak_memory_bytes", peak_memory_bytes()}};
+    print_result(common, json, table);
+  }
+
+  static torch::Tensor read(const SafetensorsFile& layer, const std::string& name) {
+    const TensorView* view = layer.find(name);
+    if (!view) return {};
+    if (!holds_floats(view->dtype)) {
+      throw Error(concat("'", name, "' has the data type ", dtype_name(view->dtype),
+                         ", expected a floating-point type"));
+    }
+    auto values = torch::empty(view->shape, torch::kFloat);
+    decode_to_float(
+        view->dtype, view->bytes,
+        std::span(values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())));
+    return values;
+  }
+
+  std::string header(const torch::Tensor& weight, const torch::Tensor& hessian) const {
+    char line[200];
+    std::snprintf(line, sizeof(line), "%s: %ld x %ld%s\n%-28s %-6s %9s %15s %9s", file.c_str(),
+                  static_cast<long>(weight.size(0)), static_cast<long>(weight.size(1)),
+                  hessian.defined() ? "" : ", no Hessian", "representation", "method", "bits",
+                  "relative error", "seconds");
+    return line;
+  }
+  std::string row(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
+    char line[200];
+    std::snprintf(line, sizeof(line), "%-28s %-6s %9.4f %15.6g %9.2f", to_string(spec).c_str(),
+                  method_name(options.method), bits(layer), layer.relative_error, layer.seconds);
+    return line;
+  }
+  static std::string stage_lines(const QuantizedLayer& layer) {
+    std::string lines;
+    for (const StageReport& stage : layer.stages) {
+      char line[200];
+      std::snprintf(line, sizeof(line), "\n    %-50s %15.6g %9.2f", stage.stage.c_str(),
+                    stage.relative_error, stage.seconds);
+      lines += line;
+    }
+    return lines;
+  }
+  static double bits(const QuantizedLayer& layer) {
+    const Representation& r = *layer.representation;
+    return r.bits() / static_cast<double>(r.out_features() * r.in_features());
+  }
+  OrderedJson describe(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
+    OrderedJson stage_list = OrderedJson::array();
+    for (const StageReport& stage : layer.stages) {
+      stage_list.push_back({{"stage", stage.stage},
+                            {"relative_error", stage.relative_error},
+                            {"seconds", stage.seconds}});
+    }
+    return {{"representation", to_string(spec)},
+            {"method", method_name(options.method)},
+            {"bits", bits(layer)},
+            {"relative_error", layer.relative_error},
+            {"seconds", layer.seconds},
+            {"stages", stage_list}};
+  }
+};
+
+}  // namespace
+
+void add_layer(CLI::App& app) {
+  auto command = std::make_shared<LayerCommand>();
+  CLI::App& sub = *app.add_subcommand("layer", kHelp);
+  sub.add_option("LAYER", command->file, "safetensors file with `weight` and `hessian`")
+      ->required();
+  sub.add_option("--representation", command->representations,
+                 "What the matrix becomes (see bitsmith quantize --help); may repeat")
+      ->required();
+  sub.add_option("--method", command->method,
+                 "rtn, gptq, aqlm, gptvq (default: by representation)");
+  sub.add_flag("--stages", command->stages, "Print the error after each stage");
+  add_layer_options(sub, command->options);
+  add_common_options(sub, command->common);
+  sub.callback([command] { command->run(); });
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,19 @@
+// Conjugate gradients for the continuous parts of a quantised matrix, whose objective is quadratic.
+#pragma once
+#include <torch/torch.h>
+
+#include <functional>
+
+namespace bitsmith {
+
+using LinearMap = std::function<torch::Tensor(const torch::Tensor&)>;
+
+// Minimises x^T A x / 2 - b^T x from `start`, with residual = b - A start; `apply` is A, symmetric
+// positive semi-definite, `precondition` an approximation of its inverse. float32 on the CPU; sums
+// are taken in one thread, so that the result does not depend on the number of threads. The
+// objective never rises by more than rounding.
+torch::Tensor conjugate_gradients(const torch::Tensor& start, const torch::Tensor& residual,
+                                  const LinearMap& apply, const LinearMap& precondition,
+                                  int iterations);
+
+}  // namespace bitsmith

@@ -1,0 +1,288 @@
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "compressor/quantize/codebook_em.h"
+#include "compressor/quantize/grouped_solve.h"
+#include "compressor/quantize/hessian.h"
+#include "compressor/quantize/inverse_factor.h"
+#include "compressor/quantize/methods.h"
+#include "compressor/representation/format_parts.h"
+#include "compressor/representation/grouped_dequantize.h"
+#include "compressor/representation/grouped_representation.h"
+#include "compressor/representation/grouped_search.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int kLocalIterations = 6;  // of conjugate gradients on one column group
+constexpr int kWholeIterations = 8;  // on the whole matrix, a round
+
+// A [columns, in] part of the matrix, or the whole, with the values that the file holds.
+struct State {
+  torch::Tensor centroids;  // [strips, groups, K, D]
+  torch::Tensor codes;      // [n, 1] int32
+};
+
+struct BlockScales {
+  torch::Tensor codes;   // [out, columns / S] int32
+  torch::Tensor grid;    // [strips, 1, 2]
+  torch::Tensor scales;  // [out, columns / S]
+};
+
+// 4-bit logarithmic scales (GPTVQ, appendix I): log2 of the largest magnitude of each block,
+// between the smallest and the largest of the tile. Blocks of zeros take the smallest.
+BlockScales block_scales(const torch::Tensor& weight, const GroupedLayout& layout, int64_t size) {
+  const int64_t out = weight.size(0), blocks = weight.size(1) / size;
+  const auto largest = weight.reshape({out, blocks, size}).abs().amax(2);
+  auto grid = torch::zeros({layout.strips, 1, 2}, torch::kFloat);
+  auto codes = torch::zeros({out, blocks}, torch::kInt);
+  for (int64_t strip = 0; strip < layout.strips; ++strip) {
+    const int64_t first = strip * layout.rows, rows = std::min(layout.rows, out - first);
+    const auto own = largest.narrow(0, first, rows);
+    const auto positive = own > 1e-30;
+    if (!positive.any().item<bool>()) continue;
+    const auto logs = torch::log2(own.clamp_min(1e-30));
+    const double high = logs.max().item<double>();
+    const double low =
+        torch::where(positive, logs, torch::full_like(logs, high)).min().item<double>();
+    const auto line = round_to_fp16(torch::tensor({low, (high - low) / 15}, torch::kFloat));
+    grid[strip][0].copy_(line);
+    const double step = line[1].item<double>();
+    if (step <= 0) continue;
+    const auto code = ((logs - line[0]) / step).round().clamp(0, 15);
+    codes.narrow(0, first, rows).copy_(code);
+  }
+  return {codes, grid, grouped_block_scales(layout, codes, grid)};
+}
+
+class Gptvq {
+ public:
+  Gptvq(const torch::Tensor& weight, const torch::Tensor& hessian, const GroupedSpec& spec,
+        const QuantizeOptions& options, std::vector<StageReport>& stages)
+      : weight_(weight),
+        hessian_(hessian.defined() ? hessian : torch::eye(weight.size(1), torch::kFloat)),
+        spec_(spec),
+        options_(options),
+        stages_(stages),
+        out_(weight.size(0)),
+        in_(weight.size(1)),
+        layout_(grouped_layout(spec, out_, in_)) {
+    total_ = quadratic_error(weight_, hessian_, /*exact=*/false);
+  }
+
+  std::unique_ptr<Representation> run() {
+    sweep();
+    objective_ = objective(state_.centroids, state_.codes);
+    report("sweep");
+    if (options_.codebook_update) refine();
+    GroupedParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
+    if (spec_.rank > 0) reduce_rank(parts);
+    auto result = std::make_unique<GroupedRepresentation>(spec_, out_, in_, parts);
+    result->project();
+    return result;
+  }
+
+ private:
+  int64_t tile_codes() const { return layout_.tile_row_codes(); }
+
+  // Column group after column group: its codebooks from the weights as they should now be, its
+  // codes with error feedback, then what it leaves to the groups that follow.
+  void sweep() {
+    const auto factor = inverse_factor(hessian_, options_.damping);
+    auto wanted = weight_.clone();
+    std::vector<torch::Tensor> centroids, codes, scale_codes, scale_grids;
+    for (int64_t g = 0; g < layout_.column_groups; ++g) {
+      if (interrupted()) throw Interrupted("quantisation was interrupted");
+      const int64_t begin = g * layout_.columns, end = begin + layout_.columns;
+      const auto own = factor.narrow(0, begin, layout_.columns).narrow(1, begin, layout_.columns);
+      const auto target = wanted.narrow(1, begin, layout_.columns).contiguous();
+      BlockScales scales;
+      if (spec_.scale_block > 0) {
+        scales = block_scales(target, column_group_layout(), spec_.scale_block);
+        scale_codes.push_back(scales.codes);
+        scale_grids.push_back(scales.grid);
+      }
+      const State best = quantize_group(target, own.contiguous(), scales.scales, g);
+      centroids.push_back(best.centroids);
+      codes.push_back(best.codes.reshape({out_, tile_codes()}));
+      if (end == in_) break;
+      const auto left =
+          target - grouped_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
+      const auto spread = torch::linalg_solve_triangular(
+          own, factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end), /*upper=*/true);
+      wanted.narrow(1, end, in_ - end).sub_(row_chunked_matmul(left, spread.contiguous()));
+    }
+    state_ = {torch::cat(centroids, 1).contiguous(),
+              torch::cat(codes, 1).reshape({-1, 1}).contiguous()};
+    if (spec_.scale_block == 0) return;
+    scale_codes_ = torch::cat(scale_codes, 1).contiguous();
+    scale_grid_ = torch::cat(scale_grids, 1).contiguous();
+    scales_ = grouped_block_scales(layout_, scale_codes_, scale_grid_);
+  }
+
+  GroupedLayout column_group_layout() const {
+    return {layout_.columns, 1, layout_.rows, layout_.strips, layout_.vector_size};
+  }
+
+  // The group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost once
+  // the later columns have made the best of them.
+  State quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
+                       const torch::Tensor& scales, int64_t g) const {
+    const GroupedLayout layout = column_group_layout();
+    const int64_t d = layout.vector_size, places = tile_codes();
+    const auto inverse = torch::linalg_solve_triangular(
+        factor.to(torch::kDouble), torch::eye(layout.columns, torch::kDouble), /*upper=*/true);
+    const auto hessian = torch::matmul(inverse, inverse.t()).to(torch::kFloat).contiguous();
+    // A vector's own metric R_b R_b^T, R_b the diagonal block of R = U^-1.
+    const auto diagonal =
+        inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});
+    const auto metric = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
+
+    torch::Tensor points = target, weights;
+    if (scales.defined()) {
+      const int64_t size = spec_.scale_block;
+      points = target / scales.repeat_interleave(size, 1);
+      weights = scales.square().repeat_interleave(size / d, 1);
+    }
+    const CodebookStart start =
+        start_codebooks(points, weights, metric.contiguous(), layout.rows, spec_.centroids(),
+                        options_.codebook_init, options_.em_iterations,
+                        options_.seed * 1000003u + static_cast<uint64_t>(g));
+    State state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
+    double lowest = std::numeric_limits<double>::infinity();
+    for (int round = 0; round <= options_.feedback_rounds; ++round) {
+      GroupedSearch search(layout, state.centroids, scales);
+      state.codes = search_with_feedback(search, state.codes, target, factor);
+      const auto dense = grouped_decode(layout, state.centroids, state.codes, scales);
+      const double reached = quadratic_error(target - dense, hessian, /*exact=*/false);
+      if (reached < lowest) {
+        lowest = reached;
+        best = state;
+      } else {
+        break;
+      }
+      if (round == options_.feedback_rounds) break;
+      const GroupedProblem problem{target, hessian, layout, state.codes, scales};
+      state.centroids = project_codebooks(
+          file_spec(), solve_centroids(problem, state.centroids, kLocalIterations));
+    }
+    return best;
+  }
+
+  // Rounds of codebooks and codes on the whole matrix, from which error feedback is no longer
+  // needed: each vector sees all the others as they are.
+  void refine() {
+    for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
+      if (interrupted()) throw Interrupted("quantisation was interrupted");
+      const double before = objective_;
+      const auto centroids = project_codebooks(
+          file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations));
+      accept({centroids, state_.codes}, concat("round ", round, " codebooks"));
+      GroupedSearch search(layout_, state_.centroids, scales_);
+      const auto dense = grouped_decode(layout_, state_.centroids, state_.codes, scales_);
+      accept({state_.centroids,
+              search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {})},
+             concat("round ", round, " codes"));
+      if (objective_ > before * (1 - options_.tolerance)) break;
+    }
+  }
+
+  // Codebooks of low rank, from free ones: sorted, factored, then both factors and the codes in
+  // turn.
+  void reduce_rank(GroupedParts& parts) {
+    const auto [sorted, order] = state_.centroids.sort(2);
+    const auto places = order.argsort(2, /*descending=*/false)
+                            .reshape({-1, spec_.centroids()});  // of each old centroid
+    const auto groups = torch::arange(state_.codes.size(0), torch::kLong);
+    const auto old = state_.codes.select(1, 0).to(torch::kLong);
+    state_.codes = places.index({tile_of_groups(layout_, groups), old})
+                       .to(torch::kInt)
+                       .unsqueeze(1)
+                       .contiguous();
+    const auto projected = [&](const CodebookFactors& f) {
+      return CodebookFactors{project_codebooks(spec_, f.rows), round_to_fp16(f.basis)};
+    };
+    CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
+    objective_ = objective(grouped_centroids(factors.rows, factors.basis), state_.codes);
+    report("rank");
+    for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
+      const double before = objective_;
+      const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
+      const double reached = objective(grouped_centroids(solved.rows, solved.basis), state_.codes);
+      if (reached < objective_) {
+        factors = solved;
+        objective_ = reached;
+      }
+      report(concat("rank round ", round, " codebooks"));
+      const auto centroids = grouped_centroids(factors.rows, factors.basis).contiguous();
+      GroupedSearch search(layout_, centroids, scales_);
+      const auto dense = grouped_decode(layout_, centroids, state_.codes, scales_);
+      const auto codes =
+          search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {});
+      const double searched = objective(centroids, codes);
+      if (searched < objective_) {
+        state_.codes = codes;
+        objective_ = searched;
+      }
+      report(concat("rank round ", round, " codes"));
+      if (objective_ > before * (1 - options_.tolerance)) break;
+    }
+    parts.codebooks = factors.rows;
+    parts.basis = factors.basis;
+    parts.codes = state_.codes;
+  }
+
+  // Codebooks of low rank are rounded only once they have it.
+  GroupedSpec file_spec() const {
+    GroupedSpec spec = spec_;
+    spec.fp16_codebooks |= spec.rank > 0;
+    return spec;
+  }
+
+  GroupedProblem problem() const { return {weight_, hessian_, layout_, state_.codes, scales_}; }
+
+  double objective(const torch::Tensor& centroids, const torch::Tensor& codes) const {
+    return quadratic_error(weight_ - grouped_decode(layout_, centroids, codes, scales_), hessian_,
+                           /*exact=*/false);
+  }
+
+  // Rounding to what the file holds can undo a small gain: then nothing changes.
+  void accept(const State& candidate, const std::string& stage) {
+    const double reached = objective(candidate.centroids, candidate.codes);
+    if (reached < objective_) {
+      state_ = candidate;
+      objective_ = reached;
+    }
+    report(stage);
+  }
+
+  void report(const std::string& stage) {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - clock_).count();
+    clock_ = now;
+    stages_.push_back({stage, total_ > 0 ? objective_ / total_ : 0, seconds});
+  }
+
+  torch::Tensor weight_, hessian_;
+  GroupedSpec spec_;
+  QuantizeOptions options_;
+  std::vector<StageReport>& stages_;
+  int64_t out_, in_;
+  GroupedLayout layout_;
+  double total_, objective_ = 0;
+  State state_;
+  torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
+  std::chrono::steady_clock::time_point clock_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+std::unique_ptr<Representation> gptvq(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                      const GroupedSpec& spec, const QuantizeOptions& options,
+                                      std::vector<StageReport>& stages) {
+  return Gptvq(weight, hessian, spec, options, stages).run();
+}
+
+}  // namespace bitsmith
