@@ -31,7 +31,7 @@ constexpr const char* kSpecs[] = {"int1g8",
                                   "aq1x16g16",
                                   "gvq2d2b-n64",
                                   "gvq1d3b-n48-s8-c16",
-                                  "gvq4d1.25b-n200-g24-s12",
+                                  "gvq4d0.75b-n200-g24-s12",
                                   "gvq1d2b-n48-r2",
                                   "gvq2d1.5b-n96-s2"};
 

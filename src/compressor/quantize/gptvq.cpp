@@ -206,6 +206,8 @@ class Gptvq {
     };
     CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
     objective_ = objective(grouped_centroids(factors.rows, factors.basis), state_.codes);
+    clock_ = start_;
+    stages_.clear();  // free codebooks reached less: another objective
     report("rank");
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = objective_;
@@ -274,7 +276,7 @@ class Gptvq {
   double total_, objective_ = 0;
   State state_;
   torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
-  std::chrono::steady_clock::time_point clock_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), clock_ = start_;
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"}, Case{"aq3x3g8", "aqlm"},
                     Case{"gvq2d2b-n640", "rtn"}, Case{"gvq2d2b-n640", "gptvq"},
                     Case{"gvq1d2b-n256", "gptvq"}, Case{"gvq1d3b-n512-r3", "gptvq"},
-                    Case{"gvq4d1b-n640-s16-c16", "gptvq"}));
+                    Case{"gvq4d1b-n1024-s16-c16", "gptvq"}));
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const Layer layer = random_layer(40, 160);
