@@ -129,6 +129,16 @@ void add_quantize(CLI::App& app) {
       ->check(CLI::IsMember({16, 8, 4}))
       ->capture_default_str();
   add_layer_options(sub, o.layer);
+  sub.add_option(
+         "--cross-term", o.cross_term,
+         "What a layer's outputs should be: 0: those of the original layer on the quantised "
+         "model's inputs; 1: those of the original model; or between. Twice the forward "
+         "passes")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  sub.add_flag("--true-sequential", o.true_sequential,
+               "Within a block, each matrix gets its inputs through those quantised before it; 2.5 "
+               "times the forward passes");
   sub.add_option("--dtype", o.dtype,
                  "Of the blocks' forward passes: float32, or bfloat16 (half the memory)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))

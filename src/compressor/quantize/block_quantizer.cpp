@@ -1,12 +1,9 @@
 #include "compressor/quantize/block_quantizer.h"
 
 #include <algorithm>
-#include <array>
-#include <optional>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
-#include "compressor/quantize/hessian.h"
 
 namespace bitsmith {
 namespace {
@@ -14,6 +11,9 @@ namespace {
 // How a block's time divides, for the progress line only.
 constexpr double kHessianShare = 0.3;
 constexpr double kLayersShare = 0.55;
+
+const std::vector<InputSite> kSites = {InputSite::kAttentionInput, InputSite::kAttentionOutput,
+                                       InputSite::kMlpInput, InputSite::kMlpDown};
 
 }  // namespace
 
@@ -23,85 +23,131 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       plan_(plan),
       options_(options),
       activations_(std::move(activations)),
+      reference_(options.cross_term > 0 ? activations_.clone() : torch::Tensor()),
       rotary_(decoder.rotary(activations_.size(1))) {}
 
-void BlockQuantizer::run(const Block& block, const SiteObserver& observer,
-                         const std::function<void(int64_t, const torch::Tensor&)>& use,
+void BlockQuantizer::run(const Block& block, const torch::Tensor& inputs, const UseOutputs& use,
                          const std::function<void(double)>& progress) const {
+  const int64_t windows = inputs.size(0), length = inputs.size(1);
+  const int64_t at_once = std::max<int64_t>(1, options_.batch_tokens / length);
+  for (int64_t first = 0; first < windows; first += at_once) {
+    progress(static_cast<double>(first) / static_cast<double>(windows));
+    const int64_t count = std::min(at_once, windows - first);
+    use(first, decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
+  }
+}
+
+BlockQuantizer::Sums BlockQuantizer::collect(Block& block, const Block& original,
+                                             const std::vector<InputSite>& sites,
+                                             const std::function<void(double)>& progress) const {
+  Sums sums;
+  for (const InputSite site : sites) {
+    for (const Linear* linear : block.site_linears(site)) {
+      if (!plan_.find(linear->name)) continue;
+      auto& sum = sums[static_cast<int>(site)];
+      if (!sum) sum.emplace(SiteSums{HessianSum(linear->in_features), {}});
+      if (with_reference() && !sum->cross) sum->cross.emplace(linear->in_features);
+    }
+  }
   const int64_t windows = activations_.size(0), length = activations_.size(1);
   const int64_t at_once = std::max<int64_t>(1, options_.batch_tokens / length);
   for (int64_t first = 0; first < windows; first += at_once) {
     progress(static_cast<double>(first) / static_cast<double>(windows));
     const int64_t count = std::min(at_once, windows - first);
-    const torch::Tensor outputs =
-        decoder_.run_block(block, activations_.narrow(0, first, count), rotary_, observer);
-    if (use) use(first, outputs);
+    std::array<torch::Tensor, kInputSites> expected;
+    if (with_reference()) {
+      decoder_.run_block(original, reference_.narrow(0, first, count), rotary_,
+                         [&](InputSite site, const torch::Tensor& inputs) {
+                           if (sums[static_cast<int>(site)]) {
+                             expected[static_cast<int>(site)] = inputs;
+                           }
+                         });
+    }
+    decoder_.run_block(block, activations_.narrow(0, first, count), rotary_,
+                       [&](InputSite site, const torch::Tensor& inputs) {
+                         auto& sum = sums[static_cast<int>(site)];
+                         if (!sum) return;
+                         sum->hessian.add(inputs);
+                         if (sum->cross) sum->cross->add(expected[static_cast<int>(site)], inputs);
+                       });
   }
+  return sums;
+}
+
+void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
+                                     const torch::Tensor& hessian, const torch::Tensor& cross,
+                                     QuantizedParts& parts, const LayerObserver& observer) const {
+  torch::Tensor target = decoder_.dtype() == torch::kFloat32
+                             ? linear.weight
+                             : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
+  QuantizeOptions own = options_.layer;
+  own.method = matrix.method;
+  QuantizedLayer result;
+  try {
+    if (cross.defined()) {
+      target = full_precision_target(target, hessian, cross, options_.cross_term, own.damping);
+    }
+    result = quantize_layer(target, hessian, matrix.spec, own);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& e) {
+    throw Error(concat(linear.name, ": ", e.what()));
+  }
+  linear.weight = options_.true_sequential
+                      ? result.representation->dequantize().to(decoder_.dtype())
+                      : torch::Tensor();
+  const LayerSummary summary = {
+      linear.name,
+      to_string(matrix.spec),
+      method_name(matrix.method),
+      result.relative_error,
+      bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
+      result.seconds};
+  parts.matrices[linear.name] = result.representation->to_format();
+  parts.layers.push_back(summary);
+  if (observer) observer(summary, result.stages);
 }
 
 QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& progress,
                                         const LayerObserver& observer) {
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  constexpr std::array<InputSite, kInputSites> kSites = {InputSite::kAttentionInput,
-                                                         InputSite::kAttentionOutput,
-                                                         InputSite::kMlpInput, InputSite::kMlpDown};
-  std::array<std::optional<HessianSum>, kInputSites> sums;
-  int64_t planned_weights = 0;
-  for (const InputSite site : kSites) {
-    for (const Linear* linear : block->site_linears(site)) {
-      if (!plan_.find(linear->name)) continue;
-      planned_weights += linear->out_features * linear->in_features;
-      if (auto& sum = sums[static_cast<int>(site)]; !sum) sum.emplace(linear->in_features);
-    }
+  // Quantised matrices take their places in `block`; a second one stays as it was where both are
+  // needed.
+  const std::shared_ptr<Block> original =
+      options_.true_sequential && with_reference() ? decoder_.load_block(layer) : block;
+  int64_t planned_weights = 0, done_weights = 0;
+  for (const Linear* linear : block->linears()) {
+    if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
   }
   QuantizedParts parts;
   if (planned_weights == 0) return parts;
+  const auto share_done = [&] {
+    return kHessianShare +
+           kLayersShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+  };
 
-  run(
-      *block,
-      [&](InputSite site, const torch::Tensor& inputs) {
-        if (auto& sum = sums[static_cast<int>(site)]) sum->add(inputs);
-      },
-      {}, [&](double share) { progress(kHessianShare * share, "inputs"); });
-
-  int64_t done_weights = 0;
+  Sums sums;
+  if (!options_.true_sequential) {
+    sums = collect(*block, *original, kSites,
+                   [&](double share) { progress(kHessianShare * share, "inputs"); });
+  }
   for (const InputSite site : kSites) {
+    if (options_.true_sequential) {
+      sums = collect(*block, *original, {site}, [&](double) {
+        progress(done_weights > 0 ? share_done() : 0.0, site_name(site));
+      });
+    }
     auto& sum = sums[static_cast<int>(site)];
     if (!sum) continue;
-    const torch::Tensor hessian = sum->hessian();
+    const torch::Tensor hessian = sum->hessian.hessian();
+    const torch::Tensor cross = sum->cross ? sum->cross->cross() : torch::Tensor();
     sum.reset();
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
-      progress(kHessianShare + kLayersShare * static_cast<double>(done_weights) /
-                                   static_cast<double>(planned_weights),
-               linear->name.substr(linear->name.rfind('.') + 1));
-      const torch::Tensor weight =
-          decoder_.dtype() == torch::kFloat32
-              ? linear->weight
-              : read_matrix(decoder_.files(), linear->name, torch::kFloat32);
-      QuantizeOptions own = options_.layer;
-      own.method = matrix->method;
-      QuantizedLayer result;
-      try {
-        result = quantize_layer(weight, hessian, matrix->spec, own);
-      } catch (const Interrupted&) {
-        throw;
-      } catch (const Error& e) {
-        throw Error(concat(linear->name, ": ", e.what()));
-      }
-      linear->weight.reset();
-      const LayerSummary summary = {
-          linear->name,
-          to_string(matrix->spec),
-          method_name(matrix->method),
-          result.relative_error,
-          bits_per_weight(matrix->spec, linear->out_features, linear->in_features),
-          result.seconds};
-      parts.matrices[linear->name] = result.representation->to_format();
-      parts.layers.push_back(summary);
+      progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
+      quantize_linear(*linear, *matrix, hessian, cross, parts, observer);
       done_weights += linear->out_features * linear->in_features;
-      if (observer) observer(summary, result.stages);
     }
   }
   return parts;
@@ -110,20 +156,23 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
 void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
                              const BlockProgress& progress) {
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
+  const auto replace = [&](torch::Tensor& activations, double from, double to) {
+    run(
+        *block, activations,
+        [&](int64_t first, const torch::Tensor& outputs) {
+          activations.narrow(0, first, outputs.size(0)).copy_(outputs);
+        },
+        [&](double share) { progress(from + (to - from) * share, "outputs"); });
+  };
+  const double begin = kHessianShare + kLayersShare;
+  const double middle = with_reference() ? (begin + 1) / 2 : begin;
+  if (with_reference()) replace(reference_, begin, middle);
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found != parts.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
   }
-  run(
-      *block, {},
-      [&](int64_t first, const torch::Tensor& outputs) {
-        activations_.narrow(0, first, outputs.size(0)).copy_(outputs);
-      },
-      [&](double share) {
-        const double before = kHessianShare + kLayersShare;
-        progress(before + (1 - before) * share, "outputs");
-      });
+  replace(activations_, middle, 1);
 }
 
 }  // namespace bitsmith

@@ -1,10 +1,15 @@
 // One block: collect the Hessians of its input sites on the activations that reach it, quantise its
-// matrices, and pass the activations on through what became of it.
+// matrices, and pass the activations on through what became of it. With a cross term the original
+// model's activations go along.
 #pragma once
+#include <array>
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "compressor/model/decoder.h"
+#include "compressor/quantize/hessian.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
 
@@ -29,15 +34,32 @@ class BlockQuantizer {
   void advance(int64_t layer, const QuantizedParts& parts, const BlockProgress& progress);
 
  private:
-  // Runs the block on all windows, a chunk at a time; `use` may be empty.
-  void run(const Block& block, const SiteObserver& observer,
-           const std::function<void(int64_t first, const torch::Tensor& outputs)>& use,
+  // What is known of one site's inputs.
+  struct SiteSums {
+    HessianSum hessian;
+    std::optional<CrossSum> cross;
+  };
+  using Sums = std::array<std::optional<SiteSums>, kInputSites>;
+  using UseOutputs = std::function<void(int64_t first, const torch::Tensor& outputs)>;
+
+  bool with_reference() const { return options_.cross_term > 0; }
+  // Sums of the sites that hold planned matrices, over all windows. `original`: the block before
+  // anything in it was quantised.
+  Sums collect(Block& block, const Block& original, const std::vector<InputSite>& sites,
+               const std::function<void(double)>& progress) const;
+  // Runs the block on all windows of `inputs`, a chunk at a time.
+  void run(const Block& block, const torch::Tensor& inputs, const UseOutputs& use,
            const std::function<void(double)>& progress) const;
+  // Quantises one matrix and adds it to `parts`.
+  void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
+                       const torch::Tensor& cross, QuantizedParts& parts,
+                       const LayerObserver& observer) const;
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   torch::Tensor activations_;
+  torch::Tensor reference_;  // of the original model; undefined without a cross term
   RotaryTable rotary_;
 };
 

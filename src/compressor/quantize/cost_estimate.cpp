@@ -102,18 +102,22 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
   const int64_t widest = sizes.widest_input * sizes.widest_input;
   const int64_t layer = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;
+  const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
+  const int64_t blocks = options.true_sequential ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + windows * length * config.hidden_size * element + sizes.weights * element +
-      8 * sizes.hessian_elements + std::max(forward + 4 * widest, layer));
+      kProgram + streams * windows * length * config.hidden_size * element +
+      blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
+      std::max(streams * forward + 4 * widest, layer));
 
   // Finished blocks, then the result beside them.
   plan.disk_bytes = 2 * output_bytes(plan, config);
 
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
   const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
+  const double passes = static_cast<double>(streams) * (options.true_sequential ? 5 : 2);
   const double block_seconds =
-      2 * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
-      2.0 * static_cast<double>(sizes.hessian_elements) * tokens / wide_rate;
+      passes * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
+      2.0 * static_cast<double>(streams * sizes.hessian_elements) * tokens / wide_rate;
   plan.seconds = block_seconds * static_cast<double>(plan.blocks);
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {

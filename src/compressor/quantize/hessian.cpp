@@ -2,28 +2,64 @@
 
 #include <algorithm>
 
+#include "compressor/quantize/inverse_factor.h"
 #include "compressor/representation/parallel.h"
 
 namespace bitsmith {
+
+namespace {
+
+torch::Tensor as_rows(const torch::Tensor& x, int64_t features) {
+  return x.detach().reshape({-1, features}).to(torch::kFloat);
+}
+
+// sum += a^T b, a and b [n, in]. float32 products of a few thousand inputs at a time are exact
+// enough; their sum is float64.
+void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
+  const torch::NoGradGuard no_grad;
+  constexpr int64_t kAtOnce = 4096;
+  for (int64_t begin = 0; begin < a.size(0); begin += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, a.size(0) - begin);
+    sum.add_(
+        torch::matmul(a.narrow(0, begin, count).t(), b.narrow(0, begin, count)).to(torch::kDouble));
+  }
+}
+
+torch::Tensor mean_of(const torch::Tensor& sum, int64_t count) {
+  const double factor = count > 0 ? 2.0 / static_cast<double>(count) : 0.0;
+  return (sum * factor).to(torch::kFloat);
+}
+
+}  // namespace
 
 HessianSum::HessianSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
 void HessianSum::add(const torch::Tensor& x) {
-  const torch::NoGradGuard no_grad;
-  const auto rows = x.detach().reshape({-1, sum_.size(0)}).to(torch::kFloat);
-  // float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
-  constexpr int64_t kAtOnce = 4096;
-  for (int64_t begin = 0; begin < rows.size(0); begin += kAtOnce) {
-    const auto some = rows.narrow(0, begin, std::min(kAtOnce, rows.size(0) - begin));
-    sum_.add_(torch::matmul(some.t(), some).to(torch::kDouble));
-  }
+  const auto rows = as_rows(x, sum_.size(0));
+  add_products(rows, rows, sum_);
   count_ += rows.size(0);
 }
 
-torch::Tensor HessianSum::hessian() const {
-  const double factor = count_ > 0 ? 2.0 / static_cast<double>(count_) : 0.0;
-  return (sum_ * factor).to(torch::kFloat);
+torch::Tensor HessianSum::hessian() const { return mean_of(sum_, count_); }
+
+CrossSum::CrossSum(int64_t in_features)
+    : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
+
+void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x) {
+  const auto rows = as_rows(x, sum_.size(0));
+  add_products(as_rows(reference, sum_.size(0)) - rows, rows, sum_);
+  count_ += rows.size(0);
+}
+
+torch::Tensor CrossSum::cross() const { return mean_of(sum_, count_); }
+
+torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                    const torch::Tensor& cross, double share, double damping) {
+  const auto factor = inverse_factor(hessian, damping);  // H^-1 = U^T U
+  const auto pushed =
+      row_chunked_matmul(row_chunked_matmul(weight, cross), factor.t().contiguous());
+  return weight + share * row_chunked_matmul(pushed, factor);
 }
 
 torch::Tensor row_chunked_matmul(const torch::Tensor& a, const torch::Tensor& b) {

@@ -20,6 +20,28 @@ class HessianSum {
   int64_t count_ = 0;
 };
 
+// The running mean 2/n sum (reference - x) x^T, where x are the inputs that a layer gets in the
+// quantised model, and `reference` those that it got in the original.
+class CrossSum {
+ public:
+  explicit CrossSum(int64_t in_features);
+  // reference and x [..., in], any float dtype.
+  void add(const torch::Tensor& reference, const torch::Tensor& x);
+  torch::Tensor cross() const;  // [in, in] float32
+
+ private:
+  torch::Tensor sum_;  // float64
+  int64_t count_ = 0;
+};
+
+// What a layer should hold to give, on the quantised model's inputs x, the outputs that the
+// original gives on its own: the least squares solution W + share * W C H^-1, C the cross sum
+// (GPTAQ, Li et al. 2025; QEP, Arai & Ichikawa 2025). tr((T-Q) H (T-Q)^T) of that target T then is
+// the error against the original's outputs, up to what no Q can change. H is damped as in
+// inverse_factor().
+torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                    const torch::Tensor& cross, double share, double damping);
+
 // Objective of a quantised matrix: tr(D H D^T), D = weight - quantized (H undefined: identity).
 // The product in float32 or, if `exact`, in float64; sums in float64. Does not depend on the
 // number of threads.

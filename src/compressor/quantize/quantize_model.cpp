@@ -37,6 +37,8 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"override", overrides},
           {"embedding_bits", options.embedding_bits},
           {"stop_after_blocks", options.stop_after_blocks},
+          {"cross_term", options.cross_term},
+          {"true_sequential", options.true_sequential},
           {"dtype", options.dtype},
           {"batch_tokens", options.batch_tokens},
           {"seed", options.layer.seed},

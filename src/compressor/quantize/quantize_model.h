@@ -22,6 +22,12 @@ struct QuantizeModelOptions {
       overrides;            // regex -> R; the last match wins
   int embedding_bits = 16;  // 16, 8 or 4: embedding and head
   QuantizeOptions layer;
+  // What a layer's outputs should be: 0: the original layer's on the quantised model's inputs
+  // (AQLM, GPTQ); 1: the original model's own (full_precision_target()); or between.
+  double cross_term = 0.0;
+  // Within a block each site's inputs come through the matrices quantised before it, instead of
+  // through the original block.
+  bool true_sequential = false;
   std::string dtype = "float32";  // of the blocks' forward passes: "float32" or "bfloat16"
   int64_t batch_tokens = 4096;    // activations run at a time
   int64_t stop_after_blocks = 0;  // quantise only the first N blocks (0: all); the rest stay dense
