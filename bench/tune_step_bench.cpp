@@ -9,9 +9,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
-#include "compressor/tune/kl_loss.h"
-#include "compressor/tune/student.h"
-#include "compressor/tune/v_step.h"
+#include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
 namespace {
@@ -68,32 +66,13 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype) {
   Student student(std::move(decoder));
   const int64_t batch = 4, length = 512;
   const auto ids = torch::randint(0, c.vocab_size, {batch, length}, torch::kInt64);
+  const TuningStepOptions options{
+      .micro_windows = batch, .learning_rate = 1e-3, .track_codes = true, .change_codes = true};
   int64_t step = 0;
   double seconds = 0;
   for (auto _ : state) {
     const auto start = std::chrono::steady_clock::now();
-    torch::Tensor target;
-    {
-      const torch::NoGradGuard no_grad;
-      target = teacher->hidden_states(ids).flatten(0, 1);
-    }
-    const auto hidden = student.decoder().hidden_states(ids).flatten(0, 1);
-    const auto kl = kl_divergence(target, teacher->head().weight, hidden.detach(),
-                                  student.decoder().head().weight, true, 1.0 / (batch * length));
-    hidden.backward(kl.grad_hidden);
-    student.clear_gradients();
-    student.collect_gradients();
-    ++step;
-    for (auto& tuned : student.linears()) {
-      const auto direction =
-          tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, {});
-      benchmark::DoNotOptimize(v_step(tuned.representation(), direction, {}));
-      const auto weight = tuned.representation().dequantize();
-      std::vector<torch::Tensor> values;
-      for (auto& continuous : tuned.continuous) values.push_back(continuous.value);
-      benchmark::DoNotOptimize(torch::autograd::grad({weight}, values, {tuned.gradient}));
-    }
-    student.refresh();
+    benchmark::DoNotOptimize(tuning_step(student, *teacher, ids, ++step, options));
     seconds += seconds_since(start);
   }
   const double tokens =

@@ -144,18 +144,23 @@ void Checkpoint::release(const std::string& name) const {
   for (const auto& file : files_) file->release(at(name).bytes);
 }
 
+void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
+                        const std::vector<int64_t>& shape) {
+  const TensorView& tensor = checkpoint.at(name);
+  const std::string where = concat(checkpoint.file_of(tensor).string(), ": tensor '", name, "'");
+  if (tensor.shape != shape) {
+    throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
+                       shape_string(shape), " from the configuration"));
+  }
+  if (!holds_floats(tensor.dtype)) {
+    throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
+                       ", expected a floating-point or GGUF type"));
+  }
+}
+
 void check_dense(const Checkpoint& checkpoint) {
   for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
-    const TensorView& tensor = checkpoint.at(name);
-    const std::string where = concat(checkpoint.file_of(tensor).string(), ": tensor '", name, "'");
-    if (tensor.shape != shape) {
-      throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
-                         shape_string(shape), " from the configuration"));
-    }
-    if (!holds_floats(tensor.dtype)) {
-      throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
-                         ", expected a floating-point or GGUF type"));
-    }
+    check_dense_tensor(checkpoint, name, shape);
   }
 }
 

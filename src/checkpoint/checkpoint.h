@@ -69,8 +69,11 @@ class Checkpoint {
   std::unordered_map<std::string, size_t> index_;  // name -> place in tensors_
 };
 
-// The model is dense and complete: every expected tensor is there with its shape and a
-// floating-point or GGUF type. Throws Error naming file, tensor, expected and found.
+// The tensor is there with this shape and a floating-point or GGUF type. Throws Error naming file,
+// tensor, expected and found.
+void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
+                        const std::vector<int64_t>& shape);
+// The model is dense and complete: every expected tensor passes check_dense_tensor.
 void check_dense(const Checkpoint& checkpoint);
 
 }  // namespace bitsmith

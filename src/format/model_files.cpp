@@ -20,20 +20,6 @@ std::string module_of_weight(const std::string& name) {
   return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
 }
 
-void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
-                        const std::vector<int64_t>& shape) {
-  const TensorView& tensor = checkpoint.at(name);
-  const std::string where = concat(checkpoint.file_of(tensor).string(), ": tensor '", name, "'");
-  if (tensor.shape != shape) {
-    throw Error(concat(where, " has the shape ", shape_string(tensor.shape), ", expected ",
-                       shape_string(shape), " from the configuration"));
-  }
-  if (!holds_floats(tensor.dtype)) {
-    throw Error(concat(where, " has the data type ", dtype_name(tensor.dtype),
-                       ", expected a floating-point or GGUF type"));
-  }
-}
-
 }  // namespace
 
 std::shared_ptr<const ModelFiles> ModelFiles::open(const std::filesystem::path& path) {

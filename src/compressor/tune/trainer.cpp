@@ -10,12 +10,11 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "compressor/tune/kl_loss.h"
+#include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
 namespace {
 
-// Norms are few and act on whole channels: they move at this share of the learning rate.
-constexpr double kNormRate = 0.05;
 // A loss this many times the first one is divergence.
 constexpr double kDivergence = 4.0;
 constexpr double kValidationShare = 0.1;     // of the budget between two validations
@@ -43,51 +42,6 @@ std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, 
     chosen.push_back(permutation[place % windows]);
   }
   return chosen;
-}
-
-// Forward and backward of one micro-batch; returns its summed KL and leaves gradients on the
-// student's leaves.
-double backward(Student& student, Decoder& teacher, const torch::Tensor& ids, double grad_scale) {
-  torch::Tensor target;
-  {
-    const torch::NoGradGuard no_grad;
-    target = teacher.hidden_states(ids).flatten(0, 1);
-  }
-  const auto hidden = student.decoder().hidden_states(ids).flatten(0, 1);
-  const auto kl = kl_divergence(target, teacher.head().weight, hidden.detach(),
-                                student.decoder().head().weight, true, grad_scale);
-  hidden.backward(kl.grad_hidden);
-  student.collect_gradients();
-  return kl.sum;
-}
-
-void adam_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
-               const AdamOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const auto direction = trainable.adam.direction(gradient, step, torch::kFloat32, options);
-  trainable.value.sub_(direction.view_as(trainable.value), rate * trainable.unit);
-}
-
-// The P step of one matrix: its dense gradient, through dequantize(), to the continuous parameters.
-void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& options) {
-  std::vector<torch::Tensor> values;
-  for (auto& c : tuned.continuous) values.push_back(c.value);
-  const auto weight = tuned.representation().dequantize();
-  const auto gradients = torch::autograd::grad({weight}, values, {tuned.gradient});
-  for (size_t i = 0; i < values.size(); ++i) {
-    adam_step(tuned.continuous[i], gradients[i], step, rate, options);
-  }
-}
-
-// The V step of one matrix; returns how many groups changed. Their momentum is spent: a code moves
-// by the whole distance to its neighbour at once, and would be pushed on beyond it.
-int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
-                     const VStepOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const auto changed = v_step(tuned.representation(), direction, options).changed;
-  tuned.code_moments.first.view({-1, tuned.representation().group_inputs()})
-      .index_fill_(0, changed, 0);
-  return changed.numel();
 }
 
 class Run {
@@ -166,45 +120,28 @@ class Run {
     const double rate = 1.0 - (1.0 - options_.final_rate) * share;
     const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
     const auto ids = data_.train.index_select(0, torch::tensor(windows, torch::kInt64));
-    student_.clear_gradients();
-    double kl = 0;
-    const double tokens = static_cast<double>(batch_ * length_);
-    for (int64_t first = 0; first < batch_; first += micro_) {
-      kl += backward(student_, teacher_, ids.narrow(0, first, std::min(micro_, batch_ - first)),
-                     1.0 / tokens);
-    }
-    kl /= tokens;
-    if (!std::isfinite(kl)) return kl;
+    const int64_t step = progress_.step + 1;
+    TuningStepOptions at_this_step{.micro_windows = micro_,
+                                   .learning_rate = rate * options_.learning_rate,
+                                   .track_codes = options_.strategy == Strategy::kPv,
+                                   .v = options_.v,
+                                   .adam = options_.adam};
+    at_this_step.change_codes =
+        at_this_step.track_codes && share >= options_.v_start && step % options_.v_interval == 0;
+    at_this_step.v.trust_ratio *= rate;
+    const TuningStepResult done = tuning_step(student_, teacher_, ids, step, at_this_step);
+    if (!std::isfinite(done.kl)) return done.kl;
 
-    const int64_t step = ++progress_.step;
-    const bool v_now = options_.strategy == Strategy::kPv && share >= options_.v_start &&
-                       step % options_.v_interval == 0;
-    VStepOptions v = options_.v;
-    v.trust_ratio *= rate;
-    changed_ = 0;
-    for (auto& tuned : student_.linears()) {
-      if (options_.strategy == Strategy::kPv) {
-        const auto direction =
-            tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options_.adam);
-        if (v_now) changed_ += change_codes(tuned, direction, v);
-      }
-      p_step(tuned, step, rate * options_.learning_rate, options_.adam);
-    }
-    for (auto& norm : student_.norms()) {
-      if (!norm.live.grad().defined()) continue;
-      adam_step(norm, norm.live.grad().to(torch::kFloat32), step,
-                rate * options_.learning_rate * kNormRate, options_.adam);
-    }
-    progress_.changed += changed_;
-    student_.refresh();
-    smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * kl : kl;
+    progress_.step = step;
+    progress_.changed += done.changed;
+    smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * done.kl : done.kl;
     std::fprintf(
         log_,
         "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"changed\": %ld, \"seconds\": %.1f}\n",
-        static_cast<long>(step), static_cast<long>(step * batch_ * length_), kl,
-        static_cast<long>(changed_), elapsed());
+        static_cast<long>(step), static_cast<long>(step * batch_ * length_), done.kl,
+        static_cast<long>(done.changed), elapsed());
     std::fflush(log_);
-    return kl;
+    return done.kl;
   }
 
   void show(Progress& line, double loss) {
@@ -279,8 +216,7 @@ class Run {
   std::filesystem::path work_;
   double started_;
   std::FILE* log_ = nullptr;
-  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0,
-          changed_ = 0;
+  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0;
   double smooth_kl_ = 0;
   TuneProgress progress_;
   std::map<std::string, torch::Tensor> held_;

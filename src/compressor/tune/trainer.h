@@ -1,6 +1,5 @@
 // PV-Tuning (Malinovskii et al. 2024), algorithm 3: the quantised student learns the teacher's
-// next-token distributions. One gradient of the dense weights serves both steps: by the chain rule
-// the P step (codebooks, scales, zero points), and through Adam's moments the V step (codes).
+// next-token distributions, step by step (tuning_step.h), validated, resumable.
 #pragma once
 #include <filesystem>
 #include <memory>

@@ -1,0 +1,31 @@
+// One step of PV-Tuning (Malinovskii et al. 2024, algorithm 3). One gradient of the dense weights
+// serves both halves: through Adam's moments the V step (codes), and by the chain rule the P step
+// (codebooks, scales, zero points).
+#pragma once
+#include <torch/torch.h>
+
+#include "compressor/tune/student.h"
+#include "compressor/tune/v_step.h"
+
+namespace bitsmith {
+
+struct TuningStepOptions {
+  int64_t micro_windows = 1;   // windows a forward and backward pass
+  double learning_rate = 0.0;  // in units of each tensor's own root mean square
+  bool track_codes = false;    // advance the moments of the dense gradient, which V steps use
+  bool change_codes = false;   // take a V step; needs track_codes
+  VStepOptions v;
+  AdamOptions adam;
+};
+
+struct TuningStepResult {
+  double kl = 0;        // mean of the windows before the step, nats a token
+  int64_t changed = 0;  // groups whose codes changed
+};
+
+// Step number `step` (1, 2, ...) on `windows` [n, length] int64 token ids; `teacher` and the
+// student have one dtype. When the KL is not finite, nothing is changed.
+TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Tensor& windows,
+                             int64_t step, const TuningStepOptions& options);
+
+}  // namespace bitsmith
