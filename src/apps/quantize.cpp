@@ -12,6 +12,7 @@
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize/model_card.h"
 #include "compressor/quantize/quantize_model.h"
+#include "compressor/tune/block_finetune.h"
 
 namespace bitsmith {
 namespace {
@@ -42,21 +43,26 @@ struct QuantizeCommand {
   QuantizeModelOptions options;
   std::string model, out, representation, method;
   std::vector<std::string> overrides;
+  BlockFinetuneOptions finetune;
   bool force = false;
 
   void run() {
     options.representation = parse_representation(representation);
     if (!method.empty()) options.method = parse_method(method, options.representation);
     for (const std::string& text : overrides) options.overrides.push_back(parse_override(text));
-    options.layer.seed = common.seed;
+    options.layer.seed = finetune.seed = common.seed;
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
     check_quantize_request(*files, options, out, force);  // before text is written for minutes
     const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
-    const OrderedJson recipe = {{"command", "quantize"},
-                                {"data", training_data_recipe(data, dataset)}};
-    report(quantize_model(files, dataset, options, out, force, recipe), dataset);
+    OrderedJson recipe = {{"command", "quantize"}, {"data", training_data_recipe(data, dataset)}};
+    BlockFinetuner finetuner;
+    if (finetune.epochs > 0) {
+      recipe["finetune"] = to_json(finetune);
+      finetuner = block_finetuner(finetune);
+    }
+    report(quantize_model(files, dataset, options, out, force, recipe, finetuner), dataset);
   }
 
   // REGEX=R; R holds no '='.
@@ -139,6 +145,15 @@ void add_quantize(CLI::App& app) {
   sub.add_flag("--true-sequential", o.true_sequential,
                "Within a block, each matrix gets its inputs through those quantised before it; 2.5 "
                "times the forward passes");
+  sub.add_option("--finetune-epochs", command->finetune.epochs,
+                 "After each block is quantised, train its codebooks, scales and norms on the "
+                 "original block's outputs, for this many epochs at most (0: not)")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  sub.add_option("--finetune-rate", command->finetune.learning_rate,
+                 "Its step, in units of each tensor's root mean square")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   sub.add_option("--dtype", o.dtype,
                  "Of the blocks' forward passes: float32, or bfloat16 (half the memory)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))

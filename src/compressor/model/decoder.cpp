@@ -68,6 +68,20 @@ std::vector<Linear*> Block::site_linears(InputSite site) {
   return {};
 }
 
+std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors(int64_t layer) {
+  std::vector<std::pair<std::string, torch::Tensor*>> vectors;
+  const auto add = [&](const std::string& name, torch::Tensor& vector) {
+    if (vector.defined()) vectors.emplace_back(name, &vector);
+  };
+  for (Linear* linear : linears()) add(linear->name + ".bias", linear->bias);
+  const std::string prefix = concat("model.layers.", layer, ".");
+  add(prefix + "input_layernorm.weight", input_norm);
+  add(prefix + "post_attention_layernorm.weight", post_attention_norm);
+  add(prefix + "self_attn.q_norm.weight", q_norm);
+  add(prefix + "self_attn.k_norm.weight", k_norm);
+  return vectors;
+}
+
 std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
                                        torch::Dtype dtype) {
   auto decoder = std::make_unique<Decoder>();

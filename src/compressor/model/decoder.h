@@ -38,6 +38,8 @@ struct Block {
 
   std::vector<Linear*> linears();  // q k v o gate up down
   std::vector<Linear*> site_linears(InputSite site);
+  // The biases and norms that this block has, with their names in block number `layer`.
+  std::vector<std::pair<std::string, torch::Tensor*>> dense_vectors(int64_t layer);
 };
 
 // Called with a site's inputs [batch, length, features] while a block runs.

@@ -18,13 +18,15 @@ const std::vector<InputSite> kSites = {InputSite::kAttentionInput, InputSite::kA
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
-                               const QuantizeModelOptions& options, torch::Tensor activations)
+                               const QuantizeModelOptions& options, torch::Tensor activations,
+                               BlockFinetuner finetune)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
       activations_(std::move(activations)),
       reference_(options.cross_term > 0 ? activations_.clone() : torch::Tensor()),
-      rotary_(decoder.rotary(activations_.size(1))) {}
+      rotary_(decoder.rotary(activations_.size(1))),
+      finetune_(std::move(finetune)) {}
 
 void BlockQuantizer::run(const Block& block, const torch::Tensor& inputs, const UseOutputs& use,
                          const std::function<void(double)>& progress) const {
@@ -150,7 +152,39 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       done_weights += linear->out_features * linear->in_features;
     }
   }
+  if (finetune_) finetune(layer, parts, progress);
   return parts;
+}
+
+void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
+                              const BlockProgress& progress) const {
+  progress(kHessianShare + kLayersShare, "fine-tuning");
+  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+  const torch::Tensor& original_inputs = with_reference() ? reference_ : activations_;
+  auto targets = torch::empty_like(activations_);
+  run(
+      *block, original_inputs,
+      [&](int64_t first, const torch::Tensor& outputs) {
+        targets.narrow(0, first, outputs.size(0)).copy_(outputs);
+      },
+      [](double) {});
+  for (Linear* linear : block->linears()) {
+    const auto found = parts.matrices.find(linear->name);
+    if (found == parts.matrices.end()) continue;
+    linear->representation = representation_from_format(found->second);
+    linear->weight.reset();
+  }
+  const BlockFinetuneReport report = finetune_(decoder_, *block, layer, activations_, targets);
+  for (Linear* linear : block->linears()) {
+    const auto found = parts.matrices.find(linear->name);
+    if (found != parts.matrices.end()) found->second = linear->representation->to_format();
+  }
+  for (const auto& [name, value] : report.dense) {
+    parts.dense[name] = value.to(torch::kHalf).contiguous();
+  }
+  parts.finetune = {
+      {"error_before", report.before}, {"error_after", report.after}, {"epochs", report.epochs}};
+  parts.finetune_seconds = report.seconds;
 }
 
 void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
@@ -171,6 +205,10 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
     const auto found = parts.matrices.find(linear->name);
     if (found != parts.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
+  }
+  for (const auto& [name, vector] : block->dense_vectors(layer)) {
+    const auto found = parts.dense.find(name);
+    if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
   }
   replace(activations_, middle, 1);
 }

@@ -4,11 +4,13 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "compressor/model/decoder.h"
+#include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
@@ -25,7 +27,8 @@ class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
-                 const QuantizeModelOptions& options, torch::Tensor activations);
+                 const QuantizeModelOptions& options, torch::Tensor activations,
+                 BlockFinetuner finetune = {});
 
   // The planned matrices of `layer`, quantised on the present activations.
   QuantizedParts quantize(int64_t layer, const BlockProgress& progress,
@@ -54,6 +57,8 @@ class BlockQuantizer {
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
                        const torch::Tensor& cross, QuantizedParts& parts,
                        const LayerObserver& observer) const;
+  // Trains the block with these matrices in it and puts what became of them into `parts`.
+  void finetune(int64_t layer, QuantizedParts& parts, const BlockProgress& progress) const;
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
@@ -61,6 +66,7 @@ class BlockQuantizer {
   torch::Tensor activations_;
   torch::Tensor reference_;  // of the original model; undefined without a cross term
   RotaryTable rotary_;
+  BlockFinetuner finetune_;
 };
 
 }  // namespace bitsmith

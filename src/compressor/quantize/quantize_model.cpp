@@ -222,8 +222,15 @@ void write_result(const fs::path& folder, const ModelFiles& files,
                   const std::vector<QuantizedParts>& pieces, QuantizeModelResult& result,
                   OrderedJson& recipe) {
   std::map<std::string, const QuantizedTensor*> matrices;
+  std::map<std::string, TensorView> changed;  // dense tensors that fine-tuning moved
   QuantizedCheckpointContent content;
   for (const QuantizedParts& piece : pieces) {
+    for (const auto& [name, values] : piece.dense) {
+      changed[name] = {name,
+                       DType::F16,
+                       values.sizes().vec(),
+                       {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}};
+    }
     for (const auto& [module, matrix] : piece.matrices) {
       matrices[module] = &matrix;
       content.specs[module] = matrix.spec;
@@ -234,7 +241,8 @@ void write_result(const fs::path& folder, const ModelFiles& files,
     const std::string module = name.substr(0, name.rfind('.'));
     const auto found = matrices.find(module);
     if (found == matrices.end() || !name.ends_with(".weight")) {
-      content.tensors.push_back(dense.view(name));
+      const auto moved = changed.find(name);
+      content.tensors.push_back(moved != changed.end() ? moved->second : dense.view(name));
       continue;
     }
     for (TensorView part : found->second->parts) {
@@ -250,6 +258,9 @@ void write_result(const fs::path& folder, const ModelFiles& files,
   recipe["file_bits"] = result.file_bits;
   recipe["layers"] = OrderedJson::array();
   for (const LayerSummary& layer : result.layers) recipe["layers"].push_back(to_json(layer));
+  for (const QuantizedParts& piece : pieces) {
+    if (!piece.finetune.is_null()) recipe["block_finetune"].push_back(piece.finetune);
+  }
   content.recipe = recipe;
   fs::remove_all(folder);
   fs::create_directories(folder);
@@ -282,7 +293,8 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
 
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
-                                   const fs::path& out, bool force, OrderedJson recipe) {
+                                   const fs::path& out, bool force, OrderedJson recipe,
+                                   const BlockFinetuner& finetune) {
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const ModelConfig& config = files->config();
@@ -350,7 +362,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
 
   const auto decoder = Decoder::open(files, dtype);
   BlockQuantizer quantizer(*decoder, plan, options,
-                           embed_windows(*files, pieces[0], data.train, dtype));
+                           embed_windows(*files, pieces[0], data.train, dtype), finetune);
   for (int64_t layer = 0; layer < plan.blocks; ++layer) {
     pieces.push_back(finished_parts(work, block_name(layer), plan, block_linears(config, layer),
                                     [&] { return quantizer.quantize(layer, report, observe); }));

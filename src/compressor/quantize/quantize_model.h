@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "compressor/calibration/token_dataset.h"
+#include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/quantizer.h"
 #include "format/quantized_checkpoint.h"
 
@@ -57,10 +58,11 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
 // model, data and options); the same command resumes there and ends with the same bytes; other
 // options than the recipe's are an error that says so. OUT.quantize.jsonl gets the stages of every
 // layer, with times. On SIGINT finishes nothing more and throws
-// Interrupted. `recipe` (command, seeds, data hashes) goes into bitsmith.json.
+// Interrupted. `recipe` (command, seeds, data hashes, options of `finetune`) goes into
+// bitsmith.json. `finetune`, when given, trains each block after its matrices are quantised.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
-                                   const std::filesystem::path& out, bool force,
-                                   OrderedJson recipe);
+                                   const std::filesystem::path& out, bool force, OrderedJson recipe,
+                                   const BlockFinetuner& finetune = {});
 
 }  // namespace bitsmith

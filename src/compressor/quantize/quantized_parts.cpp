@@ -1,5 +1,8 @@
 #include "compressor/quantize/quantized_parts.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "base/error.h"
 #include "base/files.h"
 
@@ -11,6 +14,11 @@ std::string content_hash(const std::vector<TensorView>& tensors) {
   for (const TensorView& tensor : tensors)
     text += concat(tensor.name, " ", shape_string(tensor.shape), " ", sha256(tensor.bytes), "\n");
   return sha256(text);
+}
+
+std::span<const std::byte> half_bytes(const torch::Tensor& values) {
+  BITSMITH_CHECK(values.scalar_type() == torch::kHalf && values.is_contiguous());
+  return {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()};
 }
 
 }  // namespace
@@ -41,6 +49,9 @@ void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
       tensors.push_back(part);
     }
   }
+  for (const auto& [name, values] : parts.dense) {
+    tensors.push_back({name, DType::F16, values.sizes().vec(), half_bytes(values)});
+  }
   OrderedJson layers = OrderedJson::array();
   for (const LayerSummary& layer : parts.layers) {
     layers.push_back(to_json(layer));
@@ -49,7 +60,9 @@ void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
   write_safetensors(path, tensors,
                     {{"work_hash", work_hash},
                      {"content_hash", content_hash(tensors)},
-                     {"layers", layers.dump()}});
+                     {"layers", layers.dump()},
+                     {"finetune", parts.finetune.dump()},
+                     {"finetune_seconds", std::to_string(parts.finetune_seconds)}});
 }
 
 QuantizedParts read_parts(const std::filesystem::path& path,
@@ -84,6 +97,19 @@ QuantizedParts read_parts(const std::filesystem::path& path,
     verify(tensor, source + ": " + shape.name);
     parts.matrices[shape.name] = tensor;
   }
+  // What belongs to no matrix is dense.
+  for (const TensorView& tensor : file->tensors) {
+    const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
+    const bool of_matrix = parts.matrices.contains(module) && !tensor.name.ends_with(".bias");
+    if (of_matrix) continue;
+    if (tensor.dtype != DType::F16)
+      throw Error(concat(source, ": tensor '", tensor.name, "' is not of this work"));
+    auto values = torch::empty(tensor.shape, torch::kHalf);
+    std::copy(tensor.bytes.begin(), tensor.bytes.end(), static_cast<std::byte*>(values.data_ptr()));
+    parts.dense[tensor.name] = values;
+  }
+  parts.finetune = OrderedJson::parse(value("finetune"));
+  parts.finetune_seconds = std::strtod(value("finetune_seconds").c_str(), nullptr);
   for (const Json& layer : parse_json(value("layers"), source))
     parts.layers.push_back(layer_from_json(layer, source));
   return parts;

@@ -1,6 +1,8 @@
 // Finished pieces of a quantised model in OUT.partial: one safetensors file a block, with the
 // summaries of its layers. What resuming reads is what the result is made of.
 #pragma once
+#include <torch/torch.h>
+
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -15,7 +17,10 @@ namespace bitsmith {
 
 struct QuantizedParts {
   std::map<std::string, QuantizedTensor> matrices;  // by module
-  std::vector<LayerSummary> layers;                 // in model order
+  std::map<std::string, torch::Tensor> dense;  // norms and biases that fine-tuning changed, F16
+  std::vector<LayerSummary> layers;            // in model order
+  OrderedJson finetune;                        // errors before and after; null without
+  double finetune_seconds = 0;
 };
 
 // Atomic. `work_hash` names the work (model, data, options) that the file belongs to.

@@ -1,61 +1,19 @@
-// The student of a tuning run: a quantised decoder whose linear layers carry a dense copy of their
-// weights for forward and backward passes, and everything about it that the optimiser changes.
+// The student of a tuning run: a quantised decoder and what the optimiser changes in it.
 #pragma once
-#include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "compressor/model/decoder.h"
-#include "compressor/tune/adam.h"
+#include "compressor/tune/tuned_blocks.h"
 
 namespace bitsmith {
 
-// One continuous tensor under Adam.
-struct Trainable {
-  std::string name;     // as in the file: "model.layers.0.mlp.up_proj.codebooks"
-  torch::Tensor value;  // float32 master
-  torch::Tensor
-      live;  // norms and biases: the decoder's own leaf, in the compute dtype; else undefined
-  AdamState adam;
-  double unit = 1;  // root mean square of the value at the start: the step's unit
-};
-
-// One quantised linear layer.
-struct TunedLinear {
-  Linear* linear = nullptr;
-  torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
-  AdamState code_moments;             // bfloat16; only for strategies that change codes
-  std::vector<Trainable> continuous;  // of the representation
-  Representation& representation() { return *linear->representation; }
-};
-
-class Student {
+class Student : public TunedBlocks {
  public:
-  // Every quantised linear layer gets its dense copy in `decoder`'s dtype, as a leaf that wants a
-  // gradient.
+  // Throws Error when nothing in it is quantised.
   explicit Student(std::unique_ptr<Decoder> decoder);
-
   Decoder& decoder() { return *decoder_; }
-  std::vector<TunedLinear>& linears() { return linears_; }
-  std::vector<Trainable>& norms() { return norms_; }
-
-  // Adds the dense weights' gradients of one backward pass and clears them.
-  void collect_gradients();
-  void clear_gradients();
-  // Dense copies and live norms from the masters.
-  void refresh();
-
-  // The continuous masters and the codes, to put aside and back around a projection.
-  std::map<std::string, torch::Tensor> save_values();
-  void restore_values(const std::map<std::string, torch::Tensor>& values);
-  // Rounds everything to what the file stores.
-  void project();
 
  private:
   std::unique_ptr<Decoder> decoder_;
-  std::vector<TunedLinear> linears_;
-  std::vector<Trainable> norms_;
 };
 
 }  // namespace bitsmith

@@ -60,6 +60,14 @@ int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
 
 }  // namespace
 
+void continuous_step(TunedBlocks& blocks, int64_t step, double rate, const AdamOptions& options) {
+  for (auto& tuned : blocks.linears()) p_step(tuned, step, rate, options);
+  for (auto& norm : blocks.norms()) {
+    if (!norm.live.grad().defined()) continue;
+    adam_step(norm, norm.live.grad().to(torch::kFloat32), step, rate * kNormRate, options);
+  }
+}
+
 TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Tensor& windows,
                              int64_t step, const TuningStepOptions& options) {
   BITSMITH_CHECK(options.track_codes || !options.change_codes);
@@ -73,18 +81,12 @@ TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Te
   if (!std::isfinite(result.kl)) return result;
 
   for (auto& tuned : student.linears()) {
-    if (options.track_codes) {
-      const auto direction =
-          tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options.adam);
-      if (options.change_codes) result.changed += change_codes(tuned, direction, options.v);
-    }
-    p_step(tuned, step, options.learning_rate, options.adam);
+    if (!options.track_codes) break;
+    const auto direction =
+        tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options.adam);
+    if (options.change_codes) result.changed += change_codes(tuned, direction, options.v);
   }
-  for (auto& norm : student.norms()) {
-    if (!norm.live.grad().defined()) continue;
-    adam_step(norm, norm.live.grad().to(torch::kFloat32), step, options.learning_rate * kNormRate,
-              options.adam);
-  }
+  continuous_step(student, step, options.learning_rate, options.adam);
   student.refresh();
   return result;
 }

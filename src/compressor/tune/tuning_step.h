@@ -9,6 +9,11 @@
 
 namespace bitsmith {
 
+// One Adam step of everything continuous, from the gradients that were collected: each dense
+// gradient through dequantize() to codebooks and scales, and the norms' own. `rate` in units of
+// each tensor's root mean square.
+void continuous_step(TunedBlocks& blocks, int64_t step, double rate, const AdamOptions& options);
+
 struct TuningStepOptions {
   int64_t micro_windows = 1;   // windows a forward and backward pass
   double learning_rate = 0.0;  // in units of each tensor's own root mean square

@@ -1,0 +1,28 @@
+// What fine-tunes a quantised block while a model is quantised: handed in from above, since
+// training builds on quantisation and not the other way.
+#pragma once
+#include <torch/torch.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "compressor/model/decoder.h"
+
+namespace bitsmith {
+
+struct BlockFinetuneReport {
+  double before = 0, after = 0;  // error of the block's outputs on windows held out
+  int epochs = 0;
+  double seconds = 0;
+  std::map<std::string, torch::Tensor> dense;  // norms and biases as they now are, float32
+};
+
+// Trains a block whose quantised linears hold representations, in place, so that its outputs for
+// inputs [windows, length, hidden] come near to targets, of the same shape. Leaves everything
+// projected.
+using BlockFinetuner =
+    std::function<BlockFinetuneReport(const Decoder& decoder, Block& block, int64_t layer,
+                                      const torch::Tensor& inputs, const torch::Tensor& targets)>;
+
+}  // namespace bitsmith
