@@ -2,15 +2,17 @@
 """The program from outside: what it lists, prints and refuses."""
 import json
 import os
+import random
 import resource
 import shutil
 import signal
+import struct
 import unittest
 
 from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
 
 COMMANDS = ["inspect", "tokenize", "logits", "eval", "run", "bench"]
-COMPRESSOR_COMMANDS = ["compress", "quantize", "tune"]
+COMPRESSOR_COMMANDS = ["compress", "quantize", "layer", "tune"]
 
 
 class Help(ProgramTest):
@@ -20,7 +22,7 @@ class Help(ProgramTest):
             self.assertIn(f"  {command} ", out)
         for command in COMPRESSOR_COMMANDS:
             (self.assertIn if HAS_COMPRESSOR else self.assertNotIn)(f"  {command} ", out)
-        for command in ["serve", "export", "layer"]:  # not there yet: not listed
+        for command in ["serve", "export"]:  # not there yet: not listed
             self.assertNotIn(f"  {command} ", out)
 
     def test_every_command_explains_itself(self):
@@ -47,6 +49,51 @@ class Inspect(ProgramTest):
     def test_json_is_all_of_stdout(self):
         for more in [[], ["--tensors"], ["--quiet"]]:
             self.succeed("inspect", TRAINED, "--json", *more).json()
+
+
+@unittest.skipUnless(HAS_COMPRESSOR, "built without the compressor")
+class Layer(ProgramTest):
+    def write(self, name, tensors):
+        """name -> (shape, values), as F32."""
+        header, data = {}, b""
+        for tensor, (shape, values) in tensors.items():
+            packed = struct.pack(f"<{len(values)}f", *values)
+            header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(packed)]}
+            data += packed
+        text = json.dumps(header).encode()
+        path = self.folder / name
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+        return path
+
+    def setUp(self):
+        super().setUp()
+        rng = random.Random(1)
+        out, features = 24, 32
+        weight = [rng.gauss(0, 1) for _ in range(out * features)]
+        x = [[rng.gauss(0, 1 + i % 3) for i in range(features)] for _ in range(64)]
+        hessian = [sum(row[i] * row[j] for row in x) / 32 for i in range(features) for j in range(features)]
+        self.layer = self.write("layer.safetensors", {"weight": ([out, features], weight),
+                                                      "hessian": ([features, features], hessian)})
+        self.plain = self.write("plain.safetensors", {"weight": ([out, features], weight)})
+        self.empty = self.write("empty.safetensors", {"bias": ([out], weight[:out])})
+
+    def test_reports_error_bits_and_stages(self):
+        names = ["int4g16", "int2g16", "aq1x4g4", "gvq2d2b-n256", "gvq1d2b-n128"]
+        options = [word for name in names for word in ("--representation", name)]
+        report = self.succeed("layer", self.layer, *options, "--json").json()
+        self.assertEqual([r["representation"] for r in report["results"]], names)
+        for result in report["results"]:
+            self.assertGreater(result["bits"], 1)
+            self.assertTrue(0 < result["relative_error"] < 1, result)
+            self.assertGreaterEqual(len(result["stages"]), 1)
+        self.assertLess(report["results"][0]["relative_error"], report["results"][1]["relative_error"])
+        self.assertIn("int4g16", self.succeed("layer", self.plain, "--representation", "int4g16", "--stages").out)
+
+    def test_says_what_it_cannot_do(self):
+        self.fail_cleanly("layer", self.empty, "--representation", "int4g16", says=["weight"])
+        self.fail_cleanly("layer", self.layer, "--representation", "gvq4d2b", says=["256 centroids"])
+        self.fail_cleanly("layer", self.layer, "--representation", "int4g16", "--representation", "int4g7", says=["7"])
+        self.fail_cleanly("layer", self.layer, "--representation", "int4g16", "--method", "gptvq", says=["gptq"])
 
 
 class Tokenize(ProgramTest):
@@ -145,14 +192,16 @@ class Quantize(ProgramTest):
 
     def test_impossible_representations(self):
         for representation in ["int4g7", "int9g64", "int0g64", "int4", "aq2x17g8", "aq0x8g8", "aq2x8g7",
-                               "float4", "", "int4g-64", "int99999999999g64"]:
+                               "float4", "", "int4g-64", "int99999999999g64", "gvq3d2b", "gvq2d9b", "gvq4d3b",
+                               "gvq2d2b-g48", "gvq2d2b-s24", "gvq2d2b-r2", "gvq2d1.3b"]:
             self.refuse("--representation", representation)
 
     def test_impossible_options(self):
         ok = ["--representation", "int4g64"]
         for more in [["--method", "magic"], ["--method", "aqlm"], ["--calibration-tokens", "-5"],
                      ["--data", self.folder / "missing.txt"], ["--keep", "("], ["--override", "q_proj"],
-                     ["--override", "q_proj=int4g7"], ["--embedding", "5"]]:
+                     ["--override", "q_proj=int4g7"], ["--embedding", "5"], ["--method", "gptvq"],
+                     ["--codebook-init", "best-of-all"], ["--cross-term", "2"], ["--finetune-epochs", "-1"]]:
             self.refuse(*ok, *more)
 
     def test_existing_output_is_kept(self):

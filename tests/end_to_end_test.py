@@ -85,6 +85,25 @@ class EndToEnd(ProgramTest):
             self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
+    def test_block_finetuning_brings_blocks_closer(self):
+        out = self.quantize("gvq2d2b-n1024", "--finetune-epochs", 4, tokens=8192)
+        blocks = json.loads((out / "bitsmith.json").read_text())["block_finetune"]
+        self.assertEqual(len(blocks), json.loads((out / "config.json").read_text())["num_hidden_layers"])
+        for block in blocks:
+            self.assertLess(block["error_after"], block["error_before"])
+        self.evaluate(out, "runtime")
+
+    def test_targets_of_the_original_model(self):
+        """One change of target or order each: other results, and none that breaks the model."""
+        kl = {}
+        for name, options in {"plain": [], "cross": ["--cross-term", 0.5], "order": ["--true-sequential"],
+                              "both": ["--cross-term", 0.5, "--true-sequential"]}.items():
+            out = self.quantize("aq1x8g8", *options, out=self.folder / name, tokens=8192)
+            kl[name] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+        self.assertEqual(len(set(kl.values())), 4, kl)
+        self.assertLess(max(kl.values()), 2 * kl["plain"], kl)
+        print({k: round(v, 4) for k, v in kl.items()})
+
     def test_keep_override_and_embedding(self):
         out = self.quantize("int4g64", "--keep", r"layers\.0\.", "--override", "down_proj=int8g64", "--embedding", "8")
         plain = self.quantize("int4g64", out=self.folder / "plain")

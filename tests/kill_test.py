@@ -70,6 +70,10 @@ def main():
     try:
         check_stage("quantize", ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION,
                                  "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
+        check_stage("finetune", ["quantize", TRAINED, "--representation", "gvq2d2b-n1024", "--data", CALIBRATION,
+                                 "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2,
+                                 "--finetune-epochs", 2, "--cross-term", 0.5, "--true-sequential"],
+                    folder, options.kills, rng)
         check_stage("tune", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv",
                              "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
                              "--checkpoint-minutes", 0.01], folder, options.kills, rng)

@@ -32,7 +32,8 @@ CALIBRATION = Path(_scratch.name) / "calibration.jsonl"
 CALIBRATION.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(seed=7, count=1000)))
 
 # Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
-REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4"]
+REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4",
+                   "gvq2d2b-n1024"]
 
 
 class Result:
