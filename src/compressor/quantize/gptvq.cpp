@@ -57,6 +57,11 @@ BlockScales block_scales(const torch::Tensor& weight, const GroupedLayout& layou
   return {codes, grid, grouped_block_scales(layout, codes, grid)};
 }
 
+// U^-1 in float64.
+torch::Tensor upper_inverse(const torch::Tensor& upper) {
+  return lower_inverse(upper.t().to(torch::kDouble).contiguous()).t().contiguous();
+}
+
 class Gptvq {
  public:
   Gptvq(const torch::Tensor& weight, const torch::Tensor& hessian, const GroupedSpec& spec,
@@ -110,9 +115,10 @@ class Gptvq {
       if (end == in_) break;
       const auto left =
           target - grouped_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
-      const auto spread = torch::linalg_solve_triangular(
-          own, factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end), /*upper=*/true);
-      wanted.narrow(1, end, in_ - end).sub_(row_chunked_matmul(left, spread.contiguous()));
+      const auto later = factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end);
+      const auto spread =
+          row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
+      wanted.narrow(1, end, in_ - end).sub_(row_chunked_matmul(left, spread));
     }
     state_ = {torch::cat(centroids, 1).contiguous(),
               torch::cat(codes, 1).reshape({-1, 1}).contiguous()};
@@ -132,9 +138,8 @@ class Gptvq {
                        const torch::Tensor& scales, int64_t g) const {
     const GroupedLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
-    const auto inverse = torch::linalg_solve_triangular(
-        factor.to(torch::kDouble), torch::eye(layout.columns, torch::kDouble), /*upper=*/true);
-    const auto hessian = torch::matmul(inverse, inverse.t()).to(torch::kFloat).contiguous();
+    const auto inverse = upper_inverse(factor);
+    const auto hessian = row_chunked_matmul(inverse, inverse.t().contiguous()).to(torch::kFloat);
     // A vector's own metric R_b R_b^T, R_b the diagonal block of R = U^-1.
     const auto diagonal =
         inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});

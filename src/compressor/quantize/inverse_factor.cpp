@@ -10,20 +10,99 @@
 namespace bitsmith {
 namespace {
 
-torch::Tensor factorise(torch::Tensor h, double damping) {
+// Blocks and chunks of fixed sizes, each the work of one thread: LAPACK's own rounding depends on
+// the number of threads, and codes hang on it.
+constexpr int64_t kBlock = 192, kChunk = 96;
+
+// task(begin, count) for chunks of [first, last).
+template <typename Task>
+void each_chunk(int64_t first, int64_t last, const Task& task) {
+  parallel_tasks((last - first + kChunk - 1) / kChunk, [&](int64_t i) {
+    const torch::NoGradGuard no_grad;  // a thread's own flag
+    const int64_t begin = first + i * kChunk;
+    task(begin, std::min(kChunk, last - begin));
+  });
+}
+
+torch::Tensor part(const torch::Tensor& a, int64_t row, int64_t rows, int64_t column,
+                   int64_t columns) {
+  return a.narrow(0, row, rows).narrow(1, column, columns);
+}
+
+// The inverse of a small lower triangular matrix.
+torch::Tensor small_inverse(const torch::Tensor& lower) {
+  torch::Tensor inverse;
+  parallel_tasks(1, [&](int64_t) {
+    const torch::NoGradGuard no_grad;
+    inverse = at::linalg_solve_triangular(lower, torch::eye(lower.size(0), lower.options()),
+                                          /*upper=*/false);
+  });
+  return inverse;
+}
+
+// a = L L^T, L in the lower triangle of a afterwards; false when a is not positive definite.
+bool cholesky(torch::Tensor& a) {
+  const int64_t n = a.size(0);
+  for (int64_t k = 0; k < n; k += kBlock) {
+    const int64_t b = std::min(kBlock, n - k), next = k + b;
+    auto diagonal = part(a, k, b, k, b);
+    bool positive = false;
+    parallel_tasks(1, [&](int64_t) {
+      const torch::NoGradGuard no_grad;
+      const auto [lower, info] = at::linalg_cholesky_ex(diagonal);
+      positive = info.item<int>() == 0;
+      diagonal.copy_(lower);
+    });
+    if (!positive) return false;
+    if (next == n) break;
+    const auto inverse = small_inverse(diagonal.contiguous()).t().contiguous();
+    each_chunk(next, n, [&](int64_t row, int64_t rows) {
+      auto panel = part(a, row, rows, k, b);
+      panel.copy_(at::mm(panel, inverse));
+    });
+    each_chunk(next, n, [&](int64_t row, int64_t rows) {  // the lower triangle of what is left
+      auto left = part(a, row, rows, next, row + rows - next);
+      left.addmm_(part(a, row, rows, k, b), part(a, next, row + rows - next, k, b).t(), 1, -1);
+    });
+  }
+  return true;
+}
+
+}  // namespace
+
+torch::Tensor lower_inverse(const torch::Tensor& lower) {
+  const torch::NoGradGuard no_grad;
+  const int64_t n = lower.size(0);
+  auto inverse = torch::zeros_like(lower);
+  for (int64_t k = 0; k < n; k += kBlock) {
+    const int64_t b = std::min(kBlock, n - k);
+    const auto own = small_inverse(part(lower, k, b, k, b).tril());
+    part(inverse, k, b, k, b).copy_(own);
+    // Rows of this block left of the diagonal: - own L[k, j..k] X[j..k, j].
+    each_chunk(0, k, [&](int64_t column, int64_t columns) {
+      const auto product = at::mm(part(lower, k, b, column, k - column),
+                                  part(inverse, column, k - column, column, columns));
+      part(inverse, k, b, column, columns).copy_(at::mm(own, product).neg_());
+    });
+  }
+  return inverse;
+}
+
+// With both axes reversed a lower factor becomes an upper one: J H J = L L^T gives H = R R^T with
+// R = J L J, and H^-1 = U^T U with U = R^-1 = J L^-1 J. No inverse of H is formed.
+torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
+  const torch::NoGradGuard no_grad;
+  auto h = hessian.to(torch::kDouble).flip({0, 1}).contiguous();
   const auto diagonal = h.diagonal();
   const double mean = diagonal.mean().item<double>();
   diagonal.masked_fill_(diagonal <= 0, 1.0);
   double total = damping * mean;
   diagonal.add_(total);
   for (int attempt = 0; attempt < 40; ++attempt) {
-    const auto [lower, info] = at::linalg_cholesky_ex(h);
-    if (info.item<int>() == 0) {
-      const auto inverse = torch::cholesky_inverse(lower);
-      const auto [upper, inverse_info] = at::linalg_cholesky_ex(inverse, /*upper=*/true);
-      const bool usable =
-          inverse_info.item<int>() == 0 && torch::isfinite(upper).all().item<bool>();
-      if (usable) return upper.to(torch::kFloat);
+    auto lower = h.clone();
+    if (cholesky(lower)) {
+      const auto upper = lower_inverse(lower).flip({0, 1}).to(torch::kFloat);
+      if (torch::isfinite(upper).all().item<bool>()) return upper.contiguous();
     }
     const double more = std::max(total, 1e-8 * mean);
     diagonal.add_(more);
@@ -32,18 +111,6 @@ torch::Tensor factorise(torch::Tensor h, double damping) {
   throw Error(
       "the Hessian is not positive definite even with its diagonal raised; it is not a sum of "
       "x x^T");
-}
-
-}  // namespace
-
-torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
-  torch::Tensor factor;
-  // On one thread: LAPACK's rounding depends on the number of threads, and codes hang on it.
-  parallel_tasks(1, [&](int64_t) {
-    const torch::NoGradGuard no_grad;
-    factor = factorise(hessian.to(torch::kDouble, /*non_blocking=*/false, /*copy=*/true), damping);
-  });
-  return factor;
 }
 
 }  // namespace bitsmith
