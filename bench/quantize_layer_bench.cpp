@@ -1,0 +1,207 @@
+// The stages of one-shot quantisation on one 4096 x 4096 layer, each with the ratio to its floor:
+// the arithmetic that it cannot do without over the rate of matrix products of its precision,
+// measured in the same run. BITSMITH_LAYER_SIZE gives another size.
+#include <benchmark/benchmark.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "compressor/quantize/codebook_em.h"
+#include "compressor/quantize/grouped_solve.h"
+#include "compressor/quantize/inverse_factor.h"
+#include "compressor/quantize/quantizer.h"
+#include "compressor/representation/additive_search.h"
+#include "compressor/representation/grouped_dequantize.h"
+#include "compressor/representation/grouped_search.h"
+
+namespace bitsmith {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int64_t layer_size() {
+  const char* named = std::getenv("BITSMITH_LAYER_SIZE");
+  return named != nullptr ? std::max(64L, std::atol(named)) : 4096;
+}
+
+// flops/s of square products.
+double gemm_rate(torch::Dtype dtype) {
+  constexpr int64_t kSize = 1024;
+  const auto a = torch::randn({kSize, kSize}, dtype), b = torch::randn({kSize, kSize}, dtype);
+  double best = 1e9;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(torch::mm(a, b));
+    best = std::min(best, seconds_since(start));
+  }
+  return 2.0 * kSize * kSize * kSize / best;
+}
+
+// A made-up layer: heavy-tailed weights; inputs with a falling spectrum, channels of different
+// sizes and a few outliers, as real ones have.
+struct Layer {
+  torch::Tensor weight, hessian, factor;
+};
+
+const Layer& layer() {
+  static const Layer made = [] {
+    const int64_t n = layer_size();
+    torch::manual_seed(1);
+    Layer l;
+    const auto normal = torch::randn({n, n});
+    l.weight = 0.02 * normal * (1 + 0.3 * torch::randn({n, n}).square());
+    const auto mix = torch::randn({n / 8, n}) * torch::logspace(0, -1.5, n / 8).unsqueeze(1);
+    const auto channels = torch::exp(0.6 * torch::randn({n}));
+    channels.narrow(0, 0, 6).mul_(8);
+    const auto low = mix * channels;
+    l.hessian = torch::mm(low.t(), low) / 8;
+    l.hessian.diagonal().add_(0.05 * channels.square());
+    l.factor = inverse_factor(l.hessian, 0.01);
+    return l;
+  }();
+  return made;
+}
+
+// Reports the share of the floor: flops over the rate.
+void report(benchmark::State& state, double seconds, double flops, double rate) {
+  const double a_run = seconds / static_cast<double>(state.iterations());
+  state.counters["GFLOP"] = flops / 1e9;
+  state.counters["floor_s"] = flops / rate;
+  state.counters["of_floor"] = flops / rate / a_run;
+}
+
+template <typename Work>
+void measure(benchmark::State& state, double flops, torch::Dtype dtype, const Work& work) {
+  const double rate = gemm_rate(dtype);
+  double seconds = 0;
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    seconds += seconds_since(start);
+  }
+  report(state, seconds, flops, rate);
+}
+
+double cube() { return std::pow(static_cast<double>(layer_size()), 3); }
+
+// Cholesky and the inverse of its factor: n^3 / 3 each.
+void inverse_hessian_factor(benchmark::State& state) {
+  const auto& hessian = layer().hessian;
+  measure(state, 2.0 / 3 * cube(), torch::kDouble,
+          [&] { benchmark::DoNotOptimize(inverse_factor(hessian, 0.01)); });
+}
+
+GroupedSpec spec_of(const char* text) { return std::get<GroupedSpec>(parse_representation(text)); }
+
+struct Grouped {
+  GroupedLayout layout;
+  torch::Tensor centroids, codes;
+};
+
+Grouped random_grouped(const GroupedSpec& spec) {
+  const int64_t n = layer_size();
+  const GroupedLayout layout = grouped_layout(spec, n, n);
+  return {layout,
+          0.02 * torch::randn(
+                     {layout.strips, layout.column_groups, spec.centroids(), layout.vector_size}),
+          torch::randint(spec.centroids(), {n * n / layout.vector_size, 1}, torch::kInt)};
+}
+
+// 10 iterations of EM: K multiply-adds a weight each.
+void codebook_start(benchmark::State& state, const char* text) {
+  const GroupedSpec spec = spec_of(text);
+  const int64_t n = layer_size();
+  const GroupedLayout layout = grouped_layout(spec, n, n);
+  const auto points = layer().weight.narrow(1, 0, layout.columns).contiguous();
+  const auto metric = torch::eye(layout.vector_size).repeat({layout.tile_row_codes(), 1, 1});
+  constexpr int kIterations = 10;
+  const double flops = 2.0 * kIterations * static_cast<double>(points.numel() * spec.centroids());
+  measure(state, flops, torch::kFloat, [&] {
+    benchmark::DoNotOptimize(start_codebooks(points, {}, metric.contiguous(), layout.rows,
+                                             spec.centroids(), CodebookInit::kPlusPlus, kIterations,
+                                             1));
+  });
+}
+
+// K multiply-adds a weight for the search, n / 2 for the error's way on.
+void feedback_sweep(benchmark::State& state, const char* text) {
+  const GroupedSpec spec = spec_of(text);
+  const Grouped g = random_grouped(spec);
+  const double n = static_cast<double>(layer_size());
+  measure(state, cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
+    GroupedSearch search(g.layout, g.centroids, {});
+    benchmark::DoNotOptimize(search_with_feedback(search, g.codes, layer().weight, layer().factor));
+  });
+}
+
+// (W - Q) H, then what changed codes do to the columns after: n / 2 for each weight if all change.
+void coordinate_descent(benchmark::State& state, const char* text) {
+  const GroupedSpec spec = spec_of(text);
+  const Grouped g = random_grouped(spec);
+  const double n = static_cast<double>(layer_size());
+  measure(
+      state, 3 * cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
+        GroupedSearch search(g.layout, g.centroids, {});
+        const auto dense = grouped_decode(g.layout, g.centroids, g.codes, {});
+        benchmark::DoNotOptimize(
+            search_code_groups(search, dense, g.codes, layer().weight, {{}, layer().hessian}, {}));
+      });
+}
+
+// One product with H an iteration, and one for the first residual.
+void codebook_solve(benchmark::State& state, const char* text) {
+  const Grouped g = random_grouped(spec_of(text));
+  const GroupedProblem problem{layer().weight, layer().hessian, g.layout, g.codes, {}};
+  constexpr int kIterations = 4;
+  measure(state, 2 * (kIterations + 1) * cube(), torch::kFloat,
+          [&] { benchmark::DoNotOptimize(solve_centroids(problem, g.centroids, kIterations)); });
+}
+
+// All pairs of two codebooks for each group: an addition and a minimum each, at half the rate of
+// multiply-adds.
+void joint_pair_search(benchmark::State& state) {
+  const int64_t n = layer_size(), rows = std::max<int64_t>(64, n / 16), g = 8;
+  torch::manual_seed(2);
+  const auto codebooks = 0.02 * torch::randn({2, 256, g}), scales = torch::ones({rows});
+  const auto codes = torch::randint(256, {rows * n / g, 2}, torch::kInt);
+  const auto target = layer().weight.narrow(0, 0, rows).contiguous();
+  const double pairs = static_cast<double>(rows * n / g) * 65536;
+  const auto diagonal = layer().hessian.diagonal().contiguous();
+  measure(state, 2 * 2 * pairs, torch::kFloat, [&] {
+    AdditiveSearch search(codebooks, scales, n / g);
+    benchmark::DoNotOptimize(search_code_groups(search, {}, codes, target, {diagonal, {}}, {}));
+  });
+}
+
+BENCHMARK(inverse_hessian_factor)->Unit(benchmark::kSecond)->Iterations(2)->UseRealTime();
+BENCHMARK_CAPTURE(codebook_start, gvq2d2b, "gvq2d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(codebook_start, gvq4d2b, "gvq4d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(feedback_sweep, gvq2d2b, "gvq2d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(feedback_sweep, gvq4d2b, "gvq4d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(coordinate_descent, gvq2d2b, "gvq2d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(codebook_solve, gvq2d2b, "gvq2d2b")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK(joint_pair_search)->Unit(benchmark::kSecond)->Iterations(2)->UseRealTime();
+
+}  // namespace
+}  // namespace bitsmith
