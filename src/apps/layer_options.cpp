@@ -20,6 +20,12 @@ void add_layer_options(CLI::App& command, QuantizeOptions& o) {
   command.add_flag("--act-order", o.act_order,
                    "GPTQ: treat the inputs with the largest activations first");
   command
+      .add_option("--beam", o.beam,
+                  "AQLM: beam search of this width, as the reference's (0: pairs of codebooks "
+                  "jointly, which is better and faster)")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  command
       .add_option_function<std::string>(
           "--codebook-init",
           [&o](const std::string& name) { o.codebook_init = parse_codebook_init(name); },

@@ -87,7 +87,7 @@ class Aqlm {
     const auto reorder = [&](const torch::Tensor& codes, const torch::Tensor& groups) {
       return codes.reshape(shape).index_select(1, groups).reshape({-1, spec_.num_codebooks});
     };
-    AdditiveSearch search(from.codebooks, from.scales, per_row);
+    AdditiveSearch search(from.codebooks, from.scales, per_row, options_.beam);
     const auto codes =
         search_with_feedback(search, reorder(from.codes, order), weight_.index_select(1, inputs),
                              inverse_factor(permuted, options_.damping));
@@ -95,7 +95,8 @@ class Aqlm {
   }
 
   State with_best_codes(const State& from) const {
-    AdditiveSearch search(from.codebooks, from.scales, weight_.size(1) / spec_.in_group_size);
+    AdditiveSearch search(from.codebooks, from.scales, weight_.size(1) / spec_.in_group_size,
+                          options_.beam);
     const auto dense = additive_decode(from.codebooks, from.scales, from.codes);
     return {from.codebooks, from.scales,
             search_code_groups(search, dense, from.codes, weight_, {{}, hessian_}, {})};

@@ -47,6 +47,7 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"max_rounds", options.layer.max_rounds},
           {"tolerance", options.layer.tolerance},
           {"kmeans_iterations", options.layer.kmeans_iterations},
+          {"beam", options.layer.beam},
           {"codebook_init", codebook_init_name(options.layer.codebook_init)},
           {"em_iterations", options.layer.em_iterations},
           {"feedback_rounds", options.layer.feedback_rounds},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace bitsmith {
 namespace {
@@ -20,7 +21,7 @@ void multiply_block(const float* block, const float* x, int64_t g, float* y) {
 }  // namespace
 
 AdditiveSearch::AdditiveSearch(const torch::Tensor& codebooks, const torch::Tensor& scales,
-                               int64_t per_row, const SearchKernels& kernels)
+                               int64_t per_row, int beam, const SearchKernels& kernels)
     : kernels_(kernels),
       codebooks_(codebooks.detach().contiguous()),
       scales_(scales.detach().contiguous()),
@@ -30,7 +31,8 @@ AdditiveSearch::AdditiveSearch(const torch::Tensor& codebooks, const torch::Tens
       g_(codebooks.size(2)),
       per_row_(per_row),
       padded_((entries_ + kCodePadding - 1) / kCodePadding * kCodePadding),
-      pairs_(code_pairs(num_codebooks_, entries_)),
+      beam_(beam),
+      pairs_(beam > 0 ? std::vector<CodePair>{} : code_pairs(num_codebooks_, entries_)),
       columns_(static_cast<size_t>(num_codebooks_ * g_ * padded_)) {
   for (int64_t m = 0; m < num_codebooks_; ++m) {
     for (int64_t k = 0; k < entries_; ++k) {
@@ -96,6 +98,9 @@ void AdditiveSearch::search(int64_t slot, int64_t count, const int64_t* groups, 
       }
     }
     int32_t* own = codes + begin * num_codebooks_;
+    for (int64_t r = 0; beam_ > 0 && r < rows; ++r) {
+      search_beam(tables, scaled.data() + r * g_, own + r * num_codebooks_);
+    }
     for (size_t p = 0; p < pairs_.size(); ++p) {
       const CodePair pair = pairs_[p];
       for (int64_t r = 0; r < rows; ++r) {  // minus what the other codebooks give
@@ -131,6 +136,59 @@ void AdditiveSearch::search_one(const Tables& tables, int64_t m, int64_t count, 
     };
     if (cost(best[r]) < cost(present)) present = best[r];
   }
+}
+
+// One group. Each codebook in turn: every state that is kept offers all its vectors in place of the
+// present one, and the best offers are the next states.
+void AdditiveSearch::search_beam(const Tables& tables, const float* linear, int32_t* codes) const {
+  struct State {
+    std::vector<int32_t> codes;
+    float cost;
+  };
+  std::vector<State> states = {{{codes, codes + num_codebooks_}, 0}}, next;
+  std::vector<float> others(static_cast<size_t>(g_)), product(others.size()), rest(others.size());
+  std::vector<float> costs(static_cast<size_t>(padded_));
+  std::vector<int32_t> order(static_cast<size_t>(entries_));
+  for (int64_t m = 0; m < num_codebooks_; ++m) {
+    next.clear();
+    for (const State& state : states) {
+      std::fill(others.begin(), others.end(), 0.0f);
+      for (int64_t n = 0; n < num_codebooks_; ++n) {
+        if (n == m) continue;
+        const float* vector = vector_of(n, state.codes[n]);
+        for (int64_t d = 0; d < g_; ++d) others[d] += vector[d];
+      }
+      multiply_block(tables.block.data(), others.data(), g_, product.data());
+      float fixed = 0;  // what the other codebooks' sum costs by itself
+      for (int64_t d = 0; d < g_; ++d) {
+        fixed += others[d] * (product[d] - 2 * linear[d]);
+        rest[d] = linear[d] - product[d];
+      }
+      kernels_.costs(tables.norms[m].data(), columns(m), rest.data(), 1, g_, padded_, costs.data());
+      std::iota(order.begin(), order.end(), 0);
+      const auto kept = order.begin() + std::min<int64_t>(beam_, entries_);
+      std::partial_sort(order.begin(), kept, order.end(), [&](int32_t a, int32_t b) {
+        return costs[a] < costs[b] || (costs[a] == costs[b] && a < b);
+      });
+      for (auto k = order.begin(); k != kept; ++k) {
+        next.push_back({state.codes, fixed + costs[*k]});
+        next.back().codes[m] = *k;
+      }
+      if (m > 0) continue;
+      // With a scale of zero every cost is undefined, and the present codes stay.
+      const float present = fixed + costs[codes[0]];
+      if (!(next[0].cost <= present)) return;
+    }
+    const auto better = [](const State& a, const State& b) {
+      return a.cost < b.cost || (a.cost == b.cost && a.codes < b.codes);
+    };
+    std::sort(next.begin(), next.end(), better);
+    const auto same = [](const State& a, const State& b) { return a.codes == b.codes; };
+    next.erase(std::unique(next.begin(), next.end(), same), next.end());
+    if (static_cast<int>(next.size()) > beam_) next.resize(static_cast<size_t>(beam_));
+    states.swap(next);
+  }
+  std::copy(states[0].codes.begin(), states[0].codes.end(), codes);
 }
 
 void AdditiveSearch::search_joint(const Tables& tables, size_t p, int64_t count, const float* rest,

@@ -16,9 +16,10 @@ namespace bitsmith {
 
 class AdditiveSearch : public GroupSearch {
  public:
-  // codebooks [M, K, g], scales [out], float32 on the CPU.
+  // codebooks [M, K, g], scales [out], float32 on the CPU. beam 0: pairs of codebooks jointly; else
+  // the reference's beam search of that width, one codebook after another, in each group.
   AdditiveSearch(const torch::Tensor& codebooks, const torch::Tensor& scales, int64_t per_row,
-                 const SearchKernels& kernels = search_kernels());
+                 int beam = 0, const SearchKernels& kernels = search_kernels());
 
   int64_t group_inputs() const override { return g_; }
   int64_t codes_per_group() const override { return num_codebooks_; }
@@ -40,6 +41,7 @@ class AdditiveSearch : public GroupSearch {
   const float* columns(int64_t m) const { return columns_.data() + m * g_ * padded_; }
   void search_one(const Tables& tables, int64_t m, int64_t count, const float* rest,
                   int32_t* codes) const;
+  void search_beam(const Tables& tables, const float* linear, int32_t* codes) const;
   void search_joint(const Tables& tables, size_t pair, int64_t count, const float* rest,
                     int32_t* codes) const;
 
@@ -47,6 +49,7 @@ class AdditiveSearch : public GroupSearch {
   torch::Tensor codebooks_, scales_;
   const float* vectors_;
   int64_t num_codebooks_, entries_, g_, per_row_, padded_;
+  int beam_;
   std::vector<CodePair> pairs_;
   std::vector<float> columns_;  // codebooks transposed and padded [M, g, padded]
   std::vector<Tables> tables_;  // of each slot

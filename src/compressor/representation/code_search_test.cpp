@@ -185,6 +185,33 @@ TEST(JointSearch, IsExactOverAllPairs) {
   }
 }
 
+// A beam as wide as a codebook sees all pairs of two codebooks; a narrow one is worse, but never
+// than what was there before.
+TEST(BeamSearch, IsExactWhenItIsWide) {
+  torch::manual_seed(15);
+  const int64_t rows = 40, entries = 16, g = 4;
+  const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
+  const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
+  const auto target = 2 * torch::randn({rows, g});
+  const auto hessian = random_hessian(g);
+  const auto cost = [&](const torch::Tensor& found) {
+    const AdditiveRepresentation r({2, 4, g}, codebooks, scales, found);
+    const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
+    return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum(1);
+  };
+  const auto with_beam = [&](int beam) {
+    AdditiveSearch search(codebooks, scales, 1, beam);
+    const AdditiveRepresentation r({2, 4, g}, codebooks, scales, codes);
+    return cost(
+        search_code_groups(search, r.dequantize().detach(), codes, target, {{}, hessian}, {}));
+  };
+  const auto exact = with_beam(0), wide = with_beam(entries), one = with_beam(1);
+  EXPECT_TRUE(torch::allclose(exact, wide, 1e-5));
+  EXPECT_TRUE((one >= exact * (1 - 1e-6)).all().item<bool>());
+  EXPECT_TRUE((one <= cost(codes) * (1 + 1e-6)).all().item<bool>());
+  EXPECT_GT(one.sum().item<double>(), exact.sum().item<double>());
+}
+
 TEST(CodeSearchEdges, ZeroScalesAndDeadInputsKeepThePresentCodes) {
   torch::manual_seed(6);
   const auto codes = torch::randint(256, {4 * 2, 2}, torch::kInt);
