@@ -10,6 +10,10 @@
 namespace bitsmith {
 namespace {
 
+// Points that a codebook is trained on: as many as make it good, which a large matrix has many
+// times over. All points are then assigned, and the centres set to their means.
+constexpr int64_t kPointsPerCentroid = 256, kFewestPoints = 65536, kMostPoints = int64_t{1} << 20;
+
 // `count` distinct indices below n; all of them, again and again, when there are too few.
 torch::Tensor random_points(int64_t n, int64_t count, Random& random) {
   std::vector<int64_t> order(static_cast<size_t>(n));
@@ -51,6 +55,14 @@ class WeightedKMeans {
     }
     update();
   }
+  // From centres found elsewhere: codes, and the centres at their means.
+  void settle(const torch::Tensor& found) {
+    centers = found;
+    const auto groups = points_.reshape({-1, g_});
+    codes = torch::zeros({groups.size(0), 1}, torch::kInt);
+    assign();
+    update();
+  }
   torch::Tensor centers, codes;
 
  private:
@@ -83,6 +95,16 @@ class WeightedKMeans {
   torch::Tensor weighted_, spread_;
 };
 
+// Some rows, in ascending order, with about as many groups as k-means wants; undefined: all.
+torch::Tensor training_rows(const torch::Tensor& points, int64_t group_size, int64_t entries,
+                            Random& random) {
+  const int64_t wanted = std::clamp(kPointsPerCentroid * entries, kFewestPoints, kMostPoints);
+  const int64_t rows = points.size(0), per_row = points.size(1) / group_size;
+  const int64_t some = (wanted + per_row - 1) / per_row;
+  if (some >= rows) return {};
+  return std::get<0>(random_points(rows, some, random).sort());
+}
+
 }  // namespace
 
 AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
@@ -90,13 +112,21 @@ AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tens
                               int iterations, Random& random) {
   const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
   std::vector<torch::Tensor> centers, codes;
+  const auto rows = training_rows(normalized, spec.in_group_size, entries, random);
   auto rest = normalized;
   for (int m = 0; m < spec.num_codebooks; ++m) {
-    WeightedKMeans kmeans(rest, scales, weights, spec.in_group_size);
-    kmeans.run(iterations, entries, random);
-    rest = rest - additive_decode(kmeans.centers, torch::ones_like(scales), kmeans.codes);
-    centers.push_back(kmeans.centers);
-    codes.push_back(kmeans.codes);
+    WeightedKMeans all(rest, scales, weights, spec.in_group_size);
+    if (rows.defined()) {
+      WeightedKMeans some(rest.index_select(0, rows), scales.index_select(0, rows), weights,
+                          spec.in_group_size);
+      some.run(iterations, entries, random);
+      all.settle(some.centers);
+    } else {
+      all.run(iterations, entries, random);
+    }
+    rest = rest - additive_decode(all.centers, torch::ones_like(scales), all.codes);
+    centers.push_back(all.centers);
+    codes.push_back(all.codes);
   }
   return {torch::cat(centers), torch::cat(codes, 1)};
 }

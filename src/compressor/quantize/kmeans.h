@@ -15,7 +15,8 @@ struct AdditiveStart {
 
 // Points are the groups of normalized [out, in] (rows divided by scales); row r counts with
 // scales[r]^2, input i with weights[i] > 0. Lloyd's iterations from distinct random points, empty
-// clusters set on the worst points. Deterministic for a generator state, whatever the threads.
+// clusters set on the worst points; a large matrix on a sample of its rows. Deterministic for a
+// generator state, whatever the threads.
 AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
                               const torch::Tensor& weights, const AdditiveSpec& spec,
                               int iterations, Random& random);
