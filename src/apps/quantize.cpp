@@ -145,6 +145,9 @@ void add_quantize(CLI::App& app) {
   sub.add_flag("--true-sequential", o.true_sequential,
                "Within a block, each matrix gets its inputs through those quantised before it; 2.5 "
                "times the forward passes");
+  sub.add_flag("--residual-weights", o.residual_weights,
+               "Tokens count by the inverse square of their residual stream's length, which what "
+               "follows divides by");
   sub.add_option("--finetune-epochs", command->finetune.epochs,
                  "After each block is quantised, train its codebooks, scales and norms on the "
                  "original block's outputs, for this many epochs at most (0: not)")

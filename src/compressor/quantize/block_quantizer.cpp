@@ -56,22 +56,26 @@ BlockQuantizer::Sums BlockQuantizer::collect(Block& block, const Block& original
   for (int64_t first = 0; first < windows; first += at_once) {
     progress(static_cast<double>(first) / static_cast<double>(windows));
     const int64_t count = std::min(at_once, windows - first);
-    std::array<torch::Tensor, kInputSites> expected;
-    if (with_reference()) {
-      decoder_.run_block(original, reference_.narrow(0, first, count), rotary_,
-                         [&](InputSite site, const torch::Tensor& inputs) {
-                           if (sums[static_cast<int>(site)]) {
-                             expected[static_cast<int>(site)] = inputs;
-                           }
-                         });
+    const auto inputs_of = [&](const Block& b, const torch::Tensor& activations,
+                               std::array<torch::Tensor, kInputSites>& found) {
+      return decoder_.run_block(b, activations.narrow(0, first, count), rotary_,
+                                [&](InputSite site, const torch::Tensor& inputs) {
+                                  const int at = static_cast<int>(site);
+                                  if (sums[at]) found[at] = inputs;
+                                });
+    };
+    std::array<torch::Tensor, kInputSites> inputs, expected;
+    if (with_reference()) inputs_of(original, reference_, expected);
+    const torch::Tensor outputs = inputs_of(block, activations_, inputs);
+    const torch::Tensor weights =
+        options_.residual_weights
+            ? outputs.to(torch::kFloat).square().mean(-1).clamp_min(1e-12).reciprocal()
+            : torch::Tensor();
+    for (int at = 0; at < kInputSites; ++at) {
+      if (!sums[at]) continue;
+      sums[at]->hessian.add(inputs[at], weights);
+      if (sums[at]->cross) sums[at]->cross->add(expected[at], inputs[at], weights);
     }
-    decoder_.run_block(block, activations_.narrow(0, first, count), rotary_,
-                       [&](InputSite site, const torch::Tensor& inputs) {
-                         auto& sum = sums[static_cast<int>(site)];
-                         if (!sum) return;
-                         sum->hessian.add(inputs);
-                         if (sum->cross) sum->cross->add(expected[static_cast<int>(site)], inputs);
-                       });
   }
   return sums;
 }

@@ -9,8 +9,14 @@ namespace bitsmith {
 
 namespace {
 
-torch::Tensor as_rows(const torch::Tensor& x, int64_t features) {
-  return x.detach().reshape({-1, features}).to(torch::kFloat);
+// [n, features] float32, each row times the root of its weight.
+torch::Tensor as_rows(const torch::Tensor& x, int64_t features, const torch::Tensor& weights) {
+  const auto rows = x.detach().reshape({-1, features}).to(torch::kFloat);
+  return weights.defined() ? rows * weights.reshape({-1, 1}).sqrt() : rows;
+}
+
+double total_weight(const torch::Tensor& weights, int64_t rows) {
+  return weights.defined() ? weights.sum(torch::kDouble).item<double>() : static_cast<double>(rows);
 }
 
 // sum += a^T b, a and b [n, in]. float32 products of a few thousand inputs at a time are exact
@@ -25,8 +31,8 @@ void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor&
   }
 }
 
-torch::Tensor mean_of(const torch::Tensor& sum, int64_t count) {
-  const double factor = count > 0 ? 2.0 / static_cast<double>(count) : 0.0;
+torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
+  const double factor = weight > 0 ? 2.0 / weight : 0.0;
   return (sum * factor).to(torch::kFloat);
 }
 
@@ -35,24 +41,25 @@ torch::Tensor mean_of(const torch::Tensor& sum, int64_t count) {
 HessianSum::HessianSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
-void HessianSum::add(const torch::Tensor& x) {
-  const auto rows = as_rows(x, sum_.size(0));
+void HessianSum::add(const torch::Tensor& x, const torch::Tensor& weights) {
+  const auto rows = as_rows(x, sum_.size(0), weights);
   add_products(rows, rows, sum_);
-  count_ += rows.size(0);
+  weight_ += total_weight(weights, rows.size(0));
 }
 
-torch::Tensor HessianSum::hessian() const { return mean_of(sum_, count_); }
+torch::Tensor HessianSum::hessian() const { return mean_of(sum_, weight_); }
 
 CrossSum::CrossSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
-void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x) {
-  const auto rows = as_rows(x, sum_.size(0));
-  add_products(as_rows(reference, sum_.size(0)) - rows, rows, sum_);
-  count_ += rows.size(0);
+void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x,
+                   const torch::Tensor& weights) {
+  const auto rows = as_rows(x, sum_.size(0), weights);
+  add_products(as_rows(reference, sum_.size(0), weights) - rows, rows, sum_);
+  weight_ += total_weight(weights, rows.size(0));
 }
 
-torch::Tensor CrossSum::cross() const { return mean_of(sum_, count_); }
+torch::Tensor CrossSum::cross() const { return mean_of(sum_, weight_); }
 
 torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Tensor& hessian,
                                     const torch::Tensor& cross, double share, double damping) {

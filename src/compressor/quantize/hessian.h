@@ -1,5 +1,5 @@
 // The Hessian of a layer's squared output error with respect to a row of its weights: 2/n sum x x^T
-// over the n inputs seen (Frantar et al. 2022).
+// over the n inputs seen (Frantar et al. 2022), or with weights 2/(sum w) sum w x x^T.
 #pragma once
 #include <torch/torch.h>
 
@@ -9,29 +9,29 @@ namespace bitsmith {
 class HessianSum {
  public:
   explicit HessianSum(int64_t in_features);
-  // x [..., in], any float dtype.
-  void add(const torch::Tensor& x);
-  int64_t count() const { return count_; }  // inputs seen
+  // x [..., in], any float dtype; weights [...] float32, undefined: 1.
+  void add(const torch::Tensor& x, const torch::Tensor& weights = {});
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
 
  private:
   torch::Tensor sum_;  // float64: thousands of float32 products are added
-  int64_t count_ = 0;
+  double weight_ = 0;
 };
 
-// The running mean 2/n sum (reference - x) x^T, where x are the inputs that a layer gets in the
-// quantised model, and `reference` those that it got in the original.
+// The running mean 2/n sum (reference - x) x^T (weighted likewise), where x are the inputs that a
+// layer gets in the quantised model, and `reference` those that it got in the original.
 class CrossSum {
  public:
   explicit CrossSum(int64_t in_features);
-  // reference and x [..., in], any float dtype.
-  void add(const torch::Tensor& reference, const torch::Tensor& x);
+  // reference and x [..., in], any float dtype; weights as above.
+  void add(const torch::Tensor& reference, const torch::Tensor& x,
+           const torch::Tensor& weights = {});
   torch::Tensor cross() const;  // [in, in] float32
 
  private:
   torch::Tensor sum_;  // float64
-  int64_t count_ = 0;
+  double weight_ = 0;
 };
 
 // What a layer should hold to give, on the quantised model's inputs x, the outputs that the

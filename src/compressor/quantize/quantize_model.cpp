@@ -39,6 +39,7 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"stop_after_blocks", options.stop_after_blocks},
           {"cross_term", options.cross_term},
           {"true_sequential", options.true_sequential},
+          {"residual_weights", options.residual_weights},
           {"dtype", options.dtype},
           {"batch_tokens", options.batch_tokens},
           {"seed", options.layer.seed},

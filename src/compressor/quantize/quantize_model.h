@@ -29,6 +29,10 @@ struct QuantizeModelOptions {
   // Within a block each site's inputs come through the matrices quantised before it, instead of
   // through the original block.
   bool true_sequential = false;
+  // Tokens count by 1 / mean square of the residual stream that they leave the block with: what
+  // follows normalises it, so that the same error means less where the stream is long (the first
+  // tokens of many models are hundreds of times longer than the rest). Else all count the same.
+  bool residual_weights = false;
   std::string dtype = "float32";  // of the blocks' forward passes: "float32" or "bfloat16"
   int64_t batch_tokens = 4096;    // activations run at a time
   int64_t stop_after_blocks = 0;  // quantise only the first N blocks (0: all); the rest stay dense
