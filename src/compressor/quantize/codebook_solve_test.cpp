@@ -116,7 +116,6 @@ TEST(HessianSum, IsTwiceTheMeanOuterProduct) {
   sum.add(x.narrow(0, 1, 2).to(torch::kBFloat16));
   const auto rounded = torch::cat(
       {x[0], x.narrow(0, 1, 2).to(torch::kBFloat16).to(torch::kFloat).reshape({100, 6})});
-  EXPECT_EQ(sum.count(), 150);
   EXPECT_TRUE(
       torch::allclose(sum.hessian(), 2 * torch::matmul(rounded.t(), rounded) / 150, 1e-4, 1e-5));
 }
