@@ -38,6 +38,7 @@ struct QuantizeOptions {
   int max_rounds = 16;      // AQLM, GPTVQ: rounds of code search + codebook update
   double tolerance = 0.01;  // of these: stop when a round lowers the error by less than this share
   int kmeans_iterations = 30;                        // AQLM's start
+  int beam = 0;                // AQLM: width of a beam search; 0: pairs of codebooks jointly
   CodebookInit codebook_init = CodebookInit::kBest;  // GPTVQ
   int em_iterations = 30;       // GPTVQ: of a codebook's start, until no assignment changes
   int feedback_rounds = 2;      // GPTVQ: codebooks refitted to the codes of a sweep, a column group
