@@ -24,7 +24,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
   const auto order = std::get<1>(importance.topk(searched, 0, true, true));
 
   std::vector<torch::Tensor> changed;
-  bool any_changed = false, full = false;
+  bool any_kept = false, full = false;
   const double budget = std::pow(options.trust_ratio * norm, 2);
   double used = 0;
   for (int64_t first = 0; first < searched && !full; first += chunk) {
@@ -45,17 +45,17 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     const auto* differ = differs.const_data_ptr<bool>();
     for (const int64_t i : walk) {
       if (!differ[i]) continue;
-      if (used + change[i] > budget && (any_changed || !kept.empty())) {
+      if (used + change[i] > budget && any_kept) {
         full = true;
         break;
       }
       used += change[i];
       kept.push_back(i);
+      any_kept = true;
     }
     std::sort(kept.begin(), kept.end());
     const auto keep = torch::tensor(kept, torch::kInt64);
     changed.push_back(sorted.index_select(0, keep));
-    any_changed |= !kept.empty();
     representation.assign_codes(changed.back(), codes.index_select(0, keep));
   }
   return {torch::cat(changed), norm > 0 ? std::sqrt(used) / norm : 0};
