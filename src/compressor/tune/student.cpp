@@ -11,11 +11,15 @@ double root_mean_square(const torch::Tensor& t) {
 
 }  // namespace
 
-Student::Student(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)) {
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original)
+    : decoder_(std::move(decoder)) {
   const torch::NoGradGuard no_grad;
   int64_t layer = 0;
   for (const auto& block : decoder_->blocks()) {
+    const auto originals = original.blocks()[layer]->linears();
+    size_t position = 0;
     for (Linear* linear : block->linears()) {
+      const Linear& before = *originals[position++];
       if (!linear->representation) continue;
       TunedLinear tuned;
       tuned.linear = linear;
@@ -28,7 +32,10 @@ Student::Student(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)
                                     {},
                                     root_mean_square(parameter.value)});
       }
-      linear->weight = linear->representation->dequantize().to(decoder_->dtype()).detach().clone();
+      const auto weight = linear->representation->dequantize().detach();
+      tuned.code_unit = root_mean_square(
+          weight - (before.weight.defined() ? before.weight : before.representation->dequantize()));
+      linear->weight = weight.to(decoder_->dtype()).clone();
       linear->weight.set_requires_grad(true);
       linears_.push_back(std::move(tuned));
     }

@@ -27,14 +27,15 @@ struct TunedLinear {
   torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
   AdamState code_moments;             // bfloat16; only for strategies that change codes
   std::vector<Trainable> continuous;  // of the representation
+  double code_unit = 0;  // root mean square distance to the original weights at the start
   Representation& representation() { return *linear->representation; }
 };
 
 class Student {
  public:
   // Every quantised linear layer gets its dense copy in `decoder`'s dtype, as a leaf that wants a
-  // gradient.
-  explicit Student(std::unique_ptr<Decoder> decoder);
+  // gradient. `original`: the same model before it was quantised.
+  Student(std::unique_ptr<Decoder> decoder, Decoder& original);
 
   Decoder& decoder() { return *decoder_; }
   std::vector<TunedLinear>& linears() { return linears_; }
