@@ -63,7 +63,7 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype) {
   for (const auto& block : decoder->blocks()) {
     for (Linear* linear : block->linears()) linear->representation = random_representation(*linear);
   }
-  Student student(std::move(decoder));
+  Student student(std::move(decoder), *teacher);
   const int64_t batch = 4, length = 512;
   const auto ids = torch::randint(0, c.vocab_size, {batch, length}, torch::kInt64);
   const TuningStepOptions options{

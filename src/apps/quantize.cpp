@@ -26,7 +26,7 @@ constexpr const char* kHelp =
     "The representation says what a matrix becomes:\n"
     "  intBgG[-z]  uniform: B bits a weight, one scale for each G inputs (0: a whole row), -z "
     "adds\n"
-    "              zero points. int4g64 is nearly lossless, int3g64 good, int2g64 poor\n"
+    "              zero points. int8g64 is nearly lossless, int4g64 good, int2g64 poor\n"
     "  aqMxBgG     additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
     "2^B;\n"
     "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits\n"

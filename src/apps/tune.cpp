@@ -98,21 +98,35 @@ void add_tune(CLI::App& app) {
   sub.add_option("--tokens", o.tokens, "Length of the run in training tokens: reproducible");
   sub.add_option("--minutes", o.minutes, "Length of the run in minutes");
   add_training_data_options(sub, command->data, "--data-tokens");
-  sub.add_option("--batch-tokens", o.batch_tokens, "Tokens a step")->capture_default_str();
+  sub.add_option("--batch-tokens", o.batch_tokens, "Tokens a step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   sub.add_option("--micro-tokens", o.micro_tokens, "Tokens a forward pass: bounds memory")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   sub.add_option("--learning-rate", o.learning_rate,
                  "Step of codebooks and scales, in units of each tensor's root mean square")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   sub.add_option("--final-rate", o.final_rate, "Share of the rates that is left at the end")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   sub.add_option("--code-step", o.v.step,
-                 "Step of the V step, in units of each matrix's root mean square")
+                 "Length of the update whose nearest codes are searched, in units of each\n"
+                 "matrix's distance to the original (root mean square a weight)")
+      ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   sub.add_option("--trust-ratio", o.v.trust_ratio,
-                 "Largest relative change of a matrix in one V step")
+                 "Largest change of a matrix in one V step, in the same units")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  sub.add_option(
+         "--code-momentum", o.code_momentum,
+         "Momentum of the gradient that V steps use: averages it over about 2 / (1 - it) steps")
+      ->check(CLI::Range(0.0, 0.9999))
       ->capture_default_str();
   sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
       ->check(CLI::Range(0.0, 1.0))
@@ -120,6 +134,7 @@ void add_tune(CLI::App& app) {
   sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
       ->capture_default_str();
   sub.add_option("--checkpoint-minutes", o.checkpoint_minutes, "Time between saved states")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });

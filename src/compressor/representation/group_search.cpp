@@ -234,74 +234,33 @@ class Descent {
     rows.narrow(1, block_end, beyond).addmm_(moves, later, 1, -1);
   }
 
-  void descend(int64_t task, int64_t begin, int64_t end) {
+  // One task's share of a block of groups, column by column: codes for what `linear_of` asks, and
+  // what `move_of` makes of them taken from the columns after it: rows -= moves * matrix.
+  // `rows` is the task's part of gradient_.
+  // linear_of(j, own, before, linear): the linear term [g] of the search, from the group's part of
+  // the rows and its present values. move_of(j, own, before, after, move): whether there is a move.
+  template <typename LinearOf, typename MoveOf>
+  void sweep(int64_t task, int64_t begin, int64_t end, const torch::Tensor& matrix,
+             const LinearOf& linear_of, const MoveOf& move_of) {
     const torch::NoGradGuard no_grad;
     Batch batch(rows_per_task_, g_, num_codes_);
     const int64_t first_row = task * rows_per_task_, block_end = end * g_;
     const int64_t width = block_end - begin * g_;
     const auto rows = task_rows(gradient_, task);
-    auto* gradient = rows.mutable_data_ptr<float>();
-    auto changes = torch::zeros({rows.size(0), width}, torch::kFloat);
-    auto* change = changes.mutable_data_ptr<float>();
-    bool changed = false;
-    for (int64_t j = begin; j < end; ++j) {
-      const auto [from, to] = entries_of(task, j);
-      const int64_t count = to - from;
-      if (count == 0) continue;
-      load(from, count, batch);
-      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.before.data());
-      // linear = block * present values + gradient: the group's own part of the gradient undone.
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = from[i].group / per_row_ - first_row;
-        const float* own = batch.before.data() + i * g_;
-        float* linear = batch.linear.data() + i * g_;
-        std::copy_n(gradient + row * in_ + j * g_, g_, linear);
-        add_block_product(hessian_row(j * g_) + j * g_, in_, own, linear);
-      }
-      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
-                     batch.codes.data());
-      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.after.data());
-      save(from, count, batch);
-      const int64_t next = (j + 1) * g_;
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = from[i].group / per_row_ - first_row;
-        float* own = change + row * width + (j - begin) * g_;
-        bool differs = false;
-        for (int64_t d = 0; d < g_; ++d) {
-          own[d] = batch.after[i * g_ + d] - batch.before[i * g_ + d];
-          differs |= own[d] != 0;
-        }
-        if (!differs) continue;
-        changed = true;
-        kernels_.subtract_product(own, hessian_row(j * g_) + next, g_, in_, block_end - next,
-                                  gradient + row * in_ + next);
-      }
-    }
-    if (changed) carry_beyond(block_end, changes, hessian_, rows);
-  }
-
-  // As descend(), on the weights as they should be after the errors of the groups before; `errors`
-  // are over the factor's diagonal block.
-  void feed_back(int64_t task, int64_t begin, int64_t end) {
-    const torch::NoGradGuard no_grad;
-    Batch batch(rows_per_task_, g_, num_codes_);
-    const int64_t first_row = task * rows_per_task_, block_end = end * g_;
-    const int64_t width = block_end - begin * g_;
-    const auto rows = task_rows(gradient_, task);
-    auto* wanted = rows.mutable_data_ptr<float>();
-    auto errors = torch::empty({rows.size(0), width}, torch::kFloat);
-    auto* error = errors.mutable_data_ptr<float>();
+    auto* row_data = rows.mutable_data_ptr<float>();
+    auto moves = torch::zeros({rows.size(0), width}, torch::kFloat);
+    auto* move_data = moves.mutable_data_ptr<float>();
+    bool moved = false;
     for (int64_t j = begin; j < end; ++j) {
       const auto [from, to] = entries_of(task, j);
       const int64_t count = to - from, next = (j + 1) * g_;
-      const float* block = blocks_.const_data_ptr<float>() + j * g_ * g_;
-      const float* inverse = inverse_.const_data_ptr<float>() + j * g_ * g_;
+      if (count == 0) continue;
       load(from, count, batch);
+      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.before.data());
       for (int64_t i = 0; i < count; ++i) {
-        const float* own = wanted + (from[i].group / per_row_ - first_row) * in_ + j * g_;
-        float* linear = batch.linear.data() + i * g_;
-        std::fill_n(linear, g_, 0.0f);
-        add_block_product(block, g_, own, linear);
+        const int64_t row = from[i].group / per_row_ - first_row;
+        linear_of(j, row_data + row * in_ + j * g_, batch.before.data() + i * g_,
+                  batch.linear.data() + i * g_);
       }
       search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
                      batch.codes.data());
@@ -309,21 +268,55 @@ class Descent {
       save(from, count, batch);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = from[i].group / per_row_ - first_row;
-        const float* own = wanted + row * in_ + j * g_;
-        float* left = error + row * width + (j - begin) * g_;
-        std::fill_n(left, g_, 0.0f);
-        for (int64_t a = 0; a < g_; ++a) {
-          const float difference = own[a] - batch.after[i * g_ + a];
-          for (int64_t b = 0; b < g_; ++b) left[b] += difference * inverse[a * g_ + b];
+        float* move = move_data + row * width + (j - begin) * g_;
+        if (!move_of(j, row_data + row * in_ + j * g_, batch.before.data() + i * g_,
+                     batch.after.data() + i * g_, move)) {
+          continue;
         }
-        kernels_.subtract_product(left, factor_row(j * g_) + next, g_, in_, block_end - next,
-                                  wanted + row * in_ + next);
+        moved = true;
+        kernels_.subtract_product(move, matrix.const_data_ptr<float>() + j * g_ * in_ + next, g_,
+                                  in_, block_end - next, row_data + row * in_ + next);
       }
     }
-    carry_beyond(block_end, errors, factor_, rows);
+    if (moved) carry_beyond(block_end, moves, matrix, rows);
   }
-  const float* factor_row(int64_t input) const {
-    return factor_.const_data_ptr<float>() + input * in_;
+
+  // Coordinate descent: the rows hold the gradient.
+  void descend(int64_t task, int64_t begin, int64_t end) {
+    sweep(
+        task, begin, end, hessian_,
+        // block * present values + gradient: the group's own part of the gradient undone.
+        [&](int64_t j, const float* gradient, const float* before, float* linear) {
+          std::copy_n(gradient, g_, linear);
+          add_block_product(hessian_row(j * g_) + j * g_, in_, before, linear);
+        },
+        [&](int64_t, const float*, const float* before, const float* after, float* move) {
+          bool differs = false;
+          for (int64_t d = 0; d < g_; ++d) {
+            move[d] = after[d] - before[d];
+            differs |= move[d] != 0;
+          }
+          return differs;
+        });
+  }
+
+  // The rows hold the weights as they should be after the errors of the groups before; the moves
+  // are errors over the factor's diagonal block.
+  void feed_back(int64_t task, int64_t begin, int64_t end) {
+    sweep(
+        task, begin, end, factor_,
+        [&](int64_t j, const float* wanted, const float*, float* linear) {
+          std::fill_n(linear, g_, 0.0f);
+          add_block_product(blocks_.const_data_ptr<float>() + j * g_ * g_, g_, wanted, linear);
+        },
+        [&](int64_t j, const float* wanted, const float*, const float* after, float* move) {
+          const float* inverse = inverse_.const_data_ptr<float>() + j * g_ * g_;
+          for (int64_t a = 0; a < g_; ++a) {
+            const float difference = wanted[a] - after[a];
+            for (int64_t b = 0; b < g_; ++b) move[b] += difference * inverse[a * g_ + b];
+          }
+          return true;
+        });
   }
 
   GroupSearch& search_;

@@ -3,10 +3,30 @@
 #include "base/error.h"
 
 namespace bitsmith {
+namespace {
 
-Student::Student(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)) {
+double distance(const Linear& linear, const Linear& original) {
+  const torch::NoGradGuard no_grad;
+  const auto before =
+      original.weight.defined() ? original.weight : original.representation->dequantize();
+  const auto difference = linear.representation->dequantize() - before;
+  return difference.square().mean().sqrt().item<double>();
+}
+
+}  // namespace
+
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original)
+    : decoder_(std::move(decoder)) {
   int64_t layer = 0;
-  for (const auto& block : decoder_->blocks()) add(*block, layer++, decoder_->dtype());
+  size_t done = 0;
+  for (const auto& block : decoder_->blocks()) {
+    add(*block, layer, decoder_->dtype());
+    const auto now = block->linears(), before = original.blocks()[layer++]->linears();
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (!now[i]->representation) continue;
+      linears()[done++].code_unit = distance(*now[i], *before[i]);
+    }
+  }
   if (linears().empty())
     throw Error("this model has no quantised matrix to tune: quantize it first");
 }

@@ -8,8 +8,9 @@ namespace bitsmith {
 
 class Student : public TunedBlocks {
  public:
-  // Throws Error when nothing in it is quantised.
-  explicit Student(std::unique_ptr<Decoder> decoder);
+  // `original`: the same model before it was quantised; code steps are in units of the distance to
+  // it. Throws Error when nothing in the decoder is quantised.
+  Student(std::unique_ptr<Decoder> decoder, Decoder& original);
   Decoder& decoder() { return *decoder_; }
 
  private:

@@ -125,7 +125,9 @@ class Run {
                                    .learning_rate = rate * options_.learning_rate,
                                    .track_codes = options_.strategy == Strategy::kPv,
                                    .v = options_.v,
-                                   .adam = options_.adam};
+                                   .adam = options_.adam,
+                                   .code_adam = options_.adam};
+    at_this_step.code_adam.beta1 = options_.code_momentum;
     at_this_step.change_codes =
         at_this_step.track_codes && share >= options_.v_start && step % options_.v_interval == 0;
     at_this_step.v.trust_ratio *= rate;
@@ -135,11 +137,14 @@ class Run {
     progress_.step = step;
     progress_.changed += done.changed;
     smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * done.kl : done.kl;
-    std::fprintf(
-        log_,
-        "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"changed\": %ld, \"seconds\": %.1f}\n",
-        static_cast<long>(step), static_cast<long>(step * batch_ * length_), done.kl,
-        static_cast<long>(done.changed), elapsed());
+    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"seconds\": %.1f",
+                 static_cast<long>(step), static_cast<long>(step * batch_ * length_), done.kl,
+                 elapsed());
+    if (at_this_step.change_codes) {
+      std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
+                   static_cast<long>(done.changed), done.update_power);
+    }
+    std::fprintf(log_, "}\n");
     std::fflush(log_);
     return done.kl;
   }

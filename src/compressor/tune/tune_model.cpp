@@ -85,6 +85,7 @@ OrderedJson options_json(const TuneOptions& o, const std::string& dtype) {
           {"final_rate", o.final_rate},
           {"code_step", o.v.step},
           {"trust_ratio", o.v.trust_ratio},
+          {"code_momentum", o.code_momentum},
           {"v_interval", o.v_interval},
           {"v_start", o.v_start},
           {"betas", {o.adam.beta1, o.adam.beta2}},
@@ -152,8 +153,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
   recipe["data_sha256"] = data.hash;
   const std::string hash = sha256(recipe.dump());
 
-  Student student(Decoder::load(quantised, dtype));
   const auto teacher_model = Decoder::load(teacher, dtype);
+  Student student(Decoder::load(quantised, dtype), *teacher_model);
   TuneResult result =
       train(student, *teacher_model, data, options, hash, work, out.string() + ".tune.jsonl");
   result.dtype = dtype_name;

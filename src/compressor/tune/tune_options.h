@@ -26,8 +26,11 @@ struct TuneOptions {
   double learning_rate = 0.003;
   double final_rate = 0.1;
   VStepOptions v;
-  int64_t v_interval = 1;  // steps between V steps
-  double v_start = 0.3;    // share of the run before the first V step: the P steps go first
+  int64_t v_interval = 4;  // steps between V steps
+  double v_start = 0.4;    // share of the run before the first V step: the P steps go first
+  // The V step's gradient is averaged over about 2 / (1 - code_momentum) steps: those of a few
+  // thousand tokens are nearly all noise for a single group of weights.
+  double code_momentum = 0.98;
   AdamOptions adam;
   std::string dtype =
       "auto";  // of forward and backward: "float32", "bfloat16", or the faster, measured

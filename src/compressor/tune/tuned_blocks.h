@@ -27,6 +27,7 @@ struct TunedLinear {
   torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
   AdamState code_moments;             // bfloat16; only for strategies that change codes
   std::vector<Trainable> continuous;  // of the representation
+  double code_unit = 0;  // root mean square distance to the original weights at the start
   Representation& representation() { return *linear->representation; }
 };
 

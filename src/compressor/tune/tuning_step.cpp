@@ -52,7 +52,7 @@ void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& op
 int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
                      const VStepOptions& options) {
   const torch::NoGradGuard no_grad;
-  const auto changed = v_step(tuned.representation(), direction, options).changed;
+  const auto changed = v_step(tuned.representation(), direction, tuned.code_unit, options).changed;
   tuned.code_moments.first.view({-1, tuned.representation().group_inputs()})
       .index_fill_(0, changed, 0);
   return changed.numel();
@@ -80,12 +80,17 @@ TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Te
   }
   if (!std::isfinite(result.kl)) return result;
 
+  double weights = 0;
   for (auto& tuned : student.linears()) {
     if (!options.track_codes) break;
     const auto direction =
-        tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options.adam);
-    if (options.change_codes) result.changed += change_codes(tuned, direction, options.v);
+        tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options.code_adam);
+    if (!options.change_codes) continue;
+    result.changed += change_codes(tuned, direction, options.v);
+    result.update_power += direction.square().sum().item<double>();
+    weights += static_cast<double>(direction.numel());
   }
+  if (weights > 0) result.update_power /= weights;
   continuous_step(student, step, options.learning_rate, options.adam);
   student.refresh();
   return result;

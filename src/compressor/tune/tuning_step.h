@@ -20,12 +20,16 @@ struct TuningStepOptions {
   bool track_codes = false;    // advance the moments of the dense gradient, which V steps use
   bool change_codes = false;   // take a V step; needs track_codes
   VStepOptions v;
-  AdamOptions adam;
+  AdamOptions adam;       // of the P step
+  AdamOptions code_adam;  // of the dense weights
 };
 
 struct TuningStepResult {
   double kl = 0;        // mean of the windows before the step, nats a token
   int64_t changed = 0;  // groups whose codes changed
+  // Mean square of Adam's direction at a V step. Gradients of step t that are noise alone give
+  // (1 - b)/(1 + b) (1 - b^2t)/(1 - b^t)^2, b the momentum of code_adam; one that never changes, 1.
+  double update_power = 0;
 };
 
 // Step number `step` (1, 2, ...) on `windows` [n, length] int64 token ids; `teacher` and the

@@ -6,15 +6,14 @@
 
 namespace bitsmith {
 
-VStepResult v_step(Representation& representation, const torch::Tensor& direction,
+VStepResult v_step(Representation& representation, const torch::Tensor& direction, double code_unit,
                    const VStepOptions& options) {
   const torch::NoGradGuard no_grad;
   const int64_t g = representation.group_inputs(), groups = representation.num_groups();
   const auto weight = representation.dequantize();
   const auto in_code_space = representation.to_code_space(weight).reshape({groups, g});
-  const double norm = in_code_space.norm().item<double>();
-  const double rms = norm / std::sqrt(static_cast<double>(weight.numel()));
-  const auto target = weight - options.step * rms * direction;
+  const auto weights = static_cast<double>(weight.numel());
+  const auto target = weight - options.step * code_unit * direction;
   const auto update = representation.to_code_space(direction).reshape({groups, g});
   const auto importance = update.square().sum(1);
 
@@ -25,7 +24,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
 
   std::vector<torch::Tensor> changed;
   bool any_kept = false, full = false;
-  const double budget = std::pow(options.trust_ratio * norm, 2);
+  const double budget = weights * std::pow(options.trust_ratio * code_unit, 2);
   double used = 0;
   for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
@@ -58,7 +57,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     changed.push_back(sorted.index_select(0, keep));
     representation.assign_codes(changed.back(), codes.index_select(0, keep));
   }
-  return {torch::cat(changed), norm > 0 ? std::sqrt(used) / norm : 0};
+  return {torch::cat(changed), std::sqrt(used / weights)};
 }
 
 }  // namespace bitsmith
