@@ -65,6 +65,18 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
   return options;
 }
 
+// The model's own end token, the first where config.json lists several; a tokenizer that names none
+// falls back on it.
+std::optional<int32_t> model_eos_id(const fs::path& folder, int32_t vocab_size) {
+  const Json config = read_json_if_there(folder / "config.json");
+  if (!config.is_object() || !config.contains("eos_token_id")) return {};
+  const Json& ids = config.at("eos_token_id");
+  const Json& first = ids.is_array() && !ids.empty() ? ids.at(0) : ids;
+  if (!first.is_number_integer() || !json_fits<int32_t>(first)) return {};
+  const auto id = first.get<int32_t>();
+  return id >= 0 && id < vocab_size ? std::optional(id) : std::nullopt;
+}
+
 std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
   const fs::path config_path = folder / "tokenizer_config.json";
   const std::string source = config_path.string();
@@ -82,6 +94,7 @@ std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
     tokenizer->bos_id = id;
   if (const auto id = tokenizer->token_id(token_text(config, "eos_token", source)))
     tokenizer->eos_id = id;
+  if (!tokenizer->eos_id) tokenizer->eos_id = model_eos_id(folder, tokenizer->vocab_size());
   tokenizer->chat_template = read_chat_template(folder, config, source);
   return tokenizer;
 }

@@ -35,6 +35,14 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   write_tokenizer("<|end|>");
   EXPECT_EQ(Tokenizer::open(folder_)->eos_id, std::nullopt);
   EXPECT_THROW(Tokenizer::open(folder_)->document_separator(), Error);
+  for (const char* eos : {"1", "[1, 2]"}) {
+    write("config.json", concat("{\"eos_token_id\": ", eos, "}"));
+    EXPECT_EQ(Tokenizer::open(folder_)->document_separator(), 1) << eos;
+  }
+  for (const char* eos : {"-1", "1000000", "[]", "1e99", "\"x\"", "null"}) {
+    write("config.json", concat("{\"eos_token_id\": ", eos, "}"));
+    EXPECT_EQ(Tokenizer::open(folder_)->eos_id, std::nullopt) << eos;
+  }
   write("tokenizer_config.json",
         R"({"eos_token": "<|end|>", "bos_token": {"content": "the"}, "chat_template": "one"})");
   const auto t = Tokenizer::open(folder_);

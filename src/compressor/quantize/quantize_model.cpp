@@ -194,11 +194,22 @@ torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embed
   return torch::embedding(matrix, windows);
 }
 
-void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t there = folder_bytes(work.path());
+std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
+
+// Returns what is still to be written.
+uint64_t check_disk(const QuantizationPlan& plan, const fs::path& work) {
+  const uint64_t there = folder_bytes(work), free = free_disk_bytes(work);
   const uint64_t disk = plan.disk_bytes > there ? plan.disk_bytes - there : 0;
+  if (disk > free) {
+    throw Error(concat("not enough disk for ", work.string(), ": about ", bytes(disk),
+                       " are needed and ", bytes(free), " are free"));
+  }
+  return disk;
+}
+
+void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = check_disk(plan, work.path());
   const uint64_t free_disk = free_disk_bytes(work.path()), free_memory = available_memory_bytes();
-  const auto bytes = [](uint64_t n) { return format_bytes(static_cast<double>(n)); };
   log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
                   " blocks takes about ", format_duration(plan.seconds), ", ",
                   bytes(plan.memory_bytes), " of memory (", bytes(free_memory), " free) and ",
@@ -207,9 +218,6 @@ void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
     throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
                        bytes(free_memory),
                        " are free; fewer calibration tokens or --dtype bfloat16 need less"));
-  if (disk > free_disk)
-    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
-                       " are needed and ", bytes(free_disk), " are free"));
 }
 
 void write_result(const fs::path& folder, const ModelFiles& files,
@@ -270,8 +278,11 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
     throw UsageError(files.checkpoint().path().string() +
                      " is quantised already: give the original model");
   compute_dtype(options.dtype);
-  plan_quantization(files.config(), options);
-  if (!fs::exists(WorkFolder(out, {}).finished_file())) check_output(out, force);
+  const QuantizationPlan plan = plan_quantization(files.config(), options);
+  const WorkFolder work(out, {});
+  if (fs::exists(work.finished_file())) return;
+  check_output(out, force);
+  check_disk(plan, work.path());
 }
 
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
