@@ -99,10 +99,10 @@ void add_tune(CLI::App& app) {
   sub.add_option("--minutes", o.minutes, "Length of the run in minutes");
   add_training_data_options(sub, command->data, "--data-tokens");
   sub.add_option("--batch-tokens", o.batch_tokens, "Tokens a step")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--micro-tokens", o.micro_tokens, "Tokens a forward pass: bounds memory")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--learning-rate", o.learning_rate,
                  "Step of codebooks and scales, in units of each tensor's root mean square")
@@ -126,7 +126,7 @@ void add_tune(CLI::App& app) {
       ->check(CLI::Range(0.0, 0.9999))
       ->capture_default_str();
   sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
       ->check(CLI::Range(0.0, 1.0))
