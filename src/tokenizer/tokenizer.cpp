@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/model_config.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"
@@ -68,13 +69,12 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
 // The model's own end token, the first where config.json lists several; a tokenizer that names none
 // falls back on it.
 std::optional<int32_t> model_eos_id(const fs::path& folder, int32_t vocab_size) {
-  const Json config = read_json_if_there(folder / "config.json");
-  if (!config.is_object() || !config.contains("eos_token_id")) return {};
-  const Json& ids = config.at("eos_token_id");
-  const Json& first = ids.is_array() && !ids.empty() ? ids.at(0) : ids;
-  if (!first.is_number_integer() || !json_fits<int32_t>(first)) return {};
-  const auto id = first.get<int32_t>();
-  return id >= 0 && id < vocab_size ? std::optional(id) : std::nullopt;
+  const fs::path path = folder / "config.json";
+  const Json config = read_json_if_there(path);
+  if (!config.is_object()) return {};
+  for (const int64_t id : token_ids(config, "eos_token_id", path.string()))
+    if (id >= 0 && id < vocab_size) return static_cast<int32_t>(id);
+  return {};
 }
 
 std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {

@@ -10,7 +10,7 @@
 #include "checkpoint/model_size.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize/block_quantizer.h"
-#include "compressor/quantize/dense_tensors.h"
+#include "compressor/quantize/dense_tensor_source.h"
 #include "compressor/quantize/model_card.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
@@ -196,19 +196,23 @@ torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embed
 
 std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
 
-// Returns what is still to be written.
-uint64_t check_disk(const QuantizationPlan& plan, const fs::path& work) {
-  const uint64_t there = folder_bytes(work), free = free_disk_bytes(work);
-  const uint64_t disk = plan.disk_bytes > there ? plan.disk_bytes - there : 0;
-  if (disk > free) {
-    throw Error(concat("not enough disk for ", work.string(), ": about ", bytes(disk),
-                       " are needed and ", bytes(free), " are free"));
-  }
-  return disk;
+// Bytes still to be written.
+uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t there = folder_bytes(work.path());
+  return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
 }
 
-void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t disk = check_disk(plan, work.path());
+void check_disk(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work), free = free_disk_bytes(work.path());
+  if (disk > free) {
+    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
+                       " are needed and ", bytes(free), " are free"));
+  }
+}
+
+// Says what the work takes; Error where the memory is not there.
+void check_memory(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work);
   const uint64_t free_disk = free_disk_bytes(work.path()), free_memory = available_memory_bytes();
   log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
                   " blocks takes about ", format_duration(plan.seconds), ", ",
@@ -231,12 +235,11 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       content.specs[module] = matrix.spec;
     }
   }
-  DenseTensors dense(files.checkpoint());
   for (const auto& [name, shape] : expected_tensors(files.config())) {
     const std::string module = name.substr(0, name.rfind('.'));
     const auto found = matrices.find(module);
     if (found == matrices.end() || !name.ends_with(".weight")) {
-      content.tensors.push_back(dense.view(name));
+      content.tensors.push_back(dense_tensor_source(files.checkpoint(), name));
       continue;
     }
     for (TensorView part : found->second->parts) {
@@ -282,7 +285,7 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
   const WorkFolder work(out, {});
   if (fs::exists(work.finished_file())) return;
   check_output(out, force);
-  check_disk(plan, work.path());
+  check_disk(plan, work);
 }
 
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
@@ -311,7 +314,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   }
   check_output(out, force);
   estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
-  check_resources(plan, work);
+  check_memory(plan, work);
   work.begin();
 
   StageLog log(out.string() + ".quantize.jsonl");
