@@ -9,7 +9,7 @@ usage: ./ci.sh test             release and runtime-only builds, all fast tests 
        ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files
        ./ci.sh asan             runtime and readers under AddressSanitizer and UBSan
        ./ci.sh tsan             the same under ThreadSanitizer
-       ./ci.sh fuzz [SECONDS]   each libFuzzer target for SECONDS (default 60)
+       ./ci.sh fuzz [SECONDS]   each libFuzzer target for SECONDS (default 60), one a core at a time
        ./ci.sh bench            all benchmarks, release build
        ./ci.sh lint             clang-format and the include layers
 END
@@ -56,21 +56,25 @@ fuzz_seeds() {  # NAME
   esac
 }
 
+fuzz_target() {  # TARGET SECONDS
+  local name corpus seed
+  name=$(basename "$1")
+  corpus=build/fuzz/corpus/$name
+  mkdir -p "$corpus"
+  for seed in $(fuzz_seeds "$name"); do
+    cp "$seed" "$corpus/$(sha256sum <"$seed" | cut -c1-16)"
+  done
+  say "$name for $2 seconds"
+  "$1" -max_total_time="$2" -timeout=20 -rss_limit_mb=3000 -max_len=200000 -print_final_stats=1 \
+    -artifact_prefix="build/fuzz/$name-" "$corpus" 2>&1 | tail -n 20 | sed "s/^/$name: /"
+}
+
 run_fuzz() {  # SECONDS
   ./setup --runtime-only --no-model --no-build </dev/null
   build fuzz fuzzers
-  local target name corpus seed
-  for target in build/fuzz/*_fuzz; do
-    name=$(basename "$target")
-    corpus=build/fuzz/corpus/$name
-    mkdir -p "$corpus"
-    for seed in $(fuzz_seeds "$name"); do
-      cp "$seed" "$corpus/$(sha256sum <"$seed" | cut -c1-16)"
-    done
-    say "$name for $1 seconds"
-    "$target" -max_total_time="$1" -timeout=20 -rss_limit_mb=3000 -max_len=200000 -print_final_stats=1 \
-      -artifact_prefix="build/fuzz/$name-" "$corpus" 2>&1 | tail -n 20
-  done
+  export -f say fuzz_seeds fuzz_target
+  printf '%s\n' build/fuzz/*_fuzz |
+    xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz_target "$@"' _ {} "$1"
   say "fuzz: no finding"
 }
 

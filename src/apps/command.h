@@ -18,6 +18,8 @@ struct CommonOptions {
 
 // Adds --threads --seed --quiet --json to a subcommand.
 void add_common_options(CLI::App& command, CommonOptions& options);
+// The check of an option that counts something: `least` or more.
+inline CLI::Range at_least(int64_t least) { return {least, int64_t{1} << 40}; }
 // options.threads or default_threads().
 int resolved_threads(const CommonOptions& options);
 // Prints a result: the JSON object with --json, else `text`.

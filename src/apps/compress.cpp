@@ -244,7 +244,7 @@ void add_compress(CLI::App& app) {
   sub.add_option("--preset", command->preset_name, presets_help())->capture_default_str();
   sub.add_option("--minutes", command->minutes,
                  "Time for the whole pipeline (default: the preset's)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.1, 1e6));
   add_training_data_options(sub, command->data, "--calibration-tokens");
   sub.add_flag("--force", command->force, "Replace an existing OUT");
   add_common_options(sub, command->common);

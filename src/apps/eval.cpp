@@ -198,7 +198,7 @@ void add_eval(CLI::App& app) {
                   "Tokens a window (default: 2048, or what the model was made for if less)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   sub->add_option("--windows", command->windows, "Only the first N windows (default: all)")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   add_engine_options(*sub, command->engine);
   add_common_options(*sub, command->common);
   sub->callback([command] { command->run(); });

@@ -164,7 +164,7 @@ void add_quantize(CLI::App& app) {
   sub.add_option("--stop-after-blocks", o.stop_after_blocks,
                  "Quantise the first N blocks only and leave the others dense (0: all); to try "
                  "options on a large model")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });

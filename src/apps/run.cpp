@@ -187,7 +187,7 @@ void add_run(CLI::App& app) {
                     "Continue the text as it is, without the chat template");
   command->add_option("--system", run->system, "System message (default: the template's own)");
   command->add_option("--max-tokens", run->max_tokens, "Longest answer")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   command->add_option(
       "--temperature", run->temperature,

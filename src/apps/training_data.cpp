@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "apps/command.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -42,7 +43,7 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
       .add_option(tokens_flag, options.tokens,
                   concat("How many tokens of it to use (default: all of the files; ",
                          kDefaultGeneratedTokens, " of the model's own text)"))
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command.add_option("--context", options.context, "Tokens in a window")
       ->check(CLI::Range(2, 1 << 20))
       ->capture_default_str();

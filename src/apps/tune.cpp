@@ -99,10 +99,10 @@ void add_tune(CLI::App& app) {
   sub.add_option("--minutes", o.minutes, "Length of the run in minutes");
   add_training_data_options(sub, command->data, "--data-tokens");
   sub.add_option("--batch-tokens", o.batch_tokens, "Tokens a step")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--micro-tokens", o.micro_tokens, "Tokens a forward pass: bounds memory")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--learning-rate", o.learning_rate,
                  "Step of codebooks and scales, in units of each tensor's root mean square")
@@ -126,7 +126,7 @@ void add_tune(CLI::App& app) {
       ->check(CLI::Range(0.0, 0.9999))
       ->capture_default_str();
   sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
       ->check(CLI::Range(0.0, 1.0))
@@ -134,7 +134,7 @@ void add_tune(CLI::App& app) {
   sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
       ->capture_default_str();
   sub.add_option("--checkpoint-minutes", o.checkpoint_minutes, "Time between saved states")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });

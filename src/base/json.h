@@ -1,6 +1,7 @@
 // nlohmann::json with errors that name the file and the key. Include <nlohmann/json.hpp> only via
 // this.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -26,7 +27,8 @@ void write_json_file(const std::filesystem::path& path, const OrderedJson& value
 // The beginning of a value's text for messages; bytes that are not UTF-8 are replaced.
 std::string json_excerpt(const Json& value);
 
-// Whether a number survives conversion to T; for an integer T, 1e99 and 0.5 do not.
+// Whether a number, or each of an array's, survives conversion to T; for integers 1e99 and 0.5 do
+// not.
 template <typename T>
 bool json_fits(const Json& value) {
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
@@ -37,6 +39,11 @@ bool json_fits(const Json& value) {
     }
     if (value.is_number_unsigned()) return std::in_range<T>(value.get<uint64_t>());
     if (value.is_number_integer()) return std::in_range<T>(value.get<int64_t>());
+  }
+  if constexpr (requires { typename T::value_type; } && !std::is_same_v<T, std::string> &&
+                !std::is_same_v<T, Json>) {
+    if (value.is_array())
+      return std::all_of(value.begin(), value.end(), json_fits<typename T::value_type>);
   }
   return true;
 }

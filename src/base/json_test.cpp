@@ -64,6 +64,9 @@ TEST(JsonTest, NumbersThatDoNotFitAreErrors) {
   EXPECT_THROW(json_get<uint32_t>(value, "negative", "x"), Error);
   EXPECT_EQ(json_get<int>(value, "whole", "x"), 3);
   EXPECT_EQ(json_get<double>(value, "huge", "x"), 1e99);
+  const Json lists = {{"good", {1, 2.0}}, {"bad", {1, 1e99}}};
+  EXPECT_EQ(json_get<std::vector<int64_t>>(lists, "good", "x"), (std::vector<int64_t>{1, 2}));
+  EXPECT_THROW(json_get<std::vector<int64_t>>(lists, "bad", "x"), Error);
 }
 
 }  // namespace

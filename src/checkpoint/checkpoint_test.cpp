@@ -296,7 +296,7 @@ TEST(CheckpointTest, QuantisedDirectoriesOpenWithoutDenseTensors) {
   views.push_back({module + ".codebooks", DType::F16, {2, 256, 1, 8}, testing::bytes_of(books)});
   views.push_back({module + ".scales", DType::F16, {32, 1, 1, 1}, testing::bytes_of(scales)});
   write_json_file(folder.path() / "config.json", model.config);
-  write_sharded_safetensors(folder.path(), views);
+  write_sharded_safetensors(folder.path(), {views.begin(), views.end()});
   const auto checkpoint = Checkpoint::open(folder.path());
   EXPECT_EQ(checkpoint->at(module + ".codes").shape, (std::vector<int64_t>{32, 4, 2}));
   expect_contains(error_of([&] { check_dense(*checkpoint); }), module);

@@ -9,12 +9,8 @@ double bits(int64_t bytes, int64_t weights) {
   return weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0;
 }
 
-}  // namespace
-
-double ModelSize::decoder_bits() const { return bits(decoder_bytes, decoder_weights); }
-double ModelSize::file_bits() const { return bits(tensor_bytes, parameters); }
-
-ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tensors) {
+template <typename Tensor>
+ModelSize sum_of(const ModelConfig& config, std::span<const Tensor> tensors) {
   ModelSize size;
   for (const auto& [name, shape] : expected_tensors(config)) {
     size.parameters += element_count(shape);
@@ -26,13 +22,25 @@ ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tens
       size.decoder_weights += linear.out_features * linear.in_features;
     }
   }
-  for (const TensorView& tensor : tensors) {
-    const auto bytes = static_cast<int64_t>(tensor.bytes.size());
+  for (const Tensor& tensor : tensors) {
+    const int64_t bytes = byte_size(tensor.dtype, tensor.shape);
     size.tensor_bytes += bytes;
     const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
     if (modules.contains(module)) size.decoder_bytes += bytes;
   }
   return size;
+}
+
+}  // namespace
+
+double ModelSize::decoder_bits() const { return bits(decoder_bytes, decoder_weights); }
+double ModelSize::file_bits() const { return bits(tensor_bytes, parameters); }
+
+ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tensors) {
+  return sum_of(config, tensors);
+}
+ModelSize model_size(const ModelConfig& config, std::span<const TensorSource> tensors) {
+  return sum_of(config, tensors);
 }
 
 }  // namespace bitsmith

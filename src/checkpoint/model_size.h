@@ -4,6 +4,7 @@
 #include <span>
 
 #include "checkpoint/model_config.h"
+#include "checkpoint/tensor_source.h"
 #include "checkpoint/tensor_view.h"
 
 namespace bitsmith {
@@ -18,6 +19,8 @@ struct ModelSize {
   double file_bits() const;     // all tensors' bits per parameter
 };
 
+// Of a model on disk, and of one that is going to be written.
 ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tensors);
+ModelSize model_size(const ModelConfig& config, std::span<const TensorSource> tensors);
 
 }  // namespace bitsmith

@@ -63,20 +63,18 @@ TensorView parse_tensor(const std::string& name, const Json& entry, std::span<co
   return tensor;
 }
 
-std::string header_text(const std::vector<TensorView>& tensors,
+std::string header_text(const std::vector<TensorSource>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   OrderedJson header = OrderedJson::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   uint64_t offset = 0;
-  for (const TensorView& tensor : tensors) {
+  for (const TensorSource& tensor : tensors) {
     BITSMITH_CHECK(tensor.dtype <= DType::BOOL);
-    BITSMITH_CHECK(static_cast<int64_t>(tensor.bytes.size()) ==
-                   byte_size(tensor.dtype, tensor.shape));
     BITSMITH_CHECK(!header.contains(tensor.name));
     header[tensor.name] = {{"dtype", dtype_name(tensor.dtype)},
                            {"shape", tensor.shape},
-                           {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
+                           {"data_offsets", {offset, offset + tensor.bytes()}}};
+    offset += tensor.bytes();
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins at a multiple of 8
@@ -85,19 +83,38 @@ std::string header_text(const std::vector<TensorView>& tensors,
 
 // The format allows no gaps, so a tensor after one of odd length could lie where its values are not
 // aligned, which readers that map the file (torch's too) do not take. Then wide types go first.
-std::vector<TensorView> aligned_order(std::vector<TensorView> tensors) {
-  const auto width = [](const TensorView& tensor) { return block_layout(tensor.dtype).bytes; };
+std::vector<TensorSource> aligned_order(std::vector<TensorSource> tensors) {
+  const auto width = [](const TensorSource& tensor) { return block_layout(tensor.dtype).bytes; };
   uint64_t offset = 0;
   bool aligned = true;
-  for (const TensorView& tensor : tensors) {
+  for (const TensorSource& tensor : tensors) {
     aligned = aligned && offset % static_cast<uint64_t>(width(tensor)) == 0;
-    offset += tensor.bytes.size();
+    offset += tensor.bytes();
   }
   if (!aligned) {
     std::stable_sort(tensors.begin(), tensors.end(),
                      [&](const auto& a, const auto& b) { return width(a) > width(b); });
   }
   return tensors;
+}
+
+void write_file(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
+                const std::map<std::string, std::string>& metadata) {
+  const std::vector<TensorSource> ordered = aligned_order(tensors);
+  const std::string header = header_text(ordered, metadata);
+  const uint64_t header_bytes = header.size();
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(&header_bytes, 1)));
+  file.write(header);
+  for (const TensorSource& tensor : ordered) {
+    uint64_t written = 0;
+    tensor.write([&](std::span<const std::byte> piece) {
+      file.write(piece);
+      written += piece.size();
+    });
+    BITSMITH_CHECK(written == tensor.bytes());
+  }
+  file.commit();
 }
 
 }  // namespace
@@ -164,33 +181,26 @@ SafetensorsFile open_safetensors(const std::filesystem::path& path) {
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  const std::vector<TensorView> ordered = aligned_order(tensors);
-  const std::string header = header_text(ordered, metadata);
-  const uint64_t header_bytes = header.size();
-  AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(header);
-  for (const TensorView& tensor : ordered) file.write(tensor.bytes);
-  file.commit();
+  write_file(path, {tensors.begin(), tensors.end()}, metadata);
 }
 
 std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
-                                                   const std::vector<TensorView>& tensors,
+                                                   const std::vector<TensorSource>& tensors,
                                                    uint64_t max_shard_bytes) {
   const std::map<std::string, std::string> metadata = {{"format", "pt"}};  // transformers asks for
-  std::vector<std::vector<TensorView>> shards(1);
+  std::vector<std::vector<TensorSource>> shards(1);
   uint64_t shard_bytes = 0, total_bytes = 0;
-  for (const TensorView& tensor : tensors) {
-    if (!shards.back().empty() && shard_bytes + tensor.bytes.size() > max_shard_bytes) {
+  for (const TensorSource& tensor : tensors) {
+    if (!shards.back().empty() && shard_bytes + tensor.bytes() > max_shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
     }
     shards.back().push_back(tensor);
-    shard_bytes += tensor.bytes.size();
-    total_bytes += tensor.bytes.size();
+    shard_bytes += tensor.bytes();
+    total_bytes += tensor.bytes();
   }
   if (shards.size() == 1) {
-    write_safetensors(folder / "model.safetensors", shards.front(), metadata);
+    write_file(folder / "model.safetensors", shards.front(), metadata);
     return {"model.safetensors"};
   }
   std::vector<std::string> names;
@@ -198,9 +208,9 @@ std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& 
   for (size_t i = 0; i < shards.size(); ++i) {
     char name[64];
     std::snprintf(name, sizeof(name), "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    write_safetensors(folder / name, shards[i], metadata);
+    write_file(folder / name, shards[i], metadata);
     names.push_back(name);
-    for (const TensorView& tensor : shards[i]) weight_map[tensor.name] = name;
+    for (const TensorSource& tensor : shards[i]) weight_map[tensor.name] = name;
   }
   OrderedJson index;
   index["metadata"]["total_size"] = total_bytes;

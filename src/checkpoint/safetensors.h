@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "checkpoint/tensor_source.h"
 #include "checkpoint/tensor_view.h"
 
 namespace bitsmith {
@@ -26,13 +27,15 @@ std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
                                           const std::string& source,
                                           std::map<std::string, std::string>* metadata = nullptr);
 
-// Writes atomically, streaming from the views; tensors keep the given order; deterministic bytes.
+// Writes atomically; tensors keep the given order where that leaves them aligned; deterministic
+// bytes.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 // model.safetensors, or model-0000i-of-0000n.safetensors with model.safetensors.index.json when the
-// tensors exceed max_shard_bytes. Returns the file names written.
+// tensors exceed max_shard_bytes. Every tensor is made when its turn comes. Returns the file names
+// written.
 std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
-                                                   const std::vector<TensorView>& tensors,
+                                                   const std::vector<TensorSource>& tensors,
                                                    uint64_t max_shard_bytes = 5'000'000'000);
 
 }  // namespace bitsmith

@@ -74,7 +74,7 @@ TEST(SafetensorsTest, EveryTensorIsAligned) {
 TEST(SafetensorsTest, ShardsHoldAllTensorsWithinTheLimit) {
   const TestFolder folder;
   std::vector<std::string> storage(5, std::string(40, 'x'));
-  std::vector<TensorView> tensors;
+  std::vector<TensorSource> tensors;
   for (size_t i = 0; i < storage.size(); ++i) {
     tensors.push_back(view(concat("t", i), DType::F32, {10}, storage[i]));
   }
@@ -86,7 +86,7 @@ TEST(SafetensorsTest, ShardsHoldAllTensorsWithinTheLimit) {
   EXPECT_EQ(names[3], "model.safetensors.index.json");
   const Json index = read_json_file(folder.path() / names[3]);
   EXPECT_EQ(index["metadata"]["total_size"], 200);
-  for (const TensorView& tensor : tensors) {
+  for (const TensorSource& tensor : tensors) {
     const auto shard = folder.path() / index["weight_map"][tensor.name].get<std::string>();
     EXPECT_NE(open_safetensors(shard).find(tensor.name), nullptr);
   }

@@ -128,7 +128,8 @@ struct TestModel {
   void write(const std::filesystem::path& folder, uint64_t max_shard_bytes = 1 << 30) const {
     std::filesystem::create_directories(folder);
     write_json_file(folder / "config.json", config);
-    write_sharded_safetensors(folder, views(), max_shard_bytes);
+    const std::vector<TensorView> tensors = views();
+    write_sharded_safetensors(folder, {tensors.begin(), tensors.end()}, max_shard_bytes);
   }
 };
 

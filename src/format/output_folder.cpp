@@ -45,10 +45,11 @@ void check_output(const fs::path& out, bool force) {
   const fs::path parent = fs::absolute(path).parent_path();
   std::error_code error;
   fs::create_directories(parent, error);
-  if (error || ::access(parent.c_str(), W_OK) != 0) {
-    const std::string reason = error ? error.message() : std::strerror(errno);
-    throw Error(concat("cannot write in ", parent.string(), ": ", reason));
-  }
+  // Permissions do not tell all (read-only file systems, /proc): try.
+  const fs::path probe = parent / concat(".bitsmith-", ::getpid());
+  if (!error) fs::create_directory(probe, error);
+  if (error) throw Error(concat("cannot make ", path.string(), ": ", error.message()));
+  fs::remove(probe);
   if (!fs::exists(fs::symlink_status(path))) return;
   if (!force) {
     throw UsageError(concat(path.string(), " exists; give another name, or --force to replace it"));

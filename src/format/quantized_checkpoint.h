@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/tensor_source.h"
 #include "format/output_folder.h"
 #include "format/quantized_tensor.h"
 
@@ -50,9 +51,10 @@ class ModelFiles {
 // What a writer collects: tensors by final name, specs of the quantised modules, and the recipe.
 struct QuantizedCheckpointContent {
   std::map<std::string, RepresentationSpec> specs;  // module -> spec
-  std::vector<TensorView> tensors;  // dense tensors ("X.weight") and parts ("X.codes"), file order
-  OrderedJson recipe;               // bitsmith.json
-  std::string model_card;           // README.md
+  // Dense tensors ("X.weight") and parts ("X.codes"), file order.
+  std::vector<TensorSource> tensors;
+  OrderedJson recipe;      // bitsmith.json
+  std::string model_card;  // README.md
 };
 
 // Writes a whole directory at `folder` (which exists and is a work folder, OUT.partial):
@@ -61,7 +63,8 @@ struct QuantizedCheckpointContent {
 // they are made from its keys, see gguf_tokenizer_export.h).
 // Where Hugging Face's "aqlm" can hold the model (see quantization_config.h) dense tensors become
 // F16 and the directory is such a checkpoint, else it is "bitsmith" with dense tensors as given
-// (F32, F16 or BF16).
+// (F32, F16 or BF16). Holds one tensor at a time; dense ones are made once more where their range
+// is looked at.
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content);
 

@@ -69,7 +69,7 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
     }
     made.storage.push_back(values);
     made.content.tensors.push_back(
-        {name, dense, shape, std::as_bytes(std::span(made.storage.back()))});
+        TensorView{name, dense, shape, std::as_bytes(std::span(made.storage.back()))});
   }
   made.content.recipe = {{"seed", seed}};
   made.content.model_card = "# A test\n";

@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/half.h"
 #include "checkpoint/safetensors.h"
 #include "format/gguf_tokenizer_export.h"
 #include "format/quantization_config.h"
@@ -43,43 +41,17 @@ bool is_part(const std::string& tensor, const SpecMap& specs) {
   return name == "codes" || name == "codebooks" || name == "scales" || name == "zeros";
 }
 
-// A list of tensors in which some have been converted, with the bytes of those.
-struct Converted {
-  std::vector<TensorView> tensors;
-  std::vector<std::vector<uint16_t>> storage;
-};
-
-// F32 or BF16 values as F16, block by block; nothing where one is beyond its range.
-std::optional<std::vector<uint16_t>> to_fp16(const TensorView& tensor) {
-  constexpr size_t kBlock = 1 << 16;
-  const auto value_bytes = static_cast<size_t>(block_layout(tensor.dtype).bytes);
-  std::vector<uint16_t> halves(static_cast<size_t>(element_count(tensor.shape)));
-  std::vector<float> values(kBlock);
-  for (size_t first = 0; first < halves.size(); first += kBlock) {
-    const size_t count = std::min(kBlock, halves.size() - first);
-    decode_to_float(tensor.dtype, tensor.bytes.subspan(first * value_bytes, count * value_bytes),
-                    std::span(values).first(count));
-    for (size_t i = 0; i < count; ++i) {
-      halves[first + i] = float_to_fp16(values[i]);
-      if (std::isfinite(values[i]) && !std::isfinite(fp16_to_float(halves[first + i]))) {
-        return std::nullopt;
-      }
+// The tensors with dense ones as F16; nothing where a value is beyond its range.
+std::optional<std::vector<TensorSource>> with_dense_fp16(
+    const QuantizedCheckpointContent& content) {
+  std::vector<TensorSource> result;
+  for (const TensorSource& tensor : content.tensors) {
+    if (is_part(tensor.name, content.specs)) {
+      result.push_back(tensor);
+      continue;
     }
-  }
-  return halves;
-}
-
-// Dense tensors as F16; nothing where a value is beyond its range.
-std::optional<Converted> with_dense_fp16(const QuantizedCheckpointContent& content) {
-  Converted result;
-  for (const TensorView& tensor : content.tensors) {
-    result.tensors.push_back(tensor);
-    if (tensor.dtype == DType::F16 || is_part(tensor.name, content.specs)) continue;
-    auto halves = to_fp16(tensor);
-    if (!halves) return std::nullopt;
-    result.storage.push_back(std::move(*halves));
-    result.tensors.back().dtype = DType::F16;
-    result.tensors.back().bytes = std::as_bytes(std::span(result.storage.back()));
+    if (!fits_fp16(tensor)) return std::nullopt;
+    result.push_back(as_fp16(tensor));
   }
   return result;
 }
@@ -92,21 +64,21 @@ const char* torch_dtype(DType dtype) {
 
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content) {
-  std::optional<Converted> converted;
-  if (fits_hf_aqlm(content.specs)) converted = with_dense_fp16(content);
-  const std::vector<TensorView>& tensors = converted ? converted->tensors : content.tensors;
+  std::optional<std::vector<TensorSource>> all_fp16;
+  if (fits_hf_aqlm(content.specs)) all_fp16 = with_dense_fp16(content);
+  const std::vector<TensorSource>& tensors = all_fp16 ? *all_fp16 : content.tensors;
 
   OrderedJson config = base.config_json();
   config.erase("quantization_config");
   std::vector<std::string> dense;
-  for (const TensorView& tensor : tensors) {
+  for (const TensorSource& tensor : tensors) {
     if (is_part(tensor.name, content.specs)) continue;
     dense.push_back(tensor.name);
     if (dense.size() == 1) config["torch_dtype"] = torch_dtype(tensor.dtype);
   }
   if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];  // transformers 5's name
   if (!content.specs.empty()) {
-    config["quantization_config"] = converted
+    config["quantization_config"] = all_fp16
                                         ? make_hf_aqlm_config(content.specs, base.config(), dense)
                                         : make_bitsmith_config(content.specs);
   }

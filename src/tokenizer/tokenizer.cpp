@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/model_config.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"
@@ -65,6 +66,17 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
   return options;
 }
 
+// The model's own end token, the first where config.json lists several; a tokenizer that names none
+// falls back on it.
+std::optional<int32_t> model_eos_id(const fs::path& folder, int32_t vocab_size) {
+  const fs::path path = folder / "config.json";
+  const Json config = read_json_if_there(path);
+  if (!config.is_object()) return {};
+  for (const int64_t id : token_ids(config, "eos_token_id", path.string()))
+    if (id >= 0 && id < vocab_size) return static_cast<int32_t>(id);
+  return {};
+}
+
 std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
   const fs::path config_path = folder / "tokenizer_config.json";
   const std::string source = config_path.string();
@@ -82,6 +94,7 @@ std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
     tokenizer->bos_id = id;
   if (const auto id = tokenizer->token_id(token_text(config, "eos_token", source)))
     tokenizer->eos_id = id;
+  if (!tokenizer->eos_id) tokenizer->eos_id = model_eos_id(folder, tokenizer->vocab_size());
   tokenizer->chat_template = read_chat_template(folder, config, source);
   return tokenizer;
 }

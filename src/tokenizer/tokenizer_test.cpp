@@ -35,6 +35,19 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   write_tokenizer("<|end|>");
   EXPECT_EQ(Tokenizer::open(folder_)->eos_id, std::nullopt);
   EXPECT_THROW(Tokenizer::open(folder_)->document_separator(), Error);
+  for (const char* eos : {"1", "[1, 2]"}) {
+    write("config.json", concat("{\"eos_token_id\": ", eos, "}"));
+    EXPECT_EQ(Tokenizer::open(folder_)->document_separator(), 1) << eos;
+  }
+  for (const char* eos : {"-1", "1000000", "[]", "null"}) {
+    write("config.json", concat("{\"eos_token_id\": ", eos, "}"));
+    EXPECT_EQ(Tokenizer::open(folder_)->eos_id, std::nullopt) << eos;
+  }
+  for (const char* eos : {"1e99", "\"x\"", "[1e99]"}) {
+    write("config.json", concat("{\"eos_token_id\": ", eos, "}"));
+    EXPECT_THROW(Tokenizer::open(folder_), Error) << eos;
+  }
+  std::filesystem::remove(folder_ / "config.json");
   write("tokenizer_config.json",
         R"({"eos_token": "<|end|>", "bos_token": {"content": "the"}, "chat_template": "one"})");
   const auto t = Tokenizer::open(folder_);

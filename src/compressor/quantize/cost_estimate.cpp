@@ -70,17 +70,6 @@ BlockSizes block_sizes(const ModelConfig& config) {
   return sizes;
 }
 
-uint64_t output_bytes(const QuantizationPlan& plan, const ModelConfig& config) {
-  double bytes = 0;
-  for (const auto& [name, shape] : expected_tensors(config)) {
-    const PlannedMatrix* matrix = plan.find(name.substr(0, name.rfind('.')));
-    const bool quantised = matrix && name.ends_with(".weight");
-    const double bits = quantised ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
-    bytes += bits / 8 * static_cast<double>(element_count(shape));
-  }
-  return static_cast<uint64_t>(bytes);
-}
-
 }  // namespace
 
 void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t windows,
@@ -108,9 +97,6 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
       kProgram + streams * windows * length * config.hidden_size * element +
       blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
       std::max(streams * forward + 4 * widest, layer));
-
-  // Finished blocks, then the result beside them.
-  plan.disk_bytes = 2 * output_bytes(plan, config);
 
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
   const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;

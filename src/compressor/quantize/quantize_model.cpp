@@ -10,7 +10,7 @@
 #include "checkpoint/model_size.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize/block_quantizer.h"
-#include "compressor/quantize/dense_tensors.h"
+#include "compressor/quantize/dense_tensor_source.h"
 #include "compressor/quantize/model_card.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
@@ -202,11 +202,26 @@ torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embed
   return torch::embedding(matrix, windows);
 }
 
-void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
+std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
+
+// Bytes still to be written.
+uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
   const uint64_t there = folder_bytes(work.path());
-  const uint64_t disk = plan.disk_bytes > there ? plan.disk_bytes - there : 0;
+  return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
+}
+
+void check_disk(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work), free = free_disk_bytes(work.path());
+  if (disk > free) {
+    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
+                       " are needed and ", bytes(free), " are free"));
+  }
+}
+
+// Says what the work takes; Error where the memory is not there.
+void check_memory(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work);
   const uint64_t free_disk = free_disk_bytes(work.path()), free_memory = available_memory_bytes();
-  const auto bytes = [](uint64_t n) { return format_bytes(static_cast<double>(n)); };
   log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
                   " blocks takes about ", format_duration(plan.seconds), ", ",
                   bytes(plan.memory_bytes), " of memory (", bytes(free_memory), " free) and ",
@@ -215,9 +230,6 @@ void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
     throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
                        bytes(free_memory),
                        " are free; fewer calibration tokens or --dtype bfloat16 need less"));
-  if (disk > free_disk)
-    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
-                       " are needed and ", bytes(free_disk), " are free"));
 }
 
 void write_result(const fs::path& folder, const ModelFiles& files,
@@ -238,13 +250,14 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       content.specs[module] = matrix.spec;
     }
   }
-  DenseTensors dense(files.checkpoint());
   for (const auto& [name, shape] : expected_tensors(files.config())) {
     const std::string module = name.substr(0, name.rfind('.'));
     const auto found = matrices.find(module);
     if (found == matrices.end() || !name.ends_with(".weight")) {
       const auto moved = changed.find(name);
-      content.tensors.push_back(moved != changed.end() ? moved->second : dense.view(name));
+      content.tensors.push_back(moved != changed.end()
+                                    ? TensorSource(moved->second)
+                                    : dense_tensor_source(files.checkpoint(), name));
       continue;
     }
     for (TensorView part : found->second->parts) {
@@ -289,8 +302,11 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
     throw UsageError(files.checkpoint().path().string() +
                      " is quantised already: give the original model");
   compute_dtype(options.dtype);
-  plan_quantization(files.config(), options);
-  if (!fs::exists(WorkFolder(out, {}).finished_file())) check_output(out, force);
+  const QuantizationPlan plan = plan_quantization(files.config(), options);
+  const WorkFolder work(out, {});
+  if (fs::exists(work.finished_file())) return;
+  check_output(out, force);
+  check_disk(plan, work);
 }
 
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
@@ -320,7 +336,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   }
   check_output(out, force);
   estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
-  check_resources(plan, work);
+  check_memory(plan, work);
   work.begin();
 
   StageLog log(out.string() + ".quantize.jsonl");

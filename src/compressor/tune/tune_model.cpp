@@ -94,8 +94,8 @@ OrderedJson options_json(const TuneOptions& o, const std::string& dtype) {
 }
 
 // The quantised directory's tensors with the tuned ones in place of theirs.
-std::vector<TensorView> merged_tensors(const Checkpoint& base, const SafetensorsFile& tuned) {
-  std::vector<TensorView> tensors;
+std::vector<TensorSource> merged_tensors(const Checkpoint& base, const SafetensorsFile& tuned) {
+  std::vector<TensorSource> tensors;
   for (const TensorView& tensor : base.tensors()) {
     const TensorView* better = tuned.find(tensor.name);
     tensors.push_back(better != nullptr ? *better : tensor);
