@@ -50,6 +50,14 @@ class EndToEnd(ProgramTest):
             kl[method] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
         self.assertLess(kl["gptq"], kl["rtn"])
 
+    def test_rtn_needs_no_text(self):
+        with_text = self.quantize("int4g64", "--method", "rtn")
+        out = self.folder / "without"
+        self.succeed("quantize", TRAINED, "--representation", "int4g64", "--method", "rtn", "-o", out)
+        weights = "model.safetensors"
+        self.assertEqual((out / weights).read_bytes(), (with_text / weights).read_bytes())
+        self.assertEqual(json.loads((out / "bitsmith.json").read_text())["data"], "none")
+
     def test_same_work_same_bytes(self):
         first = tree(self.quantize("aq1x8g8", "--seed", 3, out=self.folder / "a"))
         self.assertEqual(tree(self.quantize("aq1x8g8", "--seed", 3, out=self.folder / "b")), first)

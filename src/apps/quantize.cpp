@@ -55,7 +55,10 @@ struct QuantizeCommand {
     set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
     check_quantize_request(*files, options, out, force);  // before text is written for minutes
-    const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    const bool wants_data =
+        !data.files.empty() || finetune.epochs > 0 || needs_calibration(*files, options);
+    const TokenDataset dataset =
+        wants_data ? load_training_data(*files, data, threads, common.seed) : TokenDataset();
     OrderedJson recipe = {{"command", "quantize"}, {"data", training_data_recipe(data, dataset)}};
     BlockFinetuner finetuner;
     if (finetune.epochs > 0) {
@@ -120,10 +123,10 @@ void add_quantize(CLI::App& app) {
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();
   sub.add_flag("--force", command->force, "Replace an existing OUT");
-  sub.add_option(
-      "--method", command->method,
-      "rtn: nearest codes, fast; gptq: for int*; aqlm: for aq*; gptvq: for gvq* (default: not "
-      "rtn)");
+  sub.add_option("--method", command->method,
+                 "rtn: nearest codes, in seconds and without text; gptq: for int*; aqlm: for aq*; "
+                 "gptvq: for gvq* (default: not "
+                 "rtn)");
   add_training_data_options(sub, command->data, "--calibration-tokens");
   sub.add_option("--keep", o.keep,
                  "Leave matrices whose name matches this regular expression dense; may repeat");

@@ -78,6 +78,7 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
 }
 
 OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data) {
+  if (data.train.size(0) == 0) return "none";
   OrderedJson sources = OrderedJson::array();
   for (const std::string& file : options.files) {
     sources.push_back({{"file", std::filesystem::path(file).filename().string()},

@@ -28,6 +28,7 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 int threads, uint64_t seed);
 // What bitsmith.json says of it: file names and hashes, or "self-generated"; tokens, context.
+// "none" for an empty one.
 OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data);
 
 }  // namespace bitsmith

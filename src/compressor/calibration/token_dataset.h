@@ -13,9 +13,9 @@
 namespace bitsmith {
 
 struct TokenDataset {
-  torch::Tensor train;  // [windows, length] int64
-  torch::Tensor
-      validation;  // [windows, length] int64; never trained or calibrated on; may have 0 rows
+  torch::Tensor train = torch::empty({0, 0}, torch::kInt64);  // [windows, length]
+  // [windows, length] int64; never trained or calibrated on; may have 0 rows.
+  torch::Tensor validation = torch::empty({0, 0}, torch::kInt64);
   std::string
       hash;  // SHA-256 of ids, lengths and split: names the data in recipes and resume files
 };

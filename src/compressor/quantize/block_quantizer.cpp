@@ -133,21 +133,22 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
   };
 
   Sums sums;
-  if (!options_.true_sequential) {
+  if (!options_.true_sequential && !without_data()) {
     sums = collect(*block, *original, kSites,
                    [&](double share) { progress(kHessianShare * share, "inputs"); });
   }
   for (const InputSite site : kSites) {
-    if (options_.true_sequential) {
+    if (options_.true_sequential && !without_data()) {
       sums = collect(*block, *original, {site}, [&](double) {
         progress(done_weights > 0 ? share_done() : 0.0, site_name(site));
       });
     }
-    auto& sum = sums[static_cast<int>(site)];
-    if (!sum) continue;
-    const torch::Tensor hessian = sum->hessian.hessian();
-    const torch::Tensor cross = sum->cross ? sum->cross->cross() : torch::Tensor();
-    sum.reset();
+    torch::Tensor hessian, cross;
+    if (auto& sum = sums[static_cast<int>(site)]) {
+      hessian = sum->hessian.hessian();
+      if (sum->cross) cross = sum->cross->cross();
+      sum.reset();
+    }
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
@@ -193,6 +194,7 @@ void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
 
 void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
                              const BlockProgress& progress) {
+  if (without_data()) return;
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
   const auto replace = [&](torch::Tensor& activations, double from, double to) {
     run(

@@ -25,7 +25,8 @@ using LayerObserver = std::function<void(const LayerSummary&, const std::vector<
 
 class BlockQuantizer {
  public:
-  // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0.
+  // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
+  // windows: every matrix is quantised without a Hessian.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  BlockFinetuner finetune = {});
@@ -45,6 +46,7 @@ class BlockQuantizer {
   using Sums = std::array<std::optional<SiteSums>, kInputSites>;
   using UseOutputs = std::function<void(int64_t first, const torch::Tensor& outputs)>;
 
+  bool without_data() const { return activations_.size(0) == 0; }
   bool with_reference() const { return options_.cross_term > 0; }
   // Sums of the sites that hold planned matrices, over all windows. `original`: the block before
   // anything in it was quantised.

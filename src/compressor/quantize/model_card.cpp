@@ -60,7 +60,8 @@ std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResu
   return concat("# ", model_name(base.path()), ", quantised by Bitsmith\n\n",
                 "One-shot quantisation, block by block: ", what, ".\n\n", sizes, "\n\n",
                 "Relative error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H of the calibration "
-                "inputs; for embeddings that of the weights themselves.\n\n",
+                "inputs; for embeddings, and where there was no calibration text, that of the "
+                "weights themselves.\n\n",
                 layer_table(result.layers, kCardRows), "\n## How\n\n```json\n", recipe.dump(2),
                 "\n```\n\nFor each matrix: bitsmith.json.\n\n## Base model and licence\n\n",
                 licence_of(base), "\n");

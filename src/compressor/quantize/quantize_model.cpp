@@ -55,9 +55,12 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"codebook_update", options.layer.codebook_update}};
 }
 
+bool needs_calibration(const QuantizationPlan& plan) {
+  return std::any_of(plan.matrices.begin(), plan.matrices.end(),
+                     [](const auto& entry) { return entry.second.method != Method::kRtn; });
+}
+
 void check_data(const TokenDataset& data, const ModelConfig& config) {
-  if (!data.train.defined() || data.train.dim() != 2 || data.train.numel() == 0)
-    throw Error("no calibration windows");
   const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
   if (low < 0 || high >= config.vocab_size)
     throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
@@ -195,6 +198,7 @@ class StageLog {
 
 torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embedding,
                             const torch::Tensor& windows, torch::Dtype dtype) {
+  if (windows.numel() == 0) return torch::empty({0, 0, files.config().hidden_size}, dtype);
   const auto found = embedding.matrices.find("model.embed_tokens");
   const torch::Tensor matrix = found != embedding.matrices.end()
                                    ? decode_matrix(found->second, dtype)
@@ -309,6 +313,10 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
   check_disk(plan, work);
 }
 
+bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
+  return needs_calibration(plan_quantization(files.config(), options));
+}
+
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    const fs::path& out, bool force, OrderedJson recipe,
@@ -320,7 +328,11 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   check_quantize_request(*files, options, out, force);
   const torch::Dtype dtype = compute_dtype(options.dtype);
   QuantizationPlan plan = plan_quantization(config, options);
-  check_data(data, config);
+  if (data.train.numel() > 0) {
+    check_data(data, config);
+  } else if (needs_calibration(plan) || finetune) {
+    throw Error("no calibration windows");
+  }
 
   recipe["model"] = {{"name", model_name(model_path)},
                      {"sha256", files->checkpoint().content_hash()}};

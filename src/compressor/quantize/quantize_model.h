@@ -56,6 +56,10 @@ struct QuantizeModelResult {
 void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
                             const std::filesystem::path& out, bool force);
 
+// Whether any matrix goes to a method that learns from activations: all but RTN do. Where none
+// does, quantize_model() takes an empty dataset and runs no block.
+bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options);
+
 // Everything that can be refused is refused before any work: impossible group sizes (all offending
 // modules at once), too little disk or memory, an existing OUT without `force`, an unwritable
 // folder. Work lives in OUT.partial (one safetensors file a finished block, recipe.json that names

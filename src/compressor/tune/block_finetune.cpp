@@ -48,7 +48,7 @@ class BlockTraining {
         report.after = error;
         best = tuned_.save_values();  // projected
         worse = 0;
-      } else if (!(error < report.after) && ++worse >= options_.patience) {
+      } else if (++worse >= options_.patience) {
         break;
       }
       tuned_.restore_values(values);

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Quantises one model by many methods, judges each against the original, and prints one Markdown table.
+
+    bench/method_table.py MODEL --data web.txt --text wiki.test.raw --text c4.jsonl --work out/table
+
+A row is NAME=OPTIONS, the options of `bitsmith quantize` (the default: the rows of docs/results.md). Finished rows
+are kept in WORK/rows.jsonl, so the same command goes on where it was stopped; delete a line to have it done again.
+Time and memory are of `quantize` as a process, bits those of the file. Standard library only.
+"""
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROWS = """
+gptq 4=--representation int4g64
+gptq 3=--representation int3g64
+gptq 2=--representation int2g64
+gptvq 1-D 4=--representation gvq1d4b
+gptvq 1-D 3=--representation gvq1d3b
+gptvq 1-D 2=--representation gvq1d2b
+gptvq 2-D 4=--representation gvq2d4b
+gptvq 2-D 3=--representation gvq2d3b
+gptvq 2-D 2=--representation gvq2d2b
+gptvq 2-D 2 n1024=--representation gvq2d2b-n1024
+gptvq 4-D 2=--representation gvq4d2b
+gptvq 2-D 2 finetune=--representation gvq2d2b --finetune-epochs 5
+aqlm 1x8=--representation aq1x8g8
+aqlm 1x10=--representation aq1x10g8
+aqlm 2x8=--representation aq2x8g8
+aqlm 2x8 finetune=--representation aq2x8g8 --finetune-epochs 5
+aqlm 1x12=--representation aq1x12g8
+aqlm 3x8=--representation aq3x8g8
+aqlm 4x8=--representation aq4x8g8
+"""
+
+
+def parse():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("model", metavar="MODEL", help="the original")
+    p.add_argument("--data", action="append", default=[], help="calibration text; may repeat")
+    p.add_argument("--calibration-tokens", type=int, default=65536)
+    p.add_argument("--text", action="append", required=True, help="text to judge on; may repeat")
+    p.add_argument("--windows", type=int, default=12, help="of 2048 tokens of each text")
+    p.add_argument("--row", action="append", help="NAME=OPTIONS of bitsmith quantize; may repeat")
+    p.add_argument("--work", type=Path, required=True, help="folder of models and finished rows")
+    p.add_argument("--keep-models", action="store_true", help="leave the quantised models in WORK")
+    p.add_argument("--bitsmith", default="build/release/bitsmith")
+    return p.parse_args()
+
+
+def run(command, log):
+    """Runs a command and returns its output, seconds and peak bytes."""
+    start = time.monotonic()
+    with open(log, "ab") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"failed, see {log}: {shlex.join(command)}")
+    return output.decode(), time.monotonic() - start, usage.ru_maxrss * 1024
+
+
+def evaluate(args, model, log):
+    command = [args.bitsmith, "eval", str(model), "--windows", str(args.windows), "--json", "--quiet"]
+    if model != args.model:
+        command += ["--teacher", args.model]
+    for text in args.text:
+        command += ["--text", text]
+    facts = json.loads(run(command, log)[0])
+    texts = facts.get("results", [facts])
+    return {"bits": facts["bits"], "bytes": facts["file_bytes"],
+            "texts": [{k: t.get(k) for k in ("perplexity", "kl", "kl_error", "top1")} for t in texts]}
+
+
+def make_row(args, name, options):
+    log = args.work / "log.txt"
+    if options is None:
+        return evaluate(args, args.model, log) | {"seconds": None, "memory": None}
+    model = args.work / "".join(c if c.isalnum() else "_" for c in name)
+    command = [args.bitsmith, "quantize", args.model, *shlex.split(options), "-o", str(model), "--quiet", "--force",
+               "--calibration-tokens", str(args.calibration_tokens)]
+    for data in args.data:
+        command += ["--data", data]
+    _, seconds, memory = run(command, log)
+    row = evaluate(args, str(model), log) | {"seconds": seconds, "memory": memory}
+    if not args.keep_models:
+        shutil.rmtree(model)
+    return row
+
+
+def number(value):
+    return "-" if value is None else f"{value:.2f}" if value < 1000 else f"{value:.0f}"
+
+
+def table(args, rows):
+    texts = [Path(t).name for t in args.text]
+    head = ["", "options", "bits", "weights, MB"]
+    for text in texts:
+        head += [text, "KL", "top-1"]
+    head += ["time", "memory"]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        cells = [row["name"], f"`{row['options']}`" if row["options"] else "", f"{row['bits']:.2f}",
+                 f"{row['bytes'] / 1e6:.1f}"]
+        for t in row["texts"]:
+            cells += [number(t["perplexity"]), "-" if t["kl"] is None else f"{t['kl']:.4f}",
+                      "-" if t["top1"] is None else f"{100 * t['top1']:.1f}"]
+        cells += ["-", "-"] if row["seconds"] is None else [
+            f"{row['seconds'] // 60:.0f}:{row['seconds'] % 60:02.0f}", f"{row['memory'] / 2**30:.2f} GiB"]
+        lines.append(cells)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def main():
+    args = parse()
+    args.work.mkdir(parents=True, exist_ok=True)
+    kept = args.work / "rows.jsonl"
+    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    wanted = [("original", None)]
+    for row in args.row or ROWS.strip().splitlines():
+        name, _, options = row.partition("=")
+        wanted.append((name, options))
+    rows = []
+    for name, options in wanted:
+        found = [d for d in done if d["name"] == name and d["options"] == options]
+        if not found:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            found = [{"name": name, "options": options} | make_row(args, name, options)]
+            with open(kept, "a", encoding="utf-8") as file:
+                file.write(json.dumps(found[0]) + "\n")
+        rows.append(found[0])
+    print(table(args, rows))
+
+
+if __name__ == "__main__":
+    main()
