@@ -40,6 +40,7 @@ run_tests() {
   ./setup --no-model --no-build </dev/null
   build runtime-only
   build release
+  build bench benchmarks
   # Both are run even if the first fails; the last lines are the release build's summary.
   run_ctest runtime-only -LE slow || status=$?
   run_ctest release -LE slow || status=$?
