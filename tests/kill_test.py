@@ -16,6 +16,16 @@ from pathlib import Path
 from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, tree
 
 
+def wait_until_caught(process, how):
+    """Waits until the process has its handler, or has ended: before, a SIGINT just ends it."""
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+        if int(caught.split()[1], 16) >> (how - 1) & 1:
+            return
+        time.sleep(0.005)
+
+
 def run(arguments, kill_after=None, how=signal.SIGKILL):
     """Runs bitsmith; kills it after so many seconds. True if it ended by itself, with code 0."""
     process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
@@ -23,10 +33,11 @@ def run(arguments, kill_after=None, how=signal.SIGKILL):
     try:
         _, err = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
+        if how != signal.SIGKILL:
+            wait_until_caught(process, how)
         process.send_signal(how)
         _, err = process.communicate(timeout=120)
-    # -SIGINT: struck while the libraries were still being loaded.
-    if process.returncode not in (0, -signal.SIGKILL, -signal.SIGINT, 130):
+    if process.returncode not in (0, -signal.SIGKILL, 130):
         sys.exit(f"exit code {process.returncode}: {err.decode(errors='replace')[-4000:]}")
     return process.returncode == 0
 
