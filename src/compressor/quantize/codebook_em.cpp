@@ -99,11 +99,14 @@ class Strip {
     std::vector<int32_t> best(static_cast<size_t>(rows_));
     bool changed = false;
     for (int64_t p = 0; p < places_; ++p) {
-      for (int64_t k = 0; k < k_; ++k) {
-        float mc[kMostDims], norm = 0;
-        apply_metric(p, centers.data() + k * d_, mc);
-        for (int t = 0; t < d_; ++t) norm += mc[t] * centers[k * d_ + t];
-        norms[k] = norm;
+      std::fill_n(norms.begin(), k_, 0.0f);
+      for (int i = 0; i < d_; ++i) {
+        const float* ci = columns_.data() + i * padded_;
+        for (int j = 0; j < d_; ++j) {
+          const float m = metric_[(p * d_ + i) * d_ + j];
+          const float* cj = columns_.data() + j * padded_;
+          for (int64_t k = 0; k < k_; ++k) norms[k] += m * ci[k] * cj[k];
+        }
       }
       kernels_.nearest(norms.data(), columns_.data(), mx_.data() + p * rows_ * d_, rows_, d_,
                        padded_, best.data());
@@ -120,13 +123,10 @@ class Strip {
   void update() {
     std::vector<double> a(static_cast<size_t>(k_ * d_ * d_)), b(static_cast<size_t>(k_ * d_));
     std::vector<int64_t> members(static_cast<size_t>(k_));
-    for (int64_t at = 0; at < size(); ++at) {
-      const int64_t k = codes[at];
-      const float* m = metric_ + at / rows_ * d_ * d_;
-      ++members[k];
-      for (int i = 0; i < d_ * d_; ++i) a[k * d_ * d_ + i] += double{weight_[at]} * m[i];
-      for (int t = 0; t < d_; ++t) b[k * d_ + t] += double{weight_[at]} * mx_[at * d_ + t];
-    }
+    const auto add = d_ == 1   ? &Strip::add_members<1>
+                     : d_ == 2 ? &Strip::add_members<2>
+                               : &Strip::add_members<4>;
+    (this->*add)(a.data(), b.data(), members.data());
     for (int64_t k = 0; k < k_; ++k) {
       if (members[k] == 0) continue;
       float* own = centers.data() + k * d_;
@@ -136,6 +136,22 @@ class Strip {
   }
 
  private:
+  // The sums of w M and w M x over each centre's vectors.
+  template <int kDims>
+  void add_members(double* a, double* b, int64_t* members) const {
+    for (int64_t p = 0; p < places_; ++p) {
+      double m[kDims * kDims];
+      for (int i = 0; i < kDims * kDims; ++i) m[i] = metric_[p * kDims * kDims + i];
+      for (int64_t at = p * rows_; at < (p + 1) * rows_; ++at) {
+        const int64_t k = codes[at];
+        const double w = weight_[at];
+        ++members[k];
+        for (int i = 0; i < kDims * kDims; ++i) a[k * kDims * kDims + i] += w * m[i];
+        for (int t = 0; t < kDims; ++t) b[k * kDims + t] += w * mx_[at * kDims + t];
+      }
+    }
+  }
+
   void apply_metric(int64_t place, const float* x, float* y) const {
     const float* m = metric_ + place * d_ * d_;
     for (int i = 0; i < d_; ++i) {

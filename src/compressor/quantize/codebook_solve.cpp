@@ -64,7 +64,7 @@ torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& 
   const auto apply = [&](const torch::Tensor& direction) {
     return scatter(times_hessian(additive_decode(direction, scales, codes), hessian));
   };
-  return conjugate_gradients(codebooks, residual, apply, precondition, iterations);
+  return conjugate_gradients(codebooks, residual, apply, precondition, iterations, /*systems=*/1);
 }
 
 torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,

@@ -1,14 +1,22 @@
 #include "compressor/quantize/conjugate_gradients.h"
 
+#include <vector>
+
+#include "compressor/representation/parallel.h"
+
 namespace bitsmith {
 namespace {
 
-// In one thread and float64: a sum that any number of threads gives.
-double inner_product(const torch::Tensor& a, const torch::Tensor& b) {
-  const auto* x = a.const_data_ptr<float>();
-  const auto* y = b.const_data_ptr<float>();
+// A residual's strength below this share of the first one's is rounding: float32 squared, times the
+// 1e4 by which the preconditioners at most tell directions apart.
+constexpr double kRounding = 1e-8;
+// Where it grows so much in one step, rounding leads along directions that the objective hardly
+// feels.
+constexpr double kMostGrowth = 4;
+
+double inner_product(const float* x, const float* y, int64_t n) {
   double sum = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) sum += double{x[i]} * y[i];
+  for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * y[i];
   return sum;
 }
 
@@ -16,22 +24,42 @@ double inner_product(const torch::Tensor& a, const torch::Tensor& b) {
 
 torch::Tensor conjugate_gradients(const torch::Tensor& start, const torch::Tensor& residual,
                                   const LinearMap& apply, const LinearMap& precondition,
-                                  int iterations) {
+                                  int iterations, int64_t systems) {
+  const int64_t n = start.numel() / systems;  // of one system
   auto solution = start.clone(), rest = residual.clone();
   auto direction = precondition(rest).contiguous();
-  double strength = inner_product(rest, direction);
-  const double first = strength;
-  for (int i = 0; i < iterations && strength > 1e-10 * first && strength > 0; ++i) {
+  auto* x = solution.mutable_data_ptr<float>();
+  auto* r = rest.mutable_data_ptr<float>();
+  auto* d = direction.mutable_data_ptr<float>();
+  std::vector<double> strength(static_cast<size_t>(systems)), first(strength);
+  parallel_tasks(
+      systems, [&](int64_t s) { strength[s] = first[s] = inner_product(r + s * n, d + s * n, n); });
+  for (int i = 0; i < iterations; ++i) {
     const auto image = apply(direction).contiguous();
-    const double curvature = inner_product(direction, image);
-    if (!(curvature > 0)) break;
-    const double step = strength / curvature;
-    solution.add_(direction, step);
-    rest.sub_(image, step);
-    const auto next = precondition(rest).contiguous();
-    const double next_strength = inner_product(rest, next);
-    direction = next + direction * (next_strength / strength);
-    strength = next_strength;
+    const auto* a = image.const_data_ptr<float>();
+    parallel_tasks(systems, [&](int64_t s) {
+      const double curvature = inner_product(d + s * n, a + s * n, n);
+      if (!(curvature > 0)) strength[s] = 0;  // done: its direction becomes zero
+      const auto step = static_cast<float>(strength[s] > 0 ? strength[s] / curvature : 0);
+      for (int64_t k = s * n; k < (s + 1) * n; ++k) {
+        x[k] += step * d[k];
+        r[k] -= step * a[k];
+      }
+    });
+    if (i + 1 == iterations) break;
+    const auto preconditioned = precondition(rest).contiguous();
+    const auto* next = preconditioned.const_data_ptr<float>();
+    std::atomic<bool> going{false};
+    parallel_tasks(systems, [&](int64_t s) {
+      const double now = inner_product(r + s * n, next + s * n, n);
+      const bool done =
+          now > kMostGrowth * strength[s] || !(now > kRounding * first[s]) || strength[s] == 0;
+      const auto share = static_cast<float>(done ? 0 : now / strength[s]);
+      for (int64_t k = s * n; k < (s + 1) * n; ++k) d[k] = done ? 0 : next[k] + share * d[k];
+      strength[s] = done ? 0 : now;
+      if (!done) going = true;
+    });
+    if (!going) break;
   }
   return solution;
 }

@@ -9,11 +9,12 @@ namespace bitsmith {
 using LinearMap = std::function<torch::Tensor(const torch::Tensor&)>;
 
 // Minimises x^T A x / 2 - b^T x from `start`, with residual = b - A start; `apply` is A, symmetric
-// positive semi-definite, `precondition` an approximation of its inverse. float32 on the CPU; sums
-// are taken in one thread, so that the result does not depend on the number of threads. The
-// objective never rises by more than rounding.
+// positive semi-definite, `precondition` an approximation of its inverse. With systems > 1 the
+// first dimension is cut into as many equal parts which A does not mix: each takes steps of its
+// own. float32 on the CPU; the sums of a system are taken in one thread, so that the result does
+// not depend on the number of threads. The objective never rises by more than rounding.
 torch::Tensor conjugate_gradients(const torch::Tensor& start, const torch::Tensor& residual,
                                   const LinearMap& apply, const LinearMap& precondition,
-                                  int iterations);
+                                  int iterations, int64_t systems);
 
 }  // namespace bitsmith

@@ -79,7 +79,8 @@ class Gptvq {
 
   std::unique_ptr<Representation> run() {
     sweep();
-    objective_ = objective(state_.centroids, state_.codes);
+    strip_errors_ = strip_errors(state_.centroids, state_.codes);
+    objective_ = strip_errors_.sum().item<double>();
     report("sweep");
     if (options_.codebook_update) refine();
     GroupedParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
@@ -118,7 +119,7 @@ class Gptvq {
       const auto later = factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end);
       const auto spread =
           row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
-      wanted.narrow(1, end, in_ - end).sub_(row_chunked_matmul(left, spread));
+      row_chunked_subtract(left, spread, wanted.narrow(1, end, in_ - end));
     }
     state_ = {torch::cat(centroids, 1).contiguous(),
               torch::cat(codes, 1).reshape({-1, 1}).contiguous()};
@@ -251,17 +252,35 @@ class Gptvq {
   GroupedProblem problem() const { return {weight_, hessian_, layout_, state_.codes, scales_}; }
 
   double objective(const torch::Tensor& centroids, const torch::Tensor& codes) const {
-    return quadratic_error(weight_ - grouped_decode(layout_, centroids, codes, scales_), hessian_,
-                           /*exact=*/false);
+    return strip_errors(centroids, codes).sum().item<double>();
+  }
+  // Each strip's part of the objective, [strips] float64.
+  torch::Tensor strip_errors(const torch::Tensor& centroids, const torch::Tensor& codes) const {
+    const auto rows = row_errors(weight_ - grouped_decode(layout_, centroids, codes, scales_),
+                                 hessian_, /*exact=*/false);
+    auto strips = torch::zeros({layout_.strips}, torch::kDouble);
+    for (int64_t s = 0; s < layout_.strips; ++s) strips[s] = strip_rows(rows, s).sum();
+    return strips;
+  }
+  torch::Tensor strip_rows(const torch::Tensor& rows, int64_t strip) const {
+    const int64_t first = strip * layout_.rows;
+    return rows.narrow(0, first, std::min(layout_.rows, out_ - first));
   }
 
-  // Rounding to what the file holds can undo a small gain: then nothing changes.
+  // The strips that are better than they were. Rounding to what the file holds can undo a small
+  // gain.
   void accept(const State& candidate, const std::string& stage) {
-    const double reached = objective(candidate.centroids, candidate.codes);
-    if (reached < objective_) {
-      state_ = candidate;
-      objective_ = reached;
-    }
+    const auto reached = strip_errors(candidate.centroids, candidate.codes);
+    const auto better = reached < strip_errors_;
+    state_.centroids =
+        torch::where(better.reshape({-1, 1, 1, 1}), candidate.centroids, state_.centroids);
+    const auto better_rows = better.repeat_interleave(layout_.rows).narrow(0, 0, out_).unsqueeze(1);
+    const auto by_row = [&](const torch::Tensor& codes) { return codes.reshape({out_, -1}); };
+    state_.codes = torch::where(better_rows, by_row(candidate.codes), by_row(state_.codes))
+                       .reshape({-1, 1})
+                       .contiguous();
+    strip_errors_ = torch::minimum(reached, strip_errors_);
+    objective_ = strip_errors_.sum().item<double>();
     report(stage);
   }
 
@@ -279,6 +298,7 @@ class Gptvq {
   int64_t out_, in_;
   GroupedLayout layout_;
   double total_, objective_ = 0;
+  torch::Tensor strip_errors_;  // [strips] float64; their sum is objective_
   State state_;
   torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), clock_ = start_;

@@ -92,8 +92,9 @@ torch::Tensor solve_centroids(const GroupedProblem& problem, const torch::Tensor
   const auto precondition = [&](const torch::Tensor& r) {
     return torch::bmm(inverse, r.reshape({-1, d, 1})).reshape(r.sizes());
   };
+  // Rows do not share a term of the objective, strips do not share a codebook.
   return conjugate_gradients(centroids, residual_of(problem, centroids), apply, precondition,
-                             iterations);
+                             iterations, problem.layout.strips);
 }
 
 CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank) {
@@ -131,7 +132,8 @@ CodebookFactors solve_factors(const GroupedProblem& problem, const CodebookFacto
     const auto precondition = [&](const torch::Tensor& r) {
       return (flat(r) * inverse).reshape(r.sizes());
     };
-    now.rows = conjugate_gradients(now.rows, residual, apply, precondition, iterations);
+    now.rows = conjugate_gradients(now.rows, residual, apply, precondition, iterations,
+                                   problem.layout.strips);
   }
   {  // basis, the same for all tiles
     const auto rows = flat(now.rows);
@@ -144,7 +146,8 @@ CodebookFactors solve_factors(const GroupedProblem& problem, const CodebookFacto
       return back(normal_product(problem, grouped_centroids(now.rows, x)));
     };
     const auto precondition = [&](const torch::Tensor& r) { return r * inverse; };
-    now.basis = conjugate_gradients(now.basis, residual, apply, precondition, iterations);
+    now.basis = conjugate_gradients(now.basis, residual, apply, precondition, iterations,
+                                    /*systems=*/1);
   }
   return now;
 }

@@ -1,6 +1,7 @@
 #include "compressor/quantize/hessian.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/representation/parallel.h"
@@ -34,6 +35,17 @@ void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor&
 torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
   const double factor = weight > 0 ? 2.0 / weight : 0.0;
   return (sum * factor).to(torch::kFloat);
+}
+
+// task(begin, count) for chunks of rows, each one thread's. A chunk of a tall matrix is larger: the
+// other factor is packed anew for each.
+template <typename Task>
+void each_row_chunk(int64_t rows, const Task& task) {
+  const int64_t chunk = std::clamp<int64_t>(rows / 16, 96, 256);
+  parallel_tasks((rows + chunk - 1) / chunk, [&](int64_t i) {
+    const torch::NoGradGuard no_grad;  // a thread's own flag
+    task(i * chunk, std::min(chunk, rows - i * chunk));
+  });
 }
 
 }  // namespace
@@ -70,23 +82,37 @@ torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Te
 }
 
 torch::Tensor row_chunked_matmul(const torch::Tensor& a, const torch::Tensor& b) {
-  constexpr int64_t kRows = 96;
   auto product = torch::empty({a.size(0), b.size(1)}, a.options());
-  parallel_tasks((a.size(0) + kRows - 1) / kRows, [&](int64_t task) {
-    const torch::NoGradGuard no_grad;  // a thread's own flag
-    const int64_t begin = task * kRows, count = std::min(kRows, a.size(0) - begin);
+  each_row_chunk(a.size(0), [&](int64_t begin, int64_t count) {
     auto part = product.narrow(0, begin, count);
     at::mm_out(part, a.narrow(0, begin, count), b);
   });
   return product;
 }
 
+void row_chunked_subtract(const torch::Tensor& a, const torch::Tensor& b, const torch::Tensor& y) {
+  each_row_chunk(a.size(0), [&](int64_t begin, int64_t count) {
+    y.narrow(0, begin, count).addmm_(a.narrow(0, begin, count), b, 1, -1);
+  });
+}
+
+torch::Tensor row_errors(const torch::Tensor& difference, const torch::Tensor& hessian,
+                         bool exact) {
+  const auto dtype = exact ? torch::kDouble : torch::kFloat;
+  const auto h = hessian.defined() ? hessian.to(dtype) : hessian;
+  auto errors = torch::empty({difference.size(0)}, torch::kDouble);
+  each_row_chunk(difference.size(0), [&](int64_t begin, int64_t count) {
+    const auto d = difference.narrow(0, begin, count).to(dtype);
+    const auto product = h.defined() ? at::mm(d, h) : d;
+    errors.narrow(0, begin, count).copy_((product * d).sum(1, /*keepdim=*/false, torch::kDouble));
+  });
+  return errors;
+}
+
 double quadratic_error(const torch::Tensor& difference, const torch::Tensor& hessian, bool exact) {
-  const torch::NoGradGuard no_grad;
-  const auto d = exact ? difference.to(torch::kDouble) : difference;
-  const auto product = hessian.defined() ? row_chunked_matmul(d, hessian.to(d.scalar_type())) : d;
-  // Row sums first: each is one thread's work, whatever the number of threads.
-  return (product * d).sum(1, /*keepdim=*/false, torch::kDouble).sum().item<double>();
+  const auto errors = row_errors(difference, hessian, exact);
+  const auto* row = errors.const_data_ptr<double>();
+  return std::accumulate(row, row + errors.numel(), 0.0);
 }
 
 }  // namespace bitsmith

@@ -46,9 +46,13 @@ torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Te
 // The product in float32 or, if `exact`, in float64; sums in float64. Does not depend on the
 // number of threads.
 double quadratic_error(const torch::Tensor& difference, const torch::Tensor& hessian, bool exact);
+// Its share of each row: [out] float64.
+torch::Tensor row_errors(const torch::Tensor& difference, const torch::Tensor& hessian, bool exact);
 
-// a @ b, float32 or float64, in row chunks of a fixed size, so that results do not depend on the
-// number of threads.
+// a @ b, float32 or float64, in row chunks whose size hangs on the shape only, so that results do
+// not depend on the number of threads.
 torch::Tensor row_chunked_matmul(const torch::Tensor& a, const torch::Tensor& b);
+// y -= a @ b likewise; y may be a part of a matrix.
+void row_chunked_subtract(const torch::Tensor& a, const torch::Tensor& b, const torch::Tensor& y);
 
 }  // namespace bitsmith

@@ -23,6 +23,7 @@ struct Lanes {
   }
   static Index first_index() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
   static Index next_index(Index i) { return _mm256_add_epi32(i, _mm256_set1_epi32(kLanes)); }
+  static Index same_index(int32_t k) { return _mm256_set1_epi32(k); }
   static void store_index(Index i, int32_t* p) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), i);
   }

@@ -24,6 +24,7 @@ struct Lanes {
     return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }
   static Index next_index(Index i) { return _mm512_add_epi32(i, _mm512_set1_epi32(kLanes)); }
+  static Index same_index(int32_t k) { return _mm512_set1_epi32(k); }
   static void store_index(Index i, int32_t* p) { _mm512_storeu_si512(p, i); }
   static void keep_lower(Lanes value, Index index, Lanes& lowest, Index& at) {
     const __mmask16 lower = _mm512_cmp_ps_mask(value.v, lowest.v, _CMP_LT_OQ);

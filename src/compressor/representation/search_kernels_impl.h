@@ -132,9 +132,42 @@ void costs(const float* base, const float* columns, const float* linear, int64_t
   for (; r < rows; ++r) one(base, columns, linear + r * dim, dim, padded, out + r * padded);
 }
 
+// A row a lane, code after code: with few codes a search along them is mostly its end.
+template <typename V, int kDim>
+void nearest_of_few(const float* base, const float* columns, const float* linear, int64_t rows,
+                    int64_t padded, int32_t* best) {
+  for (int64_t r = 0; r < rows; r += V::kLanes) {
+    const int used = static_cast<int>(rows - r < V::kLanes ? rows - r : V::kLanes);
+    V x[kDim];
+    for (int d = 0; d < kDim; ++d) {
+      float lanes[V::kLanes] = {};
+      for (int i = 0; i < used; ++i) lanes[i] = -2.0f * linear[(r + i) * kDim + d];
+      x[d] = V::load(lanes);
+    }
+    V lowest = V::broadcast(kInfinity);
+    typename V::Index at = V::same_index(0);
+    for (int64_t k = 0; k < padded; ++k) {
+      V cost = V::broadcast(base[k]);
+      for (int d = 0; d < kDim; ++d) {
+        cost = V::multiply_add(x[d], V::broadcast(columns[d * padded + k]), cost);
+      }
+      V::keep_lower(cost, V::same_index(static_cast<int32_t>(k)), lowest, at);
+    }
+    int32_t found[V::kLanes];
+    V::store_index(at, found);
+    for (int i = 0; i < used; ++i) best[r + i] = found[i];
+  }
+}
+
 template <typename V>
 void nearest(const float* base, const float* columns, const float* linear, int64_t rows,
              int64_t dim, int64_t padded, int32_t* best) {
+  constexpr int64_t kFewCodes = 64;
+  if (padded <= kFewCodes) {
+    if (dim == 1) return nearest_of_few<V, 1>(base, columns, linear, rows, padded, best);
+    if (dim == 2) return nearest_of_few<V, 2>(base, columns, linear, rows, padded, best);
+    if (dim == 4) return nearest_of_few<V, 4>(base, columns, linear, rows, padded, best);
+  }
   constexpr int kRows = kRowTile<V>, kVectors = V::kTile;
   const bool wide = padded % (kVectors * V::kLanes) == 0;
   const auto many = wide ? nearest_rows<V, kRows, kVectors> : nearest_rows<V, kRows, 1>;

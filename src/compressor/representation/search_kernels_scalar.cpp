@@ -18,6 +18,7 @@ struct Lane {
   float lowest_lane() const { return v; }
   static Index first_index() { return 0; }
   static Index next_index(Index i) { return i + 1; }
+  static Index same_index(int32_t k) { return k; }
   static void store_index(Index i, int32_t* p) { *p = i; }
   static void keep_lower(Lane value, Index index, Lane& lowest, Index& at) {
     if (!(value.v < lowest.v)) return;
