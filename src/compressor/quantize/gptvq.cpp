@@ -17,7 +17,7 @@ namespace bitsmith {
 namespace {
 
 constexpr int kLocalIterations = 6;  // of conjugate gradients on one column group
-constexpr int kWholeIterations = 8;  // on the whole matrix, a round
+constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
 // A [columns, in] part of the matrix, or the whole, with the values that the file holds.
 struct State {
