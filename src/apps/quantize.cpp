@@ -27,9 +27,11 @@ constexpr const char* kHelp =
     "  intBgG[-z]  uniform: B bits a weight, one scale for each G inputs (0: a whole row), -z "
     "adds\n"
     "              zero points. int8g64 is nearly lossless, int4g64 good, int2g64 poor\n"
-    "  aqMxBgG     additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
+    "  aqMxBgG[-sS]\n"
+    "              additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
     "2^B;\n"
-    "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits\n"
+    "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits.\n"
+    "              -s: each group has a scale of S bits besides\n"
     "  gvqDdBb[-nN][-gC][-sS][-c16][-rR]\n"
     "              grouped codebooks (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
     "              codebook for each N weights (default: it costs 1/8 bit a weight), in groups of "
@@ -118,7 +120,7 @@ void add_quantize(CLI::App& app) {
   sub.add_option("MODEL", command->model, "The original: Hugging Face directory or GGUF file")
       ->required();
   sub.add_option("--representation", command->representation,
-                 "What the blocks' matrices become: intBgG[-z], aqMxBgG or gvqDdBb[...]")
+                 "What the blocks' matrices become: intBgG[-z], aqMxBgG[-sS] or gvqDdBb[...]")
       ->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();

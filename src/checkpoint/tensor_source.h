@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/tensor_view.h"
@@ -16,12 +17,13 @@ using ByteSink = std::function<void(std::span<const std::byte>)>;
 
 // A list of sources costs no memory: a file is written with one tensor at a time in it.
 struct TensorSource {
+  using Writer = std::function<void(const ByteSink&)>;
+
   std::string name;
   DType dtype;
   std::vector<int64_t> shape;
   // Gives the sink exactly byte_size(dtype, shape) bytes, the same at every call. What it refers to
   // must outlive it.
-  using Writer = std::function<void(const ByteSink&)>;
   Writer write;
 
   TensorSource(std::string name, DType dtype, std::vector<int64_t> shape, Writer write)

@@ -28,13 +28,9 @@ SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearShape>& 
   AdditiveSpec spec;
   spec.num_codebooks = static_cast<int>(bounded(quantization, "num_codebooks", 1, 8, source));
   spec.nbits_per_codebook =
-      static_cast<int>(bounded(quantization, "nbits_per_codebook", 8, 16, source));
+      static_cast<int>(bounded(quantization, "nbits_per_codebook", 1, 16, source));
   spec.in_group_size = bounded(quantization, "in_group_size", 1, 64, source);
   bounded(quantization, "out_group_size", 1, 1, source);
-  if (spec.nbits_per_codebook != 8 && spec.nbits_per_codebook != 16) {
-    throw Error(concat(source, ": nbits_per_codebook is ", spec.nbits_per_codebook,
-                       "; of Hugging Face's AQLM Bitsmith reads 8 and 16"));
-  }
   const auto dense = json_get_or<std::set<std::string>>(
       quantization, "linear_weights_not_to_quantize", {}, source);
   SpecMap specs;
@@ -108,10 +104,18 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
   return specs;
 }
 
+bool is_hf_aqlm(const Json& config_json) {
+  const auto found = config_json.find("quantization_config");
+  return found != config_json.end() && found->is_object() &&
+         found->value("quant_method", Json()) == "aqlm";
+}
+
 bool fits_hf_aqlm(const SpecMap& specs) {
   if (specs.empty()) return false;
   const auto* first = std::get_if<AdditiveSpec>(&specs.begin()->second);
+  // Other numbers of bits have codes as wide as these there, and group scales have no place.
   if (!first || (first->nbits_per_codebook != 8 && first->nbits_per_codebook != 16)) return false;
+  if (first->scale_bits > 0) return false;
   return std::all_of(specs.begin(), specs.end(), [&](const auto& entry) {
     return is_block_linear(entry.first) && entry.second == specs.begin()->second;
   });

@@ -24,7 +24,10 @@ std::vector<LinearShape> quantizable_matrices(const ModelConfig& config);
 SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& config,
                                   const std::string& source);
 
-// Whether "aqlm" can say it: one additive representation of 8- or 16-bit codes, dense embeddings.
+// Whether the directory is Hugging Face's AQLM.
+bool is_hf_aqlm(const Json& config_json);
+// Whether "aqlm" can say it: one additive representation of 8- or 16-bit codes without group
+// scales, dense embeddings.
 bool fits_hf_aqlm(const SpecMap& specs);
 
 // `dense_tensors`: the names of all tensors that are not parts of quantised matrices.

@@ -34,7 +34,8 @@ class ModelFiles {
   std::optional<RepresentationSpec> spec(const std::string& module) const;
   // Every quantised module.
   const std::map<std::string, RepresentationSpec>& specs() const { return specs_; }
-  QuantizedTensor quantized(const std::string& module) const;  // views into the map
+  // Views into the map; codes that Hugging Face's AQLM does not pack are packed.
+  QuantizedTensor quantized(const std::string& module) const;
 
   // True bits a weight: bytes of all tensors of the blocks' linear layers (dense ones too) over
   // their weights.
@@ -46,6 +47,7 @@ class ModelFiles {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
   std::map<std::string, LinearShape> matrices_;  // what may be quantised, by module
+  bool hf_aqlm_ = false;                         // as Hugging Face has it, codes not packed
 };
 
 // What a writer collects: tensors by final name, specs of the quantised modules, and the recipe.

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/half.h"
 #include "base/random.h"
+#include "checkpoint/safetensors.h"
 #include "format/quantization_config.h"
 
 namespace bitsmith {
@@ -138,6 +139,51 @@ TEST_F(QuantizedCheckpoint, ALinearLeftAloneIsListedTwice) {
                           .at("linear_weights_not_to_quantize");
   for (const char* name : {"model.layers.1.mlp.down_proj", "model.layers.1.mlp.down_proj.weight"}) {
     EXPECT_NE(std::find(listed.begin(), listed.end(), name), listed.end());
+  }
+}
+
+// As the reference code writes them: a code an int8 or int16, its sign wrapped at B bits.
+TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  for (const auto& [name, nbits] : {std::pair{"aq2x6g4", 6}, {"aq1x12g8", 12}}) {
+    const fs::path folder = folder_ / name;
+    fs::create_directories(folder);
+    const Made made = make_random(*base, all_linears(base->config(), name), DType::F16, 12);
+    write_quantized_checkpoint(folder, *base, made.content);
+
+    const SafetensorsFile file = open_safetensors(folder / "model.safetensors");
+    std::vector<TensorView> tensors = file.tensors;
+    std::vector<std::string> dense;
+    std::vector<std::vector<int8_t>> bytes(tensors.size());
+    std::vector<std::vector<int16_t>> words(tensors.size());
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      TensorView& tensor = tensors[i];
+      if (tensor.name.ends_with(".weight")) dense.push_back(tensor.name);
+      if (!tensor.name.ends_with(".codes")) continue;
+      const auto& own = made.quantized.at(tensor.name.substr(0, tensor.name.size() - 6));
+      const auto& spec = std::get<AdditiveSpec>(own.spec);
+      for (int64_t row = 0; row < own.out_features; ++row) {
+        for (const int code : row_codes(own, row)) {
+          const int wrapped = code >= 1 << (nbits - 1) ? code - (1 << nbits) : code;
+          nbits < 8 ? bytes[i].push_back(static_cast<int8_t>(wrapped))
+                    : words[i].push_back(static_cast<int16_t>(wrapped));
+        }
+      }
+      tensor.dtype = nbits < 8 ? DType::I8 : DType::I16;
+      tensor.shape = {own.out_features, own.in_features / spec.in_group_size, spec.num_codebooks};
+      tensor.bytes =
+          nbits < 8 ? std::as_bytes(std::span(bytes[i])) : std::as_bytes(std::span(words[i]));
+    }
+    write_safetensors(folder / "model.safetensors", tensors);
+    Json config = read_json_file(folder / "config.json");
+    config["quantization_config"] =
+        Json::parse(make_hf_aqlm_config(made.content.specs, base->config(), dense).dump());
+    write_file_atomic(folder / "config.json", config.dump());
+    expect_same(*ModelFiles::open(folder), made);
+
+    config["quantization_config"]["nbits_per_codebook"] = nbits - 1;
+    write_file_atomic(folder / "config.json", config.dump());
+    EXPECT_THROW(ModelFiles::open(folder), Error);
   }
 }
 

@@ -87,7 +87,7 @@ void decode_additive_row(const QuantizedTensor& tensor, const AdditiveSpec& spec
   const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
   const std::vector<uint16_t> codes = row_codes(tensor, row);
   const auto vectors = tensor.part("codebooks").bytes;
-  const float scale = fp16_to_float(load16(part_row(tensor, tensor.part("scales"), row), 0));
+  const std::vector<float> scales = additive_scales(tensor, row);
   for (int64_t i = 0; i < tensor.in_features; ++i) {
     const int64_t group = i / size, at = i % size;
     float sum = 0;
@@ -95,7 +95,7 @@ void decode_additive_row(const QuantizedTensor& tensor, const AdditiveSpec& spec
       const int64_t entry = m * entries + codes[group * codebooks + m];
       sum += fp16_to_float(load16(vectors, entry * size + at));
     }
-    out[i] = scale * sum;
+    out[i] = scales[scales.size() > 1 ? group : 0] * sum;
   }
 }
 
@@ -235,6 +235,30 @@ std::array<float, 16> tile_block_scales(const QuantizedTensor& tensor, int64_t s
   std::array<float, 16> scales;
   for (int code = 0; code < 16; ++code) {
     scales[code] = std::exp2(first + static_cast<float>(code) * step);
+  }
+  return scales;
+}
+
+std::vector<uint16_t> additive_scale_codes(const QuantizedTensor& tensor, int64_t row) {
+  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+  std::vector<uint16_t> codes(static_cast<size_t>(tensor.in_features / spec.in_group_size));
+  unpack_row(part_row(tensor, tensor.part("group_scales"), row), spec.scale_bits, codes);
+  return codes;
+}
+
+void set_additive_scale_codes(const QuantizedTensor& tensor, int64_t row,
+                              std::span<const uint16_t> codes) {
+  pack_row(codes, std::get<AdditiveSpec>(tensor.spec).scale_bits,
+           writable(part_row(tensor, tensor.part("group_scales"), row)));
+}
+
+std::vector<float> additive_scales(const QuantizedTensor& tensor, int64_t row) {
+  const float own = fp16_to_float(load16(part_row(tensor, tensor.part("scales"), row), 0));
+  if (std::get<AdditiveSpec>(tensor.spec).scale_bits == 0) return {own};
+  const auto values = tensor.part("group_scale_values").bytes;
+  std::vector<float> scales;
+  for (const uint16_t code : additive_scale_codes(tensor, row)) {
+    scales.push_back(own * fp16_to_float(load16(values, code)));
   }
   return scales;
 }

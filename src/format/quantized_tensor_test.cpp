@@ -29,6 +29,7 @@ constexpr const char* kSpecs[] = {"int1g8",
                                   "aq1x12g1",
                                   "aq8x1g48",
                                   "aq1x16g16",
+                                  "aq2x5g16-s3",
                                   "gvq2d2b-n64",
                                   "gvq1d3b-n48-s8-c16",
                                   "gvq4d0.75b-n200-g24-s12",
@@ -140,7 +141,12 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     const int64_t entry = (int64_t{m} << spec.nbits_per_codebook) + code;
     sum += vectors[static_cast<size_t>(entry * spec.in_group_size + column % spec.in_group_size)];
   }
-  return scales[static_cast<size_t>(row)] * sum;
+  float scale = scales[static_cast<size_t>(row)];
+  if (spec.scale_bits > 0) {
+    const std::vector<float> values = half_values(tensor.part("group_scale_values"));
+    scale *= values[code_at("group_scales", column / spec.in_group_size, spec.scale_bits)];
+  }
+  return scale * sum;
 }
 
 TEST(QuantizedTensor, DecodeFollowsTheFormat) {

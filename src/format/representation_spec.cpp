@@ -14,8 +14,9 @@ namespace {
 
 constexpr const char* kGrammar =
     "a representation is intBgG[-z] (uniform: B = 1..8 bits, a scale for each G inputs, G = 0 for "
-    "the whole row, -z adds zero points), aqMxBgG (additive: the sum of M = 1..8 codebooks of 2^B "
-    "vectors of G inputs, B = 1..16, G = 1..64) or gvqDdBb[-nN][-gC][-sS][-c16][-rR] (grouped "
+    "the whole row, -z adds zero points), aqMxBgG[-sS] (additive: the sum of M = 1..8 codebooks of "
+    "2^B vectors of G inputs, B = 1..16, G = 1..64, -s: a scale of S = 1..8 bits a group) or "
+    "gvqDdBb[-nN][-gC][-sS][-c16][-rR] (grouped "
     "codebooks: vectors of D = 1, 2 or 4 inputs, B bits a weight, N weights a codebook, C inputs a "
     "column group, a 4-bit scale for each S inputs, -c16 for fp16 codebooks, codebooks of rank R), "
     "for example int4g64, int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64";
@@ -181,6 +182,7 @@ RepresentationSpec parse_representation(const std::string& text) {
     spec.nbits_per_codebook = static_cast<int>(cursor.number("bits a codebook", 1, 16));
     cursor.expect("g");
     spec.in_group_size = cursor.number("inputs a group", 1, 64);
+    if (cursor.take("-s")) spec.scale_bits = static_cast<int>(cursor.number("bits a scale", 1, 8));
     cursor.expect_end();
     return spec;
   }
@@ -194,8 +196,10 @@ std::string to_string(const RepresentationSpec& spec) {
   }
   if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) return grouped_text(*grouped);
   const auto& additive = std::get<AdditiveSpec>(spec);
-  return concat("aq", additive.num_codebooks, "x", additive.nbits_per_codebook, "g",
-                additive.in_group_size);
+  std::string text = concat("aq", additive.num_codebooks, "x", additive.nbits_per_codebook, "g",
+                            additive.in_group_size);
+  if (additive.scale_bits > 0) text += concat("-s", additive.scale_bits);
+  return text;
 }
 
 GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int64_t in_features,
@@ -276,9 +280,16 @@ std::vector<PartLayout> additive_parts(const AdditiveSpec& spec, int64_t out_fea
     codes.shape = {out_features,
                    packed_row_bytes(groups.count * codebooks, spec.nbits_per_codebook)};
   }
-  return {codes,
-          {"codebooks", DType::F16, {codebooks, int64_t{1} << nbits, 1, groups.size}},
-          {"scales", DType::F16, {out_features, 1, 1, 1}}};
+  std::vector<PartLayout> parts = {
+      codes,
+      {"codebooks", DType::F16, {codebooks, int64_t{1} << nbits, 1, groups.size}},
+      {"scales", DType::F16, {out_features, 1, 1, 1}}};
+  if (spec.scale_bits > 0) {
+    const int64_t bytes = packed_row_bytes(groups.count, spec.scale_bits);
+    parts.push_back({"group_scales", DType::U8, {out_features, bytes}});
+    parts.push_back({"group_scale_values", DType::F16, {int64_t{1} << spec.scale_bits}});
+  }
+  return parts;
 }
 
 std::vector<PartLayout> grouped_parts(const GroupedSpec& spec, int64_t out_features,

@@ -19,12 +19,14 @@ struct UniformSpec {
   bool operator==(const UniformSpec&) const = default;
 };
 
-// aqMxBgG (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]]; fp16
-// codebooks [M, 2^B, G] of the matrix, fp16 scale per row. M = 1 is plain vector quantisation.
+// aqMxBgG[-sS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]]; fp16
+// codebooks [M, 2^B, G] of the matrix, fp16 scale per row. M = 1 is plain vector quantisation. With
+// -s every group has a scale of S bits more, an index into 2^S fp16 values of the matrix.
 struct AdditiveSpec {
   int num_codebooks = 2;       // 1..8
   int nbits_per_codebook = 8;  // 1..16
   int64_t in_group_size = 8;   // a divisor of in_features, at most 64
+  int scale_bits = 0;          // S: 0 (none) .. 8
   bool operator==(const AdditiveSpec&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/codebook_solve.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/quantize/inverse_factor.h"
@@ -24,6 +25,10 @@ constexpr int kSolverIterations = 8;  // of conjugate gradients a round; the nex
 // is the file's.
 struct State {
   torch::Tensor codebooks, scales, codes;
+  GroupScales group_scales;
+
+  torch::Tensor all_scales() const { return combined_scales(scales, group_scales); }
+  torch::Tensor dense() const { return additive_decode(codebooks, all_scales(), codes); }
 };
 
 class Aqlm {
@@ -45,12 +50,15 @@ class Aqlm {
       const auto codes =
           feedback ? with_best_codes(with_feedback(state_)) : with_best_codes(state_);
       accept(codes, concat("round ", round, " codes"));
+      if (spec_.scale_bits > 0) {
+        accept(with_best_group_scales(state_), concat("round ", round, " group scales"));
+      }
       accept(with_best_codebooks(state_), concat("round ", round, " codebooks"));
       if (objective_ > before * (1 - options_.tolerance)) break;
     }
     if (options_.max_rounds > 0) accept(with_best_codes(state_), "last codes");
     return std::make_unique<AdditiveRepresentation>(spec_, state_.codebooks, state_.scales,
-                                                    state_.codes);
+                                                    state_.codes, state_.group_scales);
   }
 
  private:
@@ -62,6 +70,10 @@ class Aqlm {
     const double unit = typical > 0 ? std::exp2(std::round(std::log2(typical) / 2)) : 1.0;
     const auto scales = round_to_fp16(torch::where(rms > 0, rms / unit, torch::ones_like(rms)));
     const auto safe = torch::where(scales > 0, scales, torch::ones_like(scales));
+    const GroupScales groups = start_group_scales(safe);
+    const auto all = combined_scales(safe, groups);
+    const auto divisors =
+        all.dim() == 1 ? all.unsqueeze(1) : all.repeat_interleave(spec_.in_group_size, 1);
     auto weights = hessian_.defined() ? hessian_.diagonal().clone()
                                       : torch::ones({weight_.size(1)}, torch::kFloat);
     // Inputs hardly ever active still get sensible weights.
@@ -69,9 +81,38 @@ class Aqlm {
     weights = weights.clamp_min(mean > 0 ? 1e-4 * mean : 1.0);
     weights = weights / weights.mean();
     Random random(options_.seed);
-    const auto start = residual_kmeans(weight_ / safe.unsqueeze(1), scales, weights, spec_,
-                                       options_.kmeans_iterations, random);
-    return {round_to_fp16(start.codebooks), scales, start.codes};
+    const auto start = residual_kmeans(weight_ / divisors, combined_scales(scales, groups), weights,
+                                       spec_, options_.kmeans_iterations, random);
+    return {round_to_fp16(start.codebooks), scales, start.codes, groups};
+  }
+
+  // Each group's root mean square in units of its row's, the nearest of 2^S values: the best ones
+  // for a sample.
+  GroupScales start_group_scales(const torch::Tensor& row_scales) const {
+    if (spec_.scale_bits == 0) return {};
+    constexpr int64_t kSample = 16384;
+    const int64_t count = int64_t{1} << spec_.scale_bits, out = weight_.size(0);
+    const auto sizes = (weight_ / row_scales.unsqueeze(1))
+                           .reshape({out, -1, spec_.in_group_size})
+                           .square()
+                           .mean(2)
+                           .sqrt();
+    const auto flat = sizes.flatten();
+    const int64_t step = std::max<int64_t>(1, flat.size(0) / kSample);
+    const auto sample =
+        std::get<0>(flat.slice(0, 0, flat.size(0), step).to(torch::kDouble).sort()).contiguous();
+    const auto* first = sample.const_data_ptr<double>();
+    const std::vector<double> x(first, first + sample.size(0)), ones(x.size(), 1.0);
+    const auto runs = optimal_runs(x, ones, count);
+    auto values = torch::empty({count}, torch::kFloat);
+    for (int64_t k = 0; k < count; ++k) {
+      const auto end = k + 1 < count ? runs[k + 1] : sample.size(0);
+      values[k] = end > runs[k] ? sample.slice(0, runs[k], end).mean().item<double>() : 1.0;
+    }
+    values = round_to_fp16(values);
+    values = torch::where(values > 0, values, torch::ones_like(values));
+    const auto nearest = (sizes.unsqueeze(2) - values).abs().argmin(2).to(torch::kInt);
+    return {values, nearest.contiguous()};
   }
 
   // One pass with error feedback finds codes that coordinate descent from the start does not reach
@@ -87,31 +128,48 @@ class Aqlm {
     const auto reorder = [&](const torch::Tensor& codes, const torch::Tensor& groups) {
       return codes.reshape(shape).index_select(1, groups).reshape({-1, spec_.num_codebooks});
     };
-    AdditiveSearch search(from.codebooks, from.scales, per_row, options_.beam);
+    const auto scales = from.all_scales();
+    AdditiveSearch search(from.codebooks,
+                          scales.dim() == 1 ? scales : scales.index_select(1, order), per_row,
+                          options_.beam);
     const auto codes =
         search_with_feedback(search, reorder(from.codes, order), weight_.index_select(1, inputs),
                              inverse_factor(permuted, options_.damping));
-    return {from.codebooks, from.scales, reorder(codes, order.argsort())};
+    return {from.codebooks, from.scales, reorder(codes, order.argsort()), from.group_scales};
   }
 
   State with_best_codes(const State& from) const {
-    AdditiveSearch search(from.codebooks, from.scales, weight_.size(1) / spec_.in_group_size,
+    AdditiveSearch search(from.codebooks, from.all_scales(), weight_.size(1) / spec_.in_group_size,
                           options_.beam);
-    const auto dense = additive_decode(from.codebooks, from.scales, from.codes);
     return {from.codebooks, from.scales,
-            search_code_groups(search, dense, from.codes, weight_, {{}, hessian_}, {})};
+            search_code_groups(search, from.dense(), from.codes, weight_, {{}, hessian_}, {}),
+            from.group_scales};
+  }
+
+  // Which value each group has, by coordinate descent, then the values.
+  State with_best_group_scales(const State& from) const {
+    const auto vectors = additive_decode(from.codebooks, from.scales, from.codes);
+    GroupScaleSearch search(vectors, from.group_scales.values, spec_.in_group_size);
+    GroupScales found = from.group_scales;
+    found.codes = search_code_groups(search, from.dense(), found.codes.reshape({-1, 1}), weight_,
+                                     {{}, hessian_}, {})
+                      .reshape(found.codes.sizes());
+    found.values = round_to_fp16(
+        solve_group_scale_values(weight_, hessian_, vectors, found, kSolverIterations));
+    return {from.codebooks, from.scales, from.codes, found};
   }
 
   State with_best_codebooks(const State& from) const {
     const auto codebooks = round_to_fp16(solve_codebooks(
-        weight_, hessian_, from.codebooks, from.scales, from.codes, kSolverIterations));
-    const auto scales = solve_scales(weight_, hessian_, codebooks, from.scales, from.codes);
-    return {codebooks, round_to_fp16(scales), from.codes};
+        weight_, hessian_, from.codebooks, from.all_scales(), from.codes, kSolverIterations));
+    const auto ones = combined_scales(torch::ones_like(from.scales), from.group_scales);
+    const auto vectors = additive_decode(codebooks, ones, from.codes);
+    const auto scales = solve_scales(weight_, hessian_, vectors, from.scales);
+    return {codebooks, round_to_fp16(scales), from.codes, from.group_scales};
   }
 
   double objective(const State& state) const {
-    const auto dense = additive_decode(state.codebooks, state.scales, state.codes);
-    return quadratic_error(weight_ - dense, hessian_, /*exact=*/false);
+    return quadratic_error(weight_ - state.dense(), hessian_, /*exact=*/false);
   }
 
   // Rounding to what the file holds can undo a small gain: then nothing changes.

@@ -29,13 +29,16 @@ torch::Tensor inverse_blocks(const torch::Tensor& hessian, const torch::Tensor& 
   blocks = blocks.reshape({per_row, g * g}).contiguous();
   auto weights = torch::zeros({num_codebooks, entries, per_row}, torch::kFloat);
   auto* w = weights.mutable_data_ptr<float>();
-  const auto* s = scales.const_data_ptr<float>();
+  const auto s = scales.dim() == 1 ? scales.unsqueeze(1).expand({out, per_row}).contiguous()
+                                   : scales.contiguous();
+  const auto* scale = s.const_data_ptr<float>();
   const auto* c = codes.const_data_ptr<int32_t>();
   parallel_tasks(num_codebooks, [&](int64_t m) {
     for (int64_t r = 0; r < out; ++r) {
       for (int64_t j = 0; j < per_row; ++j) {
         const int64_t k = c[(r * per_row + j) * num_codebooks + m];
-        w[(m * entries + k) * per_row + j] += s[r] * s[r];
+        const float own = scale[r * per_row + j];
+        w[(m * entries + k) * per_row + j] += own * own;
       }
     }
   });
@@ -68,14 +71,40 @@ torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& 
 }
 
 torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,
-                           const torch::Tensor& codebooks, const torch::Tensor& scales,
-                           const torch::Tensor& codes) {
-  const auto unscaled = additive_decode(codebooks, torch::ones_like(scales), codes);
-  const auto image = times_hessian(unscaled, hessian);
-  const auto power = (image * unscaled).sum(1, false, torch::kDouble);
+                           const torch::Tensor& vectors, const torch::Tensor& scales) {
+  const auto image = times_hessian(vectors, hessian);
+  const auto power = (image * vectors).sum(1, false, torch::kDouble);
   const auto fit = (image * weight).sum(1, false, torch::kDouble) / power.clamp_min(1e-30);
   return torch::where((power > 0) & torch::isfinite(fit), fit, scales.to(torch::kDouble))
       .to(torch::kFloat);
+}
+
+torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                       const torch::Tensor& vectors, const GroupScales& groups,
+                                       int iterations) {
+  const int64_t g = vectors.size(1) / groups.codes.size(1);
+  const auto codes = groups.codes.reshape({-1}).to(torch::kLong);
+  const auto decode = [&](const torch::Tensor& values) {
+    const auto own = values.index_select(0, codes).unsqueeze(1);
+    return (vectors.reshape({-1, g}) * own).reshape(vectors.sizes());
+  };
+  const auto gather = [&](const torch::Tensor& dense) {  // one thread: index_add's order is fixed
+    const auto dots = (vectors * dense).reshape({-1, g}).sum(1);
+    return torch::zeros_like(groups.values).index_add_(0, codes, dots);
+  };
+  auto own = hessian.defined() ? torch::zeros_like(vectors) : vectors;
+  for (int64_t j = 0; hessian.defined() && j < vectors.size(1); j += g) {
+    own.narrow(1, j, g).copy_(
+        torch::mm(vectors.narrow(1, j, g), hessian.narrow(0, j, g).narrow(1, j, g)));
+  }
+  const auto curvature = gather(own);
+  const auto inverse =
+      torch::where(curvature > 0, curvature, torch::ones_like(curvature)).reciprocal();
+  const auto residual = gather(times_hessian(weight - decode(groups.values), hessian));
+  return conjugate_gradients(
+      groups.values, residual,
+      [&](const torch::Tensor& x) { return gather(times_hessian(decode(x), hessian)); },
+      [&](const torch::Tensor& r) { return r * inverse; }, iterations, /*systems=*/1);
 }
 
 }  // namespace bitsmith

@@ -1,7 +1,10 @@
 // The continuous half of additive quantisation: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic
-// in the codebooks and, row by row, in the scales.
+// in the codebooks, row by row in the scales, and in the values of group scales. Scales are those
+// of additive_dequantize.h, [out] or [out, in / g].
 #pragma once
 #include <torch/torch.h>
+
+#include "compressor/representation/group_scales.h"
 
 namespace bitsmith {
 
@@ -12,9 +15,14 @@ torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& 
                               const torch::Tensor& codebooks, const torch::Tensor& scales,
                               const torch::Tensor& codes, int iterations);
 
-// The best scale of every row [out]; rows whose vectors vanish keep theirs.
+// The best scale of every row [out] of `vectors` [out, in]; rows that vanish keep theirs.
 torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,
-                           const torch::Tensor& codebooks, const torch::Tensor& scales,
-                           const torch::Tensor& codes);
+                           const torch::Tensor& vectors, const torch::Tensor& scales);
+
+// The values of group scales [2^S] by conjugate gradients from the present ones; `vectors` [out,
+// in] is the matrix if all groups had the scale 1.
+torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                       const torch::Tensor& vectors, const GroupScales& groups,
+                                       int iterations);
 
 }  // namespace bitsmith

@@ -68,13 +68,36 @@ TEST(SolveCodebooks, IgnoresUnusedVectors) {
 
 TEST(SolveScales, EveryRowIsAtItsMinimum) {
   const Problem p = random_problem();
-  const auto best = solve_scales(p.weight, p.hessian, p.codebooks, p.scales, p.codes);
+  const auto vectors = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
+  const auto best = solve_scales(p.weight, p.hessian, vectors, p.scales);
   const double reached = objective(p, p.codebooks, best);
   for (int64_t row = 0; row < kOut; ++row) {
     for (const double step : {-0.01, 0.01}) {
       auto other = best.clone();
       other[row] += step;
       EXPECT_GT(objective(p, p.codebooks, other), reached);
+    }
+  }
+}
+
+TEST(SolveGroupScaleValues, IsTheMinimum) {
+  const Problem p = random_problem();
+  const auto vectors = additive_decode(p.codebooks, p.scales, p.codes);
+  const int64_t per_row = p.codes.size(0) / kOut;
+  const GroupScales groups = {torch::rand({4}) + 0.5,
+                              torch::randint(4, {kOut, per_row}, torch::kInt)};
+  const auto objective_of = [&](const torch::Tensor& values) {
+    const auto scales = combined_scales(p.scales, {values, groups.codes});
+    return objective(p, p.codebooks, scales);
+  };
+  const auto best = solve_group_scale_values(p.weight, p.hessian, vectors, groups, 20);
+  const double reached = objective_of(best);
+  EXPECT_LT(reached, objective_of(groups.values));
+  for (int64_t k = 0; k < 4; ++k) {
+    for (const double step : {-0.01, 0.01}) {
+      auto other = best.clone();
+      other[k] += step;
+      EXPECT_GT(objective_of(other), reached);
     }
   }
 }

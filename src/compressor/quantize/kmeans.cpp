@@ -82,8 +82,8 @@ class WeightedKMeans {
     const auto empty = mass[0].amax(1).le(0).nonzero().squeeze(1);
     if (empty.numel() == 0) return;
     const auto error = points_ - additive_decode(centers, ones_, codes);
-    const auto cost =
-        (error.square() * weights_ * row_weights_.unsqueeze(1)).reshape({-1, g_}).sum(1);
+    auto cost = (error.square() * weights_).reshape({points_.size(0), -1, g_}).sum(2);
+    cost = (cost * (row_weights_.dim() == 1 ? row_weights_.unsqueeze(1) : row_weights_)).flatten();
     const int64_t count = std::min(empty.size(0), cost.size(0));
     const auto worst = std::get<1>(cost.sort(/*stable=*/true, 0, /*descending=*/true));
     const auto seeds = points_.reshape({-1, g_}).index_select(0, worst.narrow(0, 0, count));

@@ -13,10 +13,10 @@ struct AdditiveStart {
   torch::Tensor codes;      // [out * in / g, M] int32
 };
 
-// Points are the groups of normalized [out, in] (rows divided by scales); row r counts with
-// scales[r]^2, input i with weights[i] > 0. Lloyd's iterations from distinct random points, empty
-// clusters set on the worst points; a large matrix on a sample of its rows. Deterministic for a
-// generator state, whatever the threads.
+// Points are the groups of normalized [out, in] (divided by scales, [out] or [out, in / g]); row or
+// group r counts with scales[r]^2, input i with weights[i] > 0. Lloyd's iterations from distinct
+// random points, empty clusters set on the worst points; a large matrix on a sample of its rows.
+// Deterministic for a generator state, whatever the threads.
 AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
                               const torch::Tensor& weights, const AdditiveSpec& spec,
                               int iterations, Random& random);

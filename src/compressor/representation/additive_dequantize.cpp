@@ -1,6 +1,7 @@
 #include "compressor/representation/additive_dequantize.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "compressor/representation/parallel.h"
@@ -18,14 +19,19 @@ struct View {
         scales_(scales.contiguous()),
         codes_(codes.contiguous()),
         vectors(codebooks_.const_data_ptr<float>()),
-        row_scales(scales_.const_data_ptr<float>()),
+        scale_values(scales_.const_data_ptr<float>()),
         indices(codes_.const_data_ptr<int32_t>()),
         num_codebooks(codebooks.size(0)),
         entries(codebooks.size(1)),
         size(codebooks.size(2)),
         out(scales.size(0)),
-        groups(codes.size(0) / out) {
+        groups(codes.size(0) / out),
+        row_scales(scales.dim() == 1) {
     BITSMITH_CHECK(codes.size(1) == num_codebooks && groups * out == codes.size(0));
+    BITSMITH_CHECK(row_scales || scales.size(1) == groups);
+  }
+  float scale(int64_t row, int64_t group) const {
+    return scale_values[row_scales ? row : row * groups + group];
   }
 
  private:
@@ -33,18 +39,19 @@ struct View {
 
  public:
   const float* vectors;
-  const float* row_scales;
+  const float* scale_values;
   const int32_t* indices;
   int64_t num_codebooks, entries, size, out, groups;
+  bool row_scales;  // one scale a row, not a group
 };
 
 // kSize > 0: group size known to the compiler.
 template <int kSize>
 void decode_row(const View& v, int64_t row, float* w) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const float scale = v.row_scales[row];
   const int32_t* codes = v.indices + row * v.groups * v.num_codebooks;
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, w += size) {
+    const float scale = v.scale(row, j);
     const float* first = v.vectors + codes[0] * size;
     for (int64_t d = 0; d < size; ++d) w[d] = first[d];
     for (int64_t m = 1; m < v.num_codebooks; ++m) {
@@ -55,14 +62,16 @@ void decode_row(const View& v, int64_t row, float* w) {
   }
 }
 
-// Adds to grad_vectors [M, K, g]; returns the gradient of the row's scale.
+// Adds to grad_vectors [M, K, g]; sets the gradient of the row's scale or scales.
 template <int kSize>
-float transpose_row(const View& v, int64_t row, const float* grad, float* grad_vectors) {
+void transpose_row(const View& v, int64_t row, const float* grad, float* grad_vectors,
+                   float* grad_scales) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const float scale = v.row_scales[row];
   const int32_t* codes = v.indices + row * v.groups * v.num_codebooks;
   float sums[64] = {};  // in_group_size is at most 64
+  const auto total = [&] { return std::accumulate(sums, sums + size, 0.0f); };
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, grad += size) {
+    const float scale = v.scale(row, j);
     for (int64_t m = 0; m < v.num_codebooks; ++m) {
       const int64_t at = (m * v.entries + codes[m]) * size;
       for (int64_t d = 0; d < size; ++d) {
@@ -70,10 +79,11 @@ float transpose_row(const View& v, int64_t row, const float* grad, float* grad_v
         grad_vectors[at + d] += scale * grad[d];
       }
     }
+    if (v.row_scales) continue;
+    grad_scales[row * v.groups + j] = total();
+    std::fill_n(sums, size, 0.0f);
   }
-  float total = 0;
-  for (int64_t d = 0; d < size; ++d) total += sums[d];
-  return total;
+  if (v.row_scales) grad_scales[row] = total();
 }
 
 class Dequantize : public torch::autograd::Function<Dequantize> {
@@ -120,15 +130,15 @@ AdditiveGradient additive_decode_transpose(const torch::Tensor& grad,
   const int64_t partials =
       std::clamp<int64_t>(kMostFloats / codebooks.numel(), 1, std::min(kMostPartials, v.out));
   auto sums = torch::zeros({partials, v.num_codebooks, v.entries, v.size}, torch::kFloat);
-  auto grad_scales = torch::empty({v.out}, torch::kFloat);
+  auto grad_scales = torch::empty(scales.sizes(), torch::kFloat);
   auto* vectors = sums.mutable_data_ptr<float>();
-  auto* row_scales = grad_scales.mutable_data_ptr<float>();
+  auto* scale_sums = grad_scales.mutable_data_ptr<float>();
   parallel_tasks(partials, [&](int64_t part) {
     const int64_t begin = part * v.out / partials, end = (part + 1) * v.out / partials;
     for (int64_t row = begin; row < end; ++row) {
       const auto transpose = v.size == 8 ? transpose_row<8> : transpose_row<0>;
-      row_scales[row] = transpose(v, row, g + row * v.groups * v.size,
-                                  vectors + part * v.num_codebooks * v.entries * v.size);
+      transpose(v, row, g + row * v.groups * v.size,
+                vectors + part * v.num_codebooks * v.entries * v.size, scale_sums);
     }
   });
   return {sums.sum(0), grad_scales};
@@ -147,7 +157,9 @@ torch::Tensor additive_dequantize_reference(const torch::Tensor& codebooks,
   for (int64_t m = 1; m < codebooks.size(0); ++m) {
     sum = sum + codebooks[m].index_select(0, codes.select(1, m));
   }
-  return sum.reshape({scales.size(0), -1}) * scales.unsqueeze(1);
+  if (scales.dim() == 2) sum = sum * scales.reshape({-1, 1});
+  const auto weight = sum.reshape({scales.size(0), -1});
+  return scales.dim() == 1 ? weight * scales.unsqueeze(1) : weight;
 }
 
 }  // namespace bitsmith

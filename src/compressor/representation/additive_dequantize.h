@@ -4,12 +4,14 @@
 
 namespace bitsmith {
 
-// Everywhere: codebooks [M, K, g] float32, scales [out] float32, codes [out * in / g, M] int32.
+// Everywhere: codebooks [M, K, g] float32; scales [out] float32 of rows, or [out, in / g] of
+// groups; codes [out * in / g, M] int32.
 struct AdditiveGradient {
   torch::Tensor codebooks, scales;
 };
 
-// W [out, in], W[r, j*g..] = scales[r] * sum_m codebooks[m, codes[r, j, m]], as autograd sees it.
+// W [out, in], W[r, j*g..] = scales[r (, j)] * sum_m codebooks[m, codes[r, j, m]], as autograd sees
+// it.
 torch::Tensor additive_dequantize(const torch::Tensor& codebooks, const torch::Tensor& scales,
                                   const torch::Tensor& codes);
 // The same in plain tensor operations: any device, and the reference in tests.

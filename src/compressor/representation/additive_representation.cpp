@@ -1,5 +1,7 @@
 #include "compressor/representation/additive_representation.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_search.h"
@@ -7,16 +9,43 @@
 #include "compressor/representation/format_parts.h"
 
 namespace bitsmith {
+namespace {
+
+torch::Tensor read_scale_codes(const QuantizedTensor& tensor) {
+  const auto per_row = static_cast<int64_t>(additive_scale_codes(tensor, 0).size());
+  auto codes = torch::empty({tensor.out_features, per_row}, torch::kInt);
+  for (int64_t row = 0; row < tensor.out_features; ++row) {
+    const auto own = additive_scale_codes(tensor, row);
+    std::copy(own.begin(), own.end(), codes.mutable_data_ptr<int32_t>() + row * per_row);
+  }
+  return codes;
+}
+
+void write_scale_codes(const QuantizedTensor& tensor, const torch::Tensor& codes) {
+  const auto host = codes.to(torch::kCPU).contiguous();
+  for (int64_t row = 0; row < tensor.out_features; ++row) {
+    const auto* own = host.const_data_ptr<int32_t>() + row * host.size(1);
+    set_additive_scale_codes(tensor, row, std::vector<uint16_t>(own, own + host.size(1)));
+  }
+}
+
+}  // namespace
 
 AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
                                                const torch::Tensor& codebooks,
                                                const torch::Tensor& scales,
-                                               const torch::Tensor& codes)
+                                               const torch::Tensor& codes,
+                                               const GroupScales& group_scales)
     : Representation(spec, scales.size(0), codes.size(0) / scales.size(0) * spec.in_group_size),
       additive_(spec),
       codebooks_(codebooks.detach().contiguous().requires_grad_(true)),
       scales_(scales.detach().contiguous().requires_grad_(true)),
       codes_(codes.to(torch::kInt).contiguous()) {
+  BITSMITH_CHECK(group_scales.defined() == (spec.scale_bits > 0));
+  if (group_scales.defined()) {
+    group_scales_ = {group_scales.values.detach().contiguous().requires_grad_(true),
+                     group_scales.codes.to(torch::kInt).contiguous()};
+  }
   BITSMITH_CHECK(codebooks.sizes() ==
                  at::IntArrayRef({spec.num_codebooks, int64_t{1} << spec.nbits_per_codebook,
                                   spec.in_group_size}));
@@ -27,34 +56,44 @@ std::unique_ptr<AdditiveRepresentation> AdditiveRepresentation::from_format(
     const QuantizedTensor& tensor) {
   const auto& spec = std::get<AdditiveSpec>(tensor.spec);
   const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  GroupScales group_scales;
+  if (spec.scale_bits > 0) {
+    group_scales = {read_fp16_part(tensor, "group_scale_values", {int64_t{1} << spec.scale_bits}),
+                    read_scale_codes(tensor)};
+  }
   return std::make_unique<AdditiveRepresentation>(
       spec, read_fp16_part(tensor, "codebooks", {spec.num_codebooks, entries, spec.in_group_size}),
       read_fp16_part(tensor, "scales", {tensor.out_features}),
-      read_codes(tensor).reshape({-1, spec.num_codebooks}));
+      read_codes(tensor).reshape({-1, spec.num_codebooks}), group_scales);
 }
 
 torch::Tensor AdditiveRepresentation::dequantize() const {
-  return additive_dequantize(codebooks_, scales_, codes_);
+  return additive_dequantize(codebooks_, combined_scales(scales_, group_scales_), codes_);
 }
 
 std::vector<ContinuousParameter> AdditiveRepresentation::continuous_parameters() const {
-  return {{"codebooks", codebooks_, true}, {"scales", scales_, false}};
+  std::vector<ContinuousParameter> all = {{"codebooks", codebooks_, true},
+                                          {"scales", scales_, false}};
+  if (group_scales_.defined()) all.push_back({"group_scale_values", group_scales_.values, true});
+  return all;
 }
 
 void AdditiveRepresentation::project() {
   const torch::NoGradGuard no_grad;
   codebooks_.copy_(round_to_fp16(codebooks_));
   scales_.copy_(round_to_fp16(scales_));
+  if (group_scales_.defined()) group_scales_.values.copy_(round_to_fp16(group_scales_.values));
 }
 
 torch::Tensor AdditiveRepresentation::search_codes(const torch::Tensor& target,
                                                    const Metric& metric,
                                                    const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
+  const auto scales = combined_scales(scales_, group_scales_);
   if (!codes_.is_cpu()) {
-    return search_additive_reference(*this, codebooks_, scales_, target, metric, groups);
+    return search_additive_reference(*this, codebooks_, scales, target, metric, groups);
   }
-  AdditiveSearch search(codebooks_, scales_, in_features_ / additive_.in_group_size);
+  AdditiveSearch search(codebooks_, scales, in_features_ / additive_.in_group_size);
   const auto weight = metric.hessian.defined() ? dequantize() : torch::Tensor();
   return search_code_groups(search, weight, codes_, target, metric, groups);
 }
@@ -62,12 +101,11 @@ torch::Tensor AdditiveRepresentation::search_codes(const torch::Tensor& target,
 torch::Tensor AdditiveRepresentation::decode_groups(const torch::Tensor& groups,
                                                     const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
-  const int64_t per_row = in_features_ / additive_.in_group_size;
-  const auto rows =
-      groups.defined()
-          ? groups.floor_divide(per_row)
-          : torch::arange(num_groups(), codes_.options().dtype(torch::kLong)).floor_divide(per_row);
-  return additive_dequantize_reference(codebooks_, scales_.index_select(0, rows), codes);
+  auto scales = combined_scales(scales_, group_scales_);
+  if (scales.dim() == 1) scales = scales.repeat_interleave(in_features_ / additive_.in_group_size);
+  scales = scales.reshape({-1});
+  return additive_dequantize_reference(
+      codebooks_, groups.defined() ? scales.index_select(0, groups) : scales, codes);
 }
 
 QuantizedTensor AdditiveRepresentation::to_format() const {
@@ -75,6 +113,10 @@ QuantizedTensor AdditiveRepresentation::to_format() const {
   write_codes(tensor, codes_);
   write_fp16_part(tensor, "codebooks", codebooks_);
   write_fp16_part(tensor, "scales", scales_);
+  if (group_scales_.defined()) {
+    write_fp16_part(tensor, "group_scale_values", group_scales_.values);
+    write_scale_codes(tensor, group_scales_.codes);
+  }
   return tensor;
 }
 

@@ -1,8 +1,10 @@
-// aqMxBgG (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]].
+// aqMxBgG[-sS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]], with
+// -s also times a scale of the group.
 #pragma once
 #include <memory>
 #include <vector>
 
+#include "compressor/representation/group_scales.h"
 #include "compressor/representation/representation.h"
 
 namespace bitsmith {
@@ -11,7 +13,8 @@ class AdditiveRepresentation : public Representation {
  public:
   // codebooks [M, 2^B, G] float32; scales [out] float32; codes [out * in / G, M] int32.
   AdditiveRepresentation(const AdditiveSpec& spec, const torch::Tensor& codebooks,
-                         const torch::Tensor& scales, const torch::Tensor& codes);
+                         const torch::Tensor& scales, const torch::Tensor& codes,
+                         const GroupScales& group_scales = {});
   static std::unique_ptr<AdditiveRepresentation> from_format(const QuantizedTensor& tensor);
 
   torch::Tensor dequantize() const override;
@@ -27,12 +30,14 @@ class AdditiveRepresentation : public Representation {
 
   const torch::Tensor& codebooks() const { return codebooks_; }
   const torch::Tensor& scales() const { return scales_; }
+  const GroupScales& group_scales() const { return group_scales_; }
 
  private:
   AdditiveSpec additive_;
-  torch::Tensor codebooks_;  // [M, 2^B, G] float32, leaf
-  torch::Tensor scales_;     // [out] float32, leaf
-  torch::Tensor codes_;      // [num_groups, M] int32
+  torch::Tensor codebooks_;   // [M, 2^B, G] float32, leaf
+  torch::Tensor scales_;      // [out] float32, leaf
+  torch::Tensor codes_;       // [num_groups, M] int32
+  GroupScales group_scales_;  // values are a leaf
 };
 
 }  // namespace bitsmith

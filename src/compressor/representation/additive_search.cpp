@@ -84,13 +84,12 @@ void AdditiveSearch::prepare(int64_t slot, const float* block) {
 void AdditiveSearch::search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
                             int32_t* codes) const {
   const Tables& tables = tables_[static_cast<size_t>(slot)];
-  const auto* scales = scales_.const_data_ptr<float>();
   std::vector<float> scaled(static_cast<size_t>(kRowsAtOnce * g_)), rest(scaled.size());
   std::vector<float> others(static_cast<size_t>(g_)), product(others.size());
   for (int64_t begin = 0; begin < count; begin += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, count - begin);
     for (int64_t r = 0; r < rows; ++r) {
-      const float scale = scales[groups[begin + r] / per_row_];
+      const float scale = scale_of(groups[begin + r]);
       // With a scale of zero every code is as good: NaN never wins, the present codes stay.
       for (int64_t d = 0; d < g_; ++d) {
         scaled[r * g_ + d] = scale != 0 ? linear[(begin + r) * g_ + d] / scale
@@ -224,14 +223,13 @@ void AdditiveSearch::search_joint(const Tables& tables, size_t p, int64_t count,
 
 void AdditiveSearch::decode(int64_t count, const int64_t* groups, const int32_t* codes,
                             float* values) const {
-  const auto* scales = scales_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i, codes += num_codebooks_, values += g_) {
     std::copy_n(vector_of(0, codes[0]), g_, values);
     for (int64_t m = 1; m < num_codebooks_; ++m) {
       const float* vector = vector_of(m, codes[m]);
       for (int64_t d = 0; d < g_; ++d) values[d] += vector[d];
     }
-    const float scale = scales[groups[i] / per_row_];
+    const float scale = scale_of(groups[i]);
     for (int64_t d = 0; d < g_; ++d) values[d] *= scale;
   }
 }

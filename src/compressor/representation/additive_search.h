@@ -16,8 +16,9 @@ namespace bitsmith {
 
 class AdditiveSearch : public GroupSearch {
  public:
-  // codebooks [M, K, g], scales [out], float32 on the CPU. beam 0: pairs of codebooks jointly; else
-  // the reference's beam search of that width, one codebook after another, in each group.
+  // codebooks [M, K, g], scales [out] or [out, groups a row], float32 on the CPU. beam 0: pairs of
+  // codebooks jointly; else the reference's beam search of that width, one codebook after another,
+  // in each group.
   AdditiveSearch(const torch::Tensor& codebooks, const torch::Tensor& scales, int64_t per_row,
                  int beam = 0, const SearchKernels& kernels = search_kernels());
 
@@ -38,6 +39,9 @@ class AdditiveSearch : public GroupSearch {
   };
 
   const float* vector_of(int64_t m, int64_t k) const { return vectors_ + (m * entries_ + k) * g_; }
+  float scale_of(int64_t group) const {
+    return scales_.const_data_ptr<float>()[scales_.dim() == 1 ? group / per_row_ : group];
+  }
   const float* columns(int64_t m) const { return columns_.data() + m * g_ * padded_; }
   void search_one(const Tables& tables, int64_t m, int64_t count, const float* rest,
                   int32_t* codes) const;

@@ -117,7 +117,9 @@ torch::Tensor search_additive_reference(const Representation& representation,
   const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 24) / costs_per_group);
   const auto search_some = [&](const torch::Tensor& flat, const torch::Tensor& linear,
                                const torch::Tensor& block, const torch::Tensor& present) {
-    const auto scale = scales.index_select(0, flat.floor_divide(per_row)).unsqueeze(1);
+    const auto scale = scales.dim() == 1
+                           ? scales.index_select(0, flat.floor_divide(per_row)).unsqueeze(1)
+                           : scales.reshape({-1, 1}).index_select(0, flat);
     auto codes = present;
     for (const CodePair& pair : pairs) {
       // In units of the scale; what the other codebooks leave.

@@ -4,6 +4,7 @@
 #include "compressor/representation/additive_search.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/group_scales.h"
 #include "compressor/representation/grouped_representation.h"
 #include "compressor/representation/grouped_search.h"
 #include "compressor/representation/uniform_representation.h"
@@ -66,8 +67,16 @@ class CodeSearch : public testing::TestWithParam<Case> {
       const int64_t entries = int64_t{1} << additive.nbits_per_codebook;
       codebooks = torch::randn({m, entries, g});
       scales = torch::randn({kOut});
+      GroupScales group_scales;
+      if (additive.scale_bits > 0) {
+        const int64_t values = int64_t{1} << additive.scale_bits;
+        group_scales = {torch::randn({values}),
+                        torch::randint(values, {kOut, kIn / g}, torch::kInt)};
+      }
       representation = std::make_unique<AdditiveRepresentation>(
-          additive, codebooks, scales, torch::randint(entries, {kOut * kIn / g, m}, torch::kInt));
+          additive, codebooks, scales, torch::randint(entries, {kOut * kIn / g, m}, torch::kInt),
+          group_scales);
+      scales = combined_scales(scales, group_scales);
     }
     if (GetParam().metric == MetricKind::kDiagonal) metric.diagonal = torch::rand({kIn}) + 0.1;
     if (GetParam().metric == MetricKind::kHessian) metric.hessian = random_hessian(kIn);
@@ -117,8 +126,9 @@ class CodeSearch : public testing::TestWithParam<Case> {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* spec : {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32",
-                           "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-g72"}) {
+  for (const char* spec :
+       {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32", "aq2x4g6-s2",
+        "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-g72"}) {
     for (const auto metric : {MetricKind::kIdentity, MetricKind::kDiagonal, MetricKind::kHessian}) {
       for (const bool some : {false, true}) all.push_back({spec, metric, some});
     }
@@ -238,6 +248,23 @@ TEST(CodeSearchEdges, AnEmptyListOfGroupsIsFine) {
 
 // Word for word: after each group the weights still free move to their best values by a fresh
 // solve.
+TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
+  torch::manual_seed(14);
+  constexpr int64_t kRows = 3, kInputs = 12, kGroup = 4, kValues = 5;
+  const auto vectors = torch::randn({kRows, kInputs}), target = torch::randn({kRows, kInputs});
+  const auto values = torch::randn({kValues}), diagonal = torch::rand({kInputs}) + 0.1;
+  GroupScaleSearch search(vectors, values, kGroup);
+  const auto start = torch::zeros({kRows * kInputs / kGroup, 1}, torch::kInt);
+  const auto codes = search_code_groups(search, {}, start, target, {diagonal, {}}, {});
+  // [groups, values]: what each value would cost.
+  const auto costs = ((target.reshape({-1, 1, kGroup}) -
+                       vectors.reshape({-1, 1, kGroup}) * values.reshape({1, -1, 1}))
+                          .square() *
+                      diagonal.reshape({-1, 1, kGroup}).repeat({kRows, 1, 1}))
+                         .sum(2);
+  EXPECT_TRUE(torch::equal(codes.squeeze(1).to(torch::kLong), costs.argmin(1)));
+}
+
 TEST(ErrorFeedback, FollowsTheSlowReference) {
   torch::manual_seed(8);
   const int64_t rows = 5, in = 160, g = 8, per_row = in / g, entries = 16;

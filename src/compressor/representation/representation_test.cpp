@@ -48,9 +48,15 @@ std::unique_ptr<Representation> random_representation(const std::string& text, i
   }
   const auto& additive = std::get<AdditiveSpec>(spec);
   const int64_t m = additive.num_codebooks, g = additive.in_group_size;
+  GroupScales group_scales;
+  if (additive.scale_bits > 0) {
+    group_scales = {torch::rand({int64_t{1} << additive.scale_bits}) + 0.1,
+                    random_codes({out, in / g}, additive.scale_bits)};
+  }
   return std::make_unique<AdditiveRepresentation>(
       additive, torch::randn({m, int64_t{1} << additive.nbits_per_codebook, g}),
-      torch::rand({out}) + 0.1, random_codes({out * in / g, m}, additive.nbits_per_codebook));
+      torch::rand({out}) + 0.1, random_codes({out * in / g, m}, additive.nbits_per_codebook),
+      group_scales);
 }
 
 class EveryRepresentation : public testing::TestWithParam<const char*> {
@@ -65,7 +71,8 @@ class EveryRepresentation : public testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Specs, EveryRepresentation,
                          testing::Values("int4g16", "int3g0", "int1g48", "int8g8-z", "int2g24-z",
                                          "aq2x8g8", "aq1x4g4", "aq1x12g16", "aq3x5g2", "aq8x1g1",
-                                         "gvq2d2b-n256", "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8",
+                                         "aq2x4g8-s3", "aq1x5g6-s1", "gvq2d2b-n256",
+                                         "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8",
                                          "gvq4d1b-n400-g16-s16", "gvq1d3b-n300-r3",
                                          "gvq1d2b-n128-s4-c16-r2"));
 

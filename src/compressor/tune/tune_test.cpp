@@ -146,7 +146,8 @@ TEST_P(VStep, ChangesNothingWithoutAnUpdate) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Representations, VStep,
-                         testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "gvq2d2b-n512"));
+                         testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s2",
+                                         "gvq2d2b-n512"));
 
 }  // namespace
 }  // namespace bitsmith

@@ -8,15 +8,23 @@ namespace {
 
 template <typename Code>
 void expect_levels_agree(int num_codebooks, int nbits, int64_t group_size, int64_t groups,
-                         int64_t rows) {
+                         int64_t rows, int scale_bits = 0) {
   Random random(static_cast<uint64_t>(nbits * 100 + group_size));
   const int64_t entries = int64_t{1} << nbits, in = groups * group_size;
   AlignedBuffer<uint16_t> vectors(num_codebooks * entries * group_size + 8);
   for (int64_t i = 0; i < vectors.size(); ++i) {
     vectors[i] = float_to_fp16(static_cast<float>(random.normal()));
   }
-  const AdditiveCodebooks w = {vectors.data(), num_codebooks, entries,
-                               group_size,     groups,        int{sizeof(Code)}};
+  const auto group_scales = normal_values(int64_t{1} << scale_bits, random);
+  const AdditiveCodebooks w = {vectors.data(),
+                               num_codebooks,
+                               entries,
+                               group_size,
+                               groups,
+                               int{sizeof(Code)},
+                               scale_bits > 0 ? group_scales.data() : nullptr};
+  std::vector<uint8_t> scale_codes(rows * groups);
+  for (uint8_t& code : scale_codes) code = static_cast<uint8_t>(random.below(1u << scale_bits));
   AlignedBuffer<Code> codes(rows * groups * num_codebooks);
   for (int64_t i = 0; i < codes.size(); ++i) {
     codes[i] = static_cast<Code>(random.below(static_cast<uint32_t>(entries)));
@@ -25,16 +33,19 @@ void expect_levels_agree(int num_codebooks, int nbits, int64_t group_size, int64
 
   const KernelTable scalar = make_kernel_table(Isa::scalar);
   std::vector<float> expected(rows), found(rows), row(in + 1), expected_row(in + 1);
-  scalar.gather.gemv(w, codes.data(), scales.data(), rows, x.data(), expected.data());
+  scalar.gather.gemv(w, codes.data(), scale_codes.data(), scales.data(), rows, x.data(),
+                     expected.data());
   for (const KernelTable& level : vector_levels()) {
     SCOPED_TRACE(testing::Message() << isa_name(level.isa) << " " << num_codebooks << "x" << nbits
                                     << "g" << group_size);
-    level.gather.gemv(w, codes.data(), scales.data(), rows, x.data(), found.data());
+    level.gather.gemv(w, codes.data(), scale_codes.data(), scales.data(), rows, x.data(),
+                      found.data());
     expect_near_by_norm(found.data(), expected.data(), rows, float_sum_tolerance(in) * 4);
     for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* own_scales = scale_codes.data() + r * groups;
       const Code* row_codes = codes.data() + r * groups * num_codebooks;
-      scalar.gather.decode_row(w, row_codes, 1, scales[r], expected_row.data());
-      level.gather.decode_row(w, row_codes, 1, scales[r], row.data());
+      scalar.gather.decode_row(w, row_codes, 1, own_scales, scales[r], expected_row.data());
+      level.gather.decode_row(w, row_codes, 1, own_scales, scales[r], row.data());
       EXPECT_EQ(row, expected_row);
       double dot = 0, norm = 0;
       for (int64_t i = 0; i < in; ++i) {
@@ -52,6 +63,8 @@ TEST(AdditiveGather, EveryLevelAgreesWithScalar) {
       expect_levels_agree<uint8_t>(num_codebooks, 8, group_size, 5, 9);
       expect_levels_agree<uint8_t>(num_codebooks, 3, group_size, 1, 3);
       expect_levels_agree<uint16_t>(num_codebooks, 12, group_size, 4, 6);
+      expect_levels_agree<uint8_t>(num_codebooks, 5, group_size, 7, 6, 3);
+      expect_levels_agree<uint16_t>(num_codebooks, 9, group_size, 4, 5, 4);
     }
   }
   expect_levels_agree<uint16_t>(1, 16, 8, 8, 5);

@@ -34,8 +34,8 @@ class LookupMatrix final : public AdditiveMatrix {
     for (int64_t tile = 0; tile < tiles_; ++tile, out += part.groups * part.in_group_size) {
       part.groups = tile_groups(tile);
       const LookupPlace place = codes_of(row, tile);
-      kernels().gather.decode_row(part, codes_.data() + place.first, place.stride, scales_[row],
-                                  out);
+      kernels().gather.decode_row(part, codes_.data() + place.first, place.stride, nullptr,
+                                  scales_[row], out);
     }
   }
 

@@ -157,7 +157,7 @@ TEST(WeightMatrix, UniformGroupsThatAreNotUnits) {
 // Tables of 16-bit integers: far below 1e-3 of the norm.
 TEST(WeightMatrix, Additive) {
   for (const char* representation : {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq8x8g8", "aq2x5g4",
-                                     "aq1x3g2", "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
+                                     "aq1x3g2", "aq2x5g8-s3", "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
     expect_quantized(representation, 64, 96, 1e-3);
     expect_quantized(representation, 131, 608, 1e-3);
     expect_quantized(representation, 5, 32, 1e-3);
@@ -165,7 +165,8 @@ TEST(WeightMatrix, Additive) {
 }
 
 TEST(WeightMatrix, AdditiveManyBits) {
-  for (const char* representation : {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3"}) {
+  for (const char* representation :
+       {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s2"}) {
     expect_quantized(representation, 70, 96, 1e-6);
   }
 }

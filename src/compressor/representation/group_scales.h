@@ -1,0 +1,44 @@
+// Scales of groups beside those of rows (aqMxBgG-sS): a few values of the matrix, and which of them
+// each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of codebook vectors).
+#pragma once
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "compressor/representation/group_search.h"
+
+namespace bitsmith {
+
+struct GroupScales {
+  torch::Tensor values;  // [2^S] float32; undefined: groups have no scales
+  torch::Tensor codes;   // [out, in / g] int32
+  bool defined() const { return values.defined(); }
+};
+
+// scales [out] times the groups' own: [out, in / g], differentiable in both; without any, scales.
+torch::Tensor combined_scales(const torch::Tensor& scales, const GroupScales& groups);
+
+// The best scale of a group whose vector is given: codes are those of GroupScales.
+class GroupScaleSearch : public GroupSearch {
+ public:
+  // vectors [out, in] float32: the matrix if all groups had the scale 1.
+  GroupScaleSearch(const torch::Tensor& vectors, const torch::Tensor& values, int64_t group_inputs);
+
+  int64_t group_inputs() const override { return g_; }
+  int64_t codes_per_group() const override { return 1; }
+  void reserve_slots(int64_t slots) override {
+    blocks_.resize(static_cast<size_t>(slots * g_ * g_));
+  }
+  void prepare(int64_t slot, const float* block) override;
+  void search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
+              int32_t* codes) const override;
+  void decode(int64_t count, const int64_t* groups, const int32_t* codes,
+              float* values) const override;
+
+ private:
+  torch::Tensor vectors_, values_;
+  int64_t g_;
+  std::vector<float> blocks_;  // of each slot [g, g]
+};
+
+}  // namespace bitsmith
