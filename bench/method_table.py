@@ -47,6 +47,7 @@ def parse():
     p.add_argument("--calibration-tokens", type=int, default=65536)
     p.add_argument("--text", action="append", required=True, help="text to judge on; may repeat")
     p.add_argument("--windows", type=int, default=12, help="of 2048 tokens of each text")
+    p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the judging")
     p.add_argument("--row", action="append", help="NAME=OPTIONS of bitsmith quantize; may repeat")
     p.add_argument("--work", type=Path, required=True, help="folder of models and finished rows")
     p.add_argument("--keep-models", action="store_true", help="leave the quantised models in WORK")
@@ -67,7 +68,8 @@ def run(command, log):
 
 
 def evaluate(args, model, log):
-    command = [args.bitsmith, "eval", str(model), "--windows", str(args.windows), "--json", "--quiet"]
+    command = [args.bitsmith, "eval", str(model), "--windows", str(args.windows), "--json", "--quiet",
+               "--dtype", args.dtype]
     if model != args.model:
         command += ["--teacher", args.model]
     for text in args.text:

@@ -104,8 +104,8 @@ class EndToEnd(ProgramTest):
     def test_targets_of_the_original_model(self):
         """One change of target or order each: other results, and none that breaks the model."""
         kl = {}
-        for name, options in {"plain": [], "cross": ["--cross-term", 0.5], "order": ["--true-sequential"],
-                              "both": ["--cross-term", 0.5, "--true-sequential"]}.items():
+        for name, options in {"plain": ["--cross-term", 0], "half": [], "whole": ["--cross-term", 1],
+                              "order": ["--cross-term", 0, "--true-sequential"]}.items():
             out = self.quantize("aq1x8g8", *options, out=self.folder / name, tokens=8192)
             kl[name] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
         self.assertEqual(len(set(kl.values())), 4, kl)

@@ -32,8 +32,12 @@ struct LayerCommand {
     options.seed = common.seed;
     std::vector<RepresentationSpec> specs;
     for (const std::string& text : representations) specs.push_back(parse_representation(text));
-    const SafetensorsFile layer = open_safetensors(file);
-    const torch::Tensor weight = read(layer, "weight"), hessian = read(layer, "hessian");
+    torch::Tensor weight, hessian;
+    {
+      const SafetensorsFile layer = open_safetensors(file);  // its pages are given back
+      weight = read(layer, "weight");
+      hessian = read(layer, "hessian");
+    }
     if (!weight.defined()) throw Error(concat(file, ": there is no tensor 'weight'"));
     if (weight.dim() != 2) throw Error(concat(file, ": 'weight' is not a matrix"));
     OrderedJson results = OrderedJson::array();

@@ -143,16 +143,12 @@ void add_quantize(CLI::App& app) {
   sub.add_option(
          "--cross-term", o.cross_term,
          "What a layer's outputs should be: 0: those of the original layer on the quantised "
-         "model's inputs; 1: those of the original model; or between. Twice the forward "
-         "passes")
+         "model's inputs (half the forward passes); 1: those of the original model; or between")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   sub.add_flag("--true-sequential", o.true_sequential,
-               "Within a block, each matrix gets its inputs through those quantised before it; 2.5 "
-               "times the forward passes");
-  sub.add_flag("--residual-weights", o.residual_weights,
-               "Tokens count by the inverse square of their residual stream's length, which what "
-               "follows divides by");
+               "Within a block, each matrix gets its inputs through those quantised before it also "
+               "where there is no cross term");
   sub.add_option("--finetune-epochs", command->finetune.epochs,
                  "After each block is quantised, train its codebooks, scales and norms on the "
                  "original block's outputs, for this many epochs at most (0: not)")

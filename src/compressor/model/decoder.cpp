@@ -140,16 +140,14 @@ RotaryTable Decoder::rotary(int64_t length) const {
   return {angle.cos(), angle.sin()};
 }
 
-torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
-                                 const RotaryTable& rotary, const SiteObserver& observer) const {
-  const auto observe = [&](InputSite site, const torch::Tensor& inputs) {
-    if (observer) observer(site, inputs);
-    return inputs;
-  };
+torch::Tensor Decoder::attention_inputs(const Block& block, const torch::Tensor& x) const {
+  return rms_norm(x, block.input_norm, config().rms_norm_eps);
+}
+
+torch::Tensor Decoder::attention(const Block& block, const torch::Tensor& a,
+                                 const RotaryTable& rotary) const {
   const int64_t head_dim = config().head_dim;
   const double eps = config().rms_norm_eps;
-
-  const torch::Tensor a = observe(InputSite::kAttentionInput, rms_norm(x, block.input_norm, eps));
   torch::Tensor q = split_heads(block.q.forward(a), head_dim);
   torch::Tensor k = split_heads(block.k.forward(a), head_dim);
   const torch::Tensor v = split_heads(block.v.forward(a), head_dim);
@@ -159,15 +157,28 @@ torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
   }
   q = apply_rotary(q, rotary);
   k = apply_rotary(k, rotary);
+  return causal_attention(q, k, v, block.sliding_window);
+}
 
-  const torch::Tensor o =
-      observe(InputSite::kAttentionOutput, causal_attention(q, k, v, block.sliding_window));
+torch::Tensor Decoder::mlp_inputs(const Block& block, const torch::Tensor& h) const {
+  return rms_norm(h, block.post_attention_norm, config().rms_norm_eps);
+}
+
+torch::Tensor Decoder::mlp_hidden(const Block& block, const torch::Tensor& m) const {
+  return silu_mul(block.gate.forward(m), block.up.forward(m));
+}
+
+torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
+                                 const RotaryTable& rotary, const SiteObserver& observer) const {
+  const auto observe = [&](InputSite site, const torch::Tensor& inputs) {
+    if (observer) observer(site, inputs);
+    return inputs;
+  };
+  const torch::Tensor a = observe(InputSite::kAttentionInput, attention_inputs(block, x));
+  const torch::Tensor o = observe(InputSite::kAttentionOutput, attention(block, a, rotary));
   const torch::Tensor h = x + block.o.forward(o);
-
-  const torch::Tensor m =
-      observe(InputSite::kMlpInput, rms_norm(h, block.post_attention_norm, eps));
-  const torch::Tensor d =
-      observe(InputSite::kMlpDown, silu_mul(block.gate.forward(m), block.up.forward(m)));
+  const torch::Tensor m = observe(InputSite::kMlpInput, mlp_inputs(block, h));
+  const torch::Tensor d = observe(InputSite::kMlpDown, mlp_hidden(block, m));
   return h + block.down.forward(d);
 }
 

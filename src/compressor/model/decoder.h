@@ -65,6 +65,13 @@ class Decoder {
   // x [batch, length, hidden] -> the same; causal, positions 0..length-1.
   torch::Tensor run_block(const Block& block, const torch::Tensor& x, const RotaryTable& rotary,
                           const SiteObserver& observer = {}) const;
+  // Its parts, each from what the one before gives: inputs of q, k and v; of o; and, where h is x
+  // plus o's outputs, of gate and up; of down, whose outputs are added to h.
+  torch::Tensor attention_inputs(const Block& block, const torch::Tensor& x) const;
+  torch::Tensor attention(const Block& block, const torch::Tensor& a,
+                          const RotaryTable& rotary) const;
+  torch::Tensor mlp_inputs(const Block& block, const torch::Tensor& h) const;
+  torch::Tensor mlp_hidden(const Block& block, const torch::Tensor& m) const;
   torch::Tensor final_norm(const torch::Tensor& x) const;
   // Final hidden states (after the norm) of ids [batch, length].
   torch::Tensor hidden_states(const torch::Tensor& ids) const;

@@ -23,65 +23,55 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
     : decoder_(decoder),
       plan_(plan),
       options_(options),
-      activations_(std::move(activations)),
-      reference_(options.cross_term > 0 ? activations_.clone() : torch::Tensor()),
-      rotary_(decoder.rotary(activations_.size(1))),
+      rotary_(decoder.rotary(activations.size(1))),
+      stream_(decoder, rotary_, activations),
+      reference_(decoder, rotary_,
+                 options.cross_term > 0 ? std::move(activations) : torch::Tensor()),
       finetune_(std::move(finetune)) {}
 
-void BlockQuantizer::run(const Block& block, const torch::Tensor& inputs, const UseOutputs& use,
-                         const std::function<void(double)>& progress) const {
-  const int64_t windows = inputs.size(0), length = inputs.size(1);
+template <typename Task>
+void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
+                                const Task& task) const {
+  const int64_t windows = stream_.inputs().size(0), length = stream_.inputs().size(1);
   const int64_t at_once = std::max<int64_t>(1, options_.batch_tokens / length);
   for (int64_t first = 0; first < windows; first += at_once) {
     progress(static_cast<double>(first) / static_cast<double>(windows));
-    const int64_t count = std::min(at_once, windows - first);
-    use(first, decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
+    task(first, std::min(at_once, windows - first));
   }
 }
 
-BlockQuantizer::Sums BlockQuantizer::collect(Block& block, const Block& original,
-                                             const std::vector<InputSite>& sites,
-                                             const std::function<void(double)>& progress) const {
-  Sums sums;
-  for (const InputSite site : sites) {
-    for (const Linear* linear : block.site_linears(site)) {
-      if (!plan_.find(linear->name)) continue;
-      auto& sum = sums[static_cast<int>(site)];
-      if (!sum) sum.emplace(SiteSums{HessianSum(linear->in_features), {}});
-      if (with_reference() && !sum->cross) sum->cross.emplace(linear->in_features);
-    }
+torch::Tensor BlockQuantizer::run(const Block& block, const torch::Tensor& inputs,
+                                  const std::function<void(double)>& progress) const {
+  auto outputs = torch::empty_like(inputs);
+  each_chunk(progress, [&](int64_t first, int64_t count) {
+    outputs.narrow(0, first, count)
+        .copy_(decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
+  });
+  return outputs;
+}
+
+std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
+    Block& block, const Block& original, InputSite site,
+    const std::function<void(double)>& progress) {
+  std::optional<SiteSums> sums;
+  for (const Linear* linear : block.site_linears(site)) {
+    if (sums || !plan_.find(linear->name)) continue;
+    sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
+    if (with_reference()) sums->cross.emplace(linear->in_features);
   }
-  const int64_t windows = activations_.size(0), length = activations_.size(1);
-  const int64_t at_once = std::max<int64_t>(1, options_.batch_tokens / length);
-  for (int64_t first = 0; first < windows; first += at_once) {
-    progress(static_cast<double>(first) / static_cast<double>(windows));
-    const int64_t count = std::min(at_once, windows - first);
-    const auto inputs_of = [&](const Block& b, const torch::Tensor& activations,
-                               std::array<torch::Tensor, kInputSites>& found) {
-      return decoder_.run_block(b, activations.narrow(0, first, count), rotary_,
-                                [&](InputSite site, const torch::Tensor& inputs) {
-                                  const int at = static_cast<int>(site);
-                                  if (sums[at]) found[at] = inputs;
-                                });
-    };
-    std::array<torch::Tensor, kInputSites> inputs, expected;
-    if (with_reference()) inputs_of(original, reference_, expected);
-    const torch::Tensor outputs = inputs_of(block, activations_, inputs);
-    const torch::Tensor weights =
-        options_.residual_weights
-            ? outputs.to(torch::kFloat).square().mean(-1).clamp_min(1e-12).reciprocal()
-            : torch::Tensor();
-    for (int at = 0; at < kInputSites; ++at) {
-      if (!sums[at]) continue;
-      sums[at]->hessian.add(inputs[at], weights);
-      if (sums[at]->cross) sums[at]->cross->add(expected[at], inputs[at], weights);
-    }
-  }
+  each_chunk(progress, [&](int64_t first, int64_t count) {
+    const auto inputs = stream_.site_inputs(block, site, first, count, /*keep_outputs=*/false);
+    if (sums) sums->hessian.add(inputs);
+    if (!with_reference()) return;
+    const auto expected =
+        reference_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
+    if (sums) sums->cross->add(expected, inputs);
+  });
   return sums;
 }
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
-                                     const torch::Tensor& hessian, const torch::Tensor& cross,
+                                     const torch::Tensor& hessian, const torch::Tensor& drift,
                                      QuantizedParts& parts, const LayerObserver& observer) const {
   torch::Tensor target = decoder_.dtype() == torch::kFloat32
                              ? linear.weight
@@ -90,8 +80,8 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   own.method = matrix.method;
   QuantizedLayer result;
   try {
-    if (cross.defined()) {
-      target = full_precision_target(target, hessian, cross, options_.cross_term, own.damping);
+    if (drift.defined()) {
+      target = target + options_.cross_term * row_chunked_matmul(target, drift);
     }
     result = quantize_layer(target, hessian, matrix.spec, own);
   } catch (const Interrupted&) {
@@ -99,9 +89,9 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   } catch (const Error& e) {
     throw Error(concat(linear.name, ": ", e.what()));
   }
-  linear.weight = options_.true_sequential
-                      ? result.representation->dequantize().to(decoder_.dtype())
-                      : torch::Tensor();
+  if (options_.sequential()) {
+    linear.weight = result.representation->dequantize().to(decoder_.dtype());
+  }
   const LayerSummary summary = {
       linear.name,
       to_string(matrix.spec),
@@ -119,8 +109,7 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
   // Quantised matrices take their places in `block`; a second one stays as it was where both are
   // needed.
-  const std::shared_ptr<Block> original =
-      options_.true_sequential && with_reference() ? decoder_.load_block(layer) : block;
+  const std::shared_ptr<Block> original = with_reference() ? decoder_.load_block(layer) : block;
   int64_t planned_weights = 0, done_weights = 0;
   for (const Linear* linear : block->linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
@@ -128,32 +117,26 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
   QuantizedParts parts;
   if (planned_weights == 0) return parts;
   const auto share_done = [&] {
-    return kHessianShare +
-           kLayersShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+    return (kHessianShare + kLayersShare) * static_cast<double>(done_weights) /
+           static_cast<double>(planned_weights);
   };
 
-  Sums sums;
-  if (!options_.true_sequential && !without_data()) {
-    sums = collect(*block, *original, kSites,
-                   [&](double share) { progress(kHessianShare * share, "inputs"); });
-  }
   for (const InputSite site : kSites) {
-    if (options_.true_sequential && !without_data()) {
-      sums = collect(*block, *original, {site}, [&](double) {
-        progress(done_weights > 0 ? share_done() : 0.0, site_name(site));
+    torch::Tensor hessian, drift;
+    if (!without_data()) {
+      const auto sums = collect(*block, *original, site, [&](double share) {
+        progress(share_done() + kHessianShare / kInputSites * share, site_name(site));
       });
-    }
-    torch::Tensor hessian, cross;
-    if (auto& sum = sums[static_cast<int>(site)]) {
-      hessian = sum->hessian.hessian();
-      if (sum->cross) cross = sum->cross->cross();
-      sum.reset();
+      if (sums) hessian = sums->hessian.hessian();
+      if (sums && sums->cross) {
+        drift = input_drift(hessian, sums->cross->cross(), options_.layer.damping);
+      }
     }
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
-      quantize_linear(*linear, *matrix, hessian, cross, parts, observer);
+      quantize_linear(*linear, *matrix, hessian, drift, parts, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }
@@ -165,21 +148,15 @@ void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
                               const BlockProgress& progress) const {
   progress(kHessianShare + kLayersShare, "fine-tuning");
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  const torch::Tensor& original_inputs = with_reference() ? reference_ : activations_;
-  auto targets = torch::empty_like(activations_);
-  run(
-      *block, original_inputs,
-      [&](int64_t first, const torch::Tensor& outputs) {
-        targets.narrow(0, first, outputs.size(0)).copy_(outputs);
-      },
-      [](double) {});
+  const torch::Tensor targets =
+      with_reference() ? reference_.outputs() : run(*block, stream_.inputs(), [](double) {});
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found == parts.matrices.end()) continue;
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
-  const BlockFinetuneReport report = finetune_(decoder_, *block, layer, activations_, targets);
+  const BlockFinetuneReport report = finetune_(decoder_, *block, layer, stream_.inputs(), targets);
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found != parts.matrices.end()) found->second = linear->representation->to_format();
@@ -196,17 +173,16 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
                              const BlockProgress& progress) {
   if (without_data()) return;
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  const auto replace = [&](torch::Tensor& activations, double from, double to) {
-    run(
-        *block, activations,
-        [&](int64_t first, const torch::Tensor& outputs) {
-          activations.narrow(0, first, outputs.size(0)).copy_(outputs);
-        },
-        [&](double share) { progress(from + (to - from) * share, "outputs"); });
+  const auto report = [&](double share) {
+    const double begin = kHessianShare + kLayersShare;
+    progress(begin + (1 - begin) * share, "outputs");
   };
-  const double begin = kHessianShare + kLayersShare;
-  const double middle = with_reference() ? (begin + 1) / 2 : begin;
-  if (with_reference()) replace(reference_, begin, middle);
+  // There already if the block was quantised just now.
+  if (with_reference()) {
+    reference_.set_inputs(reference_.outputs().defined()
+                              ? reference_.outputs()
+                              : run(*block, reference_.inputs(), report));
+  }
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found != parts.matrices.end())
@@ -216,7 +192,7 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
     const auto found = parts.dense.find(name);
     if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
   }
-  replace(activations_, middle, 1);
+  stream_.set_inputs(run(*block, stream_.inputs(), report));
 }
 
 }  // namespace bitsmith

@@ -11,6 +11,7 @@
 
 #include "compressor/model/decoder.h"
 #include "compressor/quantize/block_finetuner.h"
+#include "compressor/quantize/block_stream.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
@@ -43,21 +44,22 @@ class BlockQuantizer {
     HessianSum hessian;
     std::optional<CrossSum> cross;
   };
-  using Sums = std::array<std::optional<SiteSums>, kInputSites>;
-  using UseOutputs = std::function<void(int64_t first, const torch::Tensor& outputs)>;
 
-  bool without_data() const { return activations_.size(0) == 0; }
+  bool without_data() const { return stream_.inputs().size(0) == 0; }
   bool with_reference() const { return options_.cross_term > 0; }
-  // Sums of the sites that hold planned matrices, over all windows. `original`: the block before
-  // anything in it was quantised.
-  Sums collect(Block& block, const Block& original, const std::vector<InputSite>& sites,
-               const std::function<void(double)>& progress) const;
-  // Runs the block on all windows of `inputs`, a chunk at a time.
-  void run(const Block& block, const torch::Tensor& inputs, const UseOutputs& use,
-           const std::function<void(double)>& progress) const;
+  // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
+  // is planned. `original`: the block before anything in it was quantised.
+  std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
+                                  const std::function<void(double)>& progress);
+  // task(first, count) for the windows, a chunk at a time.
+  template <typename Task>
+  void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
+  // The block's outputs for all windows of `inputs`, a chunk at a time.
+  torch::Tensor run(const Block& block, const torch::Tensor& inputs,
+                    const std::function<void(double)>& progress) const;
   // Quantises one matrix and adds it to `parts`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
-                       const torch::Tensor& cross, QuantizedParts& parts,
+                       const torch::Tensor& drift, QuantizedParts& parts,
                        const LayerObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `parts`.
   void finetune(int64_t layer, QuantizedParts& parts, const BlockProgress& progress) const;
@@ -65,9 +67,9 @@ class BlockQuantizer {
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
-  torch::Tensor activations_;
-  torch::Tensor reference_;  // of the original model; undefined without a cross term
   RotaryTable rotary_;
+  BlockStream stream_;     // of the model as it is quantised
+  BlockStream reference_;  // of the original model; without a cross term there is none
   BlockFinetuner finetune_;
 };
 

@@ -132,13 +132,14 @@ TEST(ResidualKMeans, FindsSeparateClustersWhateverTheStart) {
 }
 
 TEST(HessianSum, IsTwiceTheMeanOuterProduct) {
+  constexpr int64_t kWide = 500;  // more than a block of the sum
   torch::manual_seed(34);
-  const auto x = torch::randn({3, 50, 6});
-  HessianSum sum(6);
+  const auto x = torch::randn({3, 50, kWide});
+  HessianSum sum(kWide);
   sum.add(x[0]);
   sum.add(x.narrow(0, 1, 2).to(torch::kBFloat16));
   const auto rounded = torch::cat(
-      {x[0], x.narrow(0, 1, 2).to(torch::kBFloat16).to(torch::kFloat).reshape({100, 6})});
+      {x[0], x.narrow(0, 1, 2).to(torch::kBFloat16).to(torch::kFloat).reshape({100, kWide})});
   EXPECT_TRUE(
       torch::allclose(sum.hessian(), 2 * torch::matmul(rounded.t(), rounded) / 150, 1e-4, 1e-5));
 }

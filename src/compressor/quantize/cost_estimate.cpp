@@ -92,15 +92,15 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
   const int64_t layer = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
-  const int64_t blocks = options.true_sequential ? streams : 1;
+  const int64_t blocks = options.sequential() ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + streams * windows * length * config.hidden_size * element +
+      kProgram + streams * windows * length * (3 * config.hidden_size + config.q_size()) * element +
       blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
       std::max(streams * forward + 4 * widest, layer));
 
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
   const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
-  const double passes = static_cast<double>(streams) * (options.true_sequential ? 5 : 2);
+  const double passes = static_cast<double>(streams) * 1.75;  // the sites, and the outputs
   const double block_seconds =
       passes * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
       2.0 * static_cast<double>(streams * sizes.hessian_elements) * tokens / wide_rate;

@@ -10,30 +10,32 @@ namespace bitsmith {
 
 namespace {
 
-// [n, features] float32, each row times the root of its weight.
-torch::Tensor as_rows(const torch::Tensor& x, int64_t features, const torch::Tensor& weights) {
-  const auto rows = x.detach().reshape({-1, features}).to(torch::kFloat);
-  return weights.defined() ? rows * weights.reshape({-1, 1}).sqrt() : rows;
+torch::Tensor as_rows(const torch::Tensor& x, int64_t features) {
+  return x.detach().reshape({-1, features}).to(torch::kFloat);
 }
 
-double total_weight(const torch::Tensor& weights, int64_t rows) {
-  return weights.defined() ? weights.sum(torch::kDouble).item<double>() : static_cast<double>(rows);
-}
-
-// sum += a^T b, a and b [n, in]. float32 products of a few thousand inputs at a time are exact
-// enough; their sum is float64.
+// sum += a^T b, a and b [n, in]; where they are the same the upper triangle only, in wide blocks.
+// float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
 void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
   const torch::NoGradGuard no_grad;
-  constexpr int64_t kAtOnce = 4096;
+  constexpr int64_t kAtOnce = 4096, kBlock = 384;
+  const bool symmetric = a.is_same(b);
+  const int64_t in = a.size(1), step = symmetric ? kBlock : in;
   for (int64_t begin = 0; begin < a.size(0); begin += kAtOnce) {
     const int64_t count = std::min(kAtOnce, a.size(0) - begin);
-    sum.add_(
-        torch::matmul(a.narrow(0, begin, count).t(), b.narrow(0, begin, count)).to(torch::kDouble));
+    const auto x = a.narrow(0, begin, count), y = b.narrow(0, begin, count);
+    for (int64_t row = 0; row < in; row += step) {
+      const int64_t rows = std::min(step, in - row), first = symmetric ? row : 0;
+      sum.narrow(0, row, rows)
+          .narrow(1, first, in - first)
+          .add_(torch::matmul(x.narrow(1, row, rows).t(), y.narrow(1, first, in - first))
+                    .to(torch::kDouble));
+    }
   }
 }
 
-torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
-  const double factor = weight > 0 ? 2.0 / weight : 0.0;
+torch::Tensor mean_of(const torch::Tensor& sum, int64_t count) {
+  const double factor = count > 0 ? 2.0 / static_cast<double>(count) : 0.0;
   return (sum * factor).to(torch::kFloat);
 }
 
@@ -53,32 +55,32 @@ void each_row_chunk(int64_t rows, const Task& task) {
 HessianSum::HessianSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
-void HessianSum::add(const torch::Tensor& x, const torch::Tensor& weights) {
-  const auto rows = as_rows(x, sum_.size(0), weights);
+void HessianSum::add(const torch::Tensor& x) {
+  const auto rows = as_rows(x, sum_.size(0));
   add_products(rows, rows, sum_);
-  weight_ += total_weight(weights, rows.size(0));
+  count_ += rows.size(0);
 }
 
-torch::Tensor HessianSum::hessian() const { return mean_of(sum_, weight_); }
+torch::Tensor HessianSum::hessian() const {
+  const auto upper = mean_of(sum_, count_).triu();
+  return upper + upper.triu(1).t();
+}
 
 CrossSum::CrossSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
-void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x,
-                   const torch::Tensor& weights) {
-  const auto rows = as_rows(x, sum_.size(0), weights);
-  add_products(as_rows(reference, sum_.size(0), weights) - rows, rows, sum_);
-  weight_ += total_weight(weights, rows.size(0));
+void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x) {
+  const auto rows = as_rows(x, sum_.size(0));
+  add_products(as_rows(reference, sum_.size(0)) - rows, rows, sum_);
+  count_ += rows.size(0);
 }
 
-torch::Tensor CrossSum::cross() const { return mean_of(sum_, weight_); }
+torch::Tensor CrossSum::cross() const { return mean_of(sum_, count_); }
 
-torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                    const torch::Tensor& cross, double share, double damping) {
+torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross,
+                          double damping) {
   const auto factor = inverse_factor(hessian, damping);  // H^-1 = U^T U
-  const auto pushed =
-      row_chunked_matmul(row_chunked_matmul(weight, cross), factor.t().contiguous());
-  return weight + share * row_chunked_matmul(pushed, factor);
+  return row_chunked_matmul(row_chunked_matmul(cross, factor.t().contiguous()), factor);
 }
 
 torch::Tensor row_chunked_matmul(const torch::Tensor& a, const torch::Tensor& b) {

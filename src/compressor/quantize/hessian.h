@@ -1,5 +1,5 @@
 // The Hessian of a layer's squared output error with respect to a row of its weights: 2/n sum x x^T
-// over the n inputs seen (Frantar et al. 2022), or with weights 2/(sum w) sum w x x^T.
+// over the n inputs seen (Frantar et al. 2022).
 #pragma once
 #include <torch/torch.h>
 
@@ -9,38 +9,34 @@ namespace bitsmith {
 class HessianSum {
  public:
   explicit HessianSum(int64_t in_features);
-  // x [..., in], any float dtype; weights [...] float32, undefined: 1.
-  void add(const torch::Tensor& x, const torch::Tensor& weights = {});
+  void add(const torch::Tensor& x);  // [..., in], any float dtype
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
 
  private:
-  torch::Tensor sum_;  // float64: thousands of float32 products are added
-  double weight_ = 0;
+  torch::Tensor sum_;  // float64: thousands of float32 products are added; the upper triangle
+  int64_t count_ = 0;
 };
 
-// The running mean 2/n sum (reference - x) x^T (weighted likewise), where x are the inputs that a
-// layer gets in the quantised model, and `reference` those that it got in the original.
+// The running mean 2/n sum (reference - x) x^T, where x are the inputs that a layer gets in the
+// quantised model, and `reference` those that it got in the original.
 class CrossSum {
  public:
   explicit CrossSum(int64_t in_features);
-  // reference and x [..., in], any float dtype; weights as above.
-  void add(const torch::Tensor& reference, const torch::Tensor& x,
-           const torch::Tensor& weights = {});
-  torch::Tensor cross() const;  // [in, in] float32
+  void add(const torch::Tensor& reference, const torch::Tensor& x);  // [..., in], any float dtype
+  torch::Tensor cross() const;                                       // [in, in] float32
 
  private:
   torch::Tensor sum_;  // float64
-  double weight_ = 0;
+  int64_t count_ = 0;
 };
 
-// What a layer should hold to give, on the quantised model's inputs x, the outputs that the
-// original gives on its own: the least squares solution W + share * W C H^-1, C the cross sum
-// (GPTAQ, Li et al. 2025; QEP, Arai & Ichikawa 2025). tr((T-Q) H (T-Q)^T) of that target T then is
-// the error against the original's outputs, up to what no Q can change. H is damped as in
-// inverse_factor().
-torch::Tensor full_precision_target(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                    const torch::Tensor& cross, double share, double damping);
+// C H^-1 [in, in], C the cross sum: what the original's inputs differ by, as a linear map of the
+// quantised model's. The weights W + W C H^-1 give, on the quantised model's inputs, the least
+// squares approximation of the outputs that the original gives on its own (GPTAQ, Li et al. 2025;
+// QEP, Arai & Ichikawa 2025). tr((T-Q) H (T-Q)^T) of that target T is the error against the
+// original's outputs, up to what no Q can change. H is damped as in inverse_factor().
+torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross, double damping);
 
 // Objective of a quantised matrix: tr(D H D^T), D = weight - quantized (H undefined: identity).
 // The product in float32 or, if `exact`, in float64; sums in float64. Does not depend on the

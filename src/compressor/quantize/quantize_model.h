@@ -23,16 +23,14 @@ struct QuantizeModelOptions {
       overrides;            // regex -> R; the last match wins
   int embedding_bits = 16;  // 16, 8 or 4: embedding and head
   QuantizeOptions layer;
-  // What a layer's outputs should be: 0: the original layer's on the quantised model's inputs
-  // (AQLM, GPTQ); 1: the original model's own (full_precision_target()); or between.
-  double cross_term = 0.0;
+  // What a layer's outputs should be: 1: the original model's own (input_drift()); 0: the
+  // original layer's on the quantised model's inputs (AQLM, GPTQ, GPTVQ); or between.
+  double cross_term = 0.5;
   // Within a block each site's inputs come through the matrices quantised before it, instead of
-  // through the original block.
+  // through the original block. A cross term wants it: else what one matrix has already made good
+  // would be made good again by the next.
   bool true_sequential = false;
-  // Tokens count by 1 / mean square of the residual stream that they leave the block with: what
-  // follows normalises it, so that the same error means less where the stream is long (the first
-  // tokens of many models are hundreds of times longer than the rest). Else all count the same.
-  bool residual_weights = false;
+  bool sequential() const { return true_sequential || cross_term > 0; }
   std::string dtype = "float32";  // of the blocks' forward passes: "float32" or "bfloat16"
   int64_t batch_tokens = 4096;    // activations run at a time
   int64_t stop_after_blocks = 0;  // quantise only the first N blocks (0: all); the rest stay dense

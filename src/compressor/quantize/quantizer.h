@@ -37,7 +37,7 @@ struct QuantizeOptions {
   bool act_order = false;   // GPTQ: columns in order of falling diagonal, groups kept
   int max_rounds = 16;      // AQLM, GPTVQ: rounds of code search + codebook update
   double tolerance = 0.01;  // of these: stop when a round lowers the error by less than this share
-  int kmeans_iterations = 30;                        // AQLM's start
+  int kmeans_iterations = 30;  // AQLM's start
   int beam = 0;                // AQLM: width of a beam search; 0: pairs of codebooks jointly
   CodebookInit codebook_init = CodebookInit::kBest;  // GPTVQ
   int em_iterations = 30;       // GPTVQ: of a codebook's start, until no assignment changes
