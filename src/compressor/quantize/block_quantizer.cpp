@@ -80,7 +80,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   own.method = matrix.method;
   QuantizedLayer result;
   try {
-    if (drift.defined()) {
+    if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
       target = target + options_.cross_term * row_chunked_matmul(target, drift);
     }
     result = quantize_layer(target, hessian, matrix.spec, own);
