@@ -18,25 +18,29 @@ import time
 from pathlib import Path
 
 ROWS = """
-gptq 4=--representation int4g64
-gptq 3=--representation int3g64
-gptq 2=--representation int2g64
-gptvq 1-D 4=--representation gvq1d4b
-gptvq 1-D 3=--representation gvq1d3b
-gptvq 1-D 2=--representation gvq1d2b
-gptvq 2-D 4=--representation gvq2d4b
-gptvq 2-D 3=--representation gvq2d3b
-gptvq 2-D 2=--representation gvq2d2b
-gptvq 2-D 2 n1024=--representation gvq2d2b-n1024
-gptvq 4-D 2=--representation gvq4d2b
-gptvq 2-D 2 finetune=--representation gvq2d2b --finetune-epochs 5
-aqlm 1x8=--representation aq1x8g8
-aqlm 1x10=--representation aq1x10g8
-aqlm 2x8=--representation aq2x8g8
-aqlm 2x8 finetune=--representation aq2x8g8 --finetune-epochs 5
-aqlm 1x12=--representation aq1x12g8
-aqlm 3x8=--representation aq3x8g8
-aqlm 4x8=--representation aq4x8g8
+GPTQ=--representation int4g64
+GPTQ=--representation int3g64
+GPTQ=--representation int2g64
+GPTVQ 1-D=--representation gvq1d4b
+GPTVQ 1-D=--representation gvq1d3b
+GPTVQ 1-D=--representation gvq1d2b
+GPTVQ 2-D=--representation gvq2d4b
+GPTVQ 2-D=--representation gvq2d3b
+GPTVQ 2-D=--representation gvq2d2b-n1024
+GPTVQ 2-D=--representation gvq2d2b
+GPTVQ 2-D, block fine-tune=--representation gvq2d2b --finetune-epochs 5
+GPTVQ 2-D=--representation gvq2d1b
+GPTVQ 4-D=--representation gvq4d2b
+GPTVQ 4-D=--representation gvq4d1.5b
+GPTVQ 4-D=--representation gvq4d1b
+AQLM=--representation aq4x8g8
+AQLM=--representation aq3x8g8
+AQLM=--representation aq3x6g8
+AQLM=--representation aq2x8g8
+AQLM, block fine-tune=--representation aq2x8g8 --finetune-epochs 5
+VQ=--representation aq1x12g8
+VQ=--representation aq1x10g8
+VQ=--representation aq1x8g8
 """
 
 
@@ -84,7 +88,7 @@ def make_row(args, name, options):
     log = args.work / "log.txt"
     if options is None:
         return evaluate(args, args.model, log) | {"seconds": None, "memory": None}
-    model = args.work / "".join(c if c.isalnum() else "_" for c in name)
+    model = args.work / "".join(c if c.isalnum() else "_" for c in options).strip("_")
     command = [args.bitsmith, "quantize", args.model, *shlex.split(options), "-o", str(model), "--quiet", "--force",
                "--calibration-tokens", str(args.calibration_tokens)]
     for data in args.data:
