@@ -96,6 +96,25 @@ class Layer(ProgramTest):
         self.fail_cleanly("layer", self.layer, "--representation", "int4g16", "--method", "gptvq", says=["gptq"])
 
 
+@unittest.skipUnless(HAS_COMPRESSOR, "built without the compressor")
+class Hessian(ProgramTest):
+    def test_writes_what_layer_reads(self):
+        out = self.folder / "layers"
+        report = self.succeed("hessian", TRAINED, "--module", r"layers\.1\..*(q|down)_proj", "--data", CALIBRATION,
+                              "--calibration-tokens", 2048, "--context", CONTEXT, "-o", out, "--json").json()
+        self.assertEqual([layer["module"] for layer in report["layers"]],
+                         ["model.layers.1.self_attn.q_proj", "model.layers.1.mlp.down_proj"])
+        for layer in report["layers"]:
+            kept = self.succeed("layer", layer["file"], "--representation", "int4g16", "--json").json()
+            self.assertEqual(kept["in_features"], layer["in_features"])
+            self.assertLess(kept["results"][0]["relative_error"], 0.05)
+
+    def test_says_what_it_cannot_do(self):
+        for pattern, says in [("lm_head", "down_proj"), ("(", "regular expression")]:
+            self.fail_cleanly("hessian", TRAINED, "--module", pattern, "--data", CALIBRATION, "-o",
+                              self.folder / "none", says=[says])
+
+
 class Tokenize(ProgramTest):
     def test_text_comes_back(self):
         text = 'Anna has 12 apples; "Größe" 名前 \U0001f600 \t and two  spaces.'

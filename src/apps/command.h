@@ -32,6 +32,7 @@ void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_hessian(CLI::App& app);
 void add_layer(CLI::App& app);
 void add_tune(CLI::App& app);
 void add_eval(CLI::App& app);

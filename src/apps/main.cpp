@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   bitsmith::add_logits(app);
 #ifdef BITSMITH_COMPRESSOR
   bitsmith::add_quantize(app);
+  bitsmith::add_hessian(app);
   bitsmith::add_layer(app);
   bitsmith::add_tune(app);
 #endif

@@ -116,17 +116,19 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
   }
   QuantizedParts parts;
   if (planned_weights == 0) return parts;
-  const auto share_done = [&] {
-    return (kHessianShare + kLayersShare) * static_cast<double>(done_weights) /
-           static_cast<double>(planned_weights);
+  int sites_done = 0;
+  const auto share_done = [&](double of_site = 0) {
+    return kHessianShare * (sites_done + of_site) / kInputSites +
+           kLayersShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
   for (const InputSite site : kSites) {
     torch::Tensor hessian, drift;
     if (!without_data()) {
       const auto sums = collect(*block, *original, site, [&](double share) {
-        progress(share_done() + kHessianShare / kInputSites * share, site_name(site));
+        progress(share_done(share), site_name(site));
       });
+      ++sites_done;
       if (sums) hessian = sums->hessian.hessian();
       if (sums && sums->cross) {
         drift = input_drift(hessian, sums->cross->cross(), options_.layer.damping);

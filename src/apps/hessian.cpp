@@ -1,0 +1,124 @@
+// bitsmith hessian: matrices of a model with the Hessians of their inputs, for bitsmith layer.
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <regex>
+
+#include "apps/command.h"
+#include "apps/training_data.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "checkpoint/safetensors.h"
+#include "compressor/model/dense_tensor.h"
+#include "compressor/model/torch_threads.h"
+#include "compressor/quantize/layer_hessians.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kHelp =
+    "Writes matrices of a model with the Hessians of their inputs, for bitsmith layer.\n"
+    "  bitsmith hessian MODEL --module 'layers\\.14\\.' --data wiki.txt -o layers\n"
+    "One file a matrix, OUT/MODULE.safetensors: `weight` [out, in] and `hessian` [in, in], 2/n "
+    "times\n"
+    "the sum of x x^T over the n tokens, both float32.";
+
+struct HessianCommand {
+  CommonOptions common;
+  TrainingDataOptions data;
+  std::string model, out, dtype = "float32";
+  std::vector<std::string> modules;
+
+  void run() {
+    const int threads = resolved_threads(common);
+    set_torch_threads(threads);
+    const auto files = ModelFiles::open(model);
+    const std::vector<std::string> names = matching_modules(files->config());
+    fs::create_directories(out);
+    const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    Progress progress("hessian");
+    OrderedJson written = OrderedJson::array();
+    std::string table;
+    each_layer_hessian(
+        files, dataset.train, dtype == "float32" ? torch::kFloat32 : torch::kBFloat16,
+        [&](const std::string& name) {
+          return std::find(names.begin(), names.end(), name) != names.end();
+        },
+        [&](const Linear& linear, const torch::Tensor& hessian) {
+          const fs::path path = fs::path(out) / (linear.name + ".safetensors");
+          write_layer(path, read_matrix(*files, linear.name, torch::kFloat32), hessian);
+          written.push_back({{"module", linear.name},
+                             {"out_features", linear.out_features},
+                             {"in_features", linear.in_features},
+                             {"file", path.string()}});
+          table += concat(table.empty() ? "" : "\n", path.string(), ": ", linear.out_features,
+                          " x ", linear.in_features);
+        },
+        [&](double share, const std::string& detail) { progress.update(share, detail); });
+    print_result(common,
+                 {{"tokens", dataset.train.numel()},
+                  {"layers", written},
+                  {"peak_memory_bytes", peak_memory_bytes()}},
+                 table);
+  }
+
+  std::vector<std::string> matching_modules(const ModelConfig& config) const {
+    std::vector<std::string> names;
+    std::string example;
+    try {
+      for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+        for (const LinearShape& linear : block_linears(config, layer)) {
+          example = linear.name;
+          for (const std::string& text : modules) {
+            if (!std::regex_search(linear.name, std::regex(text))) continue;
+            names.push_back(linear.name);
+            break;
+          }
+        }
+      }
+    } catch (const std::regex_error& e) {
+      throw UsageError(concat("--module is not a regular expression: ", e.what()));
+    }
+    if (names.empty()) {
+      throw UsageError(concat("no matrix of the blocks matches --module; one is ", example));
+    }
+    return names;
+  }
+
+  static void write_layer(const fs::path& path, const torch::Tensor& weight,
+                          const torch::Tensor& hessian) {
+    const auto view = [](const char* name, const torch::Tensor& t) {
+      return TensorView{
+          name, DType::F32, t.sizes().vec(),
+          std::as_bytes(std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel())))};
+    };
+    write_safetensors(path,
+                      {view("weight", weight.contiguous()), view("hessian", hessian.contiguous())});
+  }
+};
+
+}  // namespace
+
+void add_hessian(CLI::App& app) {
+  auto command = std::make_shared<HessianCommand>();
+  CLI::App& sub = *app.add_subcommand("hessian", kHelp);
+  sub.add_option("MODEL", command->model, "Hugging Face directory, GGUF file or Bitsmith directory")
+      ->required();
+  sub.add_option("--module", command->modules,
+                 "Regular expression over names of matrices, as model.layers.14.mlp.down_proj; may "
+                 "repeat")
+      ->required();
+  sub.add_option("-o,--out", command->out,
+                 "Folder for the files; those of the same name are replaced")
+      ->required();
+  add_training_data_options(sub, command->data, "--calibration-tokens");
+  sub.add_option("--dtype", command->dtype, "Of the forward passes: float32 or bfloat16")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  add_common_options(sub, command->common);
+  sub.callback([command] { command->run(); });
+}
+
+}  // namespace bitsmith

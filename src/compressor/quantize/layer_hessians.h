@@ -1,0 +1,22 @@
+// Matrices of a model with the Hessians of their inputs, for work on one of them at a time.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "compressor/calibration/token_dataset.h"
+#include "compressor/model/decoder.h"
+
+namespace bitsmith {
+
+// Runs `windows` [n, length] int64 through the model as it is, block by block, and calls `use` with
+// each linear layer of the blocks whose name `wanted` accepts and its Hessian [in, in] (hessian.h);
+// blocks after the last wanted one do not run. progress(share done, what is being done). Throws
+// Interrupted.
+void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
+                        const torch::Tensor& windows, torch::Dtype dtype,
+                        const std::function<bool(const std::string&)>& wanted,
+                        const std::function<void(const Linear&, const torch::Tensor& hessian)>& use,
+                        const std::function<void(double, const std::string&)>& progress);
+
+}  // namespace bitsmith
