@@ -17,9 +17,8 @@ constexpr const char* kHelp =
     "Quantises one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
     "  bitsmith layer LAYER.safetensors --representation gvq2d2b --representation aq2x8g8\n"
     "LAYER holds `weight` [out, in] and, where the method wants one, `hessian` [in, in], of any\n"
-    "float type (bitsmith hessian writes such files). The error is tr((W-Q) H (W-Q)^T) / tr(W H "
-    "W^T), with H as it is in the file\n"
-    "(without it: the identity).";
+    "float type (bitsmith hessian writes such files). The error is tr((W-Q) H (W-Q)^T) / tr(W H\n"
+    "W^T), with H as it is in the file (without it: the identity).";
 
 struct LayerCommand {
   CommonOptions common;
@@ -77,11 +76,10 @@ struct LayerCommand {
 
   std::string header(const torch::Tensor& weight, const torch::Tensor& hessian) const {
     char line[200];
-    std::snprintf(line, sizeof(line), "%s: %ld x %ld%s\n%-28s %-6s %9s %15s %9s", file.c_str(),
-                  static_cast<long>(weight.size(0)), static_cast<long>(weight.size(1)),
-                  hessian.defined() ? "" : ", no Hessian", "representation", "method", "bits",
-                  "relative error", "seconds");
-    return line;
+    std::snprintf(line, sizeof(line), "\n%-28s %-6s %9s %15s %9s", "representation", "method",
+                  "bits", "relative error", "seconds");
+    return concat(file, ": ", weight.size(0), " x ", weight.size(1),
+                  hessian.defined() ? "" : ", no Hessian", line);
   }
   std::string row(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
     char line[200];
