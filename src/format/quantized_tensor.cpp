@@ -246,12 +246,6 @@ std::vector<uint16_t> additive_scale_codes(const QuantizedTensor& tensor, int64_
   return codes;
 }
 
-void set_additive_scale_codes(const QuantizedTensor& tensor, int64_t row,
-                              std::span<const uint16_t> codes) {
-  pack_row(codes, std::get<AdditiveSpec>(tensor.spec).scale_bits,
-           writable(part_row(tensor, tensor.part("group_scales"), row)));
-}
-
 std::vector<float> additive_scales(const QuantizedTensor& tensor, int64_t row) {
   const float own = fp16_to_float(load16(part_row(tensor, tensor.part("scales"), row), 0));
   if (std::get<AdditiveSpec>(tensor.spec).scale_bits == 0) return {own};

@@ -42,8 +42,6 @@ std::array<float, 16> tile_block_scales(const QuantizedTensor& tensor, int64_t s
 // the groups' codes [in_features / G].
 std::vector<float> additive_scales(const QuantizedTensor& tensor, int64_t row);
 std::vector<uint16_t> additive_scale_codes(const QuantizedTensor& tensor, int64_t row);
-void set_additive_scale_codes(const QuantizedTensor& tensor, int64_t row,
-                              std::span<const uint16_t> codes);
 
 // The plain reference decode that everything else is tested against. Row sums of codebook vectors
 // are added in float32 in the order m = 0, 1, ..., then multiplied by the scale. out: [count,

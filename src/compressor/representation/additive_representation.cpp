@@ -1,7 +1,5 @@
 #include "compressor/representation/additive_representation.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_search.h"
@@ -9,28 +7,6 @@
 #include "compressor/representation/format_parts.h"
 
 namespace bitsmith {
-namespace {
-
-torch::Tensor read_scale_codes(const QuantizedTensor& tensor) {
-  const auto per_row = static_cast<int64_t>(additive_scale_codes(tensor, 0).size());
-  auto codes = torch::empty({tensor.out_features, per_row}, torch::kInt);
-  for (int64_t row = 0; row < tensor.out_features; ++row) {
-    const auto own = additive_scale_codes(tensor, row);
-    std::copy(own.begin(), own.end(), codes.mutable_data_ptr<int32_t>() + row * per_row);
-  }
-  return codes;
-}
-
-void write_scale_codes(const QuantizedTensor& tensor, const torch::Tensor& codes) {
-  const auto host = codes.to(torch::kCPU).contiguous();
-  for (int64_t row = 0; row < tensor.out_features; ++row) {
-    const auto* own = host.const_data_ptr<int32_t>() + row * host.size(1);
-    set_additive_scale_codes(tensor, row, std::vector<uint16_t>(own, own + host.size(1)));
-  }
-}
-
-}  // namespace
-
 AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
                                                const torch::Tensor& codebooks,
                                                const torch::Tensor& scales,
@@ -59,7 +35,8 @@ std::unique_ptr<AdditiveRepresentation> AdditiveRepresentation::from_format(
   GroupScales group_scales;
   if (spec.scale_bits > 0) {
     group_scales = {read_fp16_part(tensor, "group_scale_values", {int64_t{1} << spec.scale_bits}),
-                    read_scale_codes(tensor)};
+                    read_packed_part(tensor, "group_scales",
+                                     tensor.in_features / spec.in_group_size, spec.scale_bits)};
   }
   return std::make_unique<AdditiveRepresentation>(
       spec, read_fp16_part(tensor, "codebooks", {spec.num_codebooks, entries, spec.in_group_size}),
@@ -115,7 +92,7 @@ QuantizedTensor AdditiveRepresentation::to_format() const {
   write_fp16_part(tensor, "scales", scales_);
   if (group_scales_.defined()) {
     write_fp16_part(tensor, "group_scale_values", group_scales_.values);
-    write_scale_codes(tensor, group_scales_.codes);
+    write_packed_part(tensor, "group_scales", group_scales_.codes, additive_.scale_bits);
   }
   return tensor;
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "compressor/representation/parallel.h"
+#include "format/bit_packing.h"
 
 namespace bitsmith {
 namespace {
@@ -41,6 +42,33 @@ void write_fp16_part(const QuantizedTensor& tensor, const std::string& name,
   const auto bytes = mutable_part(tensor, name);
   BITSMITH_CHECK(static_cast<size_t>(half.nbytes()) == bytes.size());
   std::memcpy(bytes.data(), half.const_data_ptr(), bytes.size());
+}
+
+torch::Tensor read_packed_part(const QuantizedTensor& tensor, const std::string& name,
+                               int64_t count, int nbits) {
+  auto codes = torch::empty({tensor.out_features, count}, torch::kInt);
+  auto* data = codes.mutable_data_ptr<int32_t>();
+  const auto bytes = tensor.part(name).bytes;
+  const auto row_bytes = static_cast<size_t>(packed_row_bytes(count, nbits));
+  std::vector<uint16_t> values(static_cast<size_t>(count));
+  for (int64_t row = 0; row < tensor.out_features; ++row) {
+    unpack_row(bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes), nbits, values);
+    std::copy(values.begin(), values.end(), data + row * count);
+  }
+  return codes;
+}
+
+void write_packed_part(const QuantizedTensor& tensor, const std::string& name,
+                       const torch::Tensor& codes, int nbits) {
+  const auto host = codes.to(torch::kCPU, torch::kInt).contiguous();
+  const int64_t count = host.size(1);
+  const auto* data = host.const_data_ptr<int32_t>();
+  const auto bytes = mutable_part(tensor, name);
+  const auto row_bytes = static_cast<size_t>(packed_row_bytes(count, nbits));
+  for (int64_t row = 0; row < host.size(0); ++row) {
+    const std::vector<uint16_t> values(data + row * count, data + (row + 1) * count);
+    pack_row(values, nbits, bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes));
+  }
 }
 
 torch::Tensor read_codes(const QuantizedTensor& tensor) {

@@ -18,6 +18,12 @@ torch::Tensor read_fp16_part(const QuantizedTensor& tensor, const std::string& n
 void write_fp16_part(const QuantizedTensor& tensor, const std::string& name,
                      const torch::Tensor& values);
 
+// Part `name` of packed rows, one a row of the matrix, as int32 [out_features, count], and back.
+torch::Tensor read_packed_part(const QuantizedTensor& tensor, const std::string& name,
+                               int64_t count, int nbits);
+void write_packed_part(const QuantizedTensor& tensor, const std::string& name,
+                       const torch::Tensor& codes, int nbits);
+
 // All codes of a matrix as int32 [out_features, codes per row], and back.
 torch::Tensor read_codes(const QuantizedTensor& tensor);
 void write_codes(const QuantizedTensor& tensor, const torch::Tensor& codes);

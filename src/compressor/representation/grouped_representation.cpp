@@ -7,7 +7,6 @@
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/grouped_dequantize.h"
 #include "compressor/representation/grouped_search.h"
-#include "format/bit_packing.h"
 
 namespace bitsmith {
 namespace {
@@ -25,31 +24,6 @@ torch::Tensor int8_scales(const torch::Tensor& codebooks) {
 torch::Tensor int8_values(const torch::Tensor& codebooks, const torch::Tensor& scales) {
   const auto each = scales.unsqueeze(2).unsqueeze(3);
   return (codebooks / each).round().clamp(-kLargestInt8, kLargestInt8);
-}
-
-// Packed rows of 4-bit codes <-> [rows, count] int32.
-torch::Tensor read_scale_codes(const QuantizedTensor& tensor, int64_t count) {
-  auto codes = torch::empty({tensor.out_features, count}, torch::kInt);
-  const auto bytes = tensor.part("block_scales").bytes;
-  const auto row_bytes = static_cast<size_t>(packed_row_bytes(count, kScaleBits));
-  std::vector<uint16_t> row(static_cast<size_t>(count));
-  for (int64_t r = 0; r < tensor.out_features; ++r) {
-    unpack_row(bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes), kScaleBits, row);
-    std::copy(row.begin(), row.end(), codes.mutable_data_ptr<int32_t>() + r * count);
-  }
-  return codes;
-}
-
-void write_scale_codes(const QuantizedTensor& tensor, const torch::Tensor& codes) {
-  const auto host = codes.to(torch::kCPU).contiguous();
-  const int64_t count = host.size(1);
-  const auto bytes = mutable_part(tensor, "block_scales");
-  const auto row_bytes = static_cast<size_t>(packed_row_bytes(count, kScaleBits));
-  for (int64_t r = 0; r < host.size(0); ++r) {
-    const auto* from = host.const_data_ptr<int32_t>() + r * count;
-    const std::vector<uint16_t> row(from, from + count);
-    pack_row(row, kScaleBits, bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes));
-  }
 }
 
 torch::Tensor read_codebooks(const QuantizedTensor& tensor, const GroupedSpec& spec) {
@@ -123,7 +97,8 @@ std::unique_ptr<GroupedRepresentation> GroupedRepresentation::from_format(
   }
   parts.codes = read_codes(tensor).reshape({-1, 1});
   if (spec.scale_block > 0) {
-    parts.block_scale_codes = read_scale_codes(tensor, tensor.in_features / spec.scale_block);
+    parts.block_scale_codes =
+        read_packed_part(tensor, "block_scales", tensor.in_features / spec.scale_block, kScaleBits);
     parts.block_scale_grid =
         read_fp16_part(tensor, "block_scale_grid", tensor.part("block_scale_grid").shape);
   }
@@ -191,7 +166,7 @@ QuantizedTensor GroupedRepresentation::to_format() const {
   }
   if (parts_.basis.defined()) write_fp16_part(tensor, "codebook_basis", parts_.basis);
   if (grouped_.scale_block > 0) {
-    write_scale_codes(tensor, parts_.block_scale_codes);
+    write_packed_part(tensor, "block_scales", parts_.block_scale_codes, kScaleBits);
     write_fp16_part(tensor, "block_scale_grid", parts_.block_scale_grid);
   }
   return tensor;

@@ -4,7 +4,6 @@
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/uniform_search.h"
-#include "format/bit_packing.h"
 
 namespace bitsmith {
 namespace {
@@ -45,32 +44,6 @@ torch::Tensor nearest_codes(const torch::Tensor& wanted, const torch::Tensor& sc
   return torch::where(usable, codes, present).to(torch::kInt);
 }
 
-torch::Tensor read_zeros(const QuantizedTensor& tensor, const UniformSpec& spec, int64_t groups) {
-  auto zeros = torch::empty({tensor.out_features, groups}, torch::kInt);
-  const auto bytes = tensor.part("zeros").bytes;
-  const auto row_bytes = static_cast<size_t>(packed_row_bytes(groups, spec.nbits));
-  std::vector<uint16_t> row(static_cast<size_t>(groups));
-  auto* data = zeros.mutable_data_ptr<int32_t>();
-  for (int64_t r = 0; r < tensor.out_features; ++r) {
-    unpack_row(bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes), spec.nbits, row);
-    std::copy(row.begin(), row.end(), data + r * groups);
-  }
-  return zeros;
-}
-
-void write_zeros(const QuantizedTensor& tensor, const UniformSpec& spec,
-                 const torch::Tensor& zeros) {
-  const auto host = zeros.to(torch::kCPU).contiguous();
-  const int64_t groups = host.size(1);
-  const auto bytes = mutable_part(tensor, "zeros");
-  const auto row_bytes = static_cast<size_t>(packed_row_bytes(groups, spec.nbits));
-  const auto* data = host.const_data_ptr<int32_t>();
-  for (int64_t r = 0; r < host.size(0); ++r) {
-    const std::vector<uint16_t> row(data + r * groups, data + (r + 1) * groups);
-    pack_row(row, spec.nbits, bytes.subspan(static_cast<size_t>(r) * row_bytes, row_bytes));
-  }
-}
-
 }  // namespace
 
 UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
@@ -93,7 +66,8 @@ std::unique_ptr<UniformRepresentation> UniformRepresentation::from_format(
   const int64_t groups = spec.group_size > 0 ? tensor.in_features / spec.group_size : 1;
   return std::make_unique<UniformRepresentation>(
       spec, read_fp16_part(tensor, "scales", {tensor.out_features, groups}),
-      spec.zero_points ? read_zeros(tensor, spec, groups) : torch::Tensor(), read_codes(tensor));
+      spec.zero_points ? read_packed_part(tensor, "zeros", groups, spec.nbits) : torch::Tensor(),
+      read_codes(tensor));
 }
 
 torch::Tensor UniformRepresentation::dequantize() const {
@@ -149,7 +123,7 @@ QuantizedTensor UniformRepresentation::to_format() const {
   auto tensor = allocate_quantized(spec_, out_features_, in_features_);
   write_codes(tensor, codes_.reshape({out_features_, in_features_}));
   write_fp16_part(tensor, "scales", scales_);
-  if (uniform_.zero_points) write_zeros(tensor, uniform_, zeros_);
+  if (uniform_.zero_points) write_packed_part(tensor, "zeros", zeros_, uniform_.nbits);
   return tensor;
 }
 
