@@ -1,8 +1,7 @@
 // bitsmith hessian: matrices of a model with the Hessians of their inputs, for bitsmith layer.
-#include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <regex>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/training_data.h"
@@ -12,6 +11,7 @@
 #include "compressor/model/dense_tensor.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize/layer_hessians.h"
+#include "compressor/quantize/module_pattern.h"
 
 namespace bitsmith {
 namespace {
@@ -35,17 +35,14 @@ struct HessianCommand {
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
-    const std::vector<std::string> names = matching_modules(files->config());
+    const std::set<std::string> names = matching_modules(files->config());
     fs::create_directories(out);
     const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
     Progress progress("hessian");
     OrderedJson written = OrderedJson::array();
     std::string table;
     each_layer_hessian(
-        files, dataset.train, dtype == "float32" ? torch::kFloat32 : torch::kBFloat16,
-        [&](const std::string& name) {
-          return std::find(names.begin(), names.end(), name) != names.end();
-        },
+        files, dataset.train, compute_dtype(dtype), names,
         [&](const Linear& linear, const torch::Tensor& hessian) {
           const fs::path path = fs::path(out) / (linear.name + ".safetensors");
           write_layer(path, read_matrix(*files, linear.name, torch::kFloat32), hessian);
@@ -64,26 +61,19 @@ struct HessianCommand {
                  table);
   }
 
-  std::vector<std::string> matching_modules(const ModelConfig& config) const {
-    std::vector<std::string> names;
-    std::string example;
-    try {
-      for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        for (const LinearShape& linear : block_linears(config, layer)) {
-          example = linear.name;
-          for (const std::string& text : modules) {
-            if (!std::regex_search(linear.name, std::regex(text))) continue;
-            names.push_back(linear.name);
-            break;
-          }
+  std::set<std::string> matching_modules(const ModelConfig& config) const {
+    std::vector<ModulePattern> patterns;
+    for (const std::string& text : modules) patterns.emplace_back("--module", text);
+    std::set<std::string> names;
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+      for (const LinearShape& linear : block_linears(config, layer)) {
+        for (ModulePattern& pattern : patterns) {
+          if (pattern.matches(linear.name)) names.insert(linear.name);
         }
       }
-    } catch (const std::regex_error& e) {
-      throw UsageError(concat("--module is not a regular expression: ", e.what()));
     }
-    if (names.empty()) {
-      throw UsageError(concat("no matrix of the blocks matches --module; one is ", example));
-    }
+    const std::string example = block_linears(config, 0).back().name;
+    for (const ModulePattern& pattern : patterns) pattern.require_used(example);
     return names;
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <torch/torch.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,7 +28,10 @@ struct Linear {
 
 // Linears that read the same activations share one site, and one Hessian.
 enum class InputSite { kAttentionInput, kAttentionOutput, kMlpInput, kMlpDown };
-constexpr int kInputSites = 4;
+// In the order in which a block visits them.
+constexpr std::array kSites = {InputSite::kAttentionInput, InputSite::kAttentionOutput,
+                               InputSite::kMlpInput, InputSite::kMlpDown};
+constexpr int kInputSites = kSites.size();
 const char* site_name(InputSite site);
 
 struct Block {

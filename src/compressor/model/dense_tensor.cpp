@@ -38,6 +38,12 @@ torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
 
 }  // namespace
 
+torch::Dtype compute_dtype(const std::string& name) {
+  if (name == "float32") return torch::kFloat32;
+  if (name == "bfloat16") return torch::kBFloat16;
+  throw UsageError(concat("unknown dtype '", name, "': choose float32 or bfloat16"));
+}
+
 torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name,
                          torch::Dtype dtype) {
   torch::Tensor result = from_rows(checkpoint.at(name).shape, dtype,

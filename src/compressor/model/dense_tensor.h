@@ -9,6 +9,9 @@
 
 namespace bitsmith {
 
+// Of forward passes: "float32" or "bfloat16"; UsageError for another name.
+torch::Dtype compute_dtype(const std::string& name);
+
 // The tensor `name` ("model.norm.weight") converted to a float dtype, decoded in slices of rows, so
 // that no second copy of the whole exists.
 torch::Tensor read_dense(const Checkpoint& checkpoint, const std::string& name, torch::Dtype dtype);

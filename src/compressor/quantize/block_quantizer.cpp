@@ -12,9 +12,6 @@ namespace {
 constexpr double kHessianShare = 0.3;
 constexpr double kLayersShare = 0.55;
 
-const std::vector<InputSite> kSites = {InputSite::kAttentionInput, InputSite::kAttentionOutput,
-                                       InputSite::kMlpInput, InputSite::kMlpDown};
-
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
@@ -32,12 +29,7 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
 template <typename Task>
 void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
                                 const Task& task) const {
-  const int64_t windows = stream_.inputs().size(0), length = stream_.inputs().size(1);
-  const int64_t at_once = std::max<int64_t>(1, options_.batch_tokens / length);
-  for (int64_t first = 0; first < windows; first += at_once) {
-    progress(static_cast<double>(first) / static_cast<double>(windows));
-    task(first, std::min(at_once, windows - first));
-  }
+  each_window_chunk(stream_.inputs(), options_.batch_tokens, progress, task);
 }
 
 torch::Tensor BlockQuantizer::run(const Block& block, const torch::Tensor& inputs,

@@ -3,9 +3,24 @@
 #pragma once
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "compressor/model/decoder.h"
 
 namespace bitsmith {
+
+// task(first, count) for chunks of about `tokens` tokens of the windows of activations [windows,
+// length, hidden], before each progress(share done).
+template <typename Progress, typename Task>
+void each_window_chunk(const torch::Tensor& activations, int64_t tokens, const Progress& progress,
+                       const Task& task) {
+  const int64_t windows = activations.size(0);
+  const int64_t at_once = std::max<int64_t>(1, tokens / activations.size(1));
+  for (int64_t first = 0; first < windows; first += at_once) {
+    progress(static_cast<double>(first) / static_cast<double>(windows));
+    task(first, std::min(at_once, windows - first));
+  }
+}
 
 class BlockStream {
  public:

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "compressor/calibration/token_dataset.h"
@@ -10,12 +11,12 @@
 namespace bitsmith {
 
 // Runs `windows` [n, length] int64 through the model as it is, block by block, and calls `use` with
-// each linear layer of the blocks whose name `wanted` accepts and its Hessian [in, in] (hessian.h);
+// each linear layer of the blocks that `modules` names and its Hessian [in, in] (hessian.h);
 // blocks after the last wanted one do not run. progress(share done, what is being done). Throws
 // Interrupted.
 void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
                         const torch::Tensor& windows, torch::Dtype dtype,
-                        const std::function<bool(const std::string&)>& wanted,
+                        const std::set<std::string>& modules,
                         const std::function<void(const Linear&, const torch::Tensor& hessian)>& use,
                         const std::function<void(double, const std::string&)>& progress);
 

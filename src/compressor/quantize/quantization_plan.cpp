@@ -2,44 +2,15 @@
 
 #include <algorithm>
 #include <optional>
-#include <regex>
 
 #include "base/error.h"
+#include "compressor/quantize/module_pattern.h"
 
 namespace bitsmith {
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens";
 constexpr const char* kHead = "lm_head";
-
-// A pattern over module names that must name at least one.
-class Pattern {
- public:
-  Pattern(const char* option, const std::string& text) : option_(option), text_(text) {
-    try {
-      regex_ = std::regex(text);
-    } catch (const std::regex_error& e) {
-      throw UsageError(
-          concat(option, " '", text, "' is not a valid regular expression: ", e.what()));
-    }
-  }
-  bool matches(const std::string& module) {
-    const bool found = std::regex_search(module, regex_);
-    used_ = used_ || found;
-    return found;
-  }
-  void require_used(const std::string& example) const {
-    if (!used_)
-      throw UsageError(concat(option_, " '", text_,
-                              "' matches no matrix of this model; names are like ", example));
-  }
-
- private:
-  const char* option_;
-  std::string text_;
-  std::regex regex_;
-  bool used_ = false;
-};
 
 // The largest power of two up to the group size that suits the bits (finer for fewer) and divides
 // the inputs.
@@ -116,9 +87,9 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
                             options.stop_after_blocks));
   if (options.method) parse_method(method_name(*options.method), options.representation);
 
-  std::vector<Pattern> keep;
+  std::vector<ModulePattern> keep;
   for (const std::string& text : options.keep) keep.emplace_back("--keep", text);
-  std::vector<Pattern> overrides;
+  std::vector<ModulePattern> overrides;
   for (const auto& [text, spec] : options.overrides) overrides.emplace_back("--override", text);
 
   QuantizationPlan plan;
@@ -128,7 +99,7 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
   for (const LinearShape& shape : matrices) {
     const bool is_embedding = shape.name == kEmbedding || shape.name == kHead;
     bool kept = false;
-    for (Pattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
+    for (ModulePattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
     std::optional<RepresentationSpec> spec = options.representation;
     if (is_embedding) {
       spec.reset();
@@ -146,8 +117,8 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
     const Method method = is_embedding ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
   }
-  for (const Pattern& pattern : keep) pattern.require_used(matrices[0].name);
-  for (const Pattern& pattern : overrides) pattern.require_used(matrices[0].name);
+  for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
+  for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
   if (plan.matrices.empty())
     throw UsageError("nothing is left to quantise: --keep covers every matrix");
   check_sizes(plan);

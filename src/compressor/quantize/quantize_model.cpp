@@ -21,12 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-torch::Dtype compute_dtype(const std::string& name) {
-  if (name == "float32") return torch::kFloat32;
-  if (name == "bfloat16") return torch::kBFloat16;
-  throw UsageError(concat("unknown dtype '", name, "': choose float32 or bfloat16"));
-}
-
 OrderedJson options_json(const QuantizeModelOptions& options) {
   OrderedJson overrides = OrderedJson::array();
   for (const auto& [pattern, spec] : options.overrides)
