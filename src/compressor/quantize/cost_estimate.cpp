@@ -94,7 +94,7 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + streams * windows * length * (3 * config.hidden_size + config.q_size()) * element +
+      kProgram + streams * windows * length * (2 * config.hidden_size + config.q_size()) * element +
       blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
       std::max(streams * forward + 4 * widest, layer));
 

@@ -15,6 +15,7 @@
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
 #include "compressor/quantize/row_quantizer.h"
+#include "compressor/quantize/work_folder.h"
 
 namespace bitsmith {
 namespace {
@@ -63,86 +64,6 @@ void check_data(const TokenDataset& data, const ModelConfig& config) {
     log_warning(concat("windows of ", data.train.size(1), " tokens are longer than the ",
                        config.max_position_embeddings, " that the model was trained for"));
 }
-
-// Names the first thing in which two recipes differ.
-std::string first_difference(const OrderedJson& a, const OrderedJson& b) {
-  for (const auto& [key, value] : a.items()) {
-    if (!b.contains(key)) return key;
-    if (value == b.at(key)) continue;
-    return value.is_object() && b.at(key).is_object()
-               ? key + "." + first_difference(value, b.at(key))
-               : concat(key, " ", b.at(key).dump(), " then, ", value.dump(), " now");
-  }
-  return "more options";
-}
-
-uint64_t folder_bytes(const fs::path& folder) {
-  uint64_t bytes = 0;
-  if (!fs::exists(folder)) return 0;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) bytes += entry.file_size();
-  return bytes;
-}
-
-// OUT.partial: recipe.json says whose work it is, finished.json (OUT's bitsmith.json to be) that
-// only the last rename may be missing.
-class WorkFolder {
- public:
-  WorkFolder(const fs::path& out, OrderedJson recipe)
-      : path_(out.string() + ".partial"), recipe_(std::move(recipe)) {}
-
-  const fs::path& path() const { return path_; }
-  std::string hash() const { return sha256(recipe_.dump()); }
-  fs::path parts_file(const std::string& name) const { return path_ / (name + ".safetensors"); }
-  fs::path finished_file() const { return path_ / "finished.json"; }
-
-  // Throws UsageError when something else is there.
-  void check() const {
-    if (!fs::exists(path_)) return;
-    const fs::path file = path_ / "recipe.json";
-    if (!fs::exists(file)) {
-      for (const auto& entry : fs::directory_iterator(path_)) {
-        if (entry.path().extension() != ".tmp" && entry.path() != finished_file())
-          throw UsageError(concat(path_.string(), " is in the way and not work of this command: ",
-                                  "delete it or choose another output"));
-      }
-      return;
-    }
-    const OrderedJson other = OrderedJson::parse(read_text_file(file), nullptr, false);
-    if (other != recipe_)
-      throw UsageError(
-          concat(path_.string(), " holds the unfinished work of another command (",
-                 other.is_object() ? first_difference(recipe_, other) : "unreadable recipe.json",
-                 "): finish it with that command, delete it, or choose another "
-                 "output"));
-  }
-  void begin() const {
-    fs::create_directories(path_);
-    if (!fs::exists(path_ / "recipe.json")) write_json_file(path_ / "recipe.json", recipe_);
-  }
-  // A run of this command was killed between the last rename and remove(): all is done.
-  bool is_published(const fs::path& out) const {
-    if (!fs::exists(finished_file()) || !fs::exists(out / "bitsmith.json")) return false;
-    const std::string text = read_text_file(out / "bitsmith.json");
-    if (text != read_text_file(finished_file())) return false;
-    const OrderedJson published = OrderedJson::parse(text, nullptr, false);
-    for (const auto& [key, value] : recipe_.items())
-      if (!published.contains(key) || published.at(key) != value) return false;
-    return true;
-  }
-  // finished.json goes last: while it is there, a killed run knows that OUT is its own.
-  void remove() const {
-    std::vector<fs::path> rest;
-    for (const auto& entry : fs::directory_iterator(path_))
-      if (entry.path() != finished_file()) rest.push_back(entry.path());
-    for (const fs::path& entry : rest) fs::remove_all(entry);
-    fs::remove_all(path_);
-  }
-
- private:
-  fs::path path_;
-  OrderedJson recipe_;
-};
 
 std::string block_name(int64_t layer) {
   std::string digits = std::to_string(layer);
@@ -203,7 +124,7 @@ std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
 
 // Bytes still to be written.
 uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t there = folder_bytes(work.path());
+  const uint64_t there = work.bytes();
   return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
 }
 
