@@ -88,6 +88,13 @@ class Strip {
     for (int t = 0; t < d_; ++t) sum += double{e[t]} * me[t];
     return weight_[at] * sum;
   }
+  // nearest[at] = the lesser of itself and what point `at` costs as `values`; returns their sum.
+  double keep_nearer(const float* values, std::vector<float>& nearest) const {
+    const auto keep = d_ == 1   ? &Strip::keep_nearer_in<1>
+                      : d_ == 2 ? &Strip::keep_nearer_in<2>
+                                : &Strip::keep_nearer_in<4>;
+    return (this->*keep)(values, nearest);
+  }
   double weight_of(int64_t at) const { return double{weight_[at]} * metric_[at / rows_ * d_ * d_]; }
 
   // Each vector to its nearest centre; returns whether any code changed.
@@ -136,6 +143,26 @@ class Strip {
   }
 
  private:
+  template <int kDims>
+  double keep_nearer_in(const float* values, std::vector<float>& nearest) const {
+    double total = 0;
+    for (int64_t p = 0; p < places_; ++p) {
+      float m[kDims * kDims], sum = 0;
+      std::copy_n(metric_ + p * kDims * kDims, kDims * kDims, m);
+      for (int64_t at = p * rows_; at < (p + 1) * rows_; ++at) {
+        float e[kDims], cost = 0;
+        for (int i = 0; i < kDims; ++i) e[i] = x_[at * kDims + i] - values[i];
+        for (int i = 0; i < kDims; ++i) {
+          for (int j = 0; j < kDims; ++j) cost += m[i * kDims + j] * e[i] * e[j];
+        }
+        nearest[at] = std::min(nearest[at], std::max(cost * weight_[at], 0.0f));
+      }
+      for (int64_t at = p * rows_; at < (p + 1) * rows_; ++at) sum += nearest[at];
+      total += sum;
+    }
+    return total;
+  }
+
   // The sums of w M and w M x over each centre's vectors.
   template <int kDims>
   void add_members(double* a, double* b, int64_t* members) const {
@@ -192,17 +219,11 @@ class Strip {
 // k-means++: each next centre is drawn by its cost to the nearest one so far.
 void init_plus_plus(Strip& strip, int64_t count, Random& random) {
   const int d = strip.dims();
-  std::vector<double> nearest(static_cast<size_t>(strip.size()));
+  std::vector<float> nearest(static_cast<size_t>(strip.size()), std::numeric_limits<float>::max());
   int64_t chosen = random.below(static_cast<uint32_t>(strip.size()));
   for (int64_t k = 0; k < count; ++k) {
     std::copy_n(strip.point(chosen), d, strip.centers.begin() + k * d);
-    double total = 0;
-    for (int64_t at = 0; at < strip.size(); ++at) {
-      const double cost = strip.cost(at, strip.point(chosen));
-      nearest[at] = k == 0 ? cost : std::min(nearest[at], cost);
-      total += nearest[at];
-    }
-    double left = random.uniform() * total;
+    double left = random.uniform() * strip.keep_nearer(strip.point(chosen), nearest);
     chosen = 0;
     while (chosen + 1 < strip.size() && left >= nearest[chosen]) left -= nearest[chosen++];
   }

@@ -100,13 +100,28 @@ void row_chunked_subtract(const torch::Tensor& a, const torch::Tensor& b, const 
 
 torch::Tensor row_errors(const torch::Tensor& difference, const torch::Tensor& hessian,
                          bool exact) {
+  constexpr int64_t kBlock = 384;
   const auto dtype = exact ? torch::kDouble : torch::kFloat;
   const auto h = hessian.defined() ? hessian.to(dtype) : hessian;
   auto errors = torch::empty({difference.size(0)}, torch::kDouble);
   each_row_chunk(difference.size(0), [&](int64_t begin, int64_t count) {
     const auto d = difference.narrow(0, begin, count).to(dtype);
-    const auto product = h.defined() ? at::mm(d, h) : d;
-    errors.narrow(0, begin, count).copy_((product * d).sum(1, /*keepdim=*/false, torch::kDouble));
+    const auto sum = [](const torch::Tensor& products) {
+      return products.sum(1, /*keepdim=*/false, torch::kDouble);
+    };
+    auto own = errors.narrow(0, begin, count);
+    if (!h.defined()) {
+      own.copy_(sum(d * d));
+      return;
+    }
+    own.zero_();
+    for (int64_t first = 0; first < d.size(1); first += kBlock) {  // H's blocks above its diagonal
+      const int64_t width = std::min(kBlock, d.size(1) - first);
+      const auto part = d.narrow(1, first, width), columns = h.narrow(1, first, width);
+      auto product = at::mm(part, columns.narrow(0, first, width));
+      product.addmm_(d.narrow(1, 0, first), columns.narrow(0, 0, first), 1, 2);
+      own.add_(sum(product * part));
+    }
   });
   return errors;
 }

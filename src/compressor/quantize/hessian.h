@@ -38,7 +38,8 @@ class CrossSum {
 // original's outputs, up to what no Q can change. H is damped as in inverse_factor().
 torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross, double damping);
 
-// Objective of a quantised matrix: tr(D H D^T), D = weight - quantized (H undefined: identity).
+// Objective of a quantised matrix: tr(D H D^T), D = weight - quantized (H undefined: identity). Of
+// H, which is symmetric, the upper triangle is read and, near the diagonal, a little more.
 // The product in float32 or, if `exact`, in float64; sums in float64. Does not depend on the
 // number of threads.
 double quadratic_error(const torch::Tensor& difference, const torch::Tensor& hessian, bool exact);

@@ -132,30 +132,52 @@ void costs(const float* base, const float* columns, const float* linear, int64_t
   for (; r < rows; ++r) one(base, columns, linear + r * dim, dim, padded, out + r * padded);
 }
 
-// A row a lane, code after code: with few codes a search along them is mostly its end.
+// A row a lane, code after code: with few codes a search along them is mostly its end. kVectors
+// vectors of rows at a time, since each code waits for the one before.
+template <typename V, int kDim, int kVectors>
+void nearest_of_few_rows(const float* base, const float* columns, const float* linear,
+                         int64_t padded, int32_t* best) {
+  V x[kVectors][kDim], lowest[kVectors];
+  typename V::Index at[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    for (int d = 0; d < kDim; ++d) {
+      float lanes[V::kLanes];
+      for (int i = 0; i < V::kLanes; ++i) {
+        lanes[i] = -2.0f * linear[(v * V::kLanes + i) * kDim + d];
+      }
+      x[v][d] = V::load(lanes);
+    }
+    lowest[v] = V::broadcast(kInfinity);
+    at[v] = V::same_index(0);
+  }
+  for (int64_t k = 0; k < padded; ++k) {
+    const auto index = V::same_index(static_cast<int32_t>(k));
+    for (int v = 0; v < kVectors; ++v) {
+      V cost = V::broadcast(base[k]);
+      for (int d = 0; d < kDim; ++d) {
+        cost = V::multiply_add(x[v][d], V::broadcast(columns[d * padded + k]), cost);
+      }
+      V::keep_lower(cost, index, lowest[v], at[v]);
+    }
+  }
+  for (int v = 0; v < kVectors; ++v) V::store_index(at[v], best + v * V::kLanes);
+}
+
 template <typename V, int kDim>
 void nearest_of_few(const float* base, const float* columns, const float* linear, int64_t rows,
                     int64_t padded, int32_t* best) {
-  for (int64_t r = 0; r < rows; r += V::kLanes) {
-    const int used = static_cast<int>(rows - r < V::kLanes ? rows - r : V::kLanes);
-    V x[kDim];
-    for (int d = 0; d < kDim; ++d) {
-      float lanes[V::kLanes] = {};
-      for (int i = 0; i < used; ++i) lanes[i] = -2.0f * linear[(r + i) * kDim + d];
-      x[d] = V::load(lanes);
-    }
-    V lowest = V::broadcast(kInfinity);
-    typename V::Index at = V::same_index(0);
-    for (int64_t k = 0; k < padded; ++k) {
-      V cost = V::broadcast(base[k]);
-      for (int d = 0; d < kDim; ++d) {
-        cost = V::multiply_add(x[d], V::broadcast(columns[d * padded + k]), cost);
-      }
-      V::keep_lower(cost, V::same_index(static_cast<int32_t>(k)), lowest, at);
-    }
+  constexpr int kVectors = V::kLanes == 1 ? 1 : 2, kRows = kVectors * V::kLanes;
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    nearest_of_few_rows<V, kDim, kVectors>(base, columns, linear + r * kDim, padded, best + r);
+  }
+  for (; r < rows; r += V::kLanes) {
+    const int64_t used = rows - r < V::kLanes ? rows - r : V::kLanes;
+    float padded_rows[V::kLanes * kDim] = {};
     int32_t found[V::kLanes];
-    V::store_index(at, found);
-    for (int i = 0; i < used; ++i) best[r + i] = found[i];
+    for (int64_t i = 0; i < used * kDim; ++i) padded_rows[i] = linear[r * kDim + i];
+    nearest_of_few_rows<V, kDim, 1>(base, columns, padded_rows, padded, found);
+    for (int64_t i = 0; i < used; ++i) best[r + i] = found[i];
   }
 }
 
