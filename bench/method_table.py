@@ -38,6 +38,7 @@ AQLM=--representation aq3x8g8
 AQLM=--representation aq3x6g8
 AQLM=--representation aq2x8g8
 AQLM, block fine-tune=--representation aq2x8g8 --finetune-epochs 5
+AQLM=--representation aq2x6g8
 VQ=--representation aq1x12g8
 VQ=--representation aq1x10g8
 VQ=--representation aq1x8g8
