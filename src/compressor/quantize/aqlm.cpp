@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cmath>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/kmeans.h"
 #include "compressor/quantize/methods.h"
+#include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_representation.h"
 #include "compressor/representation/additive_search.h"
@@ -35,14 +35,16 @@ class Aqlm {
  public:
   Aqlm(const torch::Tensor& weight, const torch::Tensor& hessian, const AdditiveSpec& spec,
        const QuantizeOptions& options, std::vector<StageReport>& stages)
-      : weight_(weight), hessian_(hessian), spec_(spec), options_(options), stages_(stages) {
-    total_ = quadratic_error(weight, hessian, /*exact=*/false);
-  }
+      : weight_(weight),
+        hessian_(hessian),
+        spec_(spec),
+        options_(options),
+        stages_(stages, quadratic_error(weight, hessian, /*exact=*/false)) {}
 
   std::unique_ptr<Representation> run() {
     state_ = start();
     objective_ = objective(state_);
-    report("start");
+    stages_.add("start", objective_);
     for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
       if (interrupted()) throw Interrupted("quantisation was interrupted");
       const double before = objective_;
@@ -179,23 +181,15 @@ class Aqlm {
       state_ = candidate;
       objective_ = reached;
     }
-    report(stage);
-  }
-
-  void report(const std::string& stage) {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - clock_).count();
-    clock_ = now;
-    stages_.push_back({stage, total_ > 0 ? objective_ / total_ : 0, seconds});
+    stages_.add(stage, objective_);
   }
 
   torch::Tensor weight_, hessian_;
   AdditiveSpec spec_;
   QuantizeOptions options_;
-  std::vector<StageReport>& stages_;
-  double total_, objective_ = 0;
+  StageReports stages_;
+  double objective_ = 0;
   State state_;
-  std::chrono::steady_clock::time_point clock_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace

@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cmath>
 
 #include "base/error.h"
@@ -8,6 +7,7 @@
 #include "compressor/quantize/hessian.h"
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/methods.h"
+#include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/grouped_dequantize.h"
 #include "compressor/representation/grouped_representation.h"
@@ -70,18 +70,16 @@ class Gptvq {
         hessian_(hessian.defined() ? hessian : torch::eye(weight.size(1), torch::kFloat)),
         spec_(spec),
         options_(options),
-        stages_(stages),
         out_(weight.size(0)),
         in_(weight.size(1)),
-        layout_(grouped_layout(spec, out_, in_)) {
-    total_ = quadratic_error(weight_, hessian_, /*exact=*/false);
-  }
+        layout_(grouped_layout(spec, out_, in_)),
+        stages_(stages, quadratic_error(weight_, hessian_, /*exact=*/false)) {}
 
   std::unique_ptr<Representation> run() {
     sweep();
     strip_errors_ = strip_errors(state_.centroids, state_.codes);
     objective_ = strip_errors_.sum().item<double>();
-    report("sweep");
+    stages_.add("sweep", objective_);
     if (options_.codebook_update) refine();
     GroupedParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
     if (spec_.rank > 0) reduce_rank(parts);
@@ -212,9 +210,8 @@ class Gptvq {
     };
     CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
     objective_ = objective(grouped_centroids(factors.rows, factors.basis), state_.codes);
-    clock_ = start_;
-    stages_.clear();  // free codebooks reached less: another objective
-    report("rank");
+    stages_.restart();  // free codebooks reached less
+    stages_.add("rank", objective_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = objective_;
       const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
@@ -223,7 +220,7 @@ class Gptvq {
         factors = solved;
         objective_ = reached;
       }
-      report(concat("rank round ", round, " codebooks"));
+      stages_.add(concat("rank round ", round, " codebooks"), objective_);
       const auto centroids = grouped_centroids(factors.rows, factors.basis).contiguous();
       GroupedSearch search(layout_, centroids, scales_);
       const auto dense = grouped_decode(layout_, centroids, state_.codes, scales_);
@@ -234,7 +231,7 @@ class Gptvq {
         state_.codes = codes;
         objective_ = searched;
       }
-      report(concat("rank round ", round, " codes"));
+      stages_.add(concat("rank round ", round, " codes"), objective_);
       if (objective_ > before * (1 - options_.tolerance)) break;
     }
     parts.codebooks = factors.rows;
@@ -281,27 +278,19 @@ class Gptvq {
                        .contiguous();
     strip_errors_ = torch::minimum(reached, strip_errors_);
     objective_ = strip_errors_.sum().item<double>();
-    report(stage);
-  }
-
-  void report(const std::string& stage) {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - clock_).count();
-    clock_ = now;
-    stages_.push_back({stage, total_ > 0 ? objective_ / total_ : 0, seconds});
+    stages_.add(stage, objective_);
   }
 
   torch::Tensor weight_, hessian_;
   GroupedSpec spec_;
   QuantizeOptions options_;
-  std::vector<StageReport>& stages_;
   int64_t out_, in_;
   GroupedLayout layout_;
-  double total_, objective_ = 0;
+  StageReports stages_;
+  double objective_ = 0;
   torch::Tensor strip_errors_;  // [strips] float64; their sum is objective_
   State state_;
   torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), clock_ = start_;
 };
 
 }  // namespace
