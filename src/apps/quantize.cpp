@@ -34,9 +34,11 @@ constexpr const char* kHelp =
     "              -s: each group has a scale of S bits besides\n"
     "  gvqDdBb[-nN][-gC][-sS][-c16][-rR]\n"
     "              grouped codebooks (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
-    "              codebook for each N weights (default: it costs 1/8 bit a weight), in groups of "
-    "C\n"
-    "              columns; -s: a 4-bit scale for each S weights, -c16: fp16 codebooks. gvq2d2b\n"
+    "              codebook for each N weights (default: it costs 1/8 bit a weight, with -s "
+    "1/32), in\n"
+    "              groups of C columns; -s: a 4-bit scale for each S weights, -c16: fp16 "
+    "codebooks.\n"
+    "              gvq2d2b has 2.13 bits; best from 3 bits on with scales: gvq2d3b-s32 has 3.16\n"
     "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.";
 
 struct QuantizeCommand {

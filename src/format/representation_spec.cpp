@@ -210,10 +210,13 @@ GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int6
   const auto fits = [&](int64_t columns) {
     return columns > 0 && in_features % columns == 0 && columns % step == 0;
   };
-  // The paper's default: an int8 codebook costs 1/8 bit a weight, an fp16 one the same.
+  // The paper's default: codebooks, int8 or fp16, cost 1/8 bit a weight. Beside block scales, which
+  // do much of what small codebooks do, 1/32.
   const int64_t value_bits = spec.fp16_codebooks ? 16 : 8;
-  const int64_t asked =
-      spec.codebook_weights > 0 ? spec.codebook_weights : 8 * value_bits * d * spec.centroids();
+  const int64_t weights_a_bit = spec.scale_block > 0 ? 32 : 8;
+  const int64_t asked = spec.codebook_weights > 0
+                            ? spec.codebook_weights
+                            : weights_a_bit * value_bits * d * spec.centroids();
   GroupedLayout layout{};
   layout.vector_size = d;
   layout.columns = spec.column_group;

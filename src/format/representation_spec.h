@@ -36,7 +36,7 @@ struct AdditiveSpec {
 struct GroupedSpec {
   int vector_size = 2;           // D: 1, 2 or 4
   int index_bits = 4;            // B * D: 1..16; B may be a decimal, as 1.5
-  int64_t codebook_weights = 0;  // N; 0: so many that an int8 codebook costs 1/8 bit a weight
+  int64_t codebook_weights = 0;  // N; 0: so many that codebooks cost 1/8 bit a weight, with -s 1/32
   int64_t column_group = 0;      // C inputs, a divisor of in_features; 0: the largest up to 256
   int64_t scale_block = 0;       // S inputs share a 4-bit logarithmic scale; 0: none
   bool fp16_codebooks = false;   // -c16: fp16 instead of int8 with an fp16 scale a codebook

@@ -103,6 +103,7 @@ TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
   EXPECT_EQ(layout("gvq2d2b", 576, 576).strips, 53);  // the last one has 4 rows
   EXPECT_EQ(layout("gvq2d2b", 576, 1536).columns, 256);
   EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).columns, 256);
+  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).rows, 32);  // 8192 weights a codebook
   EXPECT_EQ(layout("gvq2d2b-n2048-g64", 576, 576).rows, 32);
   EXPECT_EQ(layout("gvq2d2b", 4, 576).strips, 1);
   EXPECT_EQ(layout("gvq1d2b", 33, 47).columns, 47);
