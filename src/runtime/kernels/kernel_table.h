@@ -6,6 +6,7 @@
 #include "runtime/kernels/cpu_features.h"
 #include "runtime/kernels/dense_gemv.h"
 #include "runtime/kernels/grouped_gemv.h"
+#include "runtime/kernels/grouped_lookup.h"
 #include "runtime/kernels/machine_limits.h"
 #include "runtime/kernels/panel_gemm.h"
 #include "runtime/kernels/uniform_gemv.h"
@@ -19,6 +20,7 @@ struct KernelTable {
   AdditiveGatherKernels gather;
   AdditiveLookupKernels lookup;
   GroupedGemvKernels grouped;
+  GroupedLookupKernels grouped_lookup;
   PanelGemmKernels gemm;
   LimitKernels limits;
 };

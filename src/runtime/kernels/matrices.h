@@ -13,5 +13,8 @@ std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor);
 // Additive codes of any size.
 std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_grouped_matrix(const QuantizedTensor& tensor);
+// Grouped int8 codebooks where this processor can look them up by byte and rows fall into blocks.
+bool grouped_lookup_fits(const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_grouped_lookup_matrix(const QuantizedTensor& tensor);
 
 }  // namespace bitsmith

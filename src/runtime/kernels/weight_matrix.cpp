@@ -8,7 +8,10 @@ namespace bitsmith {
 
 std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
   if (std::holds_alternative<UniformSpec>(tensor.spec)) return make_uniform_matrix(tensor);
-  if (std::holds_alternative<GroupedSpec>(tensor.spec)) return make_grouped_matrix(tensor);
+  if (std::holds_alternative<GroupedSpec>(tensor.spec)) {
+    return grouped_lookup_fits(tensor) ? make_grouped_lookup_matrix(tensor)
+                                       : make_grouped_matrix(tensor);
+  }
   // A table is built for every 256 codebook vectors and looked up once a row: not for few rows, and
   // what is looked up is added as it is, without scales of its own.
   constexpr int64_t kLookupMinRows = 64;

@@ -35,6 +35,10 @@ BITSMITH_ONE_TOKEN(int4g64, "int4g64");
 BITSMITH_ONE_TOKEN(int3g64, "int3g64");
 BITSMITH_ONE_TOKEN(int2g64, "int2g64");
 BITSMITH_ONE_TOKEN(aq2x8g8, "aq2x8g8");
+BITSMITH_ONE_TOKEN(gvq2d2b, "gvq2d2b");
+BITSMITH_ONE_TOKEN(gvq2d3b_s32, "gvq2d3b-s32");
+BITSMITH_ONE_TOKEN(gvq2d4b_s32, "gvq2d4b-s32");
+BITSMITH_ONE_TOKEN(gvq4d2b, "gvq4d2b");
 
 }  // namespace
 }  // namespace bitsmith

@@ -171,13 +171,24 @@ TEST(WeightMatrix, AdditiveManyBits) {
   }
 }
 
+// int8 codebooks, in integers.
+TEST(WeightMatrix, GroupedLookup) {
+  for (const char* representation :
+       {"gvq1d2b", "gvq1d3b-n512", "gvq1d4b-n300-s8", "gvq1d4b-n1024-s96", "gvq1d8b-n4096",
+        "gvq2d1b-n400", "gvq2d2b-n1024", "gvq2d2b-n2048-s16", "gvq2d2.5b-n1500", "gvq2d3b-n3000",
+        "gvq2d3b-n3000-s32", "gvq2d4b-n8000-s32", "gvq4d1b-n1024", "gvq4d1.5b-n2000-g96",
+        "gvq4d2b-n8000-s32"}) {
+    expect_quantized(representation, 64, 96, kInt8Inputs);
+    expect_quantized(representation, 131, 576, kInt8Inputs);
+    expect_quantized(representation, 70, 1536, kInt8Inputs);
+  }
+}
+
+// What that does not take.
 TEST(WeightMatrix, GroupedCodebooks) {
   for (const char* representation :
-       {"gvq1d2b", "gvq1d3b-n512", "gvq1d4b-n300-s8", "gvq1d8b-n4096", "gvq1d2b-n512-r2",
-        "gvq1d3b-n512-c16-r2", "gvq2d1b-n400", "gvq2d2b-n1024", "gvq2d2b-n1024-c16",
-        "gvq2d2b-n2048-s16", "gvq2d2.5b-n1500", "gvq2d3b-n3000", "gvq2d3.5b-n3000-s2",
-        "gvq2d4b-n4000-s6", "gvq4d1b-n1024", "gvq4d1.5b-n2000-g96", "gvq4d2b-n4000-s32",
-        "gvq4d2.25b-n8000"}) {
+       {"gvq1d2b-n512-r2", "gvq1d3b-n512-c16-r2", "gvq2d2b-n1024-c16", "gvq2d3.5b-n3000-s2",
+        "gvq2d4b-n4000-s6", "gvq4d2.25b-n8000"}) {
     expect_quantized(representation, 64, 96, 1e-6);
     expect_quantized(representation, 131, 576, 1e-6);
   }
