@@ -121,7 +121,7 @@ torch::Tensor take_half(torch::Tensor& validation) {
 struct CompressCommand {
   const CLI::App* sub = nullptr;
   CommonOptions common;
-  std::string model, out, preset_name = "balanced";
+  std::string model, out, preset_name = "3bit";
   double minutes = 0;
   TrainingDataOptions data;
   bool force = false;
@@ -236,7 +236,7 @@ void add_compress(CLI::App& app) {
   CLI::App& sub = *app.add_subcommand(
       "compress",
       "The whole pipeline: calibrate, quantize, tune, judge. One table at the end.\n"
-      "  bitsmith compress MODEL --preset balanced --minutes 30 -o out/model");
+      "  bitsmith compress MODEL --preset 3bit --minutes 30 -o out/model");
   command->sub = &sub;
   sub.add_option("MODEL", command->model, "Hugging Face directory or GGUF file")->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
