@@ -59,13 +59,13 @@ gvq2d2b-n8192
 """,
     "Scale block size (table 13)": """
 gvq2d2b
-gvq2d2b-s64
-gvq2d2b-s32
-gvq2d2b-s16
+gvq2d2b-n2048-s64
+gvq2d2b-n2048-s32
+gvq2d2b-n2048-s16
 gvq2d3b
-gvq2d3b-s64
-gvq2d3b-s32
-gvq2d3b-s16
+gvq2d3b-n8192-s64
+gvq2d3b-n8192-s32
+gvq2d3b-n8192-s16
 """,
     "Scales at an equal cost (table 14)": """
 gvq1d2b-n256
@@ -76,15 +76,20 @@ gvq2d2b-n2048
 gvq2d2b-n4096-s64
 gvq2d3b-n8192
 gvq2d3b-n16384-s64
+gvq2d3b-s32
+gvq1d4b-n1024
+gvq1d4b-s32
 """,
     "Rank of the codebooks (scalars)": """
 gvq1d2b-n256
 gvq1d2b-n256-r3
 gvq1d2b-n256-r2
 gvq1d2b-n256-r1
+gvq1d2b-n512
 gvq1d3b-n512
 gvq1d3b-n512-r4
 gvq1d3b-n512-r2
+gvq1d3b-n1024
 """,
 }
 
