@@ -30,7 +30,7 @@ constexpr const char* kHelp =
     "  aqMxBgG[-sS]\n"
     "              additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
     "2^B;\n"
-    "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best below 4 bits.\n"
+    "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best at about 2 bits.\n"
     "              -s: each group has a scale of S bits besides\n"
     "  gvqDdBb[-nN][-gC][-sS][-c16][-rR]\n"
     "              grouped codebooks (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
