@@ -1,11 +1,9 @@
 #include <immintrin.h>
 
-#include "runtime/kernels/grouped_lookup.h"
+#include "runtime/kernels/grouped_lookup_impl.h"
 
 namespace bitsmith {
 namespace {
-
-inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 
 // Two bits of each of 64 positions.
 inline __m512i load_pairs_of_bits(const uint8_t* p) {
@@ -24,38 +22,11 @@ inline __m512i load_nibbles(const uint8_t* p) {
   return _mm512_and_si512(halves, _mm512_set1_epi8(15));
 }
 
-template <int kBits>
-struct Codes;
-
-template <>
-struct Codes<2> {
-  static constexpr int64_t kBytes = 16, kEntries = 16;
-  static __m512i load(const uint8_t* p) { return load_pairs_of_bits(p); }
-};
-template <>
-struct Codes<4> {
-  static constexpr int64_t kBytes = 32, kEntries = 16;
-  static __m512i load(const uint8_t* p) { return load_nibbles(p); }
-};
-template <>
-struct Codes<6> {
-  static constexpr int64_t kBytes = 48, kEntries = 64;
-  static __m512i load(const uint8_t* p) {
-    const __m512i high = _mm512_slli_epi16(load_pairs_of_bits(p), 4);
-    return _mm512_or_si512(high, load_nibbles(p + 16));
-  }
-};
-template <>
-struct Codes<8> {
-  static constexpr int64_t kBytes = 64, kEntries = 256;
-  static __m512i load(const uint8_t* p) { return _mm512_loadu_si512(p); }
-};
-
 // One coordinate of the centroids, plus 128 to have no sign.
 template <int kBits>
-struct Table {
+struct BiasedTable {
   static constexpr int kRegisters = kBits == 8 ? 4 : 1;
-  explicit Table(const int8_t* values) {
+  explicit BiasedTable(const int8_t* values) {
     const __m512i sign = _mm512_set1_epi8(-128);
     if constexpr (kBits <= 4) {
       const __m128i few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
@@ -78,89 +49,54 @@ struct Table {
   __m512i part[kRegisters];
 };
 
-// Codes that are needed some hundred cycles later; the groups of a strip follow each other.
-constexpr int64_t kAhead = 2048;
+struct Avx512 {
+  static constexpr int kParts = 1;  // registers of a block
+  using Floats = __m512;
+  template <int kBits>
+  using Table = BiasedTable<kBits>;
 
-// One group of columns.
-template <int kBits, bool kBlockScales, typename... Tables>
-void multiply_rows(const GroupedLookupTiles& tiles, int64_t group, int64_t rows,
-                   const GroupedLookupInput& x, float* sums, const Tables&... tables) {
-  const int64_t first_block = group * tiles.blocks;
-  const int8_t* first_input = x.codes + first_block * static_cast<int64_t>(sizeof...(tables)) * 64;
-  const __m512 tile_scale = _mm512_set1_ps(tiles.scales[group]);
-  const __m512 scale_values =
-      kBlockScales ? _mm512_loadu_ps(tiles.scale_values + 16 * group) : _mm512_setzero_ps();
-  const uint8_t* row = tiles.codes + group * tiles.group_bytes;
-  const uint8_t* row_scales = tiles.block_scales + group * tiles.scale_group_bytes;
-  for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, row_scales += tiles.scale_row_bytes) {
-    const int8_t* inputs = first_input;
-    __m512 part = _mm512_setzero_ps();
-    for (int64_t b = 0; b < tiles.blocks; ++b) {
-      const int64_t block = first_block + b;
-      const uint8_t* from = row + b * Codes<kBits>::kBytes;
-      _mm_prefetch(reinterpret_cast<const char*>(from + kAhead), _MM_HINT_T0);
-      const __m512i codes = Codes<kBits>::load(from);
-      __m512i dot = load(x.offsets + 16 * block);
-      ((dot = _mm512_dpbusd_epi32(dot, tables[codes], load(inputs)), inputs += 64), ...);
-      __m512 scale = _mm512_loadu_ps(x.scales + 16 * block);
-      if constexpr (kBlockScales) {
-        _mm_prefetch(reinterpret_cast<const char*>(row_scales + kAhead / 8), _MM_HINT_T0);
-        int32_t packed;
-        __builtin_memcpy(&packed, row_scales + tiles.scale_bytes[b], 4);
-        const __m512i at =
-            _mm512_srlv_epi32(_mm512_set1_epi32(packed), load(tiles.scale_shifts + 16 * b));
-        scale = _mm512_mul_ps(scale, _mm512_permutexvar_ps(at, scale_values));  // low four bits
-      }
-      part = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, part);
+  static __m512 zeros() { return _mm512_setzero_ps(); }
+  static __m512 broadcast(float x) { return _mm512_set1_ps(x); }
+  static __m512 load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
+  static __m512 multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+  static __m512 to_floats(__m512i v) { return _mm512_cvtepi32_ps(v); }
+  template <int kBits>
+  static __m512i load_codes(const uint8_t* p, int) {
+    if constexpr (kBits == 2) return load_pairs_of_bits(p);
+    if constexpr (kBits == 4) return load_nibbles(p);
+    if constexpr (kBits == 6) {
+      return _mm512_or_si512(_mm512_slli_epi16(load_pairs_of_bits(p), 4), load_nibbles(p + 16));
     }
-    float* to = sums + 16 * r;
-    _mm512_storeu_ps(to, _mm512_fmadd_ps(part, tile_scale, _mm512_loadu_ps(to)));
+    if constexpr (kBits == 8) return _mm512_loadu_si512(p);
   }
-}
-
-template <int kBits, bool kBlockScales, int kSize>
-void multiply_groups(const GroupedLookupTiles& tiles, int64_t rows, const GroupedLookupInput& x,
-                     float* sums) {
-  constexpr int64_t kNext = Codes<kBits>::kEntries;
-  using T = Table<kBits>;
-  const int8_t* t = tiles.tables;
-  for (int64_t g = 0; g < tiles.groups; ++g, t += kSize * kNext) {
-    const auto run = [&](const auto&... tables) {
-      multiply_rows<kBits, kBlockScales>(tiles, g, rows, x, sums, tables...);
-    };
-    if constexpr (kSize == 1) run(T(t));
-    if constexpr (kSize == 2) run(T(t), T(t + kNext));
-    if constexpr (kSize == 4) run(T(t), T(t + kNext), T(t + 2 * kNext), T(t + 3 * kNext));
+  // What the tables' 128 will add too much.
+  static __m512i start(const int32_t* offsets) { return _mm512_loadu_si512(offsets); }
+  static __m512i add_products(__m512i dot, __m512i values, const int8_t* inputs) {
+    return _mm512_dpbusd_epi32(dot, values, _mm512_loadu_si512(inputs));
   }
-}
-
-template <int kBits, bool kBlockScales>
-void multiply_bits(const GroupedLookupTiles& tiles, int64_t rows, const GroupedLookupInput& x,
-                   float* sums) {
-  const auto kernel = tiles.vector_size == 1   ? multiply_groups<kBits, kBlockScales, 1>
-                      : tiles.vector_size == 2 ? multiply_groups<kBits, kBlockScales, 2>
-                                               : multiply_groups<kBits, kBlockScales, 4>;
-  kernel(tiles, rows, x, sums);
-}
-
-template <int kBits>
-void multiply_any(const GroupedLookupTiles& tiles, int64_t rows, const GroupedLookupInput& x,
-                  float* sums) {
-  const auto kernel = tiles.block_scales ? multiply_bits<kBits, true> : multiply_bits<kBits, false>;
-  kernel(tiles, rows, x, sums);
-}
+  struct Scales {
+    explicit Scales(const float* p) : values(_mm512_loadu_ps(p)) {}
+    __m512 look_up(int32_t packed, const int32_t* shifts) const {
+      const __m512i at = _mm512_srlv_epi32(_mm512_set1_epi32(packed), _mm512_loadu_si512(shifts));
+      return _mm512_permutexvar_ps(at, values);  // by the low four bits
+    }
+    __m512 values;
+  };
+};
 
 void multiply(const GroupedLookupTiles& tiles, int64_t rows, const GroupedLookupInput& x,
               float* sums) {
   switch (tiles.code_bits) {
     case 2:
-      return multiply_any<2>(tiles, rows, x, sums);
+      return multiply_bits<Avx512, 2>(tiles, rows, x, sums);
     case 4:
-      return multiply_any<4>(tiles, rows, x, sums);
+      return multiply_bits<Avx512, 4>(tiles, rows, x, sums);
     case 6:
-      return multiply_any<6>(tiles, rows, x, sums);
+      return multiply_bits<Avx512, 6>(tiles, rows, x, sums);
     default:
-      return multiply_any<8>(tiles, rows, x, sums);
+      return multiply_bits<Avx512, 8>(tiles, rows, x, sums);
   }
 }
 
