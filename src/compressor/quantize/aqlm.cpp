@@ -39,7 +39,7 @@ class Aqlm {
         hessian_(hessian),
         spec_(spec),
         options_(options),
-        stages_(stages, quadratic_error(weight, hessian, /*exact=*/false)) {}
+        stages_(stages, weight, hessian) {}
 
   std::unique_ptr<Representation> run() {
     state_ = start();

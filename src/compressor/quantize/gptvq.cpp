@@ -73,7 +73,7 @@ class Gptvq {
         out_(weight.size(0)),
         in_(weight.size(1)),
         layout_(grouped_layout(spec, out_, in_)),
-        stages_(stages, quadratic_error(weight_, hessian_, /*exact=*/false)) {}
+        stages_(stages, weight_, hessian_) {}
 
   std::unique_ptr<Representation> run() {
     sweep();

@@ -4,14 +4,17 @@
 #include <string>
 #include <vector>
 
+#include "compressor/quantize/hessian.h"
 #include "compressor/quantize/quantizer.h"
 
 namespace bitsmith {
 
 class StageReports {
  public:
-  // total: the objective of no weights at all, which those of the stages are shares of.
-  StageReports(std::vector<StageReport>& stages, double total) : stages_(stages), total_(total) {}
+  // The objectives are shares of that of no weights at all, tr(W H W^T).
+  StageReports(std::vector<StageReport>& stages, const torch::Tensor& weight,
+               const torch::Tensor& hessian)
+      : stages_(stages), total_(quadratic_error(weight, hessian, /*exact=*/false)) {}
 
   // The stage took the time since the last one.
   void add(const std::string& stage, double objective) {
@@ -29,8 +32,8 @@ class StageReports {
  private:
   using Clock = std::chrono::steady_clock;
   std::vector<StageReport>& stages_;
+  Clock::time_point start_ = Clock::now(), last_ = start_;  // before the work for total_
   double total_;
-  Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
 }  // namespace bitsmith
