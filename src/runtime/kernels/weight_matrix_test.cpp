@@ -187,8 +187,11 @@ TEST(WeightMatrix, GroupedLookup) {
 // What that does not take.
 TEST(WeightMatrix, GroupedCodebooks) {
   for (const char* representation :
-       {"gvq1d2b-n512-r2", "gvq1d3b-n512-c16-r2", "gvq2d2b-n1024-c16", "gvq2d3.5b-n3000-s2",
-        "gvq2d4b-n4000-s6", "gvq4d2.25b-n8000"}) {
+       {"gvq1d2b-c16", "gvq1d3b-n512-c16", "gvq1d4b-n300-s8-c16", "gvq1d8b-n4096-c16",
+        "gvq1d2b-n512-r2", "gvq1d3b-n512-c16-r2", "gvq2d1b-n400-c16", "gvq2d2b-n1024-c16",
+        "gvq2d2b-n2048-s16-c16", "gvq2d2.5b-n1500-c16", "gvq2d3b-n3000-c16", "gvq2d3.5b-n3000-s2",
+        "gvq2d4b-n4000-s6", "gvq4d1b-n1024-c16", "gvq4d1.5b-n2000-g96-c16", "gvq4d2b-n4000-s32-c16",
+        "gvq4d2.25b-n8000"}) {
     expect_quantized(representation, 64, 96, 1e-6);
     expect_quantized(representation, 131, 576, 1e-6);
   }
