@@ -33,13 +33,6 @@ class AdditiveMatrix : public PanelMatrix {
     }
   }
 
-  void decode_panel(int64_t p, float* panel) const override {
-    const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);
-    float* decoded = thread_scratch<float, AdditiveMatrix>(rows * in_features);
-    for (int64_t r = 0; r < rows; ++r) decode_row(first + r, decoded + r * in_features);
-    kernels().gemm.pack_f32(decoded, rows, in_features, panel);
-  }
-
   AdditiveCodebooks codebooks_ = {};
   AlignedBuffer<uint16_t> vectors_;
   AlignedBuffer<float> scales_;

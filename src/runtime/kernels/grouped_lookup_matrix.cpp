@@ -19,8 +19,7 @@ int code_bits_of(const GroupedSpec& spec) {
 
 // Inputs that a lane's four codes may lie within.
 int64_t lane_inputs(const GroupedSpec& spec) {
-  const int bits = code_bits_of(spec);
-  return (bits == 4 || bits == 6 ? 8 : 4) * spec.vector_size;
+  return 4 * grouped_place(code_bits_of(spec), 1) * spec.vector_size;
 }
 
 // Where a block's scale codes are: four bytes from `byte` on, and a shift for each lane.
@@ -117,13 +116,6 @@ class GroupedLookupMatrix final : public PanelMatrix {
       }
     });
     return true;
-  }
-
-  void decode_panel(int64_t p, float* panel) const override {
-    const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);
-    float* decoded = thread_scratch<float, GroupedLookupMatrix>(rows * in_features);
-    for (int64_t r = 0; r < rows; ++r) decode_row(first + r, decoded + r * in_features);
-    kernels().gemm.pack_f32(decoded, rows, in_features, panel);
   }
 
  private:

@@ -84,13 +84,6 @@ class GroupedMatrix final : public PanelMatrix {
     return true;
   }
 
-  void decode_panel(int64_t p, float* panel) const override {
-    const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);
-    float* decoded = thread_scratch<float, GroupedMatrix>(rows * in_features);
-    for (int64_t r = 0; r < rows; ++r) decode_row(first + r, decoded + r * in_features);
-    kernels().gemm.pack_f32(decoded, rows, in_features, panel);
-  }
-
  private:
   int64_t strip_rows(int64_t strip) const {
     return std::min(layout_.rows, out_features - strip * layout_.rows);

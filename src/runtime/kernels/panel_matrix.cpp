@@ -16,6 +16,14 @@ void run_ranges(ThreadPool& pool, int64_t count,
   });
 }
 
+void PanelMatrix::decode_panel(int64_t p, float* panel) const {
+  struct Rows;  // multiply() has its own scratch in use
+  const int64_t first = p * kPanelRows, rows = std::min(kPanelRows, out_features - first);
+  float* decoded = thread_scratch<float, Rows>(rows * in_features);
+  for (int64_t r = 0; r < rows; ++r) decode_row(first + r, decoded + r * in_features);
+  kernels().gemm.pack_f32(decoded, rows, in_features, panel);
+}
+
 void PanelMatrix::multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) {
   if (tokens == 1 && multiply_one(x, y, pool)) return;
   // Activations pass once over as many panels as stay in the second-level cache.

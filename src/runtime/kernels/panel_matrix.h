@@ -18,8 +18,8 @@ class PanelMatrix : public WeightMatrix {
   }
   // One token. False when this matrix has no kernel of its own for it and takes the path for many.
   virtual bool multiply_one(const float* x, float* y, ThreadPool& pool) = 0;
-  // Rows [32 p, 32 p + 32) as a panel of panel_gemm.h.
-  virtual void decode_panel(int64_t p, float* panel) const = 0;
+  // Rows [32 p, 32 p + 32) as a panel of panel_gemm.h; here row by row.
+  virtual void decode_panel(int64_t p, float* panel) const;
 };
 
 // Cuts [0, count) into a few even ranges a thread and runs task(first, count) on each. Rows do not
