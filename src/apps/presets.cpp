@@ -15,7 +15,7 @@ const std::vector<Preset>& presets() {
        30},
       {"2.25bit", "a little more than 2bit in both", "aq3x6g8", 8, 60, 65536, 1024, 16, 30},
       {"3bit", "close to the original", "gvq2d3b-s32", 8, 60, 65536, 1024, 16, 30},
-      {"4bit", "hard to tell from the original", "int4g64", 8, 30, 65536, 1024, 16, 30},
+      {"4bit", "hard to tell from the original", "gvq1d4b-s32", 8, 30, 65536, 1024, 16, 30},
   };
   return all;
 }
