@@ -40,13 +40,14 @@ struct LayerCommand {
     }
     if (!weight.defined()) throw Error(concat(file, ": there is no tensor 'weight'"));
     if (weight.dim() != 2) throw Error(concat(file, ": 'weight' is not a matrix"));
+    for (const RepresentationSpec& spec : specs) {  // all are checked before any work
+      check_quantizable(spec, weight.size(0), weight.size(1));
+      method_for(spec);
+    }
     OrderedJson results = OrderedJson::array();
     std::string table = header(weight, hessian);
     for (const RepresentationSpec& spec : specs) {
-      part_layout(spec, weight.size(0), weight.size(1));  // all are checked before any work
-    }
-    for (const RepresentationSpec& spec : specs) {
-      options.method = method.empty() ? default_method(spec) : parse_method(method, spec);
+      options.method = method_for(spec);
       const QuantizedLayer quantized = quantize_layer(weight, hessian, spec, options);
       results.push_back(describe(spec, quantized));
       table += "\n" + row(spec, quantized);
@@ -58,6 +59,10 @@ struct LayerCommand {
                               {"results", results},
                               {"peak_memory_bytes", peak_memory_bytes()}};
     print_result(common, json, table);
+  }
+
+  Method method_for(const RepresentationSpec& spec) const {
+    return method.empty() ? default_method(spec) : parse_method(method, spec);
   }
 
   static torch::Tensor read(const SafetensorsFile& layer, const std::string& name) {

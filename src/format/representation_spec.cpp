@@ -249,7 +249,7 @@ GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int6
   layout.rows = (out_features + strips - 1) / strips;
   layout.strips = (out_features + layout.rows - 1) / layout.rows;
   if (layout.rows * layout.tile_row_codes() < spec.centroids()) {
-    throw UsageError(concat(grouped_text(spec), ": ", spec.centroids(), " centroids for the ",
+    throw UsageError(concat(spec.centroids(), " centroids for the ",
                             layout.rows * layout.tile_row_codes(), " vectors of a codebook", where,
                             "; use more weights a codebook (-n) or fewer bits"));
   }

@@ -33,7 +33,7 @@ void check_sizes(const QuantizationPlan& plan) {
   std::map<std::string, std::pair<std::string, int>> reasons;  // reason -> first module, others
   for (const auto& [module, matrix] : plan.matrices) {
     try {
-      part_layout(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
+      check_quantizable(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
     } catch (const UsageError& e) {
       const auto [entry, fresh] =
           reasons.insert({concat(to_string(matrix.spec), ": ", e.what()), {module, 0}});

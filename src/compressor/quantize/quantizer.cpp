@@ -32,6 +32,19 @@ void check_inputs(const torch::Tensor& weight, const torch::Tensor& hessian,
 
 }  // namespace
 
+void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
+  part_layout(spec, out_features, in_features);
+  const auto* additive = std::get_if<AdditiveSpec>(&spec);
+  if (!additive) return;
+  const int64_t vectors = int64_t{1} << additive->nbits_per_codebook;
+  const int64_t groups = out_features * in_features / additive->in_group_size;
+  if (vectors > groups) {
+    throw UsageError(concat(vectors, " vectors a codebook for the ", groups, " groups of ",
+                            out_features, " x ", in_features,
+                            " weights; use fewer bits a codebook, or leave this matrix out"));
+  }
+}
+
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
                       const torch::Tensor& hessian) {
   const double total = quadratic_error(weight, hessian, /*exact=*/true);
