@@ -1,12 +1,10 @@
 // bitsmith compress: the whole pipeline, from a model to a smaller one and a table that judges it.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cstdio>
+#include <cmath>
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/judge.h"
 #include "apps/presets.h"
 #include "apps/training_data.h"
 #include "base/error.h"
@@ -15,9 +13,6 @@
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize/quantize_model.h"
 #include "compressor/tune/tune_model.h"
-#include "evaluate/evaluate.h"
-#include "format/output_folder.h"
-#include "runtime/runtime_language_model.h"
 
 namespace bitsmith {
 namespace {
@@ -26,86 +21,12 @@ namespace fs = std::filesystem;
 
 // Judging and writing at the end take about this share of the whole; tuning stops in time for them.
 constexpr double kJudgingShare = 0.12;
+// Quantizing shall take this share of the whole at most; fewer calibration tokens take less.
+constexpr double kQuantizeShare = 0.6;
+constexpr int64_t kFewestCalibrationTokens = 8192;
 // Of the windows, held out to choose the best state and to judge the result.
 constexpr double kHeldOutShare = 0.15;
 constexpr double kShortestTuning = 0.5;  // minutes; less is not worth loading the models for
-
-// One row of the table: a model as its user meets it, in the runtime.
-struct Judged {
-  double decoder_bits = 0;
-  uint64_t file_bytes = 0;
-  EvaluateResult quality;
-  double tokens_per_second = 0;
-  uint64_t peak_memory_bytes = 0;
-};
-
-// Speed and memory in a process of their own, so that nothing of this one is counted.
-Json bench_in_own_process(const fs::path& model, int threads) {
-  const fs::path self = fs::read_symlink("/proc/self/exe");
-  std::string quoted;
-  for (const char c : model.string())
-    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  const std::string command =
-      concat("'", self.string(), "' bench '", quoted, "' --threads ", threads,
-             " --prompt-tokens 128 --generate-tokens 64 --repeats 2 --quiet --json");
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) throw Error("cannot start bitsmith bench");
-  std::string text;
-  char buffer[4096];
-  while (const size_t n = std::fread(buffer, 1, sizeof(buffer), pipe)) text.append(buffer, n);
-  if (::pclose(pipe) != 0) throw Error("bitsmith bench failed on " + model.string());
-  return parse_json(text, "bitsmith bench");
-}
-
-Judged judge(const fs::path& model, LanguageModel& engine, LanguageModel* teacher,
-             const std::vector<int32_t>& tokens, int64_t context, int threads) {
-  Judged judged;
-  const auto files = ModelFiles::open(model);
-  judged.decoder_bits = files->decoder_bits();
-  judged.file_bytes = files->checkpoint().file_bytes();
-  judged.quality = evaluate(engine, teacher, tokens, {.context = context});
-  const Json bench = bench_in_own_process(model, threads);
-  judged.tokens_per_second = json_get<double>(bench, "tokens_per_second", "bitsmith bench");
-  judged.peak_memory_bytes = json_get<uint64_t>(bench, "peak_memory_bytes", "bitsmith bench");
-  return judged;
-}
-
-OrderedJson to_json(const Judged& j) {
-  return {{"bits", j.decoder_bits},
-          {"file_bytes", j.file_bytes},
-          {"perplexity", j.quality.perplexity},
-          {"kl", j.quality.kl},
-          {"kl_p99", j.quality.kl_p99},
-          {"top1", j.quality.top1},
-          {"tokens", j.quality.tokens},
-          {"tokens_per_second", j.tokens_per_second},
-          {"peak_memory_bytes", j.peak_memory_bytes}};
-}
-
-// Speeds and memory only where they may be shown: OUT holds none, so that the same work gives the
-// same bytes.
-std::string table(const Judged& original, const Judged& result, bool with_speed) {
-  std::string text = "| | decoder bits a weight | weight file | perplexity | KL | top-1 |";
-  text += with_speed ? " tokens/s | peak memory |\n|---|---|---|---|---|---|---|---|\n"
-                     : "\n|---|---|---|---|---|---|\n";
-  for (const auto* j : {&original, &result}) {
-    char row[300];
-    const bool first = j == &original;
-    std::snprintf(row, sizeof(row), "| %s | %.2f | %.1f MB | %.2f | %s | %s |",
-                  first ? "original" : "compressed", j->decoder_bits,
-                  static_cast<double>(j->file_bytes) / 1e6, j->quality.perplexity,
-                  first ? "-" : concat(std::round(j->quality.kl * 1e4) / 1e4).c_str(),
-                  first ? "-" : concat(std::round(j->quality.top1 * 1e3) / 10, " %").c_str());
-    text += row;
-    if (with_speed) {
-      std::snprintf(row, sizeof(row), " %.1f | %s |", j->tokens_per_second,
-                    format_bytes(static_cast<double>(j->peak_memory_bytes)).c_str());
-      text += row;
-    }
-    text += "\n";
-  }
-  return text;
-}
 
 // Takes the second half of the held-out windows away: the first half chooses the best state of
 // tuning, the second judges it.
@@ -123,11 +44,11 @@ struct CompressCommand {
   CommonOptions common;
   std::string model, out, preset_name = "3bit";
   double minutes = 0;
+  int64_t calibration_tokens = 0;  // 0: the preset's, fewer where the minutes are short
   TrainingDataOptions data;
   bool force = false;
   std::chrono::steady_clock::time_point start;
 
-  bool context_given() const { return sub->count("--context") > 0; }
   double elapsed_minutes() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   }
@@ -136,97 +57,149 @@ struct CompressCommand {
     start = std::chrono::steady_clock::now();
     const Preset& preset = find_preset(preset_name);
     if (minutes <= 0) minutes = preset.minutes;
-    if (data.tokens == 0) data.tokens = preset.calibration_tokens;
-    if (!context_given()) data.context = preset.context;
+    if (sub->count("--context") == 0) data.context = preset.context;
     data.validation_share = kHeldOutShare;
-    check_output(out, force);
+    check_work_folder(out, force);
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
-    log_info(concat("compressing ", model, " to ", preset.representation, " (preset ", preset.name,
-                    "); done in about ", format_duration(minutes * 60), ", at ", threads,
-                    " threads"));
     QuantizeModelOptions options;
     options.representation = parse_representation(preset.representation);
     options.embedding_bits = preset.embedding_bits;
     options.layer.seed = common.seed;
     options.layer.max_rounds = preset.rounds;
     options.layer.kmeans_iterations = preset.kmeans_iterations;
-    check_quantize_request(*files, options, out, force);  // before text is written for minutes
+    check_quantize_request(*files, options, threads);
+
+    const OrderedJson stage = {{"command", "compress"},
+                               {"preset", preset.name},
+                               {"data", training_data_request(data, common.seed)}};
+    OrderedJson request = quantize_request(*files, options, stage);
+    request["minutes"] = minutes;
+    request["calibration_tokens"] = calibration_tokens;
+    WorkFolder work(out, force, request);
+    if (work.published()) {
+      log_info(concat(work.out().string(), " is finished"));
+      return print_kept_table(work.out());
+    }
+    const auto tokens =
+        work.settle("calibration_tokens", [&] { return fitting_tokens(*files, options, preset); })
+            .get<int64_t>();
+    log_info(concat("compressing ", model, " to ", preset.representation, " (preset ", preset.name,
+                    "); done in about ", format_duration(minutes * 60), ", at ", threads,
+                    " threads"));
+    if (data.files.empty() && data.tokens == 0) data.tokens = tokens;
     TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
     const torch::Tensor judged_windows = take_half(dataset.validation);
 
-    const fs::path work = out + ".partial";
-    fs::create_directories(work);
-    const fs::path quantised = work / "quantised", tuned = work / "tuned";
-    const OrderedJson recipe = {{"command", "compress"},
-                                {"preset", preset.name},
-                                {"data", training_data_recipe(data, dataset)}};
-    if (!fs::exists(quantised) && !fs::exists(tuned)) {
-      quantize_model(files, dataset, options, quantised, false, recipe);
+    const fs::path quantized = work.file("quantized");
+    if (!fs::exists(quantized)) {
+      WorkFolder part(quantized, false, quantize_request(*files, options, stage));
+      quantize_model(files, first_windows(dataset, tokens), options, part,
+                     work.out().string() + ".quantize.jsonl");
     }
-    const fs::path result =
-        fs::exists(tuned) ? tuned : tune(files, dataset, quantised, tuned, work, recipe);
+    const fs::path result = tune(files, dataset, quantized, work, stage);
     report(judged_windows, result, work, threads);
+  }
+
+  // The one-shot methods learn from a part of the windows; tuning takes all of them.
+  static TokenDataset first_windows(const TokenDataset& all, int64_t tokens) {
+    TokenDataset part = all;
+    const int64_t windows = std::max<int64_t>(1, tokens / all.train.size(1));
+    part.train = all.train.narrow(0, 0, std::min(windows, all.train.size(0)));
+    return part;
+  }
+
+  // As many calibration tokens as the preset has, or fewer where quantizing would take too much of
+  // the minutes. UsageError where even few tokens take too long.
+  int64_t fitting_tokens(const ModelFiles& files, const QuantizeModelOptions& options,
+                         const Preset& preset) const {
+    const QuantizeTime time = quantize_time(files, options);
+    const double budget = minutes * 60;
+    int64_t tokens = calibration_tokens > 0 ? calibration_tokens : preset.calibration_tokens;
+    if (calibration_tokens == 0) {
+      while (tokens / 2 >= kFewestCalibrationTokens &&
+             time.seconds(tokens) > kQuantizeShare * budget)
+        tokens /= 2;
+      if (tokens < preset.calibration_tokens) {
+        log_warning(concat("calibrating on ", tokens, " tokens instead of the preset's ",
+                           preset.calibration_tokens, ", to keep within ", minutes,
+                           " minutes; more minutes give a better result"));
+      }
+    }
+    if (time.seconds(tokens) > (1 - kJudgingShare) * budget) {
+      throw UsageError(concat("quantizing with ", tokens, " calibration tokens takes about ",
+                              format_duration(time.seconds(tokens)),
+                              " on this machine, longer than ", minutes,
+                              " minutes allow: give --minutes ",
+                              std::ceil(time.seconds(tokens) / kQuantizeShare / 60), " or more"));
+    }
+    return tokens;
   }
 
   // Tunes for what is left of the minutes; returns the folder that holds the result.
   fs::path tune(const std::shared_ptr<const ModelFiles>& files, const TokenDataset& dataset,
-                const fs::path& quantised, const fs::path& tuned, const fs::path& work,
-                const OrderedJson& recipe) {
-    // The length is fixed once, so that a resumed run is the same run.
-    const fs::path plan = work / "plan.json";
-    double length = minutes * (1 - kJudgingShare) - elapsed_minutes();
-    if (fs::exists(plan)) {
-      length = json_get<double>(read_json_file(plan), "tune_minutes", plan.string());
-    } else {
-      write_json_file(plan, {{"tune_minutes", length}});
-    }
-    if (length < kShortestTuning || dataset.validation.size(0) == 0) {
-      log_warning("no time left to tune: the one-shot result is kept; give more --minutes");
-      return quantised;
-    }
+                const fs::path& quantized, WorkFolder& work, const OrderedJson& stage) {
+    const fs::path tuned = work.file("tuned");
+    if (fs::exists(tuned)) return tuned;
     TuneOptions options;
-    options.minutes = length;
+    // The length is fixed once, so that a run that goes on is the same run.
+    options.minutes = work.settle("tune_minutes",
+                                  [&] { return minutes * (1 - kJudgingShare) - elapsed_minutes(); })
+                          .get<double>();
     options.seed = common.seed;
-    tune_model(ModelFiles::open(quantised), files, dataset, options, tuned, false, recipe);
+    if (options.minutes < kShortestTuning || dataset.validation.size(0) == 0) {
+      log_warning("no time left to tune: the one-shot result is kept; give more --minutes");
+      return quantized;
+    }
+    const auto student = ModelFiles::open(quantized);
+    check_tune_request(*student, *files, options, resolved_threads(common));
+    WorkFolder part(tuned, false, tune_request(*student, *files, options, stage));
+    tune_model(student, files, dataset, options, part, work.out().string() + ".tune.jsonl");
     return tuned;
   }
 
-  void report(const torch::Tensor& held_out, const fs::path& result, const fs::path& work,
-              int threads) {
+  void report(const torch::Tensor& held_out, const fs::path& result, WorkFolder& work,
+              int threads) const {
     log_info("judging on the held-out windows");
     const int64_t context = held_out.size(1);
-    std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
-                                held_out.data_ptr<int64_t>() + held_out.numel());
-    const auto teacher = load_runtime_language_model(model, threads);
-    const auto student = load_runtime_language_model(result, threads);
-    const Judged before = judge(model, *teacher, nullptr, tokens, context, threads);
-    const Judged after = judge(result, *student, teacher.get(), tokens, context, threads);
+    const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
+                                      held_out.data_ptr<int64_t>() + held_out.numel());
+    const Judgement judgement = judge(model, result, tokens, context, threads);
 
     const std::string protocol = concat(
         "Held-out ",
         data.files.empty() ? "text that the original model wrote itself" : "part of the given text",
-        ": ", before.quality.windows, " windows of ", context, " tokens, in the runtime.\n");
+        ": ", judgement.original.quality.windows, " windows of ", context,
+        " tokens, in the runtime.\n");
     const fs::path card = result / "README.md";
-    const std::string text = read_text_file(card), heading = "\n## Judged\n";
-    write_file_atomic(card, text.substr(0, text.find(heading)) + heading + "\n" +
-                                table(before, after, false) + "\n" + protocol);
-    publish_folder(result, out, force);
-    fs::remove_all(work);
+    const std::string text = read_text_file(card);
+    write_file_atomic(card, text.substr(0, text.find(kJudged)) + kJudged + "\n" +
+                                judgement_table(judgement, false) + "\n" + protocol);
+    work.publish(result);
 
     const OrderedJson json = {{"out", out},
                               {"preset", preset_name},
-                              {"original", to_json(before)},
-                              {"compressed", to_json(after)},
+                              {"original", to_json(judgement.original)},
+                              {"compressed", to_json(judgement.compressed)},
                               {"seconds", elapsed_minutes() * 60},
                               {"peak_memory_bytes", peak_memory_bytes()}};
     print_result(common, json,
-                 concat(table(before, after, true), protocol, "Took ",
+                 concat(judgement_table(judgement, true), protocol, "Took ",
                         format_duration(elapsed_minutes() * 60), " and ",
                         format_bytes(static_cast<double>(peak_memory_bytes())),
                         " of memory. Try: bitsmith run ", out));
   }
+
+  // An earlier run was killed after it had put the result in place.
+  void print_kept_table(const fs::path& result) const {
+    const std::string text = read_text_file(result / "README.md");
+    const size_t begin = std::min(text.find(kJudged), text.size());
+    print_result(common, {{"out", out}, {"preset", preset_name}, {"finished_before", true}},
+                 text.substr(begin));
+  }
+
+  static constexpr const char* kJudged = "\n## Judged\n";
 };
 
 }  // namespace
@@ -245,7 +218,11 @@ void add_compress(CLI::App& app) {
   sub.add_option("--minutes", command->minutes,
                  "Time for the whole pipeline (default: the preset's)")
       ->check(CLI::Range(0.1, 1e6));
-  add_training_data_options(sub, command->data, "--calibration-tokens");
+  add_training_data_options(sub, command->data, "--data-tokens");
+  sub.add_option("--calibration-tokens", command->calibration_tokens,
+                 "How many of these tokens the one-shot quantizer learns from; tuning uses all "
+                 "(default: the preset's, fewer where the minutes are short)")
+      ->check(at_least(0));
   sub.add_flag("--force", command->force, "Replace an existing OUT");
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });

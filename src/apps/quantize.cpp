@@ -57,19 +57,28 @@ struct QuantizeCommand {
     options.layer.seed = finetune.seed = common.seed;
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
+    check_work_folder(out, force);
     const auto files = ModelFiles::open(model);
-    check_quantize_request(*files, options, out, force);  // before text is written for minutes
+    check_quantize_request(*files, options, threads);
     const bool wants_data =
         !data.files.empty() || finetune.epochs > 0 || needs_calibration(*files, options);
-    const TokenDataset dataset =
-        wants_data ? load_training_data(*files, data, threads, common.seed) : TokenDataset();
-    OrderedJson recipe = {{"command", "quantize"}, {"data", training_data_recipe(data, dataset)}};
+    OrderedJson request = {{"command", "quantize"}, {"data", "none"}};
+    if (wants_data) request["data"] = training_data_request(data, common.seed);
     BlockFinetuner finetuner;
     if (finetune.epochs > 0) {
-      recipe["finetune"] = to_json(finetune);
+      request["finetune"] = to_json(finetune);
       finetuner = block_finetuner(finetune);
     }
-    report(quantize_model(files, dataset, options, out, force, recipe, finetuner), dataset);
+    WorkFolder work(out, force, quantize_request(*files, options, request));
+    TokenDataset dataset;
+    if (wants_data && !work.published()) {
+      // Before text is written for minutes.
+      check_resources(*files, options, work, data.tokens, data.context);
+      dataset = load_training_data(*files, data, threads, common.seed);
+    }
+    report(quantize_model(files, dataset, options, work, work.out().string() + ".quantize.jsonl",
+                          finetuner),
+           dataset);
   }
 
   // REGEX=R; R holds no '='.

@@ -77,18 +77,17 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   return pack_sequences(sequences, options.validation_share, seed);
 }
 
-OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data) {
-  if (data.train.size(0) == 0) return "none";
+OrderedJson training_data_request(const TrainingDataOptions& options, uint64_t seed) {
   OrderedJson sources = OrderedJson::array();
   for (const std::string& file : options.files) {
     sources.push_back({{"file", std::filesystem::path(file).filename().string()},
                        {"sha256", sha256(MappedFile::open(file)->bytes())}});
   }
   return {{"source", options.files.empty() ? OrderedJson("self-generated") : sources},
+          {"tokens", options.tokens},
           {"context", options.context},
-          {"training_windows", data.train.size(0)},
-          {"validation_windows", data.validation.size(0)},
-          {"sha256", data.hash}};
+          {"validation_share", options.validation_share},
+          {"seed", seed}};
 }
 
 }  // namespace bitsmith

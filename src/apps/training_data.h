@@ -27,8 +27,8 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
 // `model` (the original) tokenises the files, and writes the text when there are none.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 int threads, uint64_t seed);
-// What bitsmith.json says of it: file names and hashes, or "self-generated"; tokens, context.
-// "none" for an empty one.
-OrderedJson training_data_recipe(const TrainingDataOptions& options, const TokenDataset& data);
+// What determines the data, before any of it is read or written: names and hashes of the files, or
+// "self-generated"; tokens asked for, context, held-out share, seed.
+OrderedJson training_data_request(const TrainingDataOptions& options, uint64_t seed);
 
 }  // namespace bitsmith

@@ -25,7 +25,7 @@ struct TuneCommand {
   CommonOptions common;
   TrainingDataOptions data = tuning_data();
   TuneOptions options;
-  std::string quantised, teacher, out, strategy = "pv";
+  std::string quantized, teacher, out, strategy = "pv";
   bool force = false;
 
   void run() {
@@ -34,16 +34,20 @@ struct TuneCommand {
     }
     options.strategy = parse_strategy(strategy);
     options.seed = common.seed;
-    check_output(out, force);
+    check_work_folder(out, force);
     const int threads = resolved_threads(common);
     set_torch_threads(threads);
-    const auto student_files = ModelFiles::open(quantised);
+    const auto student_files = ModelFiles::open(quantized);
     const auto teacher_files = ModelFiles::open(teacher);
     if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens();
-    const TokenDataset dataset = load_training_data(*teacher_files, data, threads, common.seed);
-    const OrderedJson recipe = {{"command", "tune"}, {"data", training_data_recipe(data, dataset)}};
-    const TuneResult r =
-        tune_model(student_files, teacher_files, dataset, options, out, force, recipe);
+    check_tune_request(*student_files, *teacher_files, options, threads);
+    const OrderedJson request = {{"command", "tune"},
+                                 {"data", training_data_request(data, common.seed)}};
+    WorkFolder work(out, force, tune_request(*student_files, *teacher_files, options, request));
+    TokenDataset dataset;
+    if (!work.published()) dataset = load_training_data(*teacher_files, data, threads, common.seed);
+    const TuneResult r = tune_model(student_files, teacher_files, dataset, options, work,
+                                    work.out().string() + ".tune.jsonl");
 
     const OrderedJson json = {{"out", out},
                               {"strategy", strategy},
@@ -82,10 +86,10 @@ void add_tune(CLI::App& app) {
   auto command = std::make_shared<TuneCommand>();
   CLI::App& sub = *app.add_subcommand(
       "tune",
-      "PV-Tuning: make a quantised model more like its original, by training codes and continuous\n"
+      "PV-Tuning: make a quantized model more like its original, by training codes and continuous\n"
       "parameters on the original's next-token distributions. The size does not change.\n"
       "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv");
-  sub.add_option("QUANTISED", command->quantised, "Directory made by bitsmith quantize")
+  sub.add_option("QUANTIZED", command->quantized, "Directory made by bitsmith quantize")
       ->required();
   sub.add_option("--teacher", command->teacher, "The original model")->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")

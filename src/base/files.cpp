@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -63,10 +64,13 @@ void MappedFile::release(std::span<const std::byte> bytes) const {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
-AtomicFile::AtomicFile(const std::filesystem::path& path)
-    : path_(path), temporary_(path.string() + ".tmp") {
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("create", temporary_);
+AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
+  static std::atomic<unsigned> made{0};
+  do {  // a name of a dead process that had the same number may be left
+    temporary_ = concat(path.string(), ".", ::getpid(), "-", made++, ".tmp");
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  } while (fd_ < 0 && errno == EEXIST);
+  if (fd_ < 0) fail("create", path);
 }
 
 AtomicFile::~AtomicFile() {
@@ -114,9 +118,13 @@ std::string read_text_file(const std::filesystem::path& path) {
 void sync_folder(const std::filesystem::path& folder) {
   const std::filesystem::path name = folder.empty() ? "." : folder;
   const int fd = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
+  if (fd < 0) fail("open", name);
+  // Some file systems cannot flush folders; a disk that fails says so.
+  const bool failed = ::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+  const int reason = errno;
   ::close(fd);
+  errno = reason;
+  if (failed) fail("flush", name);
 }
 
 uint64_t free_disk_bytes(const std::filesystem::path& path) {
@@ -139,6 +147,13 @@ uint64_t available_memory_bytes() {
     std::getline(file, unit);
   }
   return 0;
+}
+
+uint64_t memory_bytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 uint64_t peak_memory_bytes() {

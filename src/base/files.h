@@ -35,8 +35,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Writes PATH.tmp; commit() makes it durable (fsync) and renames it to PATH. Without commit() the
-// temporary file is removed. Every failure (full disk, no permission) throws Error naming the path.
+// Writes PATH.*.tmp, a name of its own for each writer; commit() makes it durable (fsync) and renames
+// it to PATH. Without commit() the temporary file is removed. Every failure (full disk, no permission) throws Error naming the path.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -56,13 +56,14 @@ class AtomicFile {
 void write_file_atomic(const std::filesystem::path& path, std::string_view text);
 std::string read_text_file(const std::filesystem::path& path);
 
-// fsync of a folder, so that a rename inside it survives a power cut.
+// fsync of a folder, so that a rename inside it survives a power cut. Throws Error.
 void sync_folder(const std::filesystem::path& folder);
 
 // Free bytes on the file system that holds `path` (or its nearest existing parent).
 uint64_t free_disk_bytes(const std::filesystem::path& path);
-// Memory that can still be taken, and this process's peak resident set; bytes.
+// Memory that can still be taken, and this process's resident set now and at its peak; bytes.
 uint64_t available_memory_bytes();
+uint64_t memory_bytes();
 uint64_t peak_memory_bytes();
 
 // SHA-256 of data that comes in pieces.

@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,12 +90,17 @@ TEST_F(FilesTest, ErrorsNameThePathAndTheReason) {
   EXPECT_EQ(files_in_folder(), 1u);
 }
 
-TEST_F(FilesTest, AFullDiskIsAnError) {
-  if (access("/dev/full", W_OK) != 0) GTEST_SKIP() << "no /dev/full here";
-  // The temporary file of "full" is a link to the device that is always full.
-  std::filesystem::create_symlink("/dev/full", folder_ / "full.tmp");
+TEST_F(FilesTest, ADiskWithoutRoomIsAnErrorAndLeavesNothing) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small = {2, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   const std::string message = message_of([&] { write_file_atomic(folder_ / "full", "text"); });
-  EXPECT_NE(message.find("No space left"), std::string::npos) << message;
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(message.find((folder_ / "full").string()), std::string::npos) << message;
+  EXPECT_NE(message.find("too large"), std::string::npos) << message;
   EXPECT_EQ(files_in_folder(), 0u);
 }
 

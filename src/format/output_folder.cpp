@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "base/error.h"
@@ -14,12 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// "out" for "out/".
-fs::path without_slash(const fs::path& path) {
-  const fs::path normal = path.lexically_normal();
-  return normal.has_filename() ? normal : normal.parent_path();
-}
-
 void sync_file(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const bool synced = fd >= 0 && ::fsync(fd) == 0;
@@ -28,28 +23,42 @@ void sync_file(const fs::path& path) {
   if (!synced) throw Error(concat("cannot flush ", path.string(), ": ", std::strerror(reason)));
 }
 
+// Permissions do not tell all (read-only file systems, /proc): a file without a name tries.
+std::error_code why_not_writable(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd >= 0) {
+    ::close(fd);
+    return {};
+  }
+  const bool unsupported = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL;
+  if (unsupported && ::access(folder.c_str(), W_OK | X_OK) == 0) return {};
+  return {errno, std::generic_category()};
+}
+
 void rename_folder(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (error) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
     throw Error(
-        concat("cannot rename ", from.string(), " to ", to.string(), ": ", error.message()));
+        concat("cannot rename ", from.string(), " to ", to.string(), ": ", std::strerror(errno)));
   }
 }
 
 }  // namespace
 
-void check_output(const fs::path& out, bool force) {
+fs::path output_path(const fs::path& out) {
   if (out.empty()) throw UsageError("an output is needed: -o OUT");
-  const fs::path path = without_slash(out);
-  const fs::path parent = fs::absolute(path).parent_path();
+  fs::path path = fs::absolute(out).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  if (!path.has_filename())
+    throw UsageError(concat(out.string(), " is not the name of a new folder"));
+  return path;
+}
+
+void check_output(const fs::path& out, bool force) {
+  const fs::path path = output_path(out), parent = path.parent_path();
   std::error_code error;
   fs::create_directories(parent, error);
-  // Permissions do not tell all (read-only file systems, /proc): try.
-  const fs::path probe = parent / concat(".bitsmith-", ::getpid());
-  if (!error) fs::create_directory(probe, error);
+  if (!error) error = why_not_writable(parent);
   if (error) throw Error(concat("cannot make ", path.string(), ": ", error.message()));
-  fs::remove(probe);
   if (!fs::exists(fs::symlink_status(path))) return;
   if (!force) {
     throw UsageError(concat(path.string(), " exists; give another name, or --force to replace it"));
@@ -61,23 +70,27 @@ void check_output(const fs::path& out, bool force) {
   }
 }
 
-void publish_folder(const fs::path& work, const fs::path& out, bool force) {
-  const fs::path target = without_slash(out);
-  check_output(target, force);
-  for (const auto& entry : fs::recursive_directory_iterator(work)) {
+void sync_tree(const fs::path& folder) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (entry.is_regular_file()) sync_file(entry.path());
     if (entry.is_directory()) sync_folder(entry.path());
   }
-  sync_folder(work);
-  fs::path old;
-  if (fs::exists(target)) {
-    old = target;
-    old += ".old-" + std::to_string(::getpid());
-    rename_folder(target, old);
+  sync_folder(folder);
+}
+
+void put_in_place(const fs::path& result, const fs::path& out, const fs::path& aside) {
+  if (fs::exists(fs::symlink_status(out))) {
+    const int exchanged =
+        ::renameat2(AT_FDCWD, result.c_str(), AT_FDCWD, out.c_str(), RENAME_EXCHANGE);
+    if (exchanged != 0) {
+      rename_folder(out, aside);
+      rename_folder(result, out);
+    }
+  } else {
+    rename_folder(result, out);
   }
-  rename_folder(work, target);
-  sync_folder(target.parent_path());
-  if (!old.empty()) fs::remove_all(old);
+  sync_folder(result.parent_path());
+  sync_folder(out.parent_path());
 }
 
 }  // namespace bitsmith

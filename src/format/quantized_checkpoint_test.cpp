@@ -277,32 +277,5 @@ TEST_F(QuantizedCheckpoint, DamagedPartsAreErrors) {
   EXPECT_THROW(write_quantized_checkpoint(folder_, *base, made.content), Error);
 }
 
-TEST_F(QuantizedCheckpoint, OutAppearsWholeAndIsNotReplacedUnasked) {
-  const fs::path work = folder_ / "out.partial", out = folder_ / "out";
-  const auto make_work = [&](const char* text) {
-    fs::create_directories(work / "inner");
-    write_file_atomic(work / "bitsmith.json", text);
-  };
-  make_work("{}");
-  publish_folder(work, out / "", false);
-  EXPECT_FALSE(fs::exists(work));
-  EXPECT_TRUE(fs::exists(out / "inner"));
-
-  make_work("{\"second\": 2}");
-  EXPECT_THROW(publish_folder(work, out, false), UsageError);
-  EXPECT_EQ(read_text_file(out / "bitsmith.json"), "{}");
-  publish_folder(work, out, true);
-  EXPECT_EQ(read_text_file(out / "bitsmith.json"), "{\"second\": 2}");
-
-  make_work("{}");
-  fs::remove(out / "bitsmith.json");  // now it is somebody's folder
-  EXPECT_THROW(check_output(out, true), UsageError);
-  EXPECT_THROW(publish_folder(work, out, true), UsageError);
-  EXPECT_TRUE(fs::exists(out / "inner"));
-  fs::remove_all(out);
-  EXPECT_NO_THROW(check_output(out, false));
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
-}
-
 }  // namespace
 }  // namespace bitsmith

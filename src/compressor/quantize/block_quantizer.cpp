@@ -22,8 +22,7 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       options_(options),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
-      reference_(decoder, rotary_,
-                 options.cross_term > 0 ? std::move(activations) : torch::Tensor()),
+      reference_(decoder, rotary_, options.cross_term > 0 ? activations.clone() : torch::Tensor()),
       finetune_(std::move(finetune)) {}
 
 template <typename Task>
@@ -32,13 +31,14 @@ void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
   each_window_chunk(stream_.inputs(), options_.batch_tokens, progress, task);
 }
 
-torch::Tensor BlockQuantizer::run(const Block& block, const torch::Tensor& inputs,
-                                  const std::function<void(double)>& progress) const {
-  auto outputs = torch::empty_like(inputs);
-  each_chunk(progress, [&](int64_t first, int64_t count) {
-    outputs.narrow(0, first, count)
-        .copy_(decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
-  });
+torch::Tensor BlockQuantizer::run(const Block& block) const {
+  auto outputs = torch::empty_like(stream_.inputs());
+  each_chunk(
+      [](double) {},
+      [&](int64_t first, int64_t count) {
+        outputs.narrow(0, first, count)
+            .copy_(decoder_.run_block(block, stream_.inputs().narrow(0, first, count), rotary_));
+      });
   return outputs;
 }
 
@@ -122,6 +122,11 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       });
       ++sites_done;
       if (sums) hessian = sums->hessian.hessian();
+      if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
+        throw Error(concat(block->site_linears(site).front()->name,
+                           ": its inputs are not finite: the model's activations overflow ",
+                           options_.dtype, " before this layer"));
+      }
       if (sums && sums->cross) {
         drift = input_drift(hessian, sums->cross->cross(), options_.layer.damping);
       }
@@ -142,8 +147,7 @@ void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
                               const BlockProgress& progress) const {
   progress(kHessianShare + kLayersShare, "fine-tuning");
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  const torch::Tensor targets =
-      with_reference() ? reference_.outputs() : run(*block, stream_.inputs(), [](double) {});
+  const torch::Tensor targets = with_reference() ? reference_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found == parts.matrices.end()) continue;
@@ -171,11 +175,11 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
     const double begin = kHessianShare + kLayersShare;
     progress(begin + (1 - begin) * share, "outputs");
   };
-  // There already if the block was quantised just now.
-  if (with_reference()) {
-    reference_.set_inputs(reference_.outputs().defined()
-                              ? reference_.outputs()
-                              : run(*block, reference_.inputs(), report));
+  // There already if the block was quantized just now.
+  if (with_reference() && reference_.outputs().defined()) {
+    reference_.take_outputs();
+  } else if (with_reference()) {
+    reference_.advance(*block, options_.batch_tokens, report);
   }
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
@@ -186,7 +190,7 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
     const auto found = parts.dense.find(name);
     if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
   }
-  stream_.set_inputs(run(*block, stream_.inputs(), report));
+  stream_.advance(*block, options_.batch_tokens, report);
 }
 
 }  // namespace bitsmith

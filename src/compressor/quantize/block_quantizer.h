@@ -54,9 +54,8 @@ class BlockQuantizer {
   // task(first, count) for the windows, a chunk at a time.
   template <typename Task>
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
-  // The block's outputs for all windows of `inputs`, a chunk at a time.
-  torch::Tensor run(const Block& block, const torch::Tensor& inputs,
-                    const std::function<void(double)>& progress) const;
+  // The block's outputs for all windows, a chunk at a time.
+  torch::Tensor run(const Block& block) const;
   // Quantises one matrix and adds it to `parts`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
                        const torch::Tensor& drift, QuantizedParts& parts,

@@ -1,55 +1,75 @@
 #include "compressor/quantize/block_stream.h"
 
+#include <utility>
+
+#include "base/error.h"
+
 namespace bitsmith {
 
 BlockStream::BlockStream(const Decoder& decoder, const RotaryTable& rotary, torch::Tensor inputs)
-    : decoder_(decoder), rotary_(rotary), inputs_(std::move(inputs)) {}
+    : decoder_(decoder), rotary_(rotary) {
+  if (!inputs.defined()) return;
+  const int64_t windows = inputs.size(0), hidden = inputs.size(2);
+  length_ = inputs.size(1);
+  const int64_t widest = std::max(hidden, decoder.config().q_size());
+  scratch_ = torch::empty({windows, length_ * widest}, inputs.options());
+  if (widest == hidden && inputs.is_contiguous()) {
+    own_ = inputs.view({windows, length_ * hidden});
+    inputs_ = std::move(inputs);
+  } else {
+    own_ = torch::empty_like(scratch_);
+    inputs_ = view(own_, hidden).copy_(inputs);
+  }
+}
 
-void BlockStream::set_inputs(torch::Tensor inputs) {
-  inputs_ = std::move(inputs);
-  present_.reset();
-  next_.reset();
+torch::Tensor BlockStream::view(const torch::Tensor& buffer, int64_t features) const {
+  return buffer.narrow(1, 0, length_ * features).view({buffer.size(0), length_, features});
+}
+
+void BlockStream::take_outputs() {
+  BITSMITH_CHECK(outputs_.defined());
+  std::swap(own_, scratch_);
+  inputs_ = std::exchange(outputs_, torch::Tensor());
+}
+
+void BlockStream::advance(const Block& block, int64_t tokens,
+                          const std::function<void(double)>& progress) {
+  each_window_chunk(inputs_, tokens, progress, [&](int64_t first, int64_t count) {
+    const torch::Tensor chunk = inputs_.narrow(0, first, count);
+    chunk.copy_(decoder_.run_block(block, chunk, rotary_));
+  });
   outputs_.reset();
 }
 
 torch::Tensor BlockStream::site_inputs(const Block& block, InputSite site, int64_t first,
                                        int64_t count, bool keep_outputs) {
-  const int64_t windows = inputs_.size(0), length = inputs_.size(1);
-  if (first == 0) {
-    present_ = next_;
-    next_.reset();
-  }
-  const auto leave = [&](const torch::Tensor& values) {
-    if (!next_.defined()) {  // in place where that has room
-      next_ = present_.defined() && present_.size(2) == values.size(2)
-                  ? present_
-                  : torch::empty({windows, length, values.size(2)}, values.options());
-    }
-    next_.narrow(0, first, count).copy_(values);
+  const int64_t hidden = inputs_.size(2);
+  const torch::Tensor x = inputs_.narrow(0, first, count);
+  const auto left = [&](int64_t features) {
+    return view(scratch_, features).narrow(0, first, count);
   };
-  const auto of = [&](const torch::Tensor& all) { return all.narrow(0, first, count); };
   torch::Tensor found;
   switch (site) {
     case InputSite::kAttentionInput:
-      return decoder_.attention_inputs(block, of(inputs_));
+      outputs_.reset();
+      return decoder_.attention_inputs(block, x);
     case InputSite::kAttentionOutput:
-      found = decoder_.attention(block, decoder_.attention_inputs(block, of(inputs_)), rotary_);
-      leave(found);
+      found = decoder_.attention(block, decoder_.attention_inputs(block, x), rotary_);
+      left(found.size(2)).copy_(found);
       return found;
     case InputSite::kMlpInput: {
-      const auto hidden = of(inputs_) + block.o.forward(of(present_));
-      leave(hidden);
-      return decoder_.mlp_inputs(block, hidden);
+      const auto h = x + block.o.forward(left(decoder_.config().q_size()));
+      left(hidden).copy_(h);
+      return decoder_.mlp_inputs(block, h);
     }
-    case InputSite::kMlpDown:
-      found = decoder_.mlp_hidden(block, decoder_.mlp_inputs(block, of(present_)));
-      if (keep_outputs) leave(of(present_) + block.down.forward(found));
-      if (first + count == windows) {
-        outputs_ = next_;
-        present_.reset();
-        next_.reset();
-      }
+    case InputSite::kMlpDown: {
+      const torch::Tensor h = left(hidden);
+      found = decoder_.mlp_hidden(block, decoder_.mlp_inputs(block, h));
+      if (!keep_outputs) return found;
+      h.add_(block.down.forward(found));
+      if (first + count == inputs_.size(0)) outputs_ = view(scratch_, hidden);
       return found;
+    }
   }
   return found;
 }

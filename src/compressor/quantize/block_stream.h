@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "compressor/model/decoder.h"
 
@@ -22,13 +23,16 @@ void each_window_chunk(const torch::Tensor& activations, int64_t tokens, const P
   }
 }
 
+// Two buffers for the whole way through a model, each of the wider of block and attention; blocks
+// allocate no activations of all windows. What a site leaves to the next overwrites, window by
+// window, what it started from.
 class BlockStream {
  public:
-  // inputs [windows, length, hidden] of the block, which stay as they are until set_inputs().
+  // inputs [windows, length, hidden] of the first block; changed in place from then on.
   BlockStream(const Decoder& decoder, const RotaryTable& rotary, torch::Tensor inputs);
 
+  // [windows, length, hidden] of the present block.
   const torch::Tensor& inputs() const { return inputs_; }
-  void set_inputs(torch::Tensor inputs);
 
   // Inputs [count, length, features] of a site for windows [first, first + count). Sites are
   // visited in their order, each by all windows from the first on; the block's matrices before the
@@ -39,12 +43,21 @@ class BlockStream {
   // none.
   const torch::Tensor& outputs() const { return outputs_; }
 
+  // To the next block: by the outputs that were kept, or through `block`, a chunk of about `tokens`
+  // tokens at a time.
+  void take_outputs();
+  void advance(const Block& block, int64_t tokens, const std::function<void(double)>& progress);
+
  private:
+  // The first windows x length x features of a buffer, as a tensor.
+  torch::Tensor view(const torch::Tensor& buffer, int64_t features) const;
+
   const Decoder& decoder_;
   const RotaryTable& rotary_;
-  torch::Tensor inputs_;
-  torch::Tensor present_, next_;  // what the site starts from, and what it leaves to the next
-  torch::Tensor outputs_;
+  int64_t length_ = 0;
+  torch::Tensor own_, scratch_;  // [windows, length * widest]
+  torch::Tensor inputs_;         // in own_
+  torch::Tensor outputs_;        // in scratch_
 };
 
 }  // namespace bitsmith

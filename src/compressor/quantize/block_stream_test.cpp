@@ -22,8 +22,10 @@ TEST(BlockStream, GivesWhatTheWholeBlockGives) {
     const auto outputs = decoder->run_block(
         *block, x, rotary,
         [&](InputSite, const torch::Tensor& inputs) { expected.push_back(inputs); });
-    BlockStream stream(*decoder, rotary, x);
+    const auto second = decoder->run_block(*block, outputs, rotary);
+    BlockStream stream(*decoder, rotary, x.clone());
     for (int twice = 0; twice < 2; ++twice) {
+      EXPECT_TRUE(torch::equal(stream.inputs(), x));
       for (int site = 0; site < kInputSites; ++site) {
         for (int64_t first = 0; first < 5; first += 2) {
           const int64_t count = std::min<int64_t>(2, 5 - first);
@@ -34,9 +36,12 @@ TEST(BlockStream, GivesWhatTheWholeBlockGives) {
       }
       ASSERT_TRUE(stream.outputs().defined());
       EXPECT_TRUE(torch::allclose(stream.outputs(), outputs, 1e-5, 1e-5));
-      stream.set_inputs(x);
-      EXPECT_FALSE(stream.outputs().defined());
     }
+    stream.take_outputs();
+    EXPECT_FALSE(stream.outputs().defined());
+    EXPECT_TRUE(torch::allclose(stream.inputs(), outputs, 1e-5, 1e-5));
+    stream.advance(*block, /*tokens=*/14, [](double) {});
+    EXPECT_TRUE(torch::allclose(stream.inputs(), second, 1e-4, 1e-5));
   }
 }
 

@@ -28,9 +28,28 @@ struct QuantizerCost {
   double fixed_seconds, seconds_per_weight;
 };
 
-// From two matrices with the real number of inputs and few rows.
-QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+// A matrix of fewer inputs that stands for one of many: whole factors of a wide Hessian would cost
+// more than the work that is estimated.
+constexpr int64_t kProbeInputs = 1536;
+
+int64_t probe_inputs(const PlannedMatrix& matrix) {
   const int64_t in = matrix.shape.in_features;
+  for (int64_t share = (in + kProbeInputs - 1) / kProbeInputs; share < in; ++share) {
+    if (in % share != 0) continue;
+    try {
+      check_quantizable(matrix.spec, matrix.shape.out_features, in / share);
+      return in / share;
+    } catch (const UsageError&) {
+    }
+  }
+  return in;
+}
+
+// From two matrices with few rows. With n inputs the factors of the Hessian cost n^3, and the
+// sweep over a row n a weight.
+QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+  const int64_t in = probe_inputs(matrix);
+  const double wider = static_cast<double>(matrix.shape.in_features) / static_cast<double>(in);
   const torch::Tensor x = torch::randn({64, in});
   const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
   QuantizeOptions probe = options;
@@ -48,7 +67,8 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   const double short_time = seconds_for(few), long_time = seconds_for(many);
   const double slope =
       std::max(0.0, long_time - short_time) / static_cast<double>((many - few) * in);
-  return {std::max(0.0, short_time - slope * static_cast<double>(few * in)), slope};
+  const double fixed = std::max(0.0, short_time - slope * static_cast<double>(few * in));
+  return {fixed * wider * wider * wider, slope * wider};
 }
 
 struct BlockSizes {
@@ -72,14 +92,10 @@ BlockSizes block_sizes(const ModelConfig& config) {
 
 }  // namespace
 
-void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t windows,
-                    int64_t length, const QuantizeModelOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const ModelConfig& config = files.config();
+void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
+                     int64_t length, const QuantizeModelOptions& options) {
   const BlockSizes sizes = block_sizes(config);
-  const bool narrow = options.dtype == "bfloat16";
-  const int64_t element = narrow ? 2 : 4;
-  const double tokens = static_cast<double>(windows * length);
+  const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
 
   // Beside the activations of the whole data: the block, float64 sums of all sites, and the larger
@@ -94,26 +110,33 @@ void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t win
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + streams * windows * length * (2 * config.hidden_size + config.q_size()) * element +
+      kProgram + streams * tokens * 2 * std::max(config.hidden_size, config.q_size()) * element +
       blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
       std::max(streams * forward + 4 * widest, layer));
+}
 
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+                           const QuantizeModelOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const BlockSizes sizes = block_sizes(config);
+  const bool narrow = options.dtype == "bfloat16";
+  const int streams = options.cross_term > 0 ? 2 : 1;
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
   const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
-  const double passes = static_cast<double>(streams) * 1.75;  // the sites, and the outputs
-  const double block_seconds =
-      passes * (2.0 * static_cast<double>(sizes.weights) * tokens / rate) * 1.3 +
-      2.0 * static_cast<double>(streams * sizes.hessian_elements) * tokens / wide_rate;
-  plan.seconds = block_seconds * static_cast<double>(plan.blocks);
+  const double passes = streams * 1.75;  // the sites, and the outputs
+  const double products = passes * 2.0 * static_cast<double>(sizes.weights) / rate * 1.3;
+  const double sums = 2.0 * static_cast<double>(streams * sizes.hessian_elements) / wide_rate;
+  QuantizeTime time;
+  time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {
     const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
                                    matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
     if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, options.layer);
-    plan.seconds += probed[key].fixed_seconds +
-                    probed[key].seconds_per_weight *
-                        static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
+    const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
+    time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;
   }
+  return time;
 }
 
 }  // namespace bitsmith

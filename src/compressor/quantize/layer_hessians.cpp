@@ -50,7 +50,7 @@ void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
       });
       for (const Linear* linear : linears) use(*linear, sum->hessian());
     }
-    if (layer + 1 < blocks) stream.set_inputs(torch::Tensor(stream.outputs()));
+    if (layer + 1 < blocks) stream.take_outputs();
   }
 }
 

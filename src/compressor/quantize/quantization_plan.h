@@ -18,10 +18,9 @@ struct PlannedMatrix {
 struct QuantizationPlan {
   std::map<std::string, PlannedMatrix> matrices;  // by module; those that stay dense are absent
   int64_t blocks = 0;                             // the first N are quantised
-  // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak, wall time.
+  // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak.
   uint64_t memory_bytes = 0;
   uint64_t disk_bytes = 0;
-  double seconds = 0;
 
   const PlannedMatrix* find(const std::string& module) const;
 };
@@ -30,9 +29,12 @@ struct QuantizationPlan {
 // not fit (all modules at once), a pattern that names nothing, a method of another representation.
 QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options);
 
-// Fills the estimates. Runs each method on a small matrix and one matrix product to learn this
-// machine's speed (about a second).
-void estimate_costs(QuantizationPlan& plan, const ModelFiles& files, int64_t windows,
-                    int64_t length, const QuantizeModelOptions& options);
+// Fills the estimate of memory for `tokens` tokens in windows of `length`. Measures nothing.
+void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
+                     int64_t length, const QuantizeModelOptions& options);
+// Runs each method on small matrices and one matrix product to learn this machine's speed
+// (seconds).
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+                           const QuantizeModelOptions& options);
 
 }  // namespace bitsmith

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/model_size.h"
+#include "checkpoint/weight_check.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize/block_quantizer.h"
 #include "compressor/quantize/dense_tensor_source.h"
@@ -15,7 +17,6 @@
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
 #include "compressor/quantize/row_quantizer.h"
-#include "compressor/quantize/work_folder.h"
 
 namespace bitsmith {
 namespace {
@@ -84,7 +85,7 @@ QuantizedParts finished_parts(const WorkFolder& work, const std::string& name,
       specs[shape.name] = matrix->spec;
     }
   }
-  const fs::path file = work.parts_file(name);
+  const fs::path file = work.file(name + ".safetensors");
   if (!fs::exists(file)) write_parts(file, make(), work.hash());
   return read_parts(file, expected, specs, work.hash());
 }
@@ -94,6 +95,16 @@ class StageLog {
  public:
   explicit StageLog(const fs::path& path) : file_(path, std::ios::app) {
     if (!file_) throw Error("cannot write the log " + path.string());
+  }
+  // After each block: the process's memory, which shall not grow from block to block.
+  void write_block(int64_t block, double seconds) {
+    file_ << OrderedJson{{"block", block},
+                         {"seconds", seconds},
+                         {"memory_bytes", memory_bytes()},
+                         {"peak_memory_bytes", peak_memory_bytes()}}
+                 .dump()
+          << "\n";
+    file_.flush();
   }
   void write(const LayerSummary& layer, const std::vector<StageReport>& stages) {
     for (const StageReport& stage : stages)
@@ -128,26 +139,26 @@ uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
   return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
 }
 
-void check_disk(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t disk = disk_to_write(plan, work), free = free_disk_bytes(work.path());
-  if (disk > free) {
+void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
+  if (disk > free_disk) {
     throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
-                       " are needed and ", bytes(free), " are free"));
+                       " are needed and ", bytes(free_disk), " are free"));
   }
-}
-
-// Says what the work takes; Error where the memory is not there.
-void check_memory(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t disk = disk_to_write(plan, work);
-  const uint64_t free_disk = free_disk_bytes(work.path()), free_memory = available_memory_bytes();
-  log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
-                  " blocks takes about ", format_duration(plan.seconds), ", ",
-                  bytes(plan.memory_bytes), " of memory (", bytes(free_memory), " free) and ",
-                  bytes(disk), " of disk (", bytes(free_disk), " free)"));
-  if (plan.memory_bytes > free_memory)
+  const uint64_t free_memory = available_memory_bytes();
+  if (plan.memory_bytes > free_memory) {
     throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
                        bytes(free_memory),
                        " are free; fewer calibration tokens or --dtype bfloat16 need less"));
+  }
+}
+
+void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds) {
+  log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
+                  " blocks takes about ", format_duration(seconds), ", ", bytes(plan.memory_bytes),
+                  " of memory (", bytes(available_memory_bytes()), " free) and ",
+                  bytes(disk_to_write(plan, work)), " of disk (",
+                  bytes(free_disk_bytes(work.path())), " free)"));
 }
 
 void write_result(const fs::path& folder, const ModelFiles& files,
@@ -195,12 +206,51 @@ void write_result(const fs::path& folder, const ModelFiles& files,
     if (!piece.finetune.is_null()) recipe["block_finetune"].push_back(piece.finetune);
   }
   content.recipe = recipe;
-  fs::remove_all(folder);
-  fs::create_directories(folder);
   write_quantized_checkpoint(folder, files.checkpoint(), content);
 }
 
-QuantizeModelResult published_result(const fs::path& out) {
+}  // namespace
+
+void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                            int threads) {
+  if (files.is_quantized())
+    throw UsageError(files.checkpoint().path().string() +
+                     " is quantized already: give the original model");
+  compute_dtype(options.dtype);
+  const QuantizationPlan plan = plan_quantization(files.config(), options);
+  std::set<std::string> used;
+  for (const auto& [name, shape] : expected_tensors(files.config())) used.insert(name);
+  check_weights(
+      files.checkpoint(), threads, [&](const std::string& name) { return used.contains(name); },
+      [&](const std::string& name) {
+        return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
+      });
+}
+
+OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                             OrderedJson request) {
+  request["model"] = {{"name", model_name(files.checkpoint().path())},
+                      {"sha256", files.checkpoint().content_hash()}};
+  request["options"] = options_json(options);
+  return request;
+}
+
+bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
+  return needs_calibration(plan_quantization(files.config(), options));
+}
+
+void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
+                     const WorkFolder& work, int64_t tokens, int64_t length) {
+  QuantizationPlan plan = plan_quantization(files.config(), options);
+  estimate_memory(plan, files.config(), tokens, length, options);
+  check_resources(plan, work);
+}
+
+QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options) {
+  return estimate_time(plan_quantization(files.config(), options), files.config(), options);
+}
+
+QuantizeModelResult read_quantize_result(const fs::path& out) {
   const fs::path file = out / "bitsmith.json";
   const Json recipe = read_json_file(file);
   QuantizeModelResult result;
@@ -212,34 +262,14 @@ QuantizeModelResult published_result(const fs::path& out) {
   return result;
 }
 
-}  // namespace
-
-void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
-                            const fs::path& out, bool force) {
-  if (files.is_quantized())
-    throw UsageError(files.checkpoint().path().string() +
-                     " is quantised already: give the original model");
-  compute_dtype(options.dtype);
-  const QuantizationPlan plan = plan_quantization(files.config(), options);
-  const WorkFolder work(out, {});
-  if (fs::exists(work.finished_file())) return;
-  check_output(out, force);
-  check_disk(plan, work);
-}
-
-bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
-  return needs_calibration(plan_quantization(files.config(), options));
-}
-
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
-                                   const fs::path& out, bool force, OrderedJson recipe,
+                                   WorkFolder& work, const fs::path& log_path,
                                    const BlockFinetuner& finetune) {
+  if (work.published()) return read_quantize_result(work.out());
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const ModelConfig& config = files->config();
-  const fs::path& model_path = files->checkpoint().path();
-  check_quantize_request(*files, options, out, force);
   const torch::Dtype dtype = compute_dtype(options.dtype);
   QuantizationPlan plan = plan_quantization(config, options);
   if (data.train.numel() > 0) {
@@ -247,25 +277,17 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   } else if (needs_calibration(plan) || finetune) {
     throw Error("no calibration windows");
   }
+  const OrderedJson data_facts = {
+      {"sha256", data.hash}, {"windows", data.train.size(0)}, {"length", data.train.size(1)}};
+  work.require("calibration", data_facts);
+  estimate_memory(plan, config, data.train.numel(), data.train.size(1), options);
+  check_resources(plan, work);
+  announce(plan, work, estimate_time(plan, config, options).seconds(data.train.numel()));
 
-  recipe["model"] = {{"name", model_name(model_path)},
-                     {"sha256", files->checkpoint().content_hash()}};
-  recipe["data_sha256"] = data.hash;
-  recipe["windows"] = data.train.size(0);
-  recipe["length"] = data.train.size(1);
-  recipe["options"] = options_json(options);
-  const WorkFolder work(out, recipe);
-  work.check();
-  if (work.is_published(out)) {
-    work.remove();
-    return published_result(out);
-  }
-  check_output(out, force);
-  estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
-  check_memory(plan, work);
-  work.begin();
-
-  StageLog log(out.string() + ".quantize.jsonl");
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  StageLog log(log_path);
   Progress progress("quantizing");
   double worst = 0;
   int64_t done = 0, resumed = 0;
@@ -299,7 +321,8 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     }
     return parts;
   }));
-  while (resumed < plan.blocks && fs::exists(work.parts_file(block_name(resumed)))) ++resumed;
+  while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
+    ++resumed;
   if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
   if (resumed == plan.blocks)
     resumed = 0;  // only for the progress line: no fresh block to divide by
@@ -312,19 +335,20 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                     [&] { return quantizer.quantize(layer, report, observe); }));
     if (layer + 1 < plan.blocks) quantizer.advance(layer, pieces.back(), report);
     ++done;
+    log.write_block(layer, seconds());
   }
   progress.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 
   QuantizeModelResult result;
   for (const QuantizedParts& piece : pieces)
     result.layers.insert(result.layers.end(), piece.layers.begin(), piece.layers.end());
-  const fs::path finished = work.path() / "result";
+  OrderedJson recipe = work.request();
+  recipe["calibration"] = data_facts;
+  const fs::path finished = work.empty_folder("result");
   write_result(finished, *files, pieces, result, recipe);
   result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();
-  write_file_atomic(work.finished_file(), read_text_file(finished / "bitsmith.json"));
-  publish_folder(finished, out, force);
-  work.remove();
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  work.publish(finished);
+  result.seconds = seconds();
   return result;
 }
 

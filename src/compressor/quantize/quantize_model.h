@@ -12,6 +12,7 @@
 #include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/quantizer.h"
 #include "format/quantized_checkpoint.h"
+#include "format/work_folder.h"
 
 namespace bitsmith {
 
@@ -49,26 +50,47 @@ struct QuantizeModelResult {
   double seconds = 0;
 };
 
-// Throws UsageError for options that the model or `out` forbid. quantize_model() asks too; callers
-// that prepare data for minutes ask first.
+// All that can be refused without data and without the work folder: options that the model forbids,
+// a model that is quantized already, a tokenizer that the result could not carry, weights that are
+// not finite or do not fit 16-bit scales (all are read once). Throws UsageError or Error.
 void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
-                            const std::filesystem::path& out, bool force);
+                            int threads);
+
+// What a work folder keeps of the request: `request` (command, data, fine-tuning) with the model
+// and every option added. bitsmith.json begins with it.
+OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                             OrderedJson request);
 
 // Whether any matrix goes to a method that learns from activations: all but RTN do. Where none
 // does, quantize_model() takes an empty dataset and runs no block.
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options);
 
-// Everything that can be refused is refused before any work: impossible group sizes (all offending
-// modules at once), too little disk or memory, an existing OUT without `force`, an unwritable
-// folder. Work lives in OUT.partial (one safetensors file a finished block, recipe.json that names
-// model, data and options); the same command resumes there and ends with the same bytes; other
-// options than the recipe's are an error that says so. OUT.quantize.jsonl gets the stages of every
-// layer, with times. On SIGINT finishes nothing more and throws
-// Interrupted. `recipe` (command, seeds, data hashes, options of `finetune`) goes into
-// bitsmith.json. `finetune`, when given, trains each block after its matrices are quantised.
+// Throws Error where memory or disk are not enough for `tokens` tokens of calibration text in
+// windows of `length` (0, 0: none).
+void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
+                     const WorkFolder& work, int64_t tokens, int64_t length);
+
+// An estimate of wall time: it grows with the tokens from what the matrices take.
+struct QuantizeTime {
+  double fixed_seconds = 0, seconds_per_token = 0;
+  double seconds(int64_t tokens) const {
+    return fixed_seconds + seconds_per_token * static_cast<double>(tokens);
+  }
+};
+// Runs each method on small matrices and one matrix product to learn this machine's speed
+// (seconds).
+QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options);
+
+// Where `work` was published by an earlier run of the same request, its result; else quantizes.
+// Finished blocks lie in `work`, one safetensors file each; the same request goes on with them and
+// ends with the same bytes. Stages of every layer, with times, are appended to `log` (JSON lines).
+// On SIGINT finishes nothing more and throws Interrupted. `finetune`, when given, trains each block
+// after its matrices are quantized.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
-                                   const std::filesystem::path& out, bool force, OrderedJson recipe,
+                                   WorkFolder& work, const std::filesystem::path& log,
                                    const BlockFinetuner& finetune = {});
+// The result that lies in a directory made by quantize_model().
+QuantizeModelResult read_quantize_result(const std::filesystem::path& out);
 
 }  // namespace bitsmith

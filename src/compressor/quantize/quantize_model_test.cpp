@@ -54,8 +54,14 @@ class QuantizeModel : public testing::Test {
   QuantizeModelResult quantize(const std::string& name, const std::string& out,
                                bool force = false) {
     const auto files = model(name);
-    return quantize_model(files, data(*files), options_, folder_ / out, force,
-                          {{"command", "test"}});
+    return quantize(files, data(*files), folder_ / out, force);
+  }
+  // As the command does it.
+  QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
+                               const TokenDataset& data, const fs::path& out, bool force = false) {
+    check_quantize_request(*files, options_, /*threads=*/2);
+    WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
+    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl");
   }
   // A random llama of many small blocks, written by this test.
   fs::path deep_model(int64_t blocks) {
@@ -154,9 +160,7 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
   options_.embedding_bits = 8;
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
-  const auto run = [&](const fs::path& out) {
-    quantize_model(files, windows, options_, out, false, {{"command", "test"}});
-  };
+  const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
   for (const char* representation : {"int4g16", "aq1x4g8", "aq2x3g8-s2", "gvq2d1b-n128"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
@@ -288,7 +292,9 @@ TEST_F(QuantizeModel, RefusesToOverwriteOrMixWork) {
 
   // Unfinished work of other options, and a folder that is none of ours.
   fs::create_directories(folder_ / "other.partial");
-  write_file_atomic(folder_ / "other.partial" / "recipe.json", "{\"command\": \"else\"}");
+  write_file_atomic(folder_ / "other.partial" / "request.json",
+                    "{\"version\": 2, \"request\": {\"command\": \"else\"}, \"settled\": {}}");
+  write_file_atomic(folder_ / "other.partial" / "block-00000.safetensors", "hours");
   EXPECT_THROW(quantize("tiny_llama", "other"), UsageError);
   fs::create_directories(folder_ / "mine.partial");
   write_file_atomic(folder_ / "mine.partial" / "thesis.txt", "precious");
@@ -301,7 +307,7 @@ TEST_F(QuantizeModel, RefusesNanWeightsAndForeignTokens) {
   const auto good = ModelFiles::open(path);
   TokenDataset foreign = data(*good);
   foreign.train[0][0] = good->config().vocab_size;
-  EXPECT_THROW(quantize_model(good, foreign, options_, folder_ / "out", false, {}), Error);
+  EXPECT_THROW(quantize(good, foreign, folder_ / "out"), Error);
 
   std::vector<TensorView> views = good->checkpoint().tensors();
   std::vector<float> poisoned = good->checkpoint().read("model.layers.0.mlp.up_proj.weight");
@@ -315,25 +321,14 @@ TEST_F(QuantizeModel, RefusesNanWeightsAndForeignTokens) {
   write_safetensors(folder_ / "bad" / "model.safetensors", views);
   const auto bad = ModelFiles::open(folder_ / "bad");
   try {
-    quantize_model(bad, data(*bad), options_, folder_ / "out", false, {});
-    ADD_FAILURE() << "NaN was quantised";
+    quantize(bad, data(*bad), folder_ / "out");
+    ADD_FAILURE() << "NaN was quantized";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("model.layers.0.mlp.up_proj"), std::string::npos)
+    EXPECT_NE(std::string(e.what()).find("'model.layers.0.mlp.up_proj.weight' has NaN at [0, 5]"),
+              std::string::npos)
         << e.what();
   }
   EXPECT_FALSE(fs::exists(folder_ / "out"));
-}
-
-TEST_F(QuantizeModel, ReportsARunThatWasKilledAfterItsLastRename) {
-  quantize("tiny_llama", "out");
-  const fs::path work = folder_ / "out.partial";
-  fs::create_directories(work);
-  fs::copy_file(folder_ / "out" / "bitsmith.json", work / "finished.json");
-  options_.layer.seed = 5;
-  EXPECT_THROW(quantize("tiny_llama", "out"), UsageError);  // another command
-  options_.layer.seed = 0;
-  EXPECT_EQ(quantize("tiny_llama", "out").layers.size(), 14u);
-  EXPECT_FALSE(fs::exists(work));
 }
 
 }  // namespace

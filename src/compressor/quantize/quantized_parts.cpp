@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -9,10 +10,13 @@
 namespace bitsmith {
 namespace {
 
+// Of names, shapes and bytes, in whatever order a file has the tensors.
 std::string content_hash(const std::vector<TensorView>& tensors) {
-  std::string text;
+  std::set<std::string> lines;
   for (const TensorView& tensor : tensors)
-    text += concat(tensor.name, " ", shape_string(tensor.shape), " ", sha256(tensor.bytes), "\n");
+    lines.insert(concat(tensor.name, " ", shape_string(tensor.shape), " ", sha256(tensor.bytes)));
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
   return sha256(text);
 }
 

@@ -8,6 +8,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_check.h"
+#include "compressor/model/torch_threads.h"
 #include "compressor/tune/trainer.h"
 
 namespace bitsmith {
@@ -65,17 +67,7 @@ torch::Dtype named_dtype(const std::string& name) {
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
-// The dtype of a run is settled once: a resumed run does not measure again.
-std::string settled_dtype(const std::string& asked, const fs::path& work) {
-  if (asked != "auto") return asked;
-  const fs::path plan = work / "plan.json";
-  if (fs::exists(plan)) return json_get<std::string>(read_json_file(plan), "dtype", plan.string());
-  const std::string dtype = faster_dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
-  write_json_file(plan, {{"dtype", dtype}});
-  return dtype;
-}
-
-OrderedJson options_json(const TuneOptions& o, const std::string& dtype) {
+OrderedJson options_json(const TuneOptions& o) {
   return {{"strategy", strategy_name(o.strategy)},
           {"tokens", o.tokens},
           {"minutes", o.minutes},
@@ -89,7 +81,7 @@ OrderedJson options_json(const TuneOptions& o, const std::string& dtype) {
           {"v_interval", o.v_interval},
           {"v_start", o.v_start},
           {"betas", {o.adam.beta1, o.adam.beta2}},
-          {"dtype", dtype},
+          {"dtype", o.dtype},
           {"seed", o.seed}};
 }
 
@@ -117,22 +109,33 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
   return card + text;
 }
 
+// What the result of a finished run says of itself; times are not kept.
+TuneResult read_tune_result(const fs::path& out) {
+  const std::string source = (out / "bitsmith.json").string();
+  const Json recipe = json_get<Json>(read_json_file(source), "tune", source);
+  TuneResult result;
+  result.kl_before = json_get<double>(recipe, "validation_kl_before", source);
+  result.kl_after = json_get<double>(recipe, "validation_kl_after", source);
+  result.steps = json_get<int64_t>(recipe, "steps", source);
+  result.tokens = json_get<int64_t>(recipe, "tokens", source);
+  result.best_step = json_get<int64_t>(recipe, "best_step", source);
+  result.codes_changed = json_get<double>(recipe, "codes_changed", source);
+  result.diverged = json_get<bool>(recipe, "diverged", source);
+  result.dtype = json_get<std::string>(json_get<Json>(recipe, "options", source), "dtype", source);
+  return result;
+}
+
 }  // namespace
 
-TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
-                      std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
-                      const TuneOptions& options, const fs::path& out, bool force,
-                      OrderedJson recipe) {
-  check_same_model(quantised->config(), teacher->config(), teacher->checkpoint().path());
-  if (!quantised->is_quantized()) {
-    throw UsageError(quantised->checkpoint().path().string() +
-                     " is not quantised: run bitsmith quantize first");
+void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
+                        const TuneOptions& options, int threads) {
+  check_same_model(quantized.config(), teacher.config(), teacher.checkpoint().path());
+  if (!quantized.is_quantized()) {
+    throw UsageError(quantized.checkpoint().path().string() +
+                     " is not quantized: run bitsmith quantize first");
   }
-  if (data.validation.size(0) == 0) {
-    throw UsageError("too little data to hold any out for validation: give at least 8 windows");
-  }
-  check_output(out, force);
-  const uint64_t memory = predicted_memory(quantised->config(), options),
+  if (options.dtype != "auto") named_dtype(options.dtype);
+  const uint64_t memory = predicted_memory(quantized.config(), options),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));
@@ -141,44 +144,75 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
                        " of memory and ", format_bytes(static_cast<double>(free)),
                        " are free: lower --micro-tokens"));
   }
+  std::set<std::string> used;
+  for (const auto& [name, shape] : expected_tensors(teacher.config())) used.insert(name);
+  const auto is_used = [&](const std::string& name) { return used.contains(name); };
+  const auto none = [](const std::string&) { return false; };
+  check_weights(teacher.checkpoint(), threads, is_used, none);
+  check_weights(quantized.checkpoint(), threads, is_used, none);
+}
 
-  if (options.dtype != "auto") named_dtype(options.dtype);
-  const fs::path work = out.string() + ".partial";
-  fs::create_directories(work);
-  const std::string dtype_name = settled_dtype(options.dtype, work);
+OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
+                         const TuneOptions& options, OrderedJson request) {
+  request["options"] = options_json(options);
+  request["quantized_sha256"] = quantized.checkpoint().content_hash();
+  request["teacher_sha256"] = teacher.checkpoint().content_hash();
+  return request;
+}
+
+TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
+                      std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
+                      const TuneOptions& options, WorkFolder& work, const fs::path& log) {
+  if (work.published()) return read_tune_result(work.out());
+  if (data.validation.size(0) == 0) {
+    throw UsageError("too little data to hold any out for validation: give at least 8 windows");
+  }
+  const OrderedJson data_facts = {{"sha256", data.hash},
+                                  {"training_windows", data.train.size(0)},
+                                  {"validation_windows", data.validation.size(0)},
+                                  {"length", data.train.size(1)}};
+  work.require("training_data", data_facts);
+  // Settled once: a run that goes on does not measure again.
+  const auto dtype_name =
+      work.settle("dtype",
+                  [&]() -> OrderedJson {
+                    if (options.dtype != "auto") return options.dtype;
+                    return faster_dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
+                  })
+          .get<std::string>();
   const torch::Dtype dtype = named_dtype(dtype_name);
-  recipe["options"] = options_json(options, dtype_name);
-  recipe["quantised_sha256"] = quantised->checkpoint().content_hash();
-  recipe["teacher_sha256"] = teacher->checkpoint().content_hash();
-  recipe["data_sha256"] = data.hash;
-  const std::string hash = sha256(recipe.dump());
+  keep_freed_memory();
 
   const auto teacher_model = Decoder::load(teacher, dtype);
-  Student student(Decoder::load(quantised, dtype), *teacher_model);
-  TuneResult result =
-      train(student, *teacher_model, data, options, hash, work, out.string() + ".tune.jsonl");
+  Student student(Decoder::load(quantized, dtype), *teacher_model);
+  TuneResult result = train(student, *teacher_model, data, options, work.hash(), work.path(), log);
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.
-  const fs::path& base_path = quantised->checkpoint().path();
-  const fs::path finished = work / "result";
-  fs::remove_all(finished);
-  fs::create_directories(finished);
-  const SafetensorsFile tuned = open_safetensors(work / "best.safetensors");
+  const fs::path& base_path = quantized->checkpoint().path();
+  const fs::path finished = work.empty_folder("result");
+  const SafetensorsFile tuned = open_safetensors(work.file("best.safetensors"));
   QuantizedCheckpointContent content;
-  content.specs = quantised->specs();
-  content.tensors = merged_tensors(quantised->checkpoint(), tuned);
+  content.specs = quantized->specs();
+  content.tensors = merged_tensors(quantized->checkpoint(), tuned);
   if (fs::exists(base_path / "bitsmith.json")) {
-    content.recipe = OrderedJson::parse(read_text_file(base_path / "bitsmith.json"));
+    content.recipe = parse_ordered_json(read_text_file(base_path / "bitsmith.json"),
+                                        (base_path / "bitsmith.json").string());
   }
+  OrderedJson recipe = work.request();
+  recipe["options"]["dtype"] = dtype_name;
+  recipe["training_data"] = data_facts;
   recipe["validation_kl_before"] = result.kl_before;
   recipe["validation_kl_after"] = result.kl_after;
+  recipe["steps"] = result.steps;
+  recipe["tokens"] = result.tokens;
   recipe["best_step"] = result.best_step;
+  recipe["codes_changed"] = result.codes_changed;
+  recipe["diverged"] = result.diverged;
   content.recipe["tune"] = recipe;
   content.model_card = tuned_model_card(base_path, options, result);
-  write_quantized_checkpoint(finished, quantised->checkpoint(), content);
-  publish_folder(finished, out, force);
-  fs::remove_all(work);
+  write_quantized_checkpoint(finished, quantized->checkpoint(), content);
+  work.publish(finished);
   return result;
 }
 

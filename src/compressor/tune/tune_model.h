@@ -1,4 +1,4 @@
-// The whole of `bitsmith tune`: a quantised directory and its teacher in, a better directory of the
+// The whole of `bitsmith tune`: a quantized directory and its teacher in, a better directory of the
 // same representation out.
 #pragma once
 #include <filesystem>
@@ -8,16 +8,26 @@
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/tune/tune_options.h"
 #include "format/quantized_checkpoint.h"
+#include "format/work_folder.h"
 
 namespace bitsmith {
 
-// Refuses before any work: an existing OUT without `force`, another architecture or vocabulary than
-// the teacher's, nothing to tune, no validation windows, too little memory. State lives in
-// OUT.partial; the same command resumes there. The step log is appended to OUT.tune.jsonl. `recipe`
-// (data, command) goes into bitsmith.json beside that of the quantisation.
-TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
+// All that can be refused without data and without the work folder: another architecture or
+// vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
+// are not finite (all are read once).
+void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
+                        const TuneOptions& options, int threads);
+
+// What a work folder keeps of the request: `request` (command, data) with models and options.
+OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
+                         const TuneOptions& options, OrderedJson request);
+
+// Where `work` was published by an earlier run of the same request, its result; else tunes. State
+// lies in `work`; the same request goes on with it. Steps are appended to `log` (JSON lines).
+// UsageError without validation windows.
+TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                       std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
-                      const TuneOptions& options, const std::filesystem::path& out, bool force,
-                      OrderedJson recipe);
+                      const TuneOptions& options, WorkFolder& work,
+                      const std::filesystem::path& log);
 
 }  // namespace bitsmith

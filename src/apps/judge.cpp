@@ -1,0 +1,86 @@
+#include "apps/judge.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/subprocess.h"
+#include "format/quantized_checkpoint.h"
+#include "runtime/runtime_language_model.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+Judged judge_one(const fs::path& model, LanguageModel& engine, LanguageModel* teacher,
+                 const std::vector<int32_t>& tokens, const EvaluateOptions& options) {
+  Judged judged;
+  const auto files = ModelFiles::open(model);
+  judged.decoder_bits = files->decoder_bits();
+  judged.file_bytes = files->checkpoint().file_bytes();
+  judged.quality = evaluate(engine, teacher, tokens, options);
+  const std::string output =
+      output_of({fs::read_symlink("/proc/self/exe").string(), "bench", "--threads",
+                 std::to_string(options.threads), "--prompt-tokens", "128", "--generate-tokens",
+                 "64", "--repeats", "2", "--quiet", "--json", "--", model.string()});
+  const Json bench = parse_json(output, "bitsmith bench");
+  judged.tokens_per_second = json_get<double>(bench, "tokens_per_second", "bitsmith bench");
+  judged.peak_memory_bytes = json_get<uint64_t>(bench, "peak_memory_bytes", "bitsmith bench");
+  return judged;
+}
+
+std::string formatted(const char* format, double value) {
+  char text[40];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+}  // namespace
+
+Judgement judge(const fs::path& original, const fs::path& compressed,
+                const std::vector<int32_t>& tokens, int64_t context, int threads) {
+  const EvaluateOptions options = {.context = context, .threads = threads};
+  const auto teacher = load_runtime_language_model(original, threads);
+  const auto student = load_runtime_language_model(compressed, threads);
+  Judgement judgement;
+  judgement.original = judge_one(original, *teacher, nullptr, tokens, options);
+  judgement.compressed = judge_one(compressed, *student, teacher.get(), tokens, options);
+  return judgement;
+}
+
+OrderedJson to_json(const Judged& j) {
+  return {{"bits", j.decoder_bits},
+          {"file_bytes", j.file_bytes},
+          {"perplexity", j.quality.perplexity},
+          {"kl", j.quality.kl},
+          {"kl_p99", j.quality.kl_p99},
+          {"top1", j.quality.top1},
+          {"tokens", j.quality.tokens},
+          {"tokens_per_second", j.tokens_per_second},
+          {"peak_memory_bytes", j.peak_memory_bytes}};
+}
+
+std::string judgement_table(const Judgement& judgement, bool with_speed) {
+  std::string text = "| | weight file | decoder bits a weight | perplexity | KL | top-1 |";
+  text += with_speed ? " tokens/s | peak memory |\n|---|---|---|---|---|---|---|---|\n"
+                     : "\n|---|---|---|---|---|---|\n";
+  for (const auto* j : {&judgement.original, &judgement.compressed}) {
+    const bool first = j == &judgement.original;
+    text +=
+        concat("| ", first ? "original" : "compressed", " | ",
+               formatted("%.1f MB", static_cast<double>(j->file_bytes) / 1e6), " | ",
+               formatted("%.2f", j->decoder_bits), " | ", formatted("%.2f", j->quality.perplexity),
+               " | ", first ? "-" : formatted("%.4f", j->quality.kl), " | ",
+               first ? "-" : formatted("%.1f %%", 100 * j->quality.top1), " |");
+    if (with_speed) {
+      text += concat(formatted(" %.1f", j->tokens_per_second), " | ",
+                     format_bytes(static_cast<double>(j->peak_memory_bytes)), " |");
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace bitsmith
