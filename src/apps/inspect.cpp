@@ -25,14 +25,14 @@ std::string tokenizer_kind(const Checkpoint& checkpoint) {
     const Json keys = open_gguf(checkpoint.path()).keys;
     const auto model = json_get_or<std::string>(keys, "tokenizer.ggml.model", "none", source);
     const auto pre = json_get_or<std::string>(keys, "tokenizer.ggml.pre", "", source);
-    return "GGUF " + model + (pre.empty() ? "" : " (" + pre + ")");
+    return "GGUF " + excerpt(model) + (pre.empty() ? "" : " (" + excerpt(pre) + ")");
   }
   const auto json_path = checkpoint.path() / "tokenizer.json";
   if (std::filesystem::exists(json_path)) {
     const Json tokenizer = read_json_file(json_path);
     const Json model = json_get_or<Json>(tokenizer, "model", Json::object(), json_path.string());
     return "tokenizer.json " +
-           json_get_or<std::string>(model, "type", "of unknown type", json_path.string());
+           excerpt(json_get_or<std::string>(model, "type", "of unknown type", json_path.string()));
   }
   if (std::filesystem::exists(checkpoint.path() / "tokenizer.model")) return "SentencePiece";
   return "none";
@@ -104,9 +104,9 @@ std::string quantization_summary(const OrderedJson& config) {
   std::string text;
   for (const auto& [key, value] : config.items()) {
     const std::string shown = value.is_structured() ? concat(value.size(), " entries")
-                              : value.is_string()   ? value.get<std::string>()
+                              : value.is_string()   ? excerpt(value.get<std::string>())
                                                     : value.dump();
-    text += (text.empty() ? "" : ", ") + key + " " + shown;
+    text += (text.empty() ? "" : ", ") + excerpt(key) + " " + shown;
   }
   return text;
 }
@@ -147,10 +147,13 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
 
 std::string tensor_table(const Checkpoint& checkpoint) {
   size_t width = 4;
-  for (const TensorView& tensor : checkpoint.tensors()) width = std::max(width, tensor.name.size());
+  for (const TensorView& tensor : checkpoint.tensors()) {
+    width = std::max(width, excerpt(tensor.name).size());
+  }
   std::string text = "\n";
   for (const TensorView& tensor : checkpoint.tensors()) {
-    text += tensor.name + std::string(width + 2 - tensor.name.size(), ' ') +
+    const std::string name = excerpt(tensor.name);
+    text += name + std::string(width + 2 - name.size(), ' ') +
             format("%-5s %-16s %12zu bytes\n", dtype_name(tensor.dtype),
                    shape_string(tensor.shape).c_str(), tensor.bytes.size());
   }

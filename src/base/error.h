@@ -5,13 +5,21 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace bitsmith {
 
-// The input or the machine is at fault: a missing file, a truncated tensor, a full disk.
+// A piece of text from a file (a name, a key, a value) for a message: one line, at most `limit`
+// bytes and then the whole length; control characters and bytes that are not UTF-8 as escapes.
+std::string excerpt(std::string_view text, size_t limit = 80);
+// A whole message for a terminal: as excerpt(), but lines stay lines, and the limit is 8 KiB.
+std::string printable(std::string_view message);
+
+// The input or the machine is at fault: a missing file, a truncated tensor, a full disk. What a
+// file says goes into the message through excerpt(); what() is printable() in any case.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(std::string_view message) : std::runtime_error(printable(message)) {}
 };
 
 // The request itself is at fault: impossible options, unknown names.

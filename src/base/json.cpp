@@ -4,31 +4,49 @@
 
 namespace bitsmith {
 
-Json parse_json(std::string_view text, const std::string& source) {
+namespace {
+
+// The parser recurses nowhere, but copying, comparing and printing a very deep value does.
+void check_depth(std::string_view text, const std::string& source) {
   constexpr int kMaxDepth = 100;
-  try {
-    // A cheap scan first: the parser recurses nowhere, but destroying a very deep value does.
-    int depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < text.size(); ++i) {
-      const char c = text[i];
-      if (in_string) {
-        if (c == '\\')
-          ++i;
-        else if (c == '"')
-          in_string = false;
-      } else if (c == '"') {
-        in_string = true;
-      } else if (c == '{' || c == '[') {
-        if (++depth > kMaxDepth) throw Error(source + ": JSON is nested too deeply");
-      } else if (c == '}' || c == ']') {
-        --depth;
-      }
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth)
+        throw Error(concat(source, ": not valid JSON: nested more than ", kMaxDepth, " deep"));
+    } else if (c == '}' || c == ']') {
+      --depth;
     }
-    return Json::parse(text);
-  } catch (const nlohmann::json::exception& e) {
-    throw Error(concat(source, ": not valid JSON: ", e.what()));
   }
+}
+
+template <typename Value>
+Value parse(std::string_view text, const std::string& source) {
+  check_depth(text, source);
+  try {
+    return Value::parse(text);
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(concat(source, ": not valid JSON: ", excerpt(e.what(), 200)));
+  }
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& source) {
+  return parse<Json>(text, source);
+}
+
+OrderedJson parse_ordered_json(std::string_view text, const std::string& source) {
+  return parse<OrderedJson>(text, source);
 }
 
 Json read_json_file(const std::filesystem::path& path) {
@@ -36,7 +54,7 @@ Json read_json_file(const std::filesystem::path& path) {
 }
 
 std::string json_excerpt(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+  return excerpt(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value) {

@@ -19,12 +19,13 @@ using Json = nlohmann::json;                 // keys sorted
 using OrderedJson = nlohmann::ordered_json;  // keys in the order written
 
 // Parses untrusted text; throws Error "SOURCE: not valid JSON: ..." (also for nesting deeper than
-// 100).
+// 100, which would overflow the stack later). All JSON comes in through these.
 Json parse_json(std::string_view text, const std::string& source);
+OrderedJson parse_ordered_json(std::string_view text, const std::string& source);
 Json read_json_file(const std::filesystem::path& path);
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value);
 
-// The beginning of a value's text for messages; bytes that are not UTF-8 are replaced.
+// The beginning of a value's text for messages: an excerpt().
 std::string json_excerpt(const Json& value);
 
 // Whether a number, or each of an array's, survives conversion to T; for integers 1e99 and 0.5 do
@@ -53,13 +54,13 @@ bool json_fits(const Json& value) {
 template <typename T>
 T json_get(const Json& value, const std::string& key, const std::string& source) {
   if (!value.is_object() || !value.contains(key))
-    throw Error(concat(source, ": '", key, "' is missing"));
+    throw Error(concat(source, ": '", excerpt(key), "' is missing"));
   try {
     if (json_fits<T>(value.at(key))) return value.at(key).get<T>();
   } catch (const nlohmann::json::exception&) {
   }
-  throw Error(
-      concat(source, ": '", key, "' has an unexpected type: ", json_excerpt(value.at(key))));
+  throw Error(concat(source, ": '", excerpt(key),
+                     "' has an unexpected type: ", json_excerpt(value.at(key))));
 }
 // The same with a default for a missing or null key.
 template <typename T>

@@ -26,7 +26,9 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 std::string near_names(const std::string& name, const std::vector<TensorView>& tensors) {
   std::vector<std::pair<size_t, const std::string*>> near;
+  constexpr size_t kMaxName = 200;  // the distance takes time by length
   for (const TensorView& tensor : tensors) {
+    if (tensor.name.size() > kMaxName) continue;
     near.push_back({edit_distance(name, tensor.name), &tensor.name});
   }
   const size_t count = std::min<size_t>(near.size(), 3);
@@ -35,7 +37,7 @@ std::string near_names(const std::string& name, const std::vector<TensorView>& t
                       return a.first != b.first ? a.first < b.first : *a.second < *b.second;
                     });
   std::string text;
-  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + *near[i].second;
+  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + excerpt(*near[i].second);
   return text;
 }
 
@@ -60,7 +62,8 @@ void Checkpoint::build_index() {
   index_.clear();
   for (size_t i = 0; i < tensors_.size(); ++i) {
     if (!index_.emplace(tensors_[i].name, i).second) {
-      throw Error(concat(path_.string(), ": tensor '", tensors_[i].name, "' occurs twice"));
+      throw Error(
+          concat(path_.string(), ": tensor '", excerpt(tensors_[i].name), "' occurs twice"));
     }
   }
 }

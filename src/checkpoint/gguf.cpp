@@ -103,7 +103,7 @@ class Cursor {
       case kFloat64:
         return number<double>();
       default:
-        throw Error(concat(source_, ": the key '", key, "' has the unknown type ", type));
+        throw Error(concat(source_, ": the key '", excerpt(key), "' has the unknown type ", type));
     }
   }
 
@@ -120,13 +120,13 @@ class Cursor {
 
   Json array(const std::string& key, int depth) {
     if (depth >= kMaxArrayDepth) {
-      throw Error(concat(source_, ": the key '", key, "' is nested too deeply"));
+      throw Error(concat(source_, ": the key '", excerpt(key), "' is nested too deeply"));
     }
     const auto type = number<uint32_t>();
     const auto count = number<uint64_t>();
     if (count > left()) {  // every element takes a byte at least
-      throw Error(concat(source_, ": the key '", key, "' claims ", count, " elements in ", left(),
-                         " bytes: the file is damaged or not complete"));
+      throw Error(concat(source_, ": the key '", excerpt(key), "' claims ", count, " elements in ",
+                         left(), " bytes: the file is damaged or not complete"));
     }
     Json values = Json::array();
     for (uint64_t i = 0; i < count; ++i) values.push_back(value(type, key, depth + 1));
@@ -146,7 +146,7 @@ struct TensorEntry {
 TensorEntry read_entry(Cursor& cursor, const std::string& source) {
   TensorEntry entry;
   entry.view.name = cursor.string();
-  const std::string where = concat(source, ": tensor '", entry.view.name, "'");
+  const std::string where = concat(source, ": tensor '", excerpt(entry.view.name), "'");
   const auto dimensions = cursor.number<uint32_t>();
   if (dimensions > kMaxDimensions) {
     throw Error(concat(where, " has ", dimensions, " dimensions, at most ", kMaxDimensions,
@@ -175,7 +175,7 @@ uint64_t data_alignment(const Json& keys, const std::string& source) {
 
 void place(TensorEntry& entry, std::span<const std::byte> data, uint64_t alignment,
            const std::string& source) {
-  const std::string where = concat(source, ": tensor '", entry.view.name, "'");
+  const std::string where = concat(source, ": tensor '", excerpt(entry.view.name), "'");
   uint64_t size = 0;
   try {
     size = static_cast<uint64_t>(byte_size(entry.view.dtype, entry.view.shape));
@@ -200,8 +200,8 @@ void check_disjoint(std::vector<TensorView> tensors, const std::string& source) 
   for (size_t i = 1; i < tensors.size(); ++i) {
     const auto& before = tensors[i - 1].bytes;
     if (before.data() + before.size() > tensors[i].bytes.data()) {
-      throw Error(concat(source, ": the tensors '", tensors[i - 1].name, "' and '", tensors[i].name,
-                         "' overlap: the file is damaged"));
+      throw Error(concat(source, ": the tensors '", excerpt(tensors[i - 1].name), "' and '",
+                         excerpt(tensors[i].name), "' overlap: the file is damaged"));
     }
   }
 }
@@ -229,7 +229,7 @@ GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source)
     const auto type = cursor.number<uint32_t>();
     Json value = cursor.value(type, key);
     if (!result.keys.emplace(key, std::move(value)).second) {
-      throw Error(concat(source, ": the key '", key, "' occurs twice"));
+      throw Error(concat(source, ": the key '", excerpt(key), "' occurs twice"));
     }
   }
 
@@ -238,7 +238,8 @@ GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source)
   for (uint64_t i = 0; i < tensor_count; ++i) {
     entries.push_back(read_entry(cursor, source));
     if (!names.insert(entries.back().view.name).second) {
-      throw Error(concat(source, ": tensor '", entries.back().view.name, "' occurs twice"));
+      throw Error(
+          concat(source, ": tensor '", excerpt(entries.back().view.name), "' occurs twice"));
     }
   }
   const uint64_t alignment = data_alignment(result.keys, source);

@@ -77,7 +77,8 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weight_map) {
     if (std::filesystem::path(shard).filename() != shard) {
-      throw Error(concat(path.string(), ": '", shard, "' is not the name of a file beside it"));
+      throw Error(
+          concat(path.string(), ": '", excerpt(shard), "' is not the name of a file beside it"));
     }
     shards.insert(shard);
   }

@@ -31,7 +31,7 @@ const FamilyDefaults& family_of(const std::string& model_type, const std::string
   for (const FamilyDefaults& family : kFamilies) {
     if (model_type == family.model_type) return family;
   }
-  throw Error(concat(source, ": the architecture '", model_type,
+  throw Error(concat(source, ": the architecture '", excerpt(model_type),
                      "' is not supported; Bitsmith knows llama (Llama 1, 2, 3), qwen2 (Qwen2, "
                      "Qwen2.5), qwen3 (Qwen3) and mistral (Mistral)"));
 }
@@ -99,7 +99,7 @@ void parse_rope(const Json& config, ModelConfig& result, const std::string& sour
         size_in(rope, "original_max_position_embeddings", result.max_position_embeddings,
                 int64_t{1} << 40, source);
   } else {
-    throw Error(concat(source, ": the rope type '", type,
+    throw Error(concat(source, ": the rope type '", excerpt(type),
                        "' is not supported; Bitsmith knows default, linear, dynamic and llama3"));
   }
   scaling.factor = positive_in(rope, "factor", source);
@@ -137,7 +137,7 @@ std::vector<int64_t> sliding_windows(const Json& config, const ModelConfig& mode
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] == "full_attention") continue;
     if (types[i] != "sliding_attention" || window == 0) {
-      throw Error(concat(source, ": the layer type '", types[i], "' of layer ", i,
+      throw Error(concat(source, ": the layer type '", excerpt(types[i]), "' of layer ", i,
                          window == 0 ? " needs a sliding_window" : " is not supported"));
     }
     windows[i] = window;
@@ -189,7 +189,7 @@ ModelConfig parse_model_config(const Json& config, const std::string& source) {
   }
   const auto activation = json_get_or<std::string>(config, "hidden_act", "silu", source);
   if (activation != "silu" && activation != "swish") {
-    throw Error(concat(source, ": the activation '", activation,
+    throw Error(concat(source, ": the activation '", excerpt(activation),
                        "' is not supported; Bitsmith knows silu"));
   }
   parse_rope(config, result, source);

@@ -79,7 +79,7 @@ const PreTokenizer& pre_tokenizer_of(const Json& keys, const std::string& source
   for (const PreTokenizer& known : kPreTokenizers) {
     if (pre == known.name) return known;
   }
-  throw Error(concat(source, ": the pre-tokenizer '", pre,
+  throw Error(concat(source, ": the pre-tokenizer '", excerpt(pre),
                      "' is not supported; supported are gpt-2, smollm, llama-bpe and qwen2"));
 }
 
@@ -221,7 +221,7 @@ Json sentencepiece_merges(const Json& keys, const Vocabulary& vocabulary) {
     if (i > 0 && merges[i].score == merges[i - 1].score) {
       const std::string& other = vocabulary.tokens[merges[i - 1].token];
       if (token != other && !(is_run(token) && is_run(other))) {
-        throw Error(concat(source, ": the tokens '", other, "' and '", token,
+        throw Error(concat(source, ": the tokens '", excerpt(other), "' and '", excerpt(token),
                            "' have the same score, which a tokenizer.json cannot say; give a ",
                            "Hugging Face directory of this model instead"));
       }
@@ -235,7 +235,8 @@ Json sentencepiece_json(const Json& keys, const Vocabulary& vocabulary) {
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (vocabulary.type(id) == kUserDefined &&
         vocabulary.tokens[id].find(kMetaspace) != std::string::npos) {
-      throw Error(concat(vocabulary.source, ": the user-defined token '", vocabulary.tokens[id],
+      throw Error(concat(vocabulary.source, ": the user-defined token '",
+                         excerpt(vocabulary.tokens[id]),
                          "' holds a space, which a tokenizer.json cannot say; give a Hugging Face ",
                          "directory of this model instead"));
     }
@@ -288,7 +289,7 @@ Json gguf_tokenizer_json(const Json& keys, const std::string& source) {
   } else if (vocabulary.model == "llama") {
     tokenizer = sentencepiece_json(keys, vocabulary);
   } else {
-    throw Error(concat(source, ": the tokenizer model '", vocabulary.model,
+    throw Error(concat(source, ": the tokenizer model '", excerpt(vocabulary.model),
                        "' is not supported; supported are gpt2 and llama"));
   }
   tokenizer["version"] = "1.0";

@@ -133,7 +133,7 @@ PreType pre_type(const std::string& name, const std::string& source) {
     type.patterns = {words(R"(\p{N})")};
     type.nfc = true;
   } else {
-    throw Error(concat(source, ": tokenizer.ggml.pre '", name,
+    throw Error(concat(source, ": tokenizer.ggml.pre '", excerpt(name),
                        "' is not supported; supported: gpt-2, smollm, llama-bpe (llama3, llama-v3),"
                        " qwen2 (deepseek-r1-qwen)"));
   }
@@ -229,7 +229,7 @@ std::unique_ptr<Tokenizer> make_gguf_tokenizer(const Json& json, const std::stri
   else if (model == "llama")
     tokenizer = make_spm(keys);
   else
-    throw Error(concat(source, ": tokenizer.ggml.model '", model,
+    throw Error(concat(source, ": tokenizer.ggml.model '", excerpt(model),
                        "' is not supported; supported: gpt2 (byte-level BPE), llama (SentencePiece "
                        "BPE)"));
   tokenizer->chat_template = json_get_or<std::string>(json, "tokenizer.chat_template", "", source);

@@ -53,7 +53,7 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
         !id.empty() && id.size() <= 7 &&
         std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!is_number)
-      throw Error(concat(source, ": 'added_tokens_decoder' has the id '", id.substr(0, 20), "'"));
+      throw Error(concat(source, ": 'added_tokens_decoder' has the id '", excerpt(id), "'"));
     AddedToken token;
     token.id = std::stoi(id);
     token.content = json_get<std::string>(entry, "content", source);

@@ -54,7 +54,11 @@ void WorkFolder::check() const {
     }
     return;
   }
-  const OrderedJson other = OrderedJson::parse(read_text_file(file), nullptr, false);
+  OrderedJson other;  // stays null when unreadable
+  try {
+    other = parse_ordered_json(read_text_file(file), file.string());
+  } catch (const Error&) {
+  }
   if (other != recipe_)
     throw UsageError(
         concat(path_.string(), " holds the unfinished work of another command (",
@@ -71,7 +75,7 @@ bool WorkFolder::is_published(const fs::path& out) const {
   if (!fs::exists(finished_file()) || !fs::exists(out / "bitsmith.json")) return false;
   const std::string text = read_text_file(out / "bitsmith.json");
   if (text != read_text_file(finished_file())) return false;
-  const OrderedJson published = OrderedJson::parse(text, nullptr, false);
+  const OrderedJson published = parse_ordered_json(text, (out / "bitsmith.json").string());
   for (const auto& [key, value] : recipe_.items())
     if (!published.contains(key) || published.at(key) != value) return false;
   return true;

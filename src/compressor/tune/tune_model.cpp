@@ -143,6 +143,12 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
   }
 
   if (options.dtype != "auto") named_dtype(options.dtype);
+  QuantizedCheckpointContent content;
+  const fs::path& base_path = quantised->checkpoint().path();
+  if (const fs::path file = base_path / "bitsmith.json"; fs::exists(file)) {
+    content.recipe = parse_ordered_json(read_text_file(file), file.string());
+    if (!content.recipe.is_object()) throw Error(file.string() + ": not a JSON object");
+  }
   const fs::path work = out.string() + ".partial";
   fs::create_directories(work);
   const std::string dtype_name = settled_dtype(options.dtype, work);
@@ -160,17 +166,12 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantised,
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.
-  const fs::path& base_path = quantised->checkpoint().path();
   const fs::path finished = work / "result";
   fs::remove_all(finished);
   fs::create_directories(finished);
   const SafetensorsFile tuned = open_safetensors(work / "best.safetensors");
-  QuantizedCheckpointContent content;
   content.specs = quantised->specs();
   content.tensors = merged_tensors(quantised->checkpoint(), tuned);
-  if (fs::exists(base_path / "bitsmith.json")) {
-    content.recipe = OrderedJson::parse(read_text_file(base_path / "bitsmith.json"));
-  }
   recipe["validation_kl_before"] = result.kl_before;
   recipe["validation_kl_after"] = result.kl_after;
   recipe["best_step"] = result.best_step;
