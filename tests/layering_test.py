@@ -18,7 +18,7 @@ ALLOWED = {
     "base": [],
     "checkpoint": ["base"],
     "tokenizer": ["base", "checkpoint"],
-    "format": ["base", "checkpoint"],
+    "format": ["base", "checkpoint", "tokenizer"],
     "evaluate": FILES,
     "export": FILES,
     "runtime/kernels": ["base", "checkpoint", "format"],

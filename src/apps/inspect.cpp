@@ -21,8 +21,8 @@ struct InspectOptions {
 
 std::string tokenizer_kind(const Checkpoint& checkpoint) {
   const std::string source = checkpoint.path().string();
-  if (checkpoint.is_gguf()) {
-    const Json keys = open_gguf(checkpoint.path()).keys;
+  if (const GgufFile* gguf = checkpoint.gguf()) {
+    const Json& keys = gguf->keys;
     const auto model = json_get_or<std::string>(keys, "tokenizer.ggml.model", "none", source);
     const auto pre = json_get_or<std::string>(keys, "tokenizer.ggml.pre", "", source);
     return "GGUF " + excerpt(model) + (pre.empty() ? "" : " (" + excerpt(pre) + ")");

@@ -16,6 +16,8 @@
 
 namespace bitsmith {
 
+struct GgufFile;
+
 class Checkpoint {
  public:
   // Opens and checks every header, size and offset; reads no weights. Throws Error naming file and
@@ -25,6 +27,8 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return is_gguf_; }
+  // The file with its keys, vocabulary included; nullptr for a Hugging Face directory.
+  virtual const GgufFile* gguf() const { return nullptr; }
   const ModelConfig& config() const { return config_; }
   // config.json as it is; for GGUF an equivalent one made from its keys (what a Hugging Face
   // directory of the same model would hold), so that writers need not care.

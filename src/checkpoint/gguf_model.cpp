@@ -90,6 +90,7 @@ class Keys {
 class GgufCheckpoint : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::filesystem::path& path);
+  const GgufFile* gguf() const override { return &gguf_; }
 
  protected:
   int64_t stored_row(const TensorView& tensor, int64_t row) const override;
