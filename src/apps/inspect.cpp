@@ -80,6 +80,9 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   if (checkpoint.config_json().contains("quantization_config")) {
     result["quantization_config"] = checkpoint.config_json().at("quantization_config");
   }
+  if (const auto ignored = checkpoint.ignored_tensors(); !ignored.empty()) {
+    result["ignored_tensors"] = ignored;
+  }
   if (with_tensors) {
     result["tensors"] = OrderedJson::array();
     for (const TensorView& tensor : checkpoint.tensors()) {
@@ -135,6 +138,9 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
                     format_bytes(static_cast<double>(total.bytes)), ")");
   }
   text += row("tensors", types);
+  if (const std::string ignored = ignored_tensors_line(checkpoint); !ignored.empty()) {
+    text += row("", ignored);
+  }
   text += row("true bits", format("%.3f a weight in the blocks, %.3f in the whole file",
                                   size.decoder_bits(), size.file_bits()));
   text += row("file", concat(checkpoint.file_bytes(), " bytes (",

@@ -43,6 +43,17 @@ std::string near_names(const std::string& name, const std::vector<TensorView>& t
 
 }  // namespace
 
+ExpectedNames::ExpectedNames(const ModelConfig& config, bool quantized) {
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    tensors_.insert(name);
+    if (quantized && name.ends_with(".weight")) modules_.insert(name.substr(0, name.rfind('.')));
+  }
+}
+
+bool ExpectedNames::contains(const std::string& name) const {
+  return tensors_.contains(name) || modules_.contains(name.substr(0, name.rfind('.')));
+}
+
 std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
@@ -145,6 +156,27 @@ std::string Checkpoint::content_hash() const {
 
 void Checkpoint::release(const std::string& name) const {
   for (const auto& file : files_) file->release(at(name).bytes);
+}
+
+std::vector<std::string> Checkpoint::ignored_tensors() const {
+  const ExpectedNames expected(config_, config_json_.contains("quantization_config"));
+  std::vector<std::string> names;
+  for (const TensorView& tensor : tensors_) {
+    if (!expected.contains(tensor.name)) names.push_back(tensor.name);
+  }
+  return names;
+}
+
+std::string ignored_tensors_line(const Checkpoint& checkpoint) {
+  constexpr size_t kNamed = 3;
+  const std::vector<std::string> names = checkpoint.ignored_tensors();
+  if (names.empty()) return "";
+  std::string text = concat("ignored ", names.size(), names.size() == 1 ? " tensor" : " tensors",
+                            " that this model does not use: ");
+  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) {
+    text += (i > 0 ? ", " : "") + excerpt(names[i]);
+  }
+  return text + (names.size() > kNamed ? ", ..." : "");
 }
 
 void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,

@@ -49,6 +49,9 @@ class Checkpoint {
   // A tensor that was read once and is not needed for now: its pages leave this process's memory.
   void release(const std::string& name) const;
 
+  // Names of the tensors that a model of this configuration does not use, in file order.
+  std::vector<std::string> ignored_tensors() const;
+
   // The file that holds a tensor of this checkpoint, for messages.
   const std::filesystem::path& file_of(const TensorView& tensor) const;
   // Bytes on disk of all weight files.
@@ -72,6 +75,9 @@ class Checkpoint {
  private:
   std::unordered_map<std::string, size_t> index_;  // name -> place in tensors_
 };
+
+// "ignored 4 tensors that this model does not use: a, b, c, ..."; empty when there are none.
+std::string ignored_tensors_line(const Checkpoint& checkpoint);
 
 // The tensor is there with this shape and a floating-point or GGUF type. Throws Error naming file,
 // tensor, expected and found.
