@@ -46,6 +46,22 @@ class Inspect(ProgramTest):
             self.assertIn(json.loads(config.read_text())["model_type"], json.dumps(report))
         self.succeed("inspect", TESTDATA / "tiny_llama_gguf/model.gguf", "--json").json()
 
+    def test_unused_tensors_are_named_in_one_line(self):
+        model = self.folder / "model"
+        shutil.copytree(TRAINED, model)
+        data = (model / "model.safetensors").read_bytes()
+        (size,) = struct.unpack_from("<Q", data)
+        header, end = json.loads(data[8:8 + size]), len(data) - 8 - size
+        for i in range(9):
+            header[f"mtp.{i}.weight"] = {"dtype": "F32", "shape": [1], "data_offsets": [end + 4 * i, end + 4 * i + 4]}
+        text = json.dumps(header).encode()
+        (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size:] + bytes(36))
+        lines = [line for line in self.succeed("inspect", model).out.splitlines() if "mtp." in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("ignored 9 tensors that this model does not use: mtp.0.weight", lines[0])
+        self.assertEqual(len(self.succeed("inspect", model, "--json").json()["ignored_tensors"]), 9)
+        self.assertNotIn("ignored", self.succeed("inspect", TRAINED).out)
+
     def test_json_is_all_of_stdout(self):
         for more in [[], ["--tensors"], ["--quiet"]]:
             self.succeed("inspect", TRAINED, "--json", *more).json()
@@ -170,6 +186,37 @@ class BadInput(ProgramTest):
         config = json.loads((model / "config.json").read_text())
         (model / "config.json").write_text(json.dumps(config | {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}))
         self.fail_cleanly("inspect", model, codes=(1,), says=["gpt_neox", "llama", "qwen2", "qwen3", "mistral"])
+
+    def test_messages_carry_no_long_or_raw_text(self):
+        hostile = "\x1b[31m\x07" + "x" * 1000000
+        model = self.copy()
+        original = (model / "config.json").read_text()
+        for key in ["model_type", "hidden_act", "hidden_size", "rope_scaling"]:
+            config = json.loads(original)
+            config[key] = {"type": hostile} if key == "rope_scaling" else hostile
+            (model / "config.json").write_text(json.dumps(config))
+            self.fail_cleanly("inspect", model, codes=(1,), says=["config.json", r"\x1b" if key != "hidden_size" else key])
+        for text in [hostile, '"' + hostile, '{"a": ' + "[" * 2000000 + "]" * 2000000 + "}"]:
+            (model / "config.json").write_text(text)
+            self.fail_cleanly("inspect", model, codes=(1,), says=["config.json"])
+        (model / "config.json").write_text(original)
+        data = (model / "model.safetensors").read_bytes()
+        (size,) = struct.unpack_from("<Q", data)
+        for name, value in [(hostile, {}), ("a", {"dtype": hostile, "shape": [1], "data_offsets": [0, 4]}),
+                            ("a", {"dtype": "F32", "shape": [1] * 300000, "data_offsets": [0, 8]})]:
+            header = json.dumps(json.loads(data[8:8 + size]) | {name: value}).encode()
+            (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data[8 + size:])
+            self.fail_cleanly("inspect", model, codes=(1,), says=["model.safetensors", "tensor"])
+        (model / "model.safetensors").write_bytes(data)
+        for key, value in [("decoder", {"type": hostile}), ("normalizer", {"type": hostile}),
+                           ("added_tokens", [{"content": hostile, "id": -1}])]:
+            tokenizer = json.loads((TRAINED / "tokenizer.json").read_text()) | {key: value}
+            (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+            self.fail_cleanly("tokenize", model, "--text", "a", codes=(1,), says=["tokenizer.json", r"\x1b"])
+        lines = self.folder / "text.jsonl"
+        for line in [hostile, json.dumps({"text": [hostile]}), json.dumps({hostile: 1})]:
+            lines.write_text('{"text": "a"}\n' + line + "\n")
+            self.fail_cleanly("eval", TRAINED, "--text", lines, "--engine", "runtime", codes=(1,), says=["line 2"])
 
     def test_wrong_shape_names_the_tensor(self):
         model = self.copy()

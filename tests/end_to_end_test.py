@@ -93,6 +93,13 @@ class EndToEnd(ProgramTest):
             self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
+    def test_tuning_refuses_a_damaged_recipe_before_work(self):
+        start = self.quantize("int8g64", "--method", "rtn")
+        for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:
+            (start / "bitsmith.json").write_text(text)
+            self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION,
+                              "--context", CONTEXT, "-o", self.folder / "out", codes=(1,), says=["bitsmith.json"])
+
     def test_block_finetuning_brings_blocks_closer(self):
         out = self.quantize("gvq2d2b-n1024", "--finetune-epochs", 4, tokens=8192)
         blocks = json.loads((out / "bitsmith.json").read_text())["block_finetune"]

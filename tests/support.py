@@ -75,6 +75,8 @@ class ProgramTest(unittest.TestCase):
         self.assertIn(result.code, codes, what)
         self.assertTrue(result.err.strip(), "no message: " + what)
         self.assertNotIn("terminate called", result.err, what)
+        self.assertLess(len(result.err), 10000, "a flood: " + what)
+        self.assertNotRegex(result.err, r"[\x00-\x08\x0b-\x1f\x7f]", "raw control characters: " + what)
         for text in says:
             self.assertIn(text, result.err, what)
         self.assertEqual(tree(self.folder), before, "files changed: " + what)

@@ -23,7 +23,9 @@ int resolved_threads(const CommonOptions& options) {
 }
 
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text) {
-  const std::string out = options.json ? json.dump(2) : text;
+  // Names in a file may be any bytes.
+  const std::string out =
+      options.json ? json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) : text;
   std::fputs(out.c_str(), stdout);
   if (out.empty() || out.back() != '\n') std::fputc('\n', stdout);
   std::fflush(stdout);

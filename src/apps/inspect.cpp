@@ -21,18 +21,18 @@ struct InspectOptions {
 
 std::string tokenizer_kind(const Checkpoint& checkpoint) {
   const std::string source = checkpoint.path().string();
-  if (checkpoint.is_gguf()) {
-    const Json keys = open_gguf(checkpoint.path()).keys;
+  if (const GgufFile* gguf = checkpoint.gguf()) {
+    const Json& keys = gguf->keys;
     const auto model = json_get_or<std::string>(keys, "tokenizer.ggml.model", "none", source);
     const auto pre = json_get_or<std::string>(keys, "tokenizer.ggml.pre", "", source);
-    return "GGUF " + model + (pre.empty() ? "" : " (" + pre + ")");
+    return "GGUF " + excerpt(model) + (pre.empty() ? "" : " (" + excerpt(pre) + ")");
   }
   const auto json_path = checkpoint.path() / "tokenizer.json";
   if (std::filesystem::exists(json_path)) {
     const Json tokenizer = read_json_file(json_path);
     const Json model = json_get_or<Json>(tokenizer, "model", Json::object(), json_path.string());
     return "tokenizer.json " +
-           json_get_or<std::string>(model, "type", "of unknown type", json_path.string());
+           excerpt(json_get_or<std::string>(model, "type", "of unknown type", json_path.string()));
   }
   if (std::filesystem::exists(checkpoint.path() / "tokenizer.model")) return "SentencePiece";
   return "none";
@@ -80,6 +80,9 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   if (checkpoint.config_json().contains("quantization_config")) {
     result["quantization_config"] = checkpoint.config_json().at("quantization_config");
   }
+  if (const auto ignored = checkpoint.ignored_tensors(); !ignored.empty()) {
+    result["ignored_tensors"] = ignored;
+  }
   if (with_tensors) {
     result["tensors"] = OrderedJson::array();
     for (const TensorView& tensor : checkpoint.tensors()) {
@@ -104,9 +107,9 @@ std::string quantization_summary(const OrderedJson& config) {
   std::string text;
   for (const auto& [key, value] : config.items()) {
     const std::string shown = value.is_structured() ? concat(value.size(), " entries")
-                              : value.is_string()   ? value.get<std::string>()
+                              : value.is_string()   ? excerpt(value.get<std::string>())
                                                     : value.dump();
-    text += (text.empty() ? "" : ", ") + key + " " + shown;
+    text += (text.empty() ? "" : ", ") + excerpt(key) + " " + shown;
   }
   return text;
 }
@@ -135,6 +138,9 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
                     format_bytes(static_cast<double>(total.bytes)), ")");
   }
   text += row("tensors", types);
+  if (const std::string ignored = ignored_tensors_line(checkpoint); !ignored.empty()) {
+    text += row("", ignored);
+  }
   text += row("true bits", format("%.3f a weight in the blocks, %.3f in the whole file",
                                   size.decoder_bits(), size.file_bits()));
   text += row("file", concat(checkpoint.file_bytes(), " bytes (",
@@ -147,10 +153,13 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
 
 std::string tensor_table(const Checkpoint& checkpoint) {
   size_t width = 4;
-  for (const TensorView& tensor : checkpoint.tensors()) width = std::max(width, tensor.name.size());
+  for (const TensorView& tensor : checkpoint.tensors()) {
+    width = std::max(width, excerpt(tensor.name).size());
+  }
   std::string text = "\n";
   for (const TensorView& tensor : checkpoint.tensors()) {
-    text += tensor.name + std::string(width + 2 - tensor.name.size(), ' ') +
+    const std::string name = excerpt(tensor.name);
+    text += name + std::string(width + 2 - name.size(), ' ') +
             format("%-5s %-16s %12zu bytes\n", dtype_name(tensor.dtype),
                    shape_string(tensor.shape).c_str(), tensor.bytes.size());
   }

@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "bitsmith: %s\n", e.what());
     return 130;
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "bitsmith: %s\n", e.what());
+    std::fprintf(stderr, "bitsmith: %s\n", bitsmith::printable(e.what()).c_str());
     return 1;
   }
 }

@@ -24,6 +24,7 @@ std::vector<std::vector<int32_t>> generate(const ModelFiles& model, const Tokeni
   options.seed = request.seed;
   options.temperature = request.temperature;
   options.start = {tokenizer.document_separator()};
+  options.vocab_size = request.vocab_size;
   Progress progress("generating text");
   return generate_sequences(runtime, options, [&](int64_t done, int64_t of) {
     progress.update(static_cast<double>(done) / static_cast<double>(of),
@@ -65,7 +66,8 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   }
   SelfGeneratedRequest request;
   request.model_hash = model.checkpoint().content_hash();
-  request.vocab_size = model.config().vocab_size;
+  // A model may have more rows than its tokenizer has tokens; those say nothing.
+  request.vocab_size = std::min<int64_t>(model.config().vocab_size, tokenizer->vocab_size());
   const int64_t tokens = options.tokens > 0 ? options.tokens : kDefaultGeneratedTokens;
   request.count = std::max<int64_t>(1, tokens / options.context);
   request.length = options.context;

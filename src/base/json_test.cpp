@@ -17,6 +17,44 @@ TEST(JsonTest, DepthIsLimited) {
   EXPECT_THROW(parse_json(std::string(1'000'000, '['), "file"), Error);
 }
 
+TEST(JsonTest, OrderedTextHasTheSameLimits) {
+  EXPECT_EQ(parse_ordered_json(R"({"b": 1, "a": 2})", "file").dump(), R"({"b":1,"a":2})");
+  for (const std::string& text : {std::string("garbage"), "{\"a\":" + nested(2'000'000) + "}"}) {
+    try {
+      parse_ordered_json(text, "model/bitsmith.json");
+      ADD_FAILURE() << text.substr(0, 20);
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).rfind("model/bitsmith.json: not valid JSON", 0), 0u);
+    }
+  }
+}
+
+TEST(JsonTest, MessagesCarryNoLongOrRawText) {
+  const std::string line = "\x1b[31m" + std::string(1 << 20, 'x');
+  const std::vector<std::string> texts = {"\"" + line, line, "[\"" + std::string(1 << 20, 'x')};
+  std::vector<std::string> messages;
+  for (const std::string& text : texts) {
+    try {
+      parse_json(text, "file");
+    } catch (const Error& error) {
+      messages.push_back(error.what());
+    }
+  }
+  for (const Json& value : {Json{{"a", line}}, Json{{line, 1}}}) {
+    try {
+      json_get<int>(value, value.begin().key(), "file");
+      json_get<int>(Json::object(), value.begin().key(), "file");
+    } catch (const Error& error) {
+      messages.push_back(error.what());
+    }
+  }
+  ASSERT_EQ(messages.size(), 5u);
+  for (const std::string& message : messages) {
+    EXPECT_LT(message.size(), 400u);
+    EXPECT_EQ(message.find('\x1b'), message.npos) << message;
+  }
+}
+
 TEST(JsonTest, BracketsInStringsAreNotDepth) {
   const std::string brackets(500, '[');
   EXPECT_EQ(parse_json("[\"" + brackets + "\"]", "file")[0], brackets);

@@ -26,7 +26,9 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 std::string near_names(const std::string& name, const std::vector<TensorView>& tensors) {
   std::vector<std::pair<size_t, const std::string*>> near;
+  constexpr size_t kMaxName = 200;  // the distance takes time by length
   for (const TensorView& tensor : tensors) {
+    if (tensor.name.size() > kMaxName) continue;
     near.push_back({edit_distance(name, tensor.name), &tensor.name});
   }
   const size_t count = std::min<size_t>(near.size(), 3);
@@ -35,11 +37,22 @@ std::string near_names(const std::string& name, const std::vector<TensorView>& t
                       return a.first != b.first ? a.first < b.first : *a.second < *b.second;
                     });
   std::string text;
-  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + *near[i].second;
+  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + excerpt(*near[i].second);
   return text;
 }
 
 }  // namespace
+
+ExpectedNames::ExpectedNames(const ModelConfig& config, bool quantized) {
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    tensors_.insert(name);
+    if (quantized && name.ends_with(".weight")) modules_.insert(name.substr(0, name.rfind('.')));
+  }
+}
+
+bool ExpectedNames::contains(const std::string& name) const {
+  return tensors_.contains(name) || modules_.contains(name.substr(0, name.rfind('.')));
+}
 
 std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
   std::error_code error;
@@ -60,7 +73,8 @@ void Checkpoint::build_index() {
   index_.clear();
   for (size_t i = 0; i < tensors_.size(); ++i) {
     if (!index_.emplace(tensors_[i].name, i).second) {
-      throw Error(concat(path_.string(), ": tensor '", tensors_[i].name, "' occurs twice"));
+      throw Error(
+          concat(path_.string(), ": tensor '", excerpt(tensors_[i].name), "' occurs twice"));
     }
   }
 }
@@ -142,6 +156,27 @@ std::string Checkpoint::content_hash() const {
 
 void Checkpoint::release(const std::string& name) const {
   for (const auto& file : files_) file->release(at(name).bytes);
+}
+
+std::vector<std::string> Checkpoint::ignored_tensors() const {
+  const ExpectedNames expected(config_, config_json_.contains("quantization_config"));
+  std::vector<std::string> names;
+  for (const TensorView& tensor : tensors_) {
+    if (!expected.contains(tensor.name)) names.push_back(tensor.name);
+  }
+  return names;
+}
+
+std::string ignored_tensors_line(const Checkpoint& checkpoint) {
+  constexpr size_t kNamed = 3;
+  const std::vector<std::string> names = checkpoint.ignored_tensors();
+  if (names.empty()) return "";
+  std::string text = concat("ignored ", names.size(), names.size() == 1 ? " tensor" : " tensors",
+                            " that this model does not use: ");
+  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) {
+    text += (i > 0 ? ", " : "") + excerpt(names[i]);
+  }
+  return text + (names.size() > kNamed ? ", ..." : "");
 }
 
 void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,

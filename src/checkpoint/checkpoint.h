@@ -16,6 +16,8 @@
 
 namespace bitsmith {
 
+struct GgufFile;
+
 class Checkpoint {
  public:
   // Opens and checks every header, size and offset; reads no weights. Throws Error naming file and
@@ -25,6 +27,8 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return is_gguf_; }
+  // The file with its keys, vocabulary included; nullptr for a Hugging Face directory.
+  virtual const GgufFile* gguf() const { return nullptr; }
   const ModelConfig& config() const { return config_; }
   // config.json as it is; for GGUF an equivalent one made from its keys (what a Hugging Face
   // directory of the same model would hold), so that writers need not care.
@@ -44,6 +48,9 @@ class Checkpoint {
 
   // A tensor that was read once and is not needed for now: its pages leave this process's memory.
   void release(const std::string& name) const;
+
+  // Names of the tensors that a model of this configuration does not use, in file order.
+  std::vector<std::string> ignored_tensors() const;
 
   // The file that holds a tensor of this checkpoint, for messages.
   const std::filesystem::path& file_of(const TensorView& tensor) const;
@@ -68,6 +75,9 @@ class Checkpoint {
  private:
   std::unordered_map<std::string, size_t> index_;  // name -> place in tensors_
 };
+
+// "ignored 4 tensors that this model does not use: a, b, c, ..."; empty when there are none.
+std::string ignored_tensors_line(const Checkpoint& checkpoint);
 
 // The tensor is there with this shape and a floating-point or GGUF type. Throws Error naming file,
 // tensor, expected and found.

@@ -325,12 +325,49 @@ TEST(CheckpointTest, IncompleteModelsAreErrorsThatSayWhatIsMissing) {
   write_json_file(path / "model.safetensors.index.json", {{"weight_map", {{"a", "../secret"}}}});
   expect_contains(open_error(), "'../secret'");
   write_json_file(path / "model.safetensors.index.json",
-                  {{"weight_map", {{"a", "model-00001-of-00001.safetensors"}}}});
+                  {{"weight_map", {{"model.norm.weight", "model-00001-of-00001.safetensors"}}}});
   expect_contains(open_error(), "No such file");
   write_safetensors(path / "model-00001-of-00001.safetensors", {});
-  expect_contains(open_error(), "tensor 'a'");
+  expect_contains(open_error(), "tensor 'model.norm.weight'");
   expect_contains(error_of([&] { Checkpoint::open(path / "model-00001-of-00001.safetensors"); }),
                   "name the directory");
+}
+
+// Indices name tensors for other uses (several tokens at once), published or not.
+TEST(CheckpointTest, TensorsThatNobodyNeedsMayBeMissing) {
+  const TestFolder folder;
+  TestModel model = random_model(small_config("llama"));
+  for (const char* name : {"mtp.fc.weight", "model.layers.0.self_attn.q_proj.bias",
+                           "model.layers.0.self_attn.rotary_emb.inv_freq", "extra\n.weight"}) {
+    model.tensors[name] = {1};
+    model.shapes[name] = {1};
+  }
+  model.write(folder.path(), 10'000);
+  const auto whole = Checkpoint::open(folder.path());
+  EXPECT_EQ(whole->ignored_tensors().size(), 4u);
+  const std::string line = ignored_tensors_line(*whole);
+  expect_contains(line, "ignored 4 tensors");
+  expect_contains(line, ", ...");
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+
+  const auto index_path = folder.path() / "model.safetensors.index.json";
+  const Json index = read_json_file(index_path);
+  Json changed = index;
+  const std::string norm = "model.norm.weight", shard = index["weight_map"][norm];
+  changed["weight_map"]["gone.weight"] = shard;
+  changed["weight_map"]["mtp.layers.0.weight"] = "model-of-another-download.safetensors";
+  write_json_file(index_path, changed);
+  const auto checkpoint = Checkpoint::open(folder.path());
+  check_dense(*checkpoint);
+  EXPECT_EQ(checkpoint->content_hash(), whole->content_hash());
+  changed["weight_map"][norm] = "model-of-another-download.safetensors";
+  write_json_file(index_path, changed);
+  expect_contains(error_of([&] { Checkpoint::open(folder.path()); }),
+                  "model-of-another-download.safetensors");
+
+  TestModel plain = random_model(small_config("llama"));
+  plain.write(folder.path() / "plain");
+  EXPECT_EQ(ignored_tensors_line(*Checkpoint::open(folder.path() / "plain")), "");
 }
 
 TEST(CheckpointTest, CheckDenseNamesFileTensorExpectedAndFound) {

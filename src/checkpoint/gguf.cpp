@@ -13,6 +13,9 @@ namespace {
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint32_t kMaxDimensions = 4;
 constexpr int kMaxArrayDepth = 4;
+// Each takes many times its bytes in memory; real models have less than a hundredth of these.
+constexpr uint64_t kMaxKeys = 1 << 16;
+constexpr uint64_t kMaxTensors = 1 << 18;
 
 // Types of values, in the order of the specification (ggml/docs/gguf.md).
 enum ValueType : uint32_t {
@@ -30,6 +33,16 @@ enum ValueType : uint32_t {
   kInt64,
   kFloat64
 };
+
+constexpr const char* kTypeNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                      "int32",  "float32", "bool",   "string", "array",
+                                      "uint64", "int64",   "float64"};
+
+// Bytes of a number or bool; 0 for strings, arrays and unknown types.
+size_t fixed_size(uint32_t type) {
+  constexpr size_t kSizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  return type < std::size(kSizes) ? kSizes[type] : 0;
+}
 
 // ggml's numbers of the tensor types that Bitsmith reads.
 struct TensorType {
@@ -68,13 +81,14 @@ class Cursor {
     return value;
   }
 
-  std::string string() {
+  std::string_view string() {
     const auto length = number<uint64_t>();
     const std::byte* data = take(length);
-    return std::string(reinterpret_cast<const char*>(data), length);
+    return {reinterpret_cast<const char*>(data), length};
   }
 
-  Json value(uint32_t type, const std::string& key, int depth = 0) {
+  // Any value but an array.
+  Json value(uint32_t type, const std::string& key) {
     switch (type) {
       case kUint8:
         return number<uint8_t>();
@@ -93,9 +107,7 @@ class Cursor {
       case kBool:
         return number<uint8_t>() != 0;
       case kString:
-        return string();
-      case kArray:
-        return array(key, depth);
+        return std::string(string());
       case kUint64:
         return number<uint64_t>();
       case kInt64:
@@ -103,11 +115,43 @@ class Cursor {
       case kFloat64:
         return number<double>();
       default:
-        throw Error(concat(source_, ": the key '", key, "' has the unknown type ", type));
+        fail_type(type, key);
     }
   }
 
+  // Goes over an array and all that it holds.
+  GgufArray array(const std::string& key, int depth = 0) {
+    if (depth >= kMaxArrayDepth) {
+      throw Error(concat(source_, ": the key '", excerpt(key), "' is nested too deeply"));
+    }
+    const auto type = number<uint32_t>();
+    const auto count = number<uint64_t>();
+    const size_t size = fixed_size(type);
+    if (size == 0 && type != kString && type != kArray) fail_type(type, key);
+    if (count > left() / (size > 0 ? size : 8)) {  // a string or an array takes 8 bytes at least
+      throw Error(concat(source_, ": the key '", excerpt(key), "' claims ", count, " elements in ",
+                         left(), " bytes: the file is damaged or not complete"));
+    }
+    const size_t begin = position_;
+    if (size > 0) {
+      take(count * size);
+    } else {
+      for (uint64_t i = 0; i < count; ++i) {
+        if (type == kString) {
+          string();
+        } else {
+          array(key, depth + 1);
+        }
+      }
+    }
+    return GgufArray(type, count, bytes_.subspan(begin, position_ - begin));
+  }
+
  private:
+  [[noreturn]] void fail_type(uint32_t type, const std::string& key) const {
+    throw Error(concat(source_, ": the key '", excerpt(key), "' has the unknown type ", type));
+  }
+
   const std::byte* take(uint64_t count) {
     if (count > left()) {
       throw Error(concat(source_, ": the GGUF file ends at byte ", bytes_.size(), ", inside its ",
@@ -116,21 +160,6 @@ class Cursor {
     const std::byte* data = bytes_.data() + position_;
     position_ += count;
     return data;
-  }
-
-  Json array(const std::string& key, int depth) {
-    if (depth >= kMaxArrayDepth) {
-      throw Error(concat(source_, ": the key '", key, "' is nested too deeply"));
-    }
-    const auto type = number<uint32_t>();
-    const auto count = number<uint64_t>();
-    if (count > left()) {  // every element takes a byte at least
-      throw Error(concat(source_, ": the key '", key, "' claims ", count, " elements in ", left(),
-                         " bytes: the file is damaged or not complete"));
-    }
-    Json values = Json::array();
-    for (uint64_t i = 0; i < count; ++i) values.push_back(value(type, key, depth + 1));
-    return values;
   }
 
   std::span<const std::byte> bytes_;
@@ -146,7 +175,7 @@ struct TensorEntry {
 TensorEntry read_entry(Cursor& cursor, const std::string& source) {
   TensorEntry entry;
   entry.view.name = cursor.string();
-  const std::string where = concat(source, ": tensor '", entry.view.name, "'");
+  const std::string where = concat(source, ": tensor '", excerpt(entry.view.name), "'");
   const auto dimensions = cursor.number<uint32_t>();
   if (dimensions > kMaxDimensions) {
     throw Error(concat(where, " has ", dimensions, " dimensions, at most ", kMaxDimensions,
@@ -175,7 +204,7 @@ uint64_t data_alignment(const Json& keys, const std::string& source) {
 
 void place(TensorEntry& entry, std::span<const std::byte> data, uint64_t alignment,
            const std::string& source) {
-  const std::string where = concat(source, ": tensor '", entry.view.name, "'");
+  const std::string where = concat(source, ": tensor '", excerpt(entry.view.name), "'");
   uint64_t size = 0;
   try {
     size = static_cast<uint64_t>(byte_size(entry.view.dtype, entry.view.shape));
@@ -200,13 +229,76 @@ void check_disjoint(std::vector<TensorView> tensors, const std::string& source) 
   for (size_t i = 1; i < tensors.size(); ++i) {
     const auto& before = tensors[i - 1].bytes;
     if (before.data() + before.size() > tensors[i].bytes.data()) {
-      throw Error(concat(source, ": the tensors '", tensors[i - 1].name, "' and '", tensors[i].name,
-                         "' overlap: the file is damaged"));
+      throw Error(concat(source, ": the tensors '", excerpt(tensors[i - 1].name), "' and '",
+                         excerpt(tensors[i].name), "' overlap: the file is damaged"));
     }
   }
 }
 
+// One element of a fixed size as T; false when the type is not such a number.
+template <typename T>
+bool read_number(uint32_t type, const std::byte* data, T& value) {
+  const auto read = [&]<typename Stored>(Stored stored) {
+    std::memcpy(&stored, data, sizeof(stored));
+    value = static_cast<T>(stored);
+    return true;
+  };
+  switch (type) {
+    case kUint8:
+      return read(uint8_t{});
+    case kInt8:
+      return read(int8_t{});
+    case kUint16:
+      return read(uint16_t{});
+    case kInt16:
+      return read(int16_t{});
+    case kUint32:
+      return read(uint32_t{});
+    case kInt32:
+      return read(int32_t{});
+    case kUint64:
+      return read(uint64_t{});
+    case kInt64:
+      return read(int64_t{});
+    default:
+      break;
+  }
+  if constexpr (std::is_floating_point_v<T>) {
+    if (type == kFloat32) return read(float{});
+    if (type == kFloat64) return read(double{});
+  }
+  return false;
+}
+
+template <typename T>
+void each(uint32_t type, uint64_t size, std::span<const std::byte> bytes, const std::string& error,
+          const std::function<void(T)>& use) {
+  for (uint64_t i = 0; i < size; ++i) {
+    T value{};
+    if (!read_number(type, bytes.data() + i * fixed_size(type), value)) throw Error(error);
+    use(value);
+  }
+}
+
 }  // namespace
+
+std::string GgufArray::description() const { return concat(size_, " x ", kTypeNames[type_]); }
+
+void GgufArray::each_string(const std::string& what,
+                            const std::function<void(std::string_view)>& use) const {
+  if (size_ > 0 && type_ != kString) throw Error(what + " is not all strings");
+  Cursor cursor(bytes_, what);
+  for (uint64_t i = 0; i < size_; ++i) use(cursor.string());
+}
+
+void GgufArray::each_integer(const std::string& what,
+                             const std::function<void(int64_t)>& use) const {
+  each(type_, size_, bytes_, what + " is not all integers", use);
+}
+
+void GgufArray::each_number(const std::string& what, const std::function<void(double)>& use) const {
+  each(type_, size_, bytes_, what + " is not all numbers", use);
+}
 
 GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source) {
   Cursor cursor(bytes, source);
@@ -222,14 +314,26 @@ GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source)
   const auto tensor_count = cursor.number<uint64_t>();
   const auto key_count = cursor.number<uint64_t>();
 
+  if (key_count > kMaxKeys || tensor_count > kMaxTensors) {
+    throw Error(concat(source, ": ", key_count, " keys and ", tensor_count, " tensors; at most ",
+                       kMaxKeys, " and ", kMaxTensors, " are read: the file is damaged"));
+  }
+
   GgufFile result;
   result.keys = Json::object();
   for (uint64_t i = 0; i < key_count; ++i) {
-    const std::string key = cursor.string();
+    const std::string key(cursor.string());
     const auto type = cursor.number<uint32_t>();
-    Json value = cursor.value(type, key);
+    Json value;
+    if (type == kArray) {
+      const GgufArray array = cursor.array(key);
+      value = {{"array", array.description()}};
+      result.arrays.emplace(key, array);
+    } else {
+      value = cursor.value(type, key);
+    }
     if (!result.keys.emplace(key, std::move(value)).second) {
-      throw Error(concat(source, ": the key '", key, "' occurs twice"));
+      throw Error(concat(source, ": the key '", excerpt(key), "' occurs twice"));
     }
   }
 
@@ -238,7 +342,8 @@ GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source)
   for (uint64_t i = 0; i < tensor_count; ++i) {
     entries.push_back(read_entry(cursor, source));
     if (!names.insert(entries.back().view.name).second) {
-      throw Error(concat(source, ": tensor '", entries.back().view.name, "' occurs twice"));
+      throw Error(
+          concat(source, ": tensor '", excerpt(entries.back().view.name), "' occurs twice"));
     }
   }
   const uint64_t alignment = data_alignment(result.keys, source);

@@ -90,6 +90,7 @@ class Keys {
 class GgufCheckpoint : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::filesystem::path& path);
+  const GgufFile* gguf() const override { return &gguf_; }
 
  protected:
   int64_t stored_row(const TensorView& tensor, int64_t row) const override;
@@ -122,7 +123,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
   const bool experts = keys.get_or<int64_t>("expert_count", 0) > 0;
   llama_conversion_ = architecture == "llama";
   if (experts || !(llama_conversion_ || architecture == "qwen2" || architecture == "qwen3")) {
-    throw Error(concat(source_, ": the architecture '", architecture,
+    throw Error(concat(source_, ": the architecture '", excerpt(architecture),
                        experts ? "' with experts" : "'",
                        " is not supported; Bitsmith knows Llama, Qwen2, Qwen3 and Mistral"));
   }
@@ -134,7 +135,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
     tensors_.push_back(tensor);
     tensors_.back().name = hugging_face_name(tensor.name);
     if (tensors_.back().name.empty()) {
-      throw Error(concat(source_, ": the tensor '", tensor.name, "' is not part of a ",
+      throw Error(concat(source_, ": the tensor '", excerpt(tensor.name), "' is not part of a ",
                          keys.architecture(), " model that Bitsmith knows"));
     }
   }
@@ -144,7 +145,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : source_(path
   for (const TensorView& tensor : tensors_) {  // stored_row() must stay inside the tensor
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
     if (is_interleaved(tensor) && (rows % config_.head_dim != 0 || tensor.shape.size() > 2)) {
-      throw Error(concat(source_, ": tensor '", tensor.name, "' has the shape ",
+      throw Error(concat(source_, ": tensor '", excerpt(tensor.name), "' has the shape ",
                          shape_string(tensor.shape), ", expected rows for whole heads of ",
                          config_.head_dim));
     }
@@ -217,7 +218,7 @@ Json GgufCheckpoint::rope_scaling(const Keys& keys, const Json& config) const {
     return {{"rope_type", "linear"}, {"factor", keys.real("rope.scaling.factor")}};
   }
   if (type != "none") {
-    throw Error(concat(source_, ": the rope scaling '", type,
+    throw Error(concat(source_, ": the rope scaling '", excerpt(type),
                        "' is not supported; Bitsmith knows linear and llama3"));
   }
   if (keys.has("rope.scale_linear")) {  // before 2023-11 this was the only key

@@ -1,6 +1,7 @@
 #include "checkpoint/gguf.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "checkpoint/test_files.h"
 
@@ -48,7 +49,8 @@ GgufBuilder sample(uint32_t version = 3) {
 TEST(GgufTest, EveryTypeOfValueIsRead) {
   for (const uint32_t version : {2u, 3u}) {
     const std::string file = sample(version).bytes();
-    const Json keys = parse_gguf(bytes_of(file), "m").keys;
+    const GgufFile gguf = parse_gguf(bytes_of(file), "m");
+    const Json& keys = gguf.keys;
     EXPECT_EQ(keys["u8"], 200);
     EXPECT_EQ(keys["i8"], -3);
     EXPECT_EQ(keys["u16"], 60000);
@@ -61,9 +63,92 @@ TEST(GgufTest, EveryTypeOfValueIsRead) {
     EXPECT_EQ(keys["u64"], uint64_t{1} << 63);
     EXPECT_EQ(keys["i64"], -5);
     EXPECT_EQ(keys["f64"], 0.1);
-    EXPECT_EQ(keys["strings"], Json({"a", "", "b"}));
-    EXPECT_EQ(keys["nested"], Json::parse("[[7],[]]"));
+    std::vector<std::string> strings;
+    gguf.arrays.at("strings").each_string("s", [&](auto s) { strings.emplace_back(s); });
+    EXPECT_EQ(strings, (std::vector<std::string>{"a", "", "b"}));
+    EXPECT_EQ(gguf.arrays.at("nested").size(), 2u);
+    EXPECT_EQ(keys["nested"], Json({{"array", "2 x array"}}));
+    EXPECT_EQ(gguf.arrays.size(), 2u);
   }
+}
+
+TEST(GgufTest, ArraysGiveTheirElements) {
+  GgufBuilder builder;
+  const auto array = [&](uint32_t type, auto... values) {
+    std::string all = number(type) + number(uint64_t{sizeof...(values)});
+    ((all += number(values)), ...);
+    builder.raw_key(concat("type", type), 9, all);
+  };
+  array(0, uint8_t{200}, uint8_t{7});
+  array(1, int8_t{-3});
+  array(2, uint16_t{60000});
+  array(3, int16_t{-300});
+  array(4, uint32_t{4000000000u});
+  array(5, int32_t{-70000}, int32_t{1});
+  array(6, 0.5f);
+  array(10, uint64_t{1} << 63);
+  array(11, int64_t{-5});
+  array(12, 0.1);
+  builder.key("strings", std::vector<std::string>{"a"});
+  builder.raw_key("empty", 9, number(uint32_t{7}) + number(uint64_t{0}));
+  const std::string file = builder.bytes();
+  const GgufFile gguf = parse_gguf(bytes_of(file), "m");
+  const auto integers = [&](const std::string& key) {
+    std::vector<int64_t> values;
+    gguf.arrays.at(key).each_integer("'" + key + "'", [&](int64_t v) { values.push_back(v); });
+    return values;
+  };
+  const auto numbers = [&](const std::string& key) {
+    std::vector<double> values;
+    gguf.arrays.at(key).each_number("'" + key + "'", [&](double v) { values.push_back(v); });
+    return values;
+  };
+  using Integers = std::vector<int64_t>;
+  EXPECT_EQ(integers("type0"), (Integers{200, 7}));
+  EXPECT_EQ(integers("type1"), Integers{-3});
+  EXPECT_EQ(integers("type2"), Integers{60000});
+  EXPECT_EQ(integers("type3"), Integers{-300});
+  EXPECT_EQ(integers("type4"), Integers{4000000000});
+  EXPECT_EQ(integers("type5"), (Integers{-70000, 1}));
+  EXPECT_LT(integers("type10")[0], 0);
+  EXPECT_EQ(integers("type11"), Integers{-5});
+  EXPECT_EQ(numbers("type6"), std::vector<double>{0.5});
+  EXPECT_EQ(numbers("type12"), std::vector<double>{0.1});
+  EXPECT_EQ(numbers("type5"), (std::vector<double>{-70000, 1}));
+  EXPECT_TRUE(numbers("empty").empty());
+  EXPECT_NE(error_of([&] { integers("type6"); }).find("'type6' is not all integers"),
+            std::string::npos);
+  EXPECT_THROW(numbers("strings"), Error);
+  EXPECT_THROW(gguf.arrays.at("type0").each_string("x", [](auto) {}), Error);
+  // A single value is asked for where the file has an array.
+  EXPECT_NE(error_of([&] { json_get_or<int>(gguf.keys, "type5", 1, "m"); }).find("2 x int32"),
+            std::string::npos);
+}
+
+// 64 MiB of metadata: as JSON it would take 4 GiB.
+TEST(GgufTest, LongArraysTakeNoMemory) {
+  GgufBuilder builder;
+  constexpr uint64_t kSize = uint64_t{64} << 20;
+  builder.raw_key("long", 9, number(uint32_t{0}) + number(kSize) + std::string(kSize, 'x'));
+  const std::string file = builder.bytes();
+  const auto peak_kib = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+  };
+  const auto before = peak_kib();
+  const GgufFile gguf = parse_gguf(bytes_of(file), "m");
+  EXPECT_EQ(gguf.arrays.at("long").size(), kSize);
+  EXPECT_LT(peak_kib() - before, 16 << 10);
+}
+
+TEST(GgufTest, TooManyKeysOrTensorsAreAnError) {
+  const std::string start = "GGUF" + number(uint32_t{3});
+  expect_error(start + number(uint64_t{0}) + number(uint64_t{100'000}) + std::string(2'000'000, 0),
+               "100000 keys");
+  expect_error(
+      start + number(uint64_t{1'000'000}) + number(uint64_t{0}) + std::string(2'000'000, 0),
+      "1000000 tensors");
 }
 
 TEST(GgufTest, TensorsAreRowMajorViews) {

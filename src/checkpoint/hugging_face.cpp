@@ -74,12 +74,15 @@ void HuggingFaceCheckpoint::open_shard(const std::string& name) {
 void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
   const auto weight_map = json_get<std::map<std::string, std::string>>(read_json_file(path),
                                                                        "weight_map", path.string());
+  // Indices name more than the model uses, and more than was published.
+  const ExpectedNames expected(config_, config_json_.contains("quantization_config"));
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weight_map) {
     if (std::filesystem::path(shard).filename() != shard) {
-      throw Error(concat(path.string(), ": '", shard, "' is not the name of a file beside it"));
+      throw Error(
+          concat(path.string(), ": '", excerpt(shard), "' is not the name of a file beside it"));
     }
-    shards.insert(shard);
+    if (expected.contains(tensor) || std::filesystem::exists(path_ / shard)) shards.insert(shard);
   }
   std::map<std::string, std::string> stored;  // tensor -> shard
   for (const std::string& shard : shards) {
@@ -88,9 +91,10 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
     for (size_t i = before; i < tensors_.size(); ++i) stored[tensors_[i].name] = shard;
   }
   for (const auto& [tensor, shard] : weight_map) {
+    if (!expected.contains(tensor)) continue;
     const auto found = stored.find(tensor);
     if (found == stored.end() || found->second != shard) {
-      throw Error(concat(path.string(), ": tensor '", tensor, "' is not in ", shard,
+      throw Error(concat(path.string(), ": tensor '", excerpt(tensor), "' is not in ", shard,
                          " as the index says; the download may not be complete"));
     }
   }

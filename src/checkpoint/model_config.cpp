@@ -31,7 +31,7 @@ const FamilyDefaults& family_of(const std::string& model_type, const std::string
   for (const FamilyDefaults& family : kFamilies) {
     if (model_type == family.model_type) return family;
   }
-  throw Error(concat(source, ": the architecture '", model_type,
+  throw Error(concat(source, ": the architecture '", excerpt(model_type),
                      "' is not supported; Bitsmith knows llama (Llama 1, 2, 3), qwen2 (Qwen2, "
                      "Qwen2.5), qwen3 (Qwen3) and mistral (Mistral)"));
 }
@@ -99,32 +99,29 @@ void parse_rope(const Json& config, ModelConfig& result, const std::string& sour
         size_in(rope, "original_max_position_embeddings", result.max_position_embeddings,
                 int64_t{1} << 40, source);
   } else {
-    throw Error(concat(source, ": the rope type '", type,
+    throw Error(concat(source, ": the rope type '", excerpt(type),
                        "' is not supported; Bitsmith knows default, linear, dynamic and llama3"));
   }
   scaling.factor = positive_in(rope, "factor", source);
 }
 
-// Which layers see only a window, as in transformers 5: Mistral everywhere, Qwen from
-// max_window_layers on and only with use_sliding_window, unless layer_types says it layer by layer.
+// Which layers see only a window, as in transformers 5: layer_types says it layer by layer. Without
+// it Mistral's all do, Qwen's from max_window_layers on; Qwen's also need use_sliding_window.
 std::vector<int64_t> sliding_windows(const Json& config, const ModelConfig& model,
                                      const std::string& source) {
   std::vector<int64_t> windows(static_cast<size_t>(model.num_hidden_layers), 0);
-  if (model.architecture == Architecture::kLlama) return windows;
-  const bool qwen = model.architecture != Architecture::kMistral;
+  const bool mistral = model.architecture == Architecture::kMistral;
+  const bool qwen = !mistral && model.architecture != Architecture::kLlama;
   int64_t window = 0;
   const bool none = config.contains("sliding_window") && config.at("sliding_window").is_null();
-  if (!none && (!qwen || json_get_or<bool>(config, "use_sliding_window", false, source))) {
+  if (!none &&
+      (mistral || (qwen && json_get_or<bool>(config, "use_sliding_window", false, source)))) {
     window = size_in(config, "sliding_window", 4096, int64_t{1} << 40, source);
-  }
-  if (!qwen) {
-    std::fill(windows.begin(), windows.end(), window);
-    return windows;
   }
   const auto types = json_get_or<std::vector<std::string>>(config, "layer_types",
                                                            std::vector<std::string>{}, source);
   if (types.empty()) {
-    const int64_t first = json_get_or<int64_t>(config, "max_window_layers", 28, source);
+    const int64_t first = qwen ? json_get_or<int64_t>(config, "max_window_layers", 28, source) : 0;
     for (int64_t i = std::max<int64_t>(first, 0); i < model.num_hidden_layers; ++i) {
       windows[static_cast<size_t>(i)] = window;
     }
@@ -137,8 +134,9 @@ std::vector<int64_t> sliding_windows(const Json& config, const ModelConfig& mode
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] == "full_attention") continue;
     if (types[i] != "sliding_attention" || window == 0) {
-      throw Error(concat(source, ": the layer type '", types[i], "' of layer ", i,
-                         window == 0 ? " needs a sliding_window" : " is not supported"));
+      const bool needs_window = types[i] == "sliding_attention" && (mistral || qwen);
+      throw Error(concat(source, ": the layer type '", excerpt(types[i]), "' of layer ", i,
+                         needs_window ? " needs a sliding_window" : " is not supported"));
     }
     windows[i] = window;
   }
@@ -189,7 +187,7 @@ ModelConfig parse_model_config(const Json& config, const std::string& source) {
   }
   const auto activation = json_get_or<std::string>(config, "hidden_act", "silu", source);
   if (activation != "silu" && activation != "swish") {
-    throw Error(concat(source, ": the activation '", activation,
+    throw Error(concat(source, ": the activation '", excerpt(activation),
                        "' is not supported; Bitsmith knows silu"));
   }
   parse_rope(config, result, source);

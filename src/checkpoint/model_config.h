@@ -42,8 +42,8 @@ struct ModelConfig {
   bool output_bias = false;  // o_proj carries one too (llama's attention_bias)
   bool mlp_bias = false;
   bool qk_norm = false;  // RMS norm of each head's q and k before rope (Qwen3)
-  // A query at position p sees keys p - sliding_window + 1 .. p; 0: all. Per layer (Qwen's
-  // max_window_layers).
+  // A query at position p sees keys p - sliding_window + 1 .. p; 0: all. Per layer (layer_types,
+  // Qwen's max_window_layers).
   std::vector<int64_t> sliding_window;  // [num_hidden_layers]
   int64_t bos_token_id = -1;            // -1: none
   std::vector<int64_t>

@@ -83,6 +83,17 @@ TEST(ModelConfigTest, SlidingWindows) {
   expect_error(with("qwen2", used), "layer_types");
   used["layer_types"] = {"full_attention", "linear_attention"};
   expect_error(with("qwen3", used), "linear_attention");
+
+  const Json mixed = {{"sliding_window", 4},
+                      {"layer_types", {"full_attention", "sliding_attention"}}};
+  EXPECT_EQ(parse(with("mistral", mixed)).sliding_window, Windows({0, 4}));
+  Json no_window = mixed;
+  no_window["sliding_window"] = nullptr;
+  expect_error(with("mistral", no_window), "needs a sliding_window");
+  expect_error(with("llama", mixed), "'sliding_attention' of layer 1 is not supported");
+  const Json full = {{"layer_types", {"full_attention", "full_attention"}}};
+  EXPECT_EQ(parse(with("llama", full)).sliding_window, Windows({0, 0}));
+  EXPECT_EQ(parse(with("mistral", full)).sliding_window, Windows({0, 0}));
 }
 
 TEST(ModelConfigTest, RopeSettingsInBothSpellings) {

@@ -2,10 +2,23 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "checkpoint/checkpoint.h"
 
 namespace bitsmith {
+
+// The tensors that a model of a configuration uses. Of a quantized one each matrix may be stored as
+// parts "MODULE.PART".
+class ExpectedNames {
+ public:
+  ExpectedNames(const ModelConfig& config, bool quantized);
+  bool contains(const std::string& name) const;
+
+ private:
+  std::set<std::string> tensors_, modules_;
+};
 
 // A directory with config.json and safetensors, dense or quantised.
 std::shared_ptr<const Checkpoint> open_hugging_face(const std::filesystem::path& folder);

@@ -18,13 +18,13 @@ DType parse_dtype(const std::string& name, const std::string& where) {
   for (int i = 0; i <= static_cast<int>(DType::BOOL); ++i) {
     if (name == dtype_name(static_cast<DType>(i))) return static_cast<DType>(i);
   }
-  throw Error(concat(where, " has the data type ", name,
+  throw Error(concat(where, " has the data type ", excerpt(name),
                      "; Bitsmith reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL"));
 }
 
 TensorView parse_tensor(const std::string& name, const Json& entry, std::span<const std::byte> data,
                         const std::string& source) {
-  const std::string where = concat(source, ": tensor '", name, "'");
+  const std::string where = concat(source, ": tensor '", excerpt(name), "'");
   TensorView tensor;
   tensor.name = name;
   tensor.dtype = parse_dtype(json_get<std::string>(entry, "dtype", where), where);
@@ -158,7 +158,7 @@ std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
   const std::byte* end = data.data();
   for (const TensorView& tensor : tensors) {
     if (tensor.bytes.data() != end) {
-      throw Error(concat(source, ": tensor '", tensor.name, "' ",
+      throw Error(concat(source, ": tensor '", excerpt(tensor.name), "' ",
                          tensor.bytes.data() < end ? "overlaps the one before it"
                                                    : "does not follow the one before it",
                          ": the file is damaged"));

@@ -57,8 +57,10 @@ int64_t byte_size(DType dtype, const std::vector<int64_t>& shape) {
 }
 
 std::string shape_string(const std::vector<int64_t>& shape) {
+  constexpr size_t kMaxSizes = 16;  // a damaged file may claim any number
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) {
+    if (i == kMaxSizes) return text + concat(", ... ", shape.size(), " sizes]");
     text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
   }
   return text + "]";

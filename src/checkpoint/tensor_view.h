@@ -55,7 +55,7 @@ int64_t element_count(const std::vector<int64_t>& shape);
 // Bytes of a tensor; throws Error on overflow or when the last dimension does not fill whole
 // blocks.
 int64_t byte_size(DType dtype, const std::vector<int64_t>& shape);
-std::string shape_string(const std::vector<int64_t>& shape);  // "[576, 1536]"
+std::string shape_string(const std::vector<int64_t>& shape);  // "[576, 1536]", clipped when long
 
 // Decodes out.size() values that begin at `bytes` (whole blocks) to float.
 // F32, F16, BF16, F64 and every Q* type; another dtype is an Error.

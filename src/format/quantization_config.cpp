@@ -54,7 +54,8 @@ SpecMap parse_bitsmith(const Json& quantization, const std::vector<LinearShape>&
   using Modules = std::map<std::string, std::string>;
   for (const auto& [module, text] : json_get<Modules>(quantization, "modules", source)) {
     if (!known.contains(module)) {
-      throw Error(concat(source, ": the model has no matrix '", module, "' to be quantised"));
+      throw Error(
+          concat(source, ": the model has no matrix '", excerpt(module), "' to be quantised"));
     }
     try {
       specs[module] = parse_representation(text);
@@ -92,7 +93,7 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
   } else if (method == "bitsmith") {
     specs = parse_bitsmith(quantization, matrices, where);
   } else {
-    throw Error(concat(where, ": the method '", method,
+    throw Error(concat(where, ": the method '", excerpt(method),
                        "' is not supported; Bitsmith reads 'bitsmith' and 'aqlm'"));
   }
   for (const auto& [module, spec] : specs) {

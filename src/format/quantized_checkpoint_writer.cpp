@@ -4,9 +4,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
-#include "format/gguf_tokenizer_export.h"
 #include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
+#include "tokenizer/gguf_tokenizer_export.h"
 
 namespace bitsmith {
 namespace {
@@ -85,7 +85,7 @@ void write_quantized_checkpoint(const std::filesystem::path& folder, const Check
 
   write_sharded_safetensors(folder, tensors);
   if (base.is_gguf()) {
-    export_gguf_tokenizer(base.path(), base.config(), folder);
+    export_gguf_tokenizer(base, folder);
   } else {
     copy_companions(base.path(), folder);
   }

@@ -63,10 +63,10 @@ class Cursor {
     return value;
   }
   void expect_end() {
-    if (!rest_.empty()) fail(concat("'", rest_, "' is not understood"));
+    if (!rest_.empty()) fail(concat("'", excerpt(rest_), "' is not understood"));
   }
   [[noreturn]] void fail(const std::string& reason) const {
-    throw UsageError(concat("representation '", text_, "': ", reason, "; ", kGrammar));
+    throw UsageError(concat("representation '", excerpt(text_), "': ", reason, "; ", kGrammar));
   }
 
  private:

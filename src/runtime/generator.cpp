@@ -15,6 +15,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// The logits of the ids that may be sampled.
+std::span<const float> of_tokens(std::span<const float> logits, int64_t vocab_size) {
+  const auto size = static_cast<size_t>(vocab_size);
+  return vocab_size > 0 && size < logits.size() ? logits.first(size) : logits;
+}
+
 }  // namespace
 
 const char* stop_reason_name(StopReason reason) {
@@ -73,7 +79,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
     for (;;) {
       if (interrupted()) return StopReason::kStopped;
       if (std::ssize(result.tokens) >= options.max_tokens) return StopReason::kMaxTokens;
-      const int32_t token = sampler.sample(logits, cache.tokens());
+      const int32_t token = sampler.sample(of_tokens(logits, options.vocab_size), cache.tokens());
       if (std::ranges::find(options.end_tokens, token) != options.end_tokens.end())
         return StopReason::kEndToken;
       result.tokens.push_back(token);
@@ -119,7 +125,8 @@ std::vector<std::vector<int32_t>> generate_sequences(
       model.pool().run(static_cast<int64_t>(batch), [&](int64_t i) {
         auto& sequence = sequences[static_cast<size_t>(first + i)];
         const std::span<const float> row(&logits[static_cast<size_t>(i) * vocab_size], vocab_size);
-        sequence.push_back(samplers[static_cast<size_t>(i)].sample(row, sequence));
+        sequence.push_back(
+            samplers[static_cast<size_t>(i)].sample(of_tokens(row, options.vocab_size), sequence));
       });
       if (progress) {
         progress(first * options.length + static_cast<int64_t>(batch * (position + 2)),

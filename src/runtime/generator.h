@@ -13,6 +13,9 @@ namespace bitsmith {
 struct GenerateOptions {
   int64_t max_tokens = 512;
   std::vector<int64_t> end_tokens = {};  // any of them ends the answer, and is not part of it
+  // Only ids below are sampled: the tokenizer's size, where the model has more rows (padding).
+  // 0: all of the model's.
+  int64_t vocab_size = 0;
 };
 
 enum class StopReason { kEndToken, kMaxTokens, kContextFull, kStopped };
@@ -42,8 +45,9 @@ struct SelfGenerateOptions {
   uint64_t seed = 0;     // sequence i draws from stream i: its text does not depend on count
   double temperature = 1.0;
   std::vector<int32_t> start =
-      {};              // how each sequence begins, e.g. {<|endoftext|>}; at least one token
-  int64_t batch = 32;  // sequences generated side by side
+      {};                  // how each sequence begins, e.g. {<|endoftext|>}; at least one token
+  int64_t batch = 32;      // sequences generated side by side
+  int64_t vocab_size = 0;  // as in GenerateOptions
 };
 
 // The model's own text, for calibration: `count` sequences of exactly `length` tokens. An

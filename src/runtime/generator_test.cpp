@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace bitsmith {
@@ -87,6 +89,31 @@ TEST(Generate, FullContextIsSaid) {
   EXPECT_EQ(result.tokens.size(), 4u);  // three more are run, the fourth needs no place
   EXPECT_THROW(greedy(model, cache, std::vector<int32_t>(9, 1), 1), Error);
   EXPECT_EQ(greedy(model, cache, std::vector<int32_t>(8, 1), 5).tokens.size(), 1u);
+}
+
+// A model may have more rows than its tokenizer has tokens.
+TEST(Generate, IdsOutsideTheTokenizerAreNeverSampled) {
+  RuntimeModel model = load();
+  for (const double temperature : {0.0, 50.0}) {
+    const SamplingOptions sampling{.temperature = temperature, .repetition_penalty = 1.5};
+    KvCache cache(model.config(), 128);
+    Sampler sampler(sampling, 3);
+    const auto all = generate(model, cache, kPrompt, sampler, {.max_tokens = 100});
+    const int64_t largest = *std::ranges::max_element(all.tokens);
+    Sampler again(sampling, 3);
+    const auto fewer =
+        generate(model, cache, kPrompt, again, {.max_tokens = 100, .vocab_size = largest});
+    ASSERT_EQ(fewer.tokens.size(), 100u);
+    for (const int32_t token : fewer.tokens) EXPECT_LT(token, largest);
+  }
+  SelfGenerateOptions options;
+  options.count = 3;
+  options.length = 40;
+  options.start = {0};
+  options.temperature = 50;
+  options.vocab_size = 10;
+  for (const auto& sequence : generate_sequences(model, options))
+    for (const int32_t token : sequence) EXPECT_LT(token, 10);
 }
 
 TEST(Generate, CallbackStops) {

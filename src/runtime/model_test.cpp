@@ -4,9 +4,11 @@
 
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/test_files.h"
 #include "runtime/runtime_language_model.h"
 
 namespace bitsmith {
@@ -72,6 +74,42 @@ std::vector<float> logits_in_pieces(RuntimeModel& model, std::span<const int32_t
   }
   model.logits(hidden, out);
   return out;
+}
+
+// Mistral with layer_types is Qwen2 without biases, whose windows the golden logits check.
+TEST(RuntimeModel, WindowsFollowLayerTypesInEveryFamily) {
+  const testing::TestFolder folder;
+  const auto logits = [&](const testing::TestModel& made, const char* name) {
+    made.write(folder.path() / name);
+    RuntimeModel model(
+        load_weights(*ModelFiles::open(folder.path() / name), DensePrecision::kExact), 2);
+    std::vector<int32_t> ids;
+    for (int32_t i = 0; i < 30; ++i) ids.push_back(i * 7 % 20);
+    return logits_in_pieces(model, ids, 30);
+  };
+  Json config = testing::small_config("mistral");
+  config["sliding_window"] = 5;
+  config["use_sliding_window"] = true;
+  std::set<std::vector<float>> all;
+  for (const char* first : {"full_attention", "sliding_attention"}) {
+    for (const char* second : {"full_attention", "sliding_attention"}) {
+      config["layer_types"] = {first, second};
+      config["model_type"] = "mistral";
+      testing::TestModel mistral = testing::random_model(config);
+      config["model_type"] = "qwen2";
+      testing::TestModel qwen2 = testing::random_model(config);
+      for (auto& [name, values] : qwen2.tensors) {
+        if (name.ends_with(".bias"))
+          std::fill(values.begin(), values.end(), 0.0f);
+        else
+          values = mistral.tensors.at(name);
+      }
+      const auto found = logits(mistral, "mistral");
+      EXPECT_LT(relative_error(found, logits(qwen2, "qwen2")), 1e-6) << first << " " << second;
+      all.insert(found);
+    }
+  }
+  EXPECT_EQ(all.size(), 4u);
 }
 
 TEST(RuntimeModel, GoldenLogits) {

@@ -35,6 +35,7 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
     penalized_.assign(logits.begin(), logits.end());
     const float penalty = static_cast<float>(options_.repetition_penalty);
     for (const int32_t token : context) {  // from the original logit, so that repeats count once
+      if (static_cast<size_t>(token) >= logits.size()) continue;
       const float original = logits[static_cast<size_t>(token)];
       penalized_[static_cast<size_t>(token)] =
           original > 0 ? original / penalty : original * penalty;

@@ -25,8 +25,9 @@ class Sampler {
  public:
   // `stream`: independent generators under one seed.
   explicit Sampler(const SamplingOptions& options, uint64_t seed = 0, uint64_t stream = 0);
-  // logits [vocab_size]; context: the tokens so far, for the repetition penalty. Among equal logits
-  // greedy takes the lowest id. Throws Error when no logit is a number.
+  // logits [vocab_size]; context: the tokens so far, for the repetition penalty, which passes over
+  // ids outside the logits. Among equal logits greedy takes the lowest id. Throws Error when no
+  // logit is a number.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> context);
 
  private:

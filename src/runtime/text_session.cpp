@@ -55,12 +55,13 @@ TextResult TextSession::generate_text(std::vector<int32_t> prompt, Sampler& samp
     result.text += piece;
     if (on_text) on_text(piece);
   };
-  result.generated =
-      generate(model_, cache_, prompt, sampler,
-               {.max_tokens = max_tokens, .end_tokens = end_tokens_}, [&](int32_t token) {
-                 emit(stream.push(tokenizer_->token_bytes(token)));
-                 return true;
-               });
+  result.generated = generate(
+      model_, cache_, prompt, sampler,
+      {.max_tokens = max_tokens, .end_tokens = end_tokens_, .vocab_size = tokenizer_->vocab_size()},
+      [&](int32_t token) {
+        emit(stream.push(tokenizer_->token_bytes(token)));
+        return true;
+      });
   emit(stream.flush());
   return result;
 }

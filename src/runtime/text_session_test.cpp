@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/test_files.h"
 
 namespace bitsmith {
 namespace {
@@ -46,6 +48,34 @@ TEST(TextSession, CompletesPlainText) {
   std::string long_text;
   for (int i = 0; i < 100; ++i) long_text += "Anna has 3 coins. ";
   EXPECT_THROW(session.complete(long_text, sampler, 3), Error);
+}
+
+// Models whose embedding has more rows than the tokenizer has tokens.
+TEST(TextSession, PaddingRowsAreNeverSampled) {
+  const testing::TestFolder folder;
+  const auto trained = Checkpoint::open(kTrained);
+  testing::TestModel model;
+  model.config = trained->config_json();
+  const int64_t tokens = trained->config().vocab_size, rows = tokens + 640;
+  model.config["vocab_size"] = rows;
+  for (const TensorView& tensor : trained->tensors()) {
+    auto values = trained->read(tensor.name);
+    auto shape = tensor.shape;
+    if (shape[0] == tokens && shape.size() == 2) {
+      values.resize(static_cast<size_t>(rows * shape[1]), 0.01f);
+      shape[0] = rows;
+    }
+    model.tensors[tensor.name] = values;
+    model.shapes[tensor.name] = shape;
+  }
+  model.write(folder.path());
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(kTrained / file, folder.path() / file);
+  TextSession session(folder.path(), 2);
+  Sampler sampler({.temperature = 50, .repetition_penalty = 1.1}, 3);
+  const auto result = session.complete("A", sampler, 100);
+  EXPECT_GT(result.generated.tokens.size(), 20u);
+  for (const int32_t token : result.generated.tokens) EXPECT_LT(token, tokens);
 }
 
 // Random text of a random byte-level model is full of broken characters; what is streamed is not.

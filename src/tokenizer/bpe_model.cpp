@@ -38,8 +38,7 @@ BpeModel::BpeModel(Vocabulary vocabulary, const Merges& merges, BpeOptions optio
     const auto a = vocabulary_.find(left), b = vocabulary_.find(right),
                merged = vocabulary_.find(left + right);
     if (!a || !b || !merged)
-      throw Error(concat(source, ": merge ", rank, " (", left.substr(0, 80), " ",
-                         right.substr(0, 80),
+      throw Error(concat(source, ": merge ", rank, " (", excerpt(left), " ", excerpt(right),
                          "): ", !a ? "its left part" : (!b ? "its right part" : "its result"),
                          " is not in the vocabulary"));
     merges_[pair_key(*a, *b)] = {static_cast<uint32_t>(rank), *merged};

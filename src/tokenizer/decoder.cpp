@@ -157,7 +157,7 @@ void add_steps(const Json& json, const std::string& source,
     };
     steps.push_back(std::make_unique<Strip>(content, count("start"), count("stop")));
   } else {
-    throw Error(concat(source, ": decoder '", type,
+    throw Error(concat(source, ": decoder '", excerpt(type),
                        "' is not supported; supported: Sequence, ByteLevel, ByteFallback, Fuse, "
                        "Metaspace, Replace, Strip"));
   }

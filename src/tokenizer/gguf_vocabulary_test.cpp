@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "base/random.h"
+#include "tokenizer/gguf_tokenizer_export.h"
+#include "tokenizer/test_gguf.h"
 #include "tokenizer/tiny_tokenizers.h"
 #include "tokenizer/tokenizer_json.h"
 #include "tokenizer/vocabulary.h"
@@ -12,6 +16,10 @@ namespace bitsmith {
 namespace {
 
 using Ids = std::vector<int32_t>;
+
+std::unique_ptr<Tokenizer> tokenizer_of(const Json& keys, const std::string& source = "g") {
+  return make_gguf_tokenizer(testing::read_vocabulary(keys, source));
+}
 
 // The keys that a converter writes for byte_level_json(english_merges()).
 Json gpt2_keys(const std::string& pre) {
@@ -31,7 +39,7 @@ Json gpt2_keys(const std::string& pre) {
 
 TEST(GgufVocabulary, Gpt2EqualsTokenizerJson) {
   const auto reference = parse_tokenizer_json(byte_level_json(english_merges()).dump(), "json");
-  const auto t = make_gguf_tokenizer(gpt2_keys("gpt-2"), "gguf");
+  const auto t = tokenizer_of(gpt2_keys("gpt-2"));
   Random random(2);
   for (int round = 0; round < 100; ++round) {
     std::string text;
@@ -58,7 +66,7 @@ TEST(GgufVocabulary, PreTypesCutDifferently) {
       keys["tokenizer.ggml.tokens"].push_back(token);
       keys["tokenizer.ggml.token_type"].push_back(1);
     }
-    return make_gguf_tokenizer(keys, "gguf")->encode(text, false);
+    return tokenizer_of(keys)->encode(text, false);
   };
   const int pair = kEnd + 1, four = kEnd + 2, space_one = kEnd + 3, paren_t = kEnd + 4;
   EXPECT_EQ(cuts("gpt-2", " 1111"), (Ids{' ', four}));
@@ -72,24 +80,24 @@ TEST(GgufVocabulary, PreTypesCutDifferently) {
 }
 
 TEST(GgufVocabulary, QwenNormalises) {
-  const auto t = make_gguf_tokenizer(gpt2_keys("qwen2"), "gguf");
+  const auto t = tokenizer_of(gpt2_keys("qwen2"));
   EXPECT_EQ(t->encode("e\u0301"), (Ids{0xC3, 0xA9}));
 }
 
 TEST(GgufVocabulary, BosAndEosAsTheKeysSay) {
-  EXPECT_EQ(make_gguf_tokenizer(gpt2_keys("smollm"), "g")->encode("a"), Ids{'a'});
-  EXPECT_EQ(make_gguf_tokenizer(gpt2_keys("llama-bpe"), "g")->encode("a"), (Ids{kEnd, 'a'}));
+  EXPECT_EQ(tokenizer_of(gpt2_keys("smollm"))->encode("a"), Ids{'a'});
+  EXPECT_EQ(tokenizer_of(gpt2_keys("llama-bpe"))->encode("a"), (Ids{kEnd, 'a'}));
   Json keys = gpt2_keys("llama-bpe");
   keys["tokenizer.ggml.add_bos_token"] = false;
   keys["tokenizer.ggml.add_eos_token"] = true;
-  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a"), (Ids{'a', kEnd}));
-  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a", false), Ids{'a'});
+  EXPECT_EQ(tokenizer_of(keys)->encode("a"), (Ids{'a', kEnd}));
+  EXPECT_EQ(tokenizer_of(keys)->encode("a", false), Ids{'a'});
 }
 
 TEST(GgufVocabulary, ErrorsNameTheKey) {
   const auto error = [](const Json& keys) {
     try {
-      make_gguf_tokenizer(keys, "file.gguf");
+      tokenizer_of(keys, "file.gguf");
     } catch (const Error& e) {
       return std::string(e.what());
     }
@@ -134,9 +142,8 @@ Json llama_keys(const std::vector<std::pair<std::string, float>>& pieces) {
 
 TEST(GgufVocabulary, LlamaKnownIds) {
   const std::string mark = "\u2581";
-  const auto t = make_gguf_tokenizer(
-      llama_keys({{mark, -9}, {"a", -8}, {"b", -7}, {"ab", -1}, {mark + "a", -2}, {"ba", -3}}),
-      "g");
+  const auto t = tokenizer_of(
+      llama_keys({{mark, -9}, {"a", -8}, {"b", -7}, {"ab", -1}, {mark + "a", -2}, {"ba", -3}}));
   const int m = 259, a = 260, ab = 262, mark_a = 263;
   EXPECT_EQ(t->encode("ab"), (Ids{1, m, ab}));
   EXPECT_EQ(t->encode("aab", false), (Ids{mark_a, ab}));
@@ -153,7 +160,108 @@ TEST(GgufVocabulary, LlamaKnownIds) {
 TEST(GgufVocabulary, LlamaWithoutSpacePrefix) {
   Json keys = llama_keys({{"a", -1}});
   keys["tokenizer.ggml.add_space_prefix"] = false;
-  EXPECT_EQ(make_gguf_tokenizer(keys, "g")->encode("a"), (Ids{1, 259}));
+  EXPECT_EQ(tokenizer_of(keys)->encode("a"), (Ids{1, 259}));
+}
+
+// A special token's text that comes together from pieces stays text.
+TEST(GgufVocabulary, LlamaMergesNoSpecialTokens) {
+  Json keys = llama_keys({{"<", -1}, {"s", -1}, {">", -1}, {"<s", -1}});
+  keys["tokenizer.ggml.add_space_prefix"] = false;
+  EXPECT_EQ(tokenizer_of(keys)->encode("<s>", false, false), (Ids{262, 261}));
+  EXPECT_EQ(tokenizer_of(keys)->encode("<s>", false, true), Ids{1});
+}
+
+// What is written as a tokenizer.json gives the same ids as what was read.
+void expect_same_ids(const Json& keys, const std::vector<std::string>& parts, uint64_t seed) {
+  const auto t = tokenizer_of(keys);
+  const auto exported =
+      parse_tokenizer_json(gguf_tokenizer_json(testing::read_vocabulary(keys)).dump(), "exported");
+  ASSERT_EQ(t->vocab_size(), exported->vocab_size());
+  Random random(seed);
+  for (int round = 0; round < 300; ++round) {
+    std::string text;
+    for (uint32_t n = random.below(20); n > 0; --n)
+      text += parts[random.below(static_cast<uint32_t>(parts.size()))];
+    for (const bool special : {false, true}) {
+      EXPECT_EQ(t->encode(text, special, special), exported->encode(text, special, special))
+          << text;
+      const auto ids = t->encode(text, special, special);
+      EXPECT_EQ(t->decode(ids, special), exported->decode(ids, special)) << text;
+    }
+  }
+}
+
+TEST(GgufVocabulary, ExportedBytePairsGiveTheSameIds) {
+  const std::vector<std::string> parts = {
+      "e\u0301",      "the",    " the",       "cat",    " cat",   "at",      "1",
+      "12",           "1234",   " 5",         "\n",     "\r\n",   "  ",      "\t",
+      "(t",           "'s",     "'S",         "don't",  "\u00C5", "A\u030A", "\uAC00",
+      "\u1100\u1161", "\u4E2D", "\U0001F600", "\u00B2", "\xFF",   "!?",      "<|end|>",
+      "<|end|",       "<tool>", "\u0660",     "\u00A0", ""};
+  std::set<std::string> seen;
+  for (const char* pre :
+       {"gpt-2", "smollm", "llama-bpe", "llama3", "llama-v3", "qwen2", "deepseek-r1-qwen"}) {
+    Json keys = gpt2_keys(pre);
+    // What comes together only where a pre-tokenizer leaves it together.
+    const std::vector<std::pair<std::string, std::string>> merges = {
+        {"1", "2"}, {"12", "3"},          {"\u0120", "5"},      {"(", "t"},          {"'", "s"},
+        {"'", "S"}, {"\u0120", "\u0120"}, {"\u010A", "\u010A"}, {"\u00C3", "\u00A9"}};
+    for (const auto& [left, right] : merges) {
+      keys["tokenizer.ggml.merges"].push_back(left + " " + right);
+      keys["tokenizer.ggml.tokens"].push_back(left + right);
+      keys["tokenizer.ggml.token_type"].push_back(1);
+    }
+    // A user-defined token, an unused one, and a word that no merge makes.
+    for (const auto& [token, type] :
+         std::vector<std::pair<std::string, int>>{{"<tool>", 4}, {"[PAD1]", 5}, {"don", 1}}) {
+      keys["tokenizer.ggml.tokens"].push_back(token);
+      keys["tokenizer.ggml.token_type"].push_back(type);
+    }
+    expect_same_ids(keys, parts, 5);
+    keys["tokenizer.ggml.add_eos_token"] = true;
+    keys["tokenizer.ggml.add_bos_token"] = true;
+    expect_same_ids(keys, parts, 6);
+    Ids all;
+    for (const std::string& part : parts)
+      for (const int32_t id : tokenizer_of(keys)->encode(part + "123 5(t don 'S\n\n  "))
+        all.push_back(id);
+    seen.insert(std::string(reinterpret_cast<const char*>(all.data()), 4 * all.size()));
+  }
+  EXPECT_EQ(seen.size(), 4u);  // llama's three names are one, and qwen's two
+  Json unknown = gpt2_keys("deepseek-coder");
+  EXPECT_THROW(testing::read_vocabulary(unknown), Error);
+}
+
+TEST(GgufVocabulary, ExportedScoresGiveTheSameIds) {
+  const std::string mark = "\u2581";
+  const std::vector<std::string> parts = {"a",    "b",      "ab",     " a",      " ",
+                                          "  ",   "ba",     "\u00E9", "e\u0301", "<s>",
+                                          "</s>", "\u4E2D", "\xFF",   "<tool>"};
+  Json keys = llama_keys({{mark, -9},
+                          {"a", -8},
+                          {"b", -7},
+                          {"ab", -1},
+                          {mark + "a", -2},
+                          {"ba", -3},
+                          {mark + mark, -4},
+                          {"bab", -5},
+                          {"<", -20},
+                          {"s", -21},
+                          {">", -22},
+                          {"<s", -6}});
+  keys["tokenizer.ggml.tokens"].push_back("<tool>");
+  keys["tokenizer.ggml.token_type"].push_back(4);
+  keys["tokenizer.ggml.scores"].push_back(0.0);
+  expect_same_ids(keys, parts, 7);
+  keys["tokenizer.ggml.add_space_prefix"] = false;
+  keys["tokenizer.ggml.add_eos_token"] = true;
+  expect_same_ids(keys, parts, 8);
+  // Without bytes: unknown characters side by side are one token.
+  for (auto& type : keys["tokenizer.ggml.token_type"])
+    if (type == 6) type = 5;
+  for (auto& token : keys["tokenizer.ggml.tokens"])
+    if (token.get<std::string>().starts_with("<0x")) token = "gone" + token.get<std::string>();
+  expect_same_ids(keys, parts, 9);
 }
 
 // Best score first, leftmost of equals, over the whole text.
@@ -169,7 +277,7 @@ TEST(GgufVocabulary, LlamaEqualsTheDefinition) {
   }
   Json keys = llama_keys(pieces);
   keys["tokenizer.ggml.add_space_prefix"] = false;
-  const auto t = make_gguf_tokenizer(keys, "g");
+  const auto t = tokenizer_of(keys);
   for (int round = 0; round < 200; ++round) {
     std::vector<std::string> parts;
     std::string text;

@@ -10,7 +10,8 @@ namespace bitsmith {
 // Throws Error naming `source` and `what` unless `value` is an integer. One beyond int64_t becomes
 // negative, which no caller accepts.
 inline int64_t json_integer(const Json& value, const std::string& what, const std::string& source) {
-  if (!value.is_number_integer()) throw Error(concat(source, ": '", what, "' is not an integer"));
+  if (!value.is_number_integer())
+    throw Error(concat(source, ": '", excerpt(what), "' is not an integer"));
   return value.get<int64_t>();
 }
 

@@ -78,7 +78,7 @@ void add_steps(const Json& json, const std::string& source,
     steps.push_back(std::make_unique<Replace>(pattern_from_json(json, source),
                                               json_get<std::string>(json, "content", source)));
   } else {
-    throw Error(concat(source, ": normalizer '", type,
+    throw Error(concat(source, ": normalizer '", excerpt(type),
                        "' is not supported; supported: Sequence, NFC, NFD, NFKC, NFKD, Prepend, "
                        "Replace"));
   }

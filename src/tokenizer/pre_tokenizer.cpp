@@ -136,7 +136,7 @@ SplitBehavior parse_behavior(const std::string& name, const std::string& source)
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  throw Error(concat(source, ": unknown split behavior '", name, "'"));
+  throw Error(concat(source, ": unknown split behavior '", excerpt(name), "'"));
 }
 
 std::unique_ptr<PreTokenizerStep> make_metaspace(const Json& json, const std::string& source) {
@@ -155,7 +155,7 @@ std::unique_ptr<PreTokenizerStep> make_metaspace(const Json& json, const std::st
   else if (scheme == "never")
     prepend = Metaspace::Prepend::kNever;
   else
-    throw Error(concat(source, ": unknown prepend_scheme '", scheme, "'"));
+    throw Error(concat(source, ": unknown prepend_scheme '", excerpt(scheme), "'"));
   return std::make_unique<Metaspace>(mark, prepend, json_get_or<bool>(json, "split", true, source));
 }
 
@@ -185,7 +185,7 @@ void add_steps(const Json& json, const std::string& source,
   } else if (type == "Metaspace") {
     steps.push_back(make_metaspace(json, source));
   } else {
-    throw Error(concat(source, ": pre-tokenizer '", type,
+    throw Error(concat(source, ": pre-tokenizer '", excerpt(type),
                        "' is not supported; supported: Sequence, ByteLevel, Split, Digits, "
                        "Punctuation, Metaspace"));
   }

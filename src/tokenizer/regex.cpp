@@ -22,7 +22,7 @@ constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Pc}";
 std::string translate(const std::string& pattern, const std::string& source) {
   const auto refuse = [&](std::string_view what) {
     throw Error(concat(source, ": the regular expression uses ", what,
-                       ", which is not supported: ", pattern.substr(0, 200)));
+                       ", which is not supported: ", excerpt(pattern, 200)));
   };
   std::string out;
   bool in_class = false;
@@ -113,7 +113,7 @@ Regex::Regex(const std::string& pattern, const std::string& source) : source_(so
       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_UTF_CHECK, &error, &offset, context.get());
   if (code == nullptr)
     throw Error(concat(source, ": the regular expression does not compile (", pcre2_message(error),
-                       " at byte ", offset, "): ", pattern.substr(0, 200)));
+                       " at byte ", offset, "): ", excerpt(pattern, 200)));
   code_ = std::shared_ptr<const void>(
       code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); });
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it fails, the interpreter serves

@@ -15,7 +15,7 @@ class SentencePieceTokenizer final : public Tokenizer {
                          const std::string& source) {
     const auto status = processor_.LoadFromSerializedProto(bytes);
     if (!status.ok())
-      throw Error(concat(source, ": not a SentencePiece model: ", status.message()));
+      throw Error(concat(source, ": not a SentencePiece model: ", excerpt(status.message(), 200)));
     std::vector<AddedToken> tokens = std::move(options.added_tokens);
     vocab_size_ = processor_.GetPieceSize();
     for (const AddedToken& token : tokens) vocab_size_ = std::max(vocab_size_, token.id + 1);

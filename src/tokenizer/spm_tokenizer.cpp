@@ -53,7 +53,7 @@ void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& i
     if (left < 0 || right < 0) return;
     const std::string_view both(symbols[left].text.data(),
                                 symbols[left].text.size() + symbols[right].text.size());
-    if (const auto id = parts_.vocabulary.find(both))
+    if (const auto id = parts_.vocabulary.find(both); id && parts_.mergeable[*id])
       queue.push({parts_.scores[*id], left, right, both.size()});
   };
   for (std::string_view rest = text; !rest.empty();) {
@@ -79,12 +79,16 @@ void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& i
     consider(left.previous, candidate.left);
     consider(candidate.left, left.next);
   }
+  bool unknown = false;  // neighboring unknown characters are one token
   for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next)
-    append_symbol(symbols[i].text, ids);
+    append_symbol(symbols[i].text, unknown, ids);
 }
 
 // A merged symbol is always a piece; a character may not be, and goes as bytes or as unknown.
-void SpmTokenizer::append_symbol(std::string_view symbol, std::vector<int32_t>& ids) const {
+void SpmTokenizer::append_symbol(std::string_view symbol, bool& unknown,
+                                 std::vector<int32_t>& ids) const {
+  const bool after_unknown = unknown;
+  unknown = false;
   if (const auto id = parts_.vocabulary.find(symbol)) {
     ids.push_back(*id);
     return;
@@ -95,7 +99,8 @@ void SpmTokenizer::append_symbol(std::string_view symbol, std::vector<int32_t>& 
       ids.push_back(*id);
   if (ids.size() == before + symbol.size()) return;
   ids.resize(before);  // all of a character's bytes or none
-  if (parts_.unknown) ids.push_back(*parts_.unknown);
+  unknown = parts_.unknown.has_value();
+  if (unknown && !after_unknown) ids.push_back(*parts_.unknown);
 }
 
 std::string SpmTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {

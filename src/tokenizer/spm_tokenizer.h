@@ -12,6 +12,7 @@ class SpmTokenizer final : public Tokenizer {
   struct Parts {
     Vocabulary vocabulary;  // spaces written as U+2581
     std::vector<float> scores;
+    std::vector<bool> mergeable;     // [vocabulary] neighbors may become it: it is not special
     AddedTokens added_tokens;        // control, unknown and user-defined tokens
     std::optional<int32_t> unknown;  // for characters without bytes in the vocabulary
     bool add_space_prefix = true;
@@ -30,7 +31,7 @@ class SpmTokenizer final : public Tokenizer {
 
  private:
   void encode_piece(const std::string& text, std::vector<int32_t>& ids) const;
-  void append_symbol(std::string_view symbol, std::vector<int32_t>& ids) const;
+  void append_symbol(std::string_view symbol, bool& unknown, std::vector<int32_t>& ids) const;
 
   Parts parts_;
 };

@@ -53,7 +53,7 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
         !id.empty() && id.size() <= 7 &&
         std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!is_number)
-      throw Error(concat(source, ": 'added_tokens_decoder' has the id '", id.substr(0, 20), "'"));
+      throw Error(concat(source, ": 'added_tokens_decoder' has the id '", excerpt(id), "'"));
     AddedToken token;
     token.id = std::stoi(id);
     token.content = json_get<std::string>(entry, "content", source);
@@ -108,7 +108,8 @@ std::unique_ptr<Tokenizer> Tokenizer::open(const fs::path& model) {
   const auto file = MappedFile::open(model);
   const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()),
                                file->bytes().size());
-  if (bytes.starts_with("GGUF")) return make_gguf_tokenizer(open_gguf(model).keys, model.string());
+  if (bytes.starts_with("GGUF"))
+    return make_gguf_tokenizer(read_gguf_vocabulary(open_gguf(model), model.string()));
   const size_t first = bytes.find_first_not_of(" \t\r\n");
   if (first != bytes.npos && bytes[first] == '{')
     return parse_tokenizer_json(bytes, model.string());

@@ -19,7 +19,7 @@ Vocabulary read_vocabulary(const Json& json, const std::string& source) {
   std::vector<std::pair<std::string, int64_t>> entries;
   entries.reserve(json.size());
   for (const auto& [token, id] : json.items()) {
-    entries.emplace_back(token, json_integer(id, token.substr(0, 80), source));
+    entries.emplace_back(token, json_integer(id, token, source));
   }
   return Vocabulary::from_entries(std::move(entries), source);
 }
@@ -43,7 +43,7 @@ BpeModel::Merges read_merges(const Json& json, const std::string& source) {
       continue;
     }
     throw Error(concat(source, ": merge ", merges.size(),
-                       " is neither \"a b\" nor [\"a\", \"b\"]: ", merge.dump().substr(0, 80)));
+                       " is neither \"a b\" nor [\"a\", \"b\"]: ", json_excerpt(merge)));
   }
   return merges;
 }
@@ -52,7 +52,7 @@ BpeModel read_model(const Json& json, const std::string& source) {
   // Files from before the models had names have a BPE's vocab and merges and no type.
   const auto type = json_get_or<std::string>(json, "type", "BPE", source);
   if (type != "BPE")
-    throw Error(concat(source, ": the tokenizer model '", type,
+    throw Error(concat(source, ": the tokenizer model '", excerpt(type),
                        "' is not supported; supported: BPE (and SentencePiece's tokenizer.model)"));
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!json_get_or<std::string>(json, key, "", source).empty())
@@ -66,7 +66,7 @@ BpeModel read_model(const Json& json, const std::string& source) {
   if (!unknown.empty()) {
     options.unknown = vocabulary.find(unknown);
     if (!options.unknown)
-      throw Error(concat(source, ": unk_token '", unknown, "' is not in the vocabulary"));
+      throw Error(concat(source, ": unk_token '", excerpt(unknown), "' is not in the vocabulary"));
   }
   return BpeModel(std::move(vocabulary), read_merges(member(json, "merges"), source), options,
                   source);
@@ -82,7 +82,7 @@ AddedTokens read_added_tokens(const Json& json, const Vocabulary& vocabulary,
     token.content = json_get<std::string>(entry, "content", source);
     const int64_t id = json_integer(json_get<Json>(entry, "id", source), "id", source);
     if (id < 0 || id > limit)
-      throw Error(concat(source, ": the id ", id, " of added token '", token.content.substr(0, 80),
+      throw Error(concat(source, ": the id ", id, " of added token '", excerpt(token.content),
                          "' is out of range"));
     token.id = vocabulary.find(token.content).value_or(static_cast<int32_t>(id));
     token.special = json_get_or<bool>(entry, "special", false, source);
@@ -108,7 +108,7 @@ void read_post_processor(const Json& json, int32_t vocab_size, const std::string
     return;
   }
   if (type != "TemplateProcessing")
-    throw Error(concat(source, ": post-processor '", type,
+    throw Error(concat(source, ": post-processor '", excerpt(type),
                        "' is not supported; supported: TemplateProcessing, ByteLevel, Sequence"));
   std::vector<int32_t> before, after;
   bool seen_text = false;
@@ -125,8 +125,8 @@ void read_post_processor(const Json& json, int32_t vocab_size, const std::string
     for (const Json& item_id : json_get<Json>(special, "ids", source)) {
       const int64_t id = json_integer(item_id, "ids", source);
       if (id < 0 || id >= vocab_size)
-        throw Error(concat(source, ": TemplateProcessing's token '", name, "' has the id ", id,
-                           ", outside the vocabulary of ", vocab_size));
+        throw Error(concat(source, ": TemplateProcessing's token '", excerpt(name), "' has the id ",
+                           id, ", outside the vocabulary of ", vocab_size));
       (seen_text ? after : before).push_back(static_cast<int32_t>(id));
     }
   }

@@ -17,6 +17,7 @@
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
 #include "compressor/quantize/row_quantizer.h"
+#include "tokenizer/gguf_tokenizer_export.h"
 
 namespace bitsmith {
 namespace {
@@ -218,6 +219,7 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
                      " is quantized already: give the original model");
   compute_dtype(options.dtype);
   const QuantizationPlan plan = plan_quantization(files.config(), options);
+  check_tokenizer_export(files.checkpoint());
   std::set<std::string> used;
   for (const auto& [name, shape] : expected_tensors(files.config())) used.insert(name);
   check_weights(

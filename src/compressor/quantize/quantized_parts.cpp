@@ -107,12 +107,12 @@ QuantizedParts read_parts(const std::filesystem::path& path,
     const bool of_matrix = parts.matrices.contains(module) && !tensor.name.ends_with(".bias");
     if (of_matrix) continue;
     if (tensor.dtype != DType::F16)
-      throw Error(concat(source, ": tensor '", tensor.name, "' is not of this work"));
+      throw Error(concat(source, ": tensor '", excerpt(tensor.name), "' is not of this work"));
     auto values = torch::empty(tensor.shape, torch::kHalf);
     std::copy(tensor.bytes.begin(), tensor.bytes.end(), static_cast<std::byte*>(values.data_ptr()));
     parts.dense[tensor.name] = values;
   }
-  parts.finetune = OrderedJson::parse(value("finetune"));
+  parts.finetune = parse_ordered_json(value("finetune"), source);
   parts.finetune_seconds = std::strtod(value("finetune_seconds").c_str(), nullptr);
   for (const Json& layer : parse_json(value("layers"), source))
     parts.layers.push_back(layer_from_json(layer, source));

@@ -95,6 +95,15 @@ std::vector<TensorSource> merged_tensors(const Checkpoint& base, const Safetenso
   return tensors;
 }
 
+// How the quantized model was made; null where nobody says.
+OrderedJson base_recipe(const fs::path& base) {
+  const fs::path file = base / "bitsmith.json";
+  if (!fs::exists(file)) return {};
+  OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
+  if (!recipe.is_object()) throw Error(file.string() + ": not a JSON object");
+  return recipe;
+}
+
 std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
                              const TuneResult& result) {
   const fs::path path = base / "README.md";
@@ -135,6 +144,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                      " is not quantized: run bitsmith quantize first");
   }
   if (options.dtype != "auto") named_dtype(options.dtype);
+  base_recipe(quantized.checkpoint().path());
   const uint64_t memory = predicted_memory(quantized.config(), options),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
@@ -195,10 +205,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   QuantizedCheckpointContent content;
   content.specs = quantized->specs();
   content.tensors = merged_tensors(quantized->checkpoint(), tuned);
-  if (fs::exists(base_path / "bitsmith.json")) {
-    content.recipe = parse_ordered_json(read_text_file(base_path / "bitsmith.json"),
-                                        (base_path / "bitsmith.json").string());
-  }
+  content.recipe = base_recipe(base_path);
   OrderedJson recipe = work.request();
   recipe["options"]["dtype"] = dtype_name;
   recipe["training_data"] = data_facts;

@@ -1,0 +1,307 @@
+#include "tokenizer/gguf_tokenizer_export.h"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace bitsmith {
+namespace {
+
+using Ids = std::unordered_map<std::string_view, int32_t>;
+
+// Of equal texts the last, as Vocabulary finds them.
+Ids ids_of(const GgufVocabulary& vocabulary) {
+  Ids ids;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (!vocabulary.tokens[id].empty()) ids[vocabulary.tokens[id]] = static_cast<int32_t>(id);
+  }
+  return ids;
+}
+
+// The text of a token that a tokenizer.json names by its text.
+const std::string& text_of(const GgufVocabulary& vocabulary, const Ids& ids, int32_t id) {
+  const std::string& text = vocabulary.tokens[static_cast<size_t>(id)];
+  const auto found = ids.find(text);
+  if (found == ids.end() || found->second != id) {
+    throw Error(concat(vocabulary.source, ": the special token ", id, " ('", excerpt(text),
+                       "') has no text of its own, which a tokenizer.json needs"));
+  }
+  return text;
+}
+
+Json added_tokens(const GgufVocabulary& vocabulary) {
+  Json added = Json::array();
+  for (const AddedToken& token : vocabulary.added_tokens()) {
+    added.push_back({{"id", token.id},
+                     {"content", token.content},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", token.special}});
+  }
+  return added;
+}
+
+// What is put around a text: the begin and end tokens that the file asks for.
+Json post_processor(const GgufVocabulary& vocabulary) {
+  const Ids ids = ids_of(vocabulary);
+  Json single = Json::array(), pair = Json::array(), special = Json::object();
+  for (const bool second : {false, true}) {
+    const auto add_token = [&](bool asked, std::optional<int32_t> id) {
+      if (!asked || !id) return;
+      const std::string& token = text_of(vocabulary, ids, *id);
+      special[token] = {{"id", token}, {"ids", {*id}}, {"tokens", {token}}};
+      const Json piece = {{"SpecialToken", {{"id", token}, {"type_id", second ? 1 : 0}}}};
+      if (!second) single.push_back(piece);
+      pair.push_back(piece);
+    };
+    add_token(vocabulary.add_bos, vocabulary.bos);
+    const Json text = {{"Sequence", {{"id", second ? "B" : "A"}, {"type_id", second ? 1 : 0}}}};
+    if (!second) single.push_back(text);
+    pair.push_back(text);
+    add_token(vocabulary.add_eos, vocabulary.eos);
+  }
+  if (special.empty()) return nullptr;
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", pair},
+          {"special_tokens", special}};
+}
+
+Json bpe_model(const Ids& ids, Json merges) {
+  Json vocab = Json::object();
+  for (const auto& [token, id] : ids) vocab[std::string(token)] = id;
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", nullptr},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", false},
+          {"byte_fallback", false},
+          {"ignore_merges", false},
+          {"vocab", std::move(vocab)},
+          {"merges", std::move(merges)}};
+}
+
+// Byte lengths of the UTF-8 characters of a token.
+std::vector<size_t> characters(const std::string& text) {
+  std::vector<size_t> lengths;
+  for (const char c : text) {
+    if ((static_cast<unsigned char>(c) & 0xc0u) == 0x80u && !lengths.empty()) {
+      ++lengths.back();
+    } else {
+      lengths.push_back(1);
+    }
+  }
+  return lengths;
+}
+
+bool is_run(const std::string& token) {  // of one character
+  const size_t first = characters(token).front();
+  for (size_t at = 0; at < token.size(); at += first) {
+    if (token.compare(at, first, token, 0, first) != 0) return false;
+  }
+  return true;
+}
+
+// SentencePiece joins the neighbours whose union has the highest score; BPE's merges are that order
+// written down: every way to make a token from two others, best token first (as transformers'
+// converter for slow tokenizers has it). Between equal scores SentencePiece takes the leftmost
+// pair, which an order of merges cannot say, except for runs of one character (Llama's runs of
+// spaces all have one score): there the pair with the longest left part is the leftmost one.
+Json sentencepiece_merges(const GgufVocabulary& vocabulary, const Ids& ids) {
+  struct Merge {
+    float score;
+    size_t token, left_bytes;
+  };
+  std::vector<Merge> merges;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::string& token = vocabulary.tokens[id];
+    if (vocabulary.types[id] != GgufVocabulary::kNormal || token.empty()) continue;
+    if (ids.at(token) != static_cast<int32_t>(id)) continue;
+    const std::vector<size_t> lengths = characters(token);
+    // SentencePiece joins characters that are no tokens, too.
+    const auto can_stand = [&](const std::string& part) {
+      return ids.contains(part) || characters(part).size() == 1;
+    };
+    size_t at = 0;
+    for (const size_t length : lengths) {
+      at += length;
+      if (at == token.size()) break;
+      const std::string left = token.substr(0, at), right = token.substr(at);
+      if (!can_stand(left) || !can_stand(right)) continue;
+      if (!ids.contains(left) || !ids.contains(right)) {
+        throw Error(concat(vocabulary.source, ": a character of the token '", excerpt(token),
+                           "' is not a token, which a tokenizer.json cannot say; give a Hugging ",
+                           "Face directory of this model instead"));
+      }
+      merges.push_back({vocabulary.scores[id], id, at});
+    }
+  }
+  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
+    return a.score != b.score ? a.score > b.score : a.left_bytes > b.left_bytes;
+  });
+  Json result = Json::array();
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const std::string& token = vocabulary.tokens[merges[i].token];
+    if (i > 0 && merges[i].score == merges[i - 1].score) {
+      const std::string& other = vocabulary.tokens[merges[i - 1].token];
+      if (token != other && !(is_run(token) && is_run(other))) {
+        throw Error(concat(vocabulary.source, ": the tokens '", excerpt(other), "' and '",
+                           excerpt(token),
+                           "' have the same score, which a tokenizer.json cannot say; give a ",
+                           "Hugging Face directory of this model instead"));
+      }
+    }
+    result.push_back({token.substr(0, merges[i].left_bytes), token.substr(merges[i].left_bytes)});
+  }
+  return result;
+}
+
+Json sentencepiece_json(const GgufVocabulary& vocabulary) {
+  const std::string mark(kSpaceMark);
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (vocabulary.types[id] == GgufVocabulary::kUserDefined &&
+        vocabulary.tokens[id].find(mark) != std::string::npos) {
+      throw Error(concat(vocabulary.source, ": the user-defined token '",
+                         excerpt(vocabulary.tokens[id]),
+                         "' holds a space, which a tokenizer.json cannot say; give a Hugging Face ",
+                         "directory of this model instead"));
+    }
+  }
+  const Ids ids = ids_of(vocabulary);
+  Json model = bpe_model(ids, sentencepiece_merges(vocabulary, ids));
+  if (vocabulary.unknown) {
+    model["unk_token"] = text_of(vocabulary, ids, *vocabulary.unknown);
+  }
+  model["fuse_unk"] = true;
+  bool byte_fallback = false;
+  for (int byte = 0; byte < 256; ++byte) {
+    byte_fallback |= ids.contains(byte_token(static_cast<unsigned char>(byte)));
+  }
+  model["byte_fallback"] = byte_fallback;
+
+  const bool prefix = vocabulary.add_space_prefix;
+  Json normalizers = Json::array(), decoders = Json::array();
+  if (prefix) normalizers.push_back({{"type", "Prepend"}, {"prepend", mark}});
+  normalizers.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", mark}});
+  decoders.push_back({{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}});
+  decoders.push_back({{"type", "ByteFallback"}});
+  decoders.push_back({{"type", "Fuse"}});
+  if (prefix) {
+    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
+  return {{"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
+          {"pre_tokenizer", nullptr},
+          {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
+          {"model", std::move(model)}};
+}
+
+Json byte_level_json(const GgufVocabulary& vocabulary) {
+  Json merges = Json::array();
+  for (const auto& [left, right] : vocabulary.merges) {
+    if (right.find(' ') != std::string::npos) {
+      throw Error(concat(vocabulary.source, ": the merge '", excerpt(left), " ", excerpt(right),
+                         "' holds a space: it is not of a byte-level vocabulary"));
+    }
+    merges.push_back(concat(left, " ", right));
+  }
+  Json model = bpe_model(ids_of(vocabulary), std::move(merges));
+  model["ignore_merges"] = vocabulary.pre->ignore_merges;
+  return {{"normalizer", vocabulary.pre->normalizer()},
+          {"pre_tokenizer", vocabulary.pre->pre_tokenizer()},
+          {"decoder",
+           {{"type", "ByteLevel"},
+            {"add_prefix_space", false},
+            {"trim_offsets", true},
+            {"use_regex", true}}},
+          {"model", std::move(model)}};
+}
+
+struct TokenizerFiles {
+  std::string tokenizer, config, generation;
+};
+
+// Nothing for a GGUF without a vocabulary.
+std::optional<TokenizerFiles> make_files(const Checkpoint& model) {
+  const GgufFile& gguf = *model.gguf();
+  if (!has_vocabulary(gguf)) return std::nullopt;
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(gguf, model.path().string());
+  make_gguf_tokenizer(vocabulary);  // merges and all: what cannot be read is not written
+  try {
+    return TokenizerFiles{gguf_tokenizer_json(vocabulary).dump() + "\n",
+                          gguf_tokenizer_config(vocabulary).dump(2) + "\n",
+                          gguf_generation_config(vocabulary, model.config()).dump(2) + "\n"};
+  } catch (const nlohmann::json::exception&) {
+    throw Error(vocabulary.source + ": the vocabulary or the chat template holds invalid UTF-8");
+  }
+}
+
+}  // namespace
+
+Json gguf_tokenizer_json(const GgufVocabulary& vocabulary) {
+  Json tokenizer =
+      vocabulary.pre != nullptr ? byte_level_json(vocabulary) : sentencepiece_json(vocabulary);
+  tokenizer["version"] = "1.0";
+  tokenizer["truncation"] = nullptr;
+  tokenizer["padding"] = nullptr;
+  tokenizer["added_tokens"] = added_tokens(vocabulary);
+  tokenizer["post_processor"] = post_processor(vocabulary);
+  return tokenizer;
+}
+
+OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary) {
+  // The general class: those of single models rebuild parts of tokenizer.json by rules of their
+  // own.
+  OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                        {"clean_up_tokenization_spaces", false}};
+  const auto name = [&](const char* role, std::optional<int32_t> id) {
+    if (id) config[role] = vocabulary.tokens[static_cast<size_t>(*id)];
+  };
+  name("bos_token", vocabulary.bos);
+  name("eos_token", vocabulary.eos);
+  name("unk_token", vocabulary.unknown);
+  name("pad_token", vocabulary.padding);
+  if (!vocabulary.chat_template.empty()) config["chat_template"] = vocabulary.chat_template;
+  return config;
+}
+
+OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelConfig& config) {
+  const Ids ids = ids_of(vocabulary);
+  std::vector<int64_t> ends = config.eos_token_ids;
+  for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"}) {
+    const auto found = ids.find(name);
+    if (found == ids.end()) continue;
+    if (std::find(ends.begin(), ends.end(), found->second) == ends.end()) {
+      ends.push_back(found->second);
+    }
+  }
+  OrderedJson generation = OrderedJson::object();
+  if (config.bos_token_id >= 0) generation["bos_token_id"] = config.bos_token_id;
+  if (!ends.empty()) generation["eos_token_id"] = ends;
+  return generation;
+}
+
+void export_gguf_tokenizer(const Checkpoint& gguf, const std::filesystem::path& folder) {
+  const auto files = make_files(gguf);
+  if (!files) {
+    log_warning(gguf.path().string() +
+                " holds no vocabulary, so the result has no tokenizer files");
+    return;
+  }
+  write_file_atomic(folder / "tokenizer.json", files->tokenizer);
+  write_file_atomic(folder / "tokenizer_config.json", files->config);
+  write_file_atomic(folder / "generation_config.json", files->generation);
+}
+
+void check_tokenizer_export(const Checkpoint& model) {
+  if (model.gguf() != nullptr) make_files(model);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,31 @@
+// The vocabulary inside a GGUF file as Hugging Face files, so that a directory made from a GGUF is
+// a whole model: tokenizer.json gives the same ids as the GGUF's vocabulary.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "tokenizer/gguf_vocabulary.h"
+
+namespace bitsmith {
+
+// tokenizer.json (the `tokenizers` library's schema, version 1.0). Throws Error for a "llama"
+// vocabulary that this schema cannot express exactly.
+Json gguf_tokenizer_json(const GgufVocabulary& vocabulary);
+
+// tokenizer_config.json: special tokens, chat template.
+OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary);
+
+// generation_config.json: the model's end tokens, and those its vocabulary has for chat turns and
+// documents (<|im_end|>, <|endoftext|>, ...).
+OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelConfig& config);
+
+// Writes the three for a GGUF model into `folder`; without a vocabulary only a warning is logged.
+void export_gguf_tokenizer(const Checkpoint& gguf, const std::filesystem::path& folder);
+
+// Throws what export_gguf_tokenizer would throw for the content of `model`, and writes nothing; for
+// a Hugging Face directory it does nothing. To be called before long work; takes about a second.
+void check_tokenizer_export(const Checkpoint& model);
+
+}  // namespace bitsmith
