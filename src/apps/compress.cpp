@@ -53,7 +53,9 @@ Json bench_in_own_process(const fs::path& model, int threads) {
   std::string text;
   char buffer[4096];
   while (const size_t n = std::fread(buffer, 1, sizeof(buffer), pipe)) text.append(buffer, n);
-  if (::pclose(pipe) != 0) throw Error("bitsmith bench failed on " + model.string());
+  const int status = ::pclose(pipe);
+  if (interrupted()) throw Interrupted("judging was stopped; the same command judges anew");
+  if (status != 0) throw Error("bitsmith bench failed on " + model.string());
   return parse_json(text, "bitsmith bench");
 }
 
@@ -91,11 +93,11 @@ std::string table(const Judged& original, const Judged& result, bool with_speed)
   for (const auto* j : {&original, &result}) {
     char row[300];
     const bool first = j == &original;
-    std::snprintf(row, sizeof(row), "| %s | %.2f | %.1f MB | %.2f | %s | %s |",
-                  first ? "original" : "compressed", j->decoder_bits,
-                  static_cast<double>(j->file_bytes) / 1e6, j->quality.perplexity,
-                  first ? "-" : concat(std::round(j->quality.kl * 1e4) / 1e4).c_str(),
-                  first ? "-" : concat(std::round(j->quality.top1 * 1e3) / 10, " %").c_str());
+    std::snprintf(
+        row, sizeof(row), "| %s | %.2f | %s | %.2f | %s | %s |", first ? "original" : "compressed",
+        j->decoder_bits, format_megabytes(static_cast<double>(j->file_bytes)).c_str(),
+        j->quality.perplexity, first ? "-" : concat(std::round(j->quality.kl * 1e4) / 1e4).c_str(),
+        first ? "-" : concat(std::round(j->quality.top1 * 1e3) / 10, " %").c_str());
     text += row;
     if (with_speed) {
       std::snprintf(row, sizeof(row), " %.1f | %s |", j->tokens_per_second,
@@ -119,7 +121,6 @@ torch::Tensor take_half(torch::Tensor& validation) {
 }
 
 struct CompressCommand {
-  const CLI::App* sub = nullptr;
   CommonOptions common;
   std::string model, out, preset_name = "3bit";
   double minutes = 0;
@@ -127,7 +128,6 @@ struct CompressCommand {
   bool force = false;
   std::chrono::steady_clock::time_point start;
 
-  bool context_given() const { return sub->count("--context") > 0; }
   double elapsed_minutes() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   }
@@ -137,7 +137,7 @@ struct CompressCommand {
     const Preset& preset = find_preset(preset_name);
     if (minutes <= 0) minutes = preset.minutes;
     if (data.tokens == 0) data.tokens = preset.calibration_tokens;
-    if (!context_given()) data.context = preset.context;
+    data.default_context = preset.context;
     data.validation_share = kHeldOutShare;
     check_output(out, force);
     const int threads = resolved_threads(common);
@@ -154,6 +154,7 @@ struct CompressCommand {
     options.layer.kmeans_iterations = preset.kmeans_iterations;
     check_quantize_request(*files, options, out, force);  // before text is written for minutes
     TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    warn_of_few_tokens(*files, dataset);
     const torch::Tensor judged_windows = take_half(dataset.validation);
 
     const fs::path work = out + ".partial";
@@ -237,7 +238,6 @@ void add_compress(CLI::App& app) {
       "compress",
       "The whole pipeline: calibrate, quantize, tune, judge. One table at the end.\n"
       "  bitsmith compress MODEL --preset 3bit --minutes 30 -o out/model");
-  command->sub = &sub;
   sub.add_option("MODEL", command->model, "Hugging Face directory or GGUF file")->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();

@@ -63,6 +63,7 @@ struct QuantizeCommand {
         !data.files.empty() || finetune.epochs > 0 || needs_calibration(*files, options);
     const TokenDataset dataset =
         wants_data ? load_training_data(*files, data, threads, common.seed) : TokenDataset();
+    if (needs_calibration(*files, options)) warn_of_few_tokens(*files, dataset);
     OrderedJson recipe = {{"command", "quantize"}, {"data", training_data_recipe(data, dataset)}};
     BlockFinetuner finetuner;
     if (finetune.epochs > 0) {
@@ -103,7 +104,7 @@ struct QuantizeCommand {
     char summary[300];
     std::snprintf(summary, sizeof(summary),
                   "%.3f bits a decoder weight, %.3f a weight of the whole file, %s of weights\n"
-                  "mean relative error %.4g; took %s and %s of memory",
+                  "mean relative error %.3g; took %s and %s of memory",
                   result.decoder_bits, result.file_bits,
                   format_bytes(static_cast<double>(result.file_bytes)).c_str(), mean,
                   format_duration(result.seconds).c_str(),

@@ -17,7 +17,7 @@ namespace {
 // Windows of tuning are shorter than those of calibration: more of them fit into a step.
 TrainingDataOptions tuning_data() {
   TrainingDataOptions data;
-  data.context = 512;
+  data.default_context = 512;
   return data;
 }
 
