@@ -7,9 +7,11 @@ import resource
 import shutil
 import signal
 import struct
+import subprocess
+import time
 import unittest
 
-from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
+from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, PROGRAM, TESTDATA, TRAINED, ProgramTest, bitsmith, main, tree
 
 COMMANDS = ["inspect", "tokenize", "logits", "eval", "run", "bench"]
 COMPRESSOR_COMMANDS = ["compress", "quantize", "layer", "tune"]
@@ -147,6 +149,129 @@ class Tokenize(ProgramTest):
         self.assertEqual(self.succeed("tokenize", TRAINED, "--file", file).out, ids)
         gguf = TESTDATA / "tiny_llama_gguf/model.gguf"
         self.assertEqual(self.succeed("tokenize", gguf, "--text", text).out, ids)
+
+
+def chat_line(*messages):
+    return json.dumps({"messages": [{"role": role, "content": content} for role, content in messages]}) + "\n"
+
+
+class Texts(ProgramTest):
+    """What eval reads, and what it refuses before any model is loaded."""
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def evaluate(self, *texts, context=64, model=TRAINED, more=()):
+        options = [word for text in texts for word in ("--text", text)]
+        return self.succeed("eval", model, *options, "--context", context, "--engine", "runtime", "--json", *more).json()
+
+    def test_texts_that_are_none(self):
+        words = "Anna has 12 apples and buys 3 more.\n" * 50
+        array = json.dumps([{"text": words}, {"text": words}])
+        for name, content, says in [
+                ("a.txt", words.encode("utf-16"), ["UTF-16"]), ("b.txt", words.encode("utf-16-be"), ["UTF-16"]),
+                ("c.txt", TRAINED.joinpath("model.safetensors").read_bytes(), ["binary"]),
+                ("d.txt", ("na\xefve caf\xe9\n" * 90).encode("latin-1"), ["UTF-8", "180 bytes", "line 1"]),
+                ("e.json", array, [".jsonl"]), ("f.txt", array, [".jsonl"]), ("g.txt", "", ["no text"]),
+                ("h.jsonl", '{"text": "a"}\n[1]\n', ["line 2"]), ("i.jsonl", '{"prompt": "a"}\n', ["line 1", "messages"]),
+                ("j.jsonl", '{"text": "a"}\n{"text": "\x1b[31m' + "x" * 1000000, ["line 2"])]:
+            file = self.write(name, content)
+            with self.subTest(name):
+                result = self.fail_cleanly("eval", TRAINED, "--text", file, "--engine", "runtime", codes=(1,), says=[name, *says])
+                self.assertLess(len(result.err), 700)
+                self.assertNotIn("\x1b", result.err)
+                if HAS_COMPRESSOR:
+                    self.fail_cleanly("quantize", TRAINED, "--representation", "int4g64", "--data", file, "-o",
+                                      self.folder / "out", codes=(1,), says=[name, *says])
+
+    def test_byte_order_mark_and_bad_bytes(self):
+        text = HELDOUT.read_bytes()[:20000]
+        plain = self.evaluate(self.write("plain.txt", text))
+        self.assertEqual(self.evaluate(self.write("marked.txt", b"\xef\xbb\xbf" + text))["perplexity"], plain["perplexity"])
+        result = self.succeed("eval", TRAINED, "--text", self.write("cut.txt", text + b"\n\xe2\x82"), "--engine", "runtime")
+        self.assertIn("2 bytes are not UTF-8", result.err)
+
+    def test_chats_are_rendered(self):
+        turns = [("user", "What is 3 plus 4?"), ("assistant", "It is 7.")]
+        chats = self.write("chats.jsonl", chat_line(*turns) * 30)
+        rendered = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns) + "<|endoftext|>"
+        spelled = self.write("spelled.txt", rendered * 30)
+        report = self.evaluate(chats)
+        self.assertEqual((report["chats"], report["parse_special"]), (30, False))
+        parsed = self.evaluate(spelled, more=["--parse-special"])
+        self.assertTrue(parsed["parse_special"])
+        self.assertEqual(report["perplexity"], parsed["perplexity"])
+        self.assertNotEqual(self.evaluate(spelled)["perplexity"], parsed["perplexity"])
+        text = self.succeed("eval", TRAINED, "--text", chats, "--context", 64, "--engine", "runtime").out
+        self.assertIn("template: 30", text)
+
+    def test_chats_need_a_template(self):
+        model = self.folder / "model"
+        shutil.copytree(TRAINED, model)
+        config = json.loads((model / "tokenizer_config.json").read_text())
+        del config["chat_template"]
+        (model / "tokenizer_config.json").write_text(json.dumps(config))
+        chats = self.write("chats.jsonl", '{"text": "a"}\n' + chat_line(("user", "b")))
+        self.fail_cleanly("eval", model, "--text", chats, "--engine", "runtime", codes=(1,),
+                          says=["chats.jsonl, line 2", "no chat template"])
+
+    def test_bos(self):
+        """BOS takes the place of each window's first token; the tokenizer says whether by default."""
+        plain = self.evaluate(HELDOUT, more=["--no-bos"])
+        with_bos = self.evaluate(HELDOUT, more=["--bos"])
+        self.assertEqual((plain["bos"], with_bos["bos"]), (False, True))
+        self.assertEqual((plain["tokens"], plain["windows"]), (with_bos["tokens"], with_bos["windows"]))
+        self.assertNotEqual(plain["perplexity"], with_bos["perplexity"])
+        self.assertEqual(self.evaluate(HELDOUT)["perplexity"], plain["perplexity"])
+
+        model = self.folder / "model"
+        shutil.copytree(TRAINED, model)
+        tokenizer = json.loads((model / "tokenizer.json").read_text())
+        ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+        bos = "<|endoftext|>"
+        tokenizer["post_processor"] = {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {bos: {"id": bos, "ids": [ids[bos]], "tokens": [bos]}}}
+        (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+        by_default = self.evaluate(HELDOUT, model=model)
+        self.assertEqual((by_default["bos"], by_default["perplexity"]), (True, with_bos["perplexity"]))
+        self.assertEqual(self.evaluate(HELDOUT, model=model, more=["--no-bos"])["perplexity"], plain["perplexity"])
+        self.assertIn("beginning with BOS", self.succeed("eval", model, "--text", HELDOUT, "--engine", "runtime").out)
+
+        config = json.loads((model / "tokenizer_config.json").read_text())
+        del config["bos_token"]
+        (model / "tokenizer_config.json").write_text(json.dumps(config))
+        self.fail_cleanly("eval", model, "--text", HELDOUT, "--bos", "--engine", "runtime", codes=(2,), says=["BOS"])
+
+    def test_an_interrupt_is_seen_between_windows(self):
+        text = self.write("long.txt", HELDOUT.read_bytes() * 40)
+        process = subprocess.Popen([PROGRAM, "eval", TRAINED, "--text", text, "--context", "64", "--engine", "runtime"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertEqual(out, "")
+        self.assertIn("the same command", err)
+
+
+class Sizes(ProgramTest):
+    def test_numbers_for_people(self):
+        """Bits with few digits, sizes that are not zero and have no exponent."""
+        outputs = [self.succeed("inspect", TRAINED, "--tensors").out,
+                   self.succeed("inspect", TESTDATA / "tiny_llama_gguf/model.gguf").out,
+                   self.succeed("eval", TRAINED, "--text", HELDOUT, "--engine", "runtime", "--windows", 1).out,
+                   self.succeed("bench", TRAINED, "--prompt-tokens", 8, "--generate-tokens", 8, "--repeats", 1).out]
+        if HAS_COMPRESSOR:
+            out = self.folder / "out"
+            outputs.append(self.succeed("quantize", TRAINED, "--representation", "gvq2d2b-n1024", "--data", CALIBRATION,
+                                        "--calibration-tokens", 2048, "-o", out).out)
+            outputs.append(self.succeed("inspect", out).out)
+        for text in outputs:
+            self.assertNotRegex(text, r"\b0\.0 (MB|MiB|GB|GiB)\b|\d\.\d{7,}|\de[+-]\d")
 
 
 class BadInput(ProgramTest):
@@ -314,6 +439,96 @@ class Quantize(ProgramTest):
         self.assertEqual(result.code, 1, str(result))
         self.assertNotIn("terminate called", result.err)
         self.assertNotIn("out", tree(self.folder))
+
+
+@unittest.skipUnless(HAS_COMPRESSOR, "the runtime alone does not quantize")
+class TrainingData(ProgramTest):
+    """What quantize, tune, compress and hessian learn from."""
+
+    def run_quantize(self, *more, data=CALIBRATION, model=TRAINED):
+        out = self.folder / "out"
+        result = self.succeed("quantize", model, "--representation", "int4g0", *(["--data", data] if data else []),
+                              "-o", out, "--force", *more)
+        return result, json.loads((out / "bitsmith.json").read_text())["data"]
+
+    def test_windows_are_no_longer_than_the_model_was_made_for(self):
+        self.assertEqual(self.run_quantize("--calibration-tokens", 2048)[1]["context"], CONTEXT)
+        self.assertEqual(self.run_quantize("--calibration-tokens", 2048, "--context", 64)[1]["context"], 64)
+        long = ["--data", CALIBRATION, "--context", CONTEXT + 1, "-o", self.folder / "none"]
+        for command in [["quantize", TRAINED, "--representation", "int4g64"], ["compress", TRAINED],
+                        ["tune", self.folder / "out", "--teacher", TRAINED, "--tokens", 1000],
+                        ["hessian", TRAINED, "--module", "q_proj"]]:
+            self.fail_cleanly(*command, *long, codes=(2,), says=[f"--context {CONTEXT + 1}", f"{CONTEXT} tokens"])
+        report = self.succeed("tune", self.folder / "out", "--teacher", TRAINED, "--tokens", 4096, "--data", CALIBRATION,
+                              "--data-tokens", 16384, "-o", self.folder / "tuned", "--json").json()
+        self.assertEqual(report["tokens"] % CONTEXT, 0)
+        # A dynamic rope is made for more.
+        self.run_quantize("--context", 2 * CONTEXT, "--calibration-tokens", 2048, model=TESTDATA / "tiny_llama_dynamic")
+
+    def test_chats_and_special_tokens(self):
+        chats = self.folder / "chats.jsonl"
+        chats.write_text(chat_line(("user", "What is 3 plus 4?"), ("assistant", "It is 7.")) * 300)
+        data = self.run_quantize("--context", 64, data=chats)[1]
+        self.assertEqual((data["chats"], data["parse_special"]), (300, False))
+        spelled = self.folder / "spelled.txt"
+        spelled.write_text("One.<|im_end|>\n" * 1000)
+        hashes = {}
+        for more in [(), ("--parse-special",)]:
+            data = self.run_quantize("--context", 64, "--calibration-tokens", 1024, *more, data=spelled)[1]
+            self.assertEqual(data["parse_special"], bool(more))
+            hashes[more] = data["sha256"]
+        self.assertEqual(len(set(hashes.values())), 2)
+
+    def test_warnings(self):
+        quiet = self.run_quantize("--calibration-tokens", 2048)[0]
+        self.assertNotIn("warning", quiet.err)
+        few = self.run_quantize("--calibration-tokens", 128, "--context", 64)[0]
+        self.assertIn("128 tokens, fewer than the 192 inputs", few.err)
+        self.assertNotIn("absurd", few.err)
+        rng = random.Random(1)
+        noise = self.folder / "noise.txt"
+        noise.write_text("".join(chr(rng.randrange(0x4e00, 0x9fff)) for _ in range(3000)))
+        self.assertIn("absurd", self.run_quantize(data=noise)[0].err)
+        own = self.run_quantize("--calibration-tokens", 2048, data=None, model=TESTDATA / "tiny_llama")[0]
+        self.assertNotIn("absurd", own.err)  # a random model's own text
+
+    def test_the_worst_rows_are_printed(self):
+        out = self.run_quantize("--calibration-tokens", 2048)[0].out
+        recipe = json.loads((self.folder / "out/bitsmith.json").read_text())
+        errors = {layer["module"]: layer["relative_error"] for layer in recipe["layers"]}
+        worst = sorted(errors, key=errors.get, reverse=True)
+        for name in worst[:10]:
+            self.assertIn(f"| {name} |", out)
+        if len(worst) > 15:
+            self.assertIn(f"{len(worst) - 15} more", out)
+            self.assertIn("bitsmith.json", out)
+
+    def interrupted(self, *arguments, after, **environment):
+        """Stderr of a run that gets SIGINT once `after` is in its folder or `after` seconds have passed."""
+        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, env={**os.environ, **environment})
+        if callable(after):
+            while not after() and process.poll() is None:
+                time.sleep(0.02)
+        else:
+            time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130, err)
+        return err
+
+    def test_self_generated_text_resumes(self):
+        """Interrupted after a batch, it goes on there and gives the same text."""
+        command = ["hessian", TRAINED, "--module", "layers.0.*q_proj", "--calibration-tokens", 160 * CONTEXT, "-o"]
+        cache = self.folder / "cache"
+        err = self.interrupted(*command, self.folder / "a", "--cache", cache,
+                               after=lambda: list(cache.rglob("*.partial.safetensors")))
+        self.assertRegex(err, r"stopped after \d+ of 160 sequences.*the same command goes on from there")
+        result = self.succeed(*command, self.folder / "a", "--cache", cache)
+        self.assertRegex(result.err, r"(32|64|96|128) of 160 sequences are there already")
+        self.succeed(*command, self.folder / "b", "--cache", self.folder / "other")
+        self.assertEqual(tree(self.folder / "a"), tree(self.folder / "b"))
+        self.assertEqual(tree(cache), tree(self.folder / "other"))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ void BenchCommand::run() {
   for (int64_t i = 0; i < repeats; ++i) {
     prompt_rates.push_back(prompt_rate(runtime, prompt));
     generate_rates.push_back(generate_rate(runtime, answer));
-    if (interrupted()) throw Interrupted("stopped");
+    if (interrupted())
+      throw Interrupted("stopped; nothing is kept, the same command measures anew");
   }
   const Rates prefill(prompt_rates), decode(generate_rates);
   const uint64_t peak = peak_memory_bytes();  // before the buffer of the bandwidth measurement
@@ -127,17 +128,18 @@ void BenchCommand::run() {
                             {"bandwidth_ratio", read / bandwidth},
                             {"peak_memory_bytes", peak}};
   char text[700];
-  std::snprintf(
-      text, sizeof(text),
-      "kernels   %s, %d threads\n"
-      "prompt    %8.1f tokens/s median, %.1f best (%lld tokens, %lld repeats)\n"
-      "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
-      "weights   %8.1f MB read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
-      "memory    %s peak\n",
-      kernel_isa(), threads, prefill.median, prefill.best, static_cast<long long>(prompt_tokens),
-      static_cast<long long>(repeats), decode.median, decode.best,
-      static_cast<long long>(generate_tokens), static_cast<double>(bytes) / 1e6, read / 1e9,
-      100 * read / bandwidth, bandwidth / 1e9, format_bytes(static_cast<double>(peak)).c_str());
+  std::snprintf(text, sizeof(text),
+                "kernels   %s, %d threads\n"
+                "prompt    %8.1f tokens/s median, %.1f best (%lld tokens, %lld repeats)\n"
+                "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
+                "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
+                "memory    %s peak\n",
+                kernel_isa(), threads, prefill.median, prefill.best,
+                static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
+                decode.median, decode.best, static_cast<long long>(generate_tokens),
+                format_megabytes(static_cast<double>(bytes)).c_str(), read / 1e9,
+                100 * read / bandwidth, bandwidth / 1e9,
+                format_bytes(static_cast<double>(peak)).c_str());
   print_result(common, json, text);
 }
 

@@ -20,6 +20,10 @@ struct CommonOptions {
 void add_common_options(CLI::App& command, CommonOptions& options);
 // The check of an option that counts something: `least` or more.
 inline CLI::Range at_least(int64_t least) { return {least, int64_t{1} << 40}; }
+// Of --parse-special, wherever texts are read.
+inline constexpr const char* kParseSpecialHelp =
+    "Special tokens that plain text spells out, as <|im_end|>, are parsed; otherwise they stay "
+    "text";
 // options.threads or default_threads().
 int resolved_threads(const CommonOptions& options);
 // Prints a result: the JSON object with --json, else `text`.

@@ -40,7 +40,6 @@ torch::Tensor take_half(torch::Tensor& validation) {
 }
 
 struct CompressCommand {
-  const CLI::App* sub = nullptr;
   CommonOptions common;
   std::string model, out, preset_name = "3bit";
   double minutes = 0;
@@ -57,7 +56,7 @@ struct CompressCommand {
     start = std::chrono::steady_clock::now();
     const Preset& preset = find_preset(preset_name);
     if (minutes <= 0) minutes = preset.minutes;
-    if (sub->count("--context") == 0) data.context = preset.context;
+    data.default_context = preset.context;
     data.validation_share = kHeldOutShare;
     check_work_folder(out, force);
     const int threads = resolved_threads(common);
@@ -73,7 +72,7 @@ struct CompressCommand {
 
     const OrderedJson stage = {{"command", "compress"},
                                {"preset", preset.name},
-                               {"data", training_data_request(data, common.seed)}};
+                               {"data", training_data_request(*files, data, common.seed)}};
     OrderedJson request = quantize_request(*files, options, stage);
     request["minutes"] = minutes;
     request["calibration_tokens"] = calibration_tokens;
@@ -90,6 +89,7 @@ struct CompressCommand {
                     " threads"));
     if (data.files.empty() && data.tokens == 0) data.tokens = tokens;
     TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    warn_of_few_tokens(*files, dataset);
     const torch::Tensor judged_windows = take_half(dataset.validation);
 
     const fs::path quantized = work.file("quantized");
@@ -210,7 +210,6 @@ void add_compress(CLI::App& app) {
       "compress",
       "The whole pipeline: calibrate, quantize, tune, judge. One table at the end.\n"
       "  bitsmith compress MODEL --preset 3bit --minutes 30 -o out/model");
-  command->sub = &sub;
   sub.add_option("MODEL", command->model, "Hugging Face directory or GGUF file")->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();

@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "apps/command.h"
 #include "apps/engine.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "evaluate/documents.h"
 #include "evaluate/evaluate.h"
 #include "format/quantized_checkpoint.h"
 #include "tokenizer/tokenizer.h"
@@ -23,19 +25,22 @@ struct EvalCommand {
   std::string model, teacher;
   std::vector<std::string> texts;
   int64_t context = 0, windows = 0;
+  bool parse_special = false;
+  std::optional<bool> bos;  // unset: as the tokenizer does
 
   void run() const;
 };
 
 struct Text {
   std::string path;
+  int64_t chats = 0;  // documents that the chat template rendered
   std::vector<int32_t> tokens;
   EvaluateResult result;
 };
 
 template <typename... Args>
 std::string format(const char* pattern, Args... args) {
-  char text[256];
+  char text[512];
   std::snprintf(text, sizeof(text), pattern, args...);
   return text;
 }
@@ -88,11 +93,9 @@ std::string table(const std::vector<Text>& texts, bool with_teacher) {
 
 OrderedJson to_json(const Text& text, bool with_teacher) {
   const EvaluateResult& r = text.result;
-  OrderedJson json = {{"text", text.path},
-                      {"windows", r.windows},
-                      {"tokens", r.tokens},
-                      {"perplexity", r.perplexity},
-                      {"perplexity_error", r.perplexity_error}};
+  OrderedJson json = {{"text", text.path},          {"chats", text.chats},
+                      {"windows", r.windows},       {"tokens", r.tokens},
+                      {"perplexity", r.perplexity}, {"perplexity_error", r.perplexity_error}};
   if (with_teacher) {
     json["kl"] = r.kl;
     json["kl_error"] = r.kl_error;
@@ -105,13 +108,15 @@ OrderedJson to_json(const Text& text, bool with_teacher) {
   return json;
 }
 
-// Reads and tokenises before any model is loaded, so that a wrong name costs nothing.
-std::vector<Text> tokenize_texts(const std::string& model, const std::vector<std::string>& paths,
-                                 int64_t context) {
-  const auto tokenizer = Tokenizer::open(model);
+// Reads and tokenizes before any model is loaded, so that a wrong name costs nothing.
+std::vector<Text> tokenize_texts(const Tokenizer& tokenizer, const std::vector<std::string>& paths,
+                                 int64_t context, bool parse_special) {
+  const ChatTemplate chat_template(tokenizer.chat_template);
   std::vector<Text> texts;
   for (const std::string& path : paths) {
-    texts.push_back({path, tokenizer->encode(read_text(path), false, false), {}});
+    const std::vector<Document> documents = read_documents(path, chat_template);
+    texts.push_back(
+        {path, count_chats(documents), encode_joined(documents, tokenizer, parse_special), {}});
     const auto size = static_cast<int64_t>(texts.back().tokens.size());
     if (size < context) {
       throw UsageError(concat(path, " has ", size, " tokens, fewer than one window of ", context,
@@ -119,6 +124,17 @@ std::vector<Text> tokenize_texts(const std::string& model, const std::vector<std
     }
   }
   return texts;
+}
+
+// What each window begins with; unless the user says, what the tokenizer puts before a text.
+std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optional<bool>& wanted) {
+  if (wanted.has_value() && !*wanted) return {};
+  if (wanted.has_value() && !tokenizer.bos_id) {
+    throw UsageError("--bos: the model's tokenizer names no BOS token");
+  }
+  const std::vector<int32_t> added = tokenizer.encode("", /*add_special=*/true);
+  const bool adds_it = !added.empty() && tokenizer.bos_id && added[0] == *tokenizer.bos_id;
+  return wanted.has_value() || adds_it ? tokenizer.bos_id : std::nullopt;
 }
 
 void EvalCommand::run() const {
@@ -137,7 +153,9 @@ void EvalCommand::run() const {
     log_warning(
         concat("the model was made for ", trained, " tokens of context, not ", options.context));
   }
-  std::vector<Text> judged = tokenize_texts(model, texts, options.context);
+  const auto tokenizer = Tokenizer::open(model);
+  options.bos = choose_bos(*tokenizer, bos);
+  std::vector<Text> judged = tokenize_texts(*tokenizer, texts, options.context, parse_special);
 
   const auto student = load_engine(resolved, model, threads);
   const auto original = teacher.empty() ? nullptr : load_engine(resolved, teacher, threads);
@@ -150,12 +168,13 @@ void EvalCommand::run() const {
           progress.update(static_cast<double>(done) / static_cast<double>(of),
                           format("%lld/%lld windows, perplexity %.3f", static_cast<long long>(done),
                                  static_cast<long long>(of), perplexity));
-          if (interrupted()) throw Interrupted("evaluation stopped");
         });
     seconds += text.result.seconds;
   }
 
   OrderedJson json = {{"model", model}, {"engine", resolved.engine}, {"context", options.context}};
+  json["bos"] = options.bos.has_value();
+  json["parse_special"] = parse_special;
   if (!resolved.dtype.empty()) json["dtype"] = resolved.dtype;
   if (judged.size() == 1) {
     json.update(to_json(judged[0], original != nullptr));
@@ -168,17 +187,24 @@ void EvalCommand::run() const {
   json["file_bits"] = files->file_bits();
   json["file_bytes"] = bytes;
   json["peak_memory_bytes"] = memory;
+  int64_t chats = 0;
+  for (const Text& text : judged) chats += text.chats;
+  const std::string chat_text =
+      chats > 0 ? concat("chats rendered by the model's template: ", chats, "\n") : "";
   const std::string engine_text =
       resolved.dtype.empty() ? resolved.engine : resolved.engine + ", " + resolved.dtype;
   print_result(
       common, json,
-      table(judged, original != nullptr) +
-          format("\n%.3f bits a weight in the blocks, %.3f in the whole file of %s (%llu bytes)\n"
-                 "windows of %lld tokens; engine %s; peak memory %s\n",
+      table(judged, original != nullptr) + "\n" + chat_text +
+          format("%.3f bits a weight in the blocks, %.3f in the whole file of %s (%llu bytes)\n"
+                 "windows of %lld tokens, %s; special tokens spelled in plain text %s\n"
+                 "engine %s; peak memory %s\n",
                  files->decoder_bits(), files->file_bits(),
                  format_bytes(static_cast<double>(bytes)).c_str(),
                  static_cast<unsigned long long>(bytes), static_cast<long long>(options.context),
-                 engine_text.c_str(), format_bytes(static_cast<double>(memory)).c_str()));
+                 options.bos ? "each beginning with BOS" : "without BOS",
+                 parse_special ? "are parsed" : "stay text", engine_text.c_str(),
+                 format_bytes(static_cast<double>(memory)).c_str()));
 }
 
 }  // namespace
@@ -192,13 +218,18 @@ void add_eval(CLI::App& app) {
       ->required();
   sub->add_option("--teacher", command->teacher, "The original model, to measure KL against");
   sub->add_option("--text", command->texts,
-                  "Text to judge on; .jsonl: the \"text\" of each line; repeat for several")
+                  "Text to judge on; .jsonl: the 'text' or chat 'messages' of each line; repeat "
+                  "for several")
       ->allow_extra_args(false);
   sub->add_option("--context", command->context,
                   "Tokens a window (default: 2048, or what the model was made for if less)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   sub->add_option("--windows", command->windows, "Only the first N windows (default: all)")
       ->check(at_least(1));
+  sub->add_flag_function(
+      "--bos,!--no-bos", [command](int64_t count) { command->bos = count > 0; },
+      "Each window begins with the BOS token, or not (default: as the tokenizer does)");
+  sub->add_flag("--parse-special", command->parse_special, kParseSpecialHelp);
   add_engine_options(*sub, command->engine);
   add_common_options(*sub, command->common);
   sub->callback([command] { command->run(); });

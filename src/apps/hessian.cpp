@@ -36,8 +36,9 @@ struct HessianCommand {
     set_torch_threads(threads);
     const auto files = ModelFiles::open(model);
     const std::set<std::string> names = matching_modules(files->config());
-    fs::create_directories(out);
     const TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
+    warn_of_few_tokens(*files, dataset);
+    fs::create_directories(out);
     Progress progress("hessian");
     OrderedJson written = OrderedJson::array();
     std::string table;

@@ -102,6 +102,13 @@ std::string format(const char* pattern, Args... args) {
   return text;
 }
 
+// "134.5 M", "13016 M", "30880".
+std::string millions(int64_t count) {
+  if (count < 1'000'000) return std::to_string(count);
+  const double value = static_cast<double>(count) * 1e-6;
+  return format(value < 9999.5 ? "%.4g M" : "%.0f M", value);
+}
+
 // The quantization_config in short: its scalar settings, and how many entries the others have.
 std::string quantization_summary(const OrderedJson& config) {
   std::string text;
@@ -129,9 +136,9 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
                                    c.tie_word_embeddings ? "tied to the head" : "and head apart"));
   text += row("context", concat(c.max_position_embeddings, " tokens"));
   text += row("tokenizer", facts["tokenizer"].get<std::string>());
-  text += row("parameters", format("%.4g M, of them %.4g M in the blocks' linear layers",
-                                   static_cast<double>(size.parameters) * 1e-6,
-                                   static_cast<double>(size.decoder_weights) * 1e-6));
+  text +=
+      row("parameters", concat(millions(size.parameters), ", of them ",
+                               millions(size.decoder_weights), " in the blocks' linear layers"));
   std::string types;
   for (const auto& [type, total] : type_totals(checkpoint)) {
     types += concat(types.empty() ? "" : ", ", total.count, " ", type, " (",

@@ -14,6 +14,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+Json bench_in_own_process(const fs::path& model, int threads) {
+  try {
+    const std::string output =
+        output_of({fs::read_symlink("/proc/self/exe").string(), "bench", "--threads",
+                   std::to_string(threads), "--prompt-tokens", "128", "--generate-tokens", "64",
+                   "--repeats", "2", "--quiet", "--json", "--", model.string()});
+    return parse_json(output, "bitsmith bench");
+  } catch (const Error&) {
+    if (interrupted()) throw Interrupted("judging was stopped; the same command judges anew");
+    throw;
+  }
+}
+
 Judged judge_one(const fs::path& model, LanguageModel& engine, LanguageModel* teacher,
                  const std::vector<int32_t>& tokens, const EvaluateOptions& options) {
   Judged judged;
@@ -21,11 +34,7 @@ Judged judge_one(const fs::path& model, LanguageModel& engine, LanguageModel* te
   judged.decoder_bits = files->decoder_bits();
   judged.file_bytes = files->checkpoint().file_bytes();
   judged.quality = evaluate(engine, teacher, tokens, options);
-  const std::string output =
-      output_of({fs::read_symlink("/proc/self/exe").string(), "bench", "--threads",
-                 std::to_string(options.threads), "--prompt-tokens", "128", "--generate-tokens",
-                 "64", "--repeats", "2", "--quiet", "--json", "--", model.string()});
-  const Json bench = parse_json(output, "bitsmith bench");
+  const Json bench = bench_in_own_process(model, options.threads);
   judged.tokens_per_second = json_get<double>(bench, "tokens_per_second", "bitsmith bench");
   judged.peak_memory_bytes = json_get<uint64_t>(bench, "peak_memory_bytes", "bitsmith bench");
   return judged;
@@ -70,7 +79,7 @@ std::string judgement_table(const Judgement& judgement, bool with_speed) {
     const bool first = j == &judgement.original;
     text +=
         concat("| ", first ? "original" : "compressed", " | ",
-               formatted("%.1f MB", static_cast<double>(j->file_bytes) / 1e6), " | ",
+               format_megabytes(static_cast<double>(j->file_bytes)), " | ",
                formatted("%.2f", j->decoder_bits), " | ", formatted("%.2f", j->quality.perplexity),
                " | ", first ? "-" : formatted("%.4f", j->quality.kl), " | ",
                first ? "-" : formatted("%.1f %%", 100 * j->quality.top1), " |");

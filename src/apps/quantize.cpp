@@ -63,7 +63,7 @@ struct QuantizeCommand {
     const bool wants_data =
         !data.files.empty() || finetune.epochs > 0 || needs_calibration(*files, options);
     OrderedJson request = {{"command", "quantize"}, {"data", "none"}};
-    if (wants_data) request["data"] = training_data_request(data, common.seed);
+    if (wants_data) request["data"] = training_data_request(*files, data, common.seed);
     BlockFinetuner finetuner;
     if (finetune.epochs > 0) {
       request["finetune"] = to_json(finetune);
@@ -73,8 +73,9 @@ struct QuantizeCommand {
     TokenDataset dataset;
     if (wants_data && !work.published()) {
       // Before text is written for minutes.
-      check_resources(*files, options, work, data.tokens, data.context);
+      check_resources(*files, options, work, data.tokens, window_length(*files, data));
       dataset = load_training_data(*files, data, threads, common.seed);
+      if (needs_calibration(*files, options)) warn_of_few_tokens(*files, dataset);
     }
     report(quantize_model(files, dataset, options, work, work.out().string() + ".quantize.jsonl",
                           finetuner),
@@ -112,7 +113,7 @@ struct QuantizeCommand {
     char summary[300];
     std::snprintf(summary, sizeof(summary),
                   "%.3f bits a decoder weight, %.3f a weight of the whole file, %s of weights\n"
-                  "mean relative error %.4g; took %s and %s of memory",
+                  "mean relative error %.3g; took %s and %s of memory",
                   result.decoder_bits, result.file_bits,
                   format_bytes(static_cast<double>(result.file_bytes)).c_str(), mean,
                   format_duration(result.seconds).c_str(),

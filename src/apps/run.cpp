@@ -130,7 +130,8 @@ void RunCommand::answer_once(TextSession& session, Sampler& sampler) {
     print_result(common, json, "");
   }
   log_info(speed_line(generated));
-  if (generated.stop_reason == StopReason::kStopped) throw Interrupted("stopped");
+  if (generated.stop_reason == StopReason::kStopped)
+    throw Interrupted("the answer was stopped; the same command answers anew");
 }
 
 void RunCommand::chat(TextSession& session, Sampler& sampler) {

@@ -17,7 +17,7 @@ namespace {
 // Windows of tuning are shorter than those of calibration: more of them fit into a step.
 TrainingDataOptions tuning_data() {
   TrainingDataOptions data;
-  data.context = 512;
+  data.default_context = 512;
   return data;
 }
 
@@ -41,8 +41,8 @@ struct TuneCommand {
     const auto teacher_files = ModelFiles::open(teacher);
     if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens();
     check_tune_request(*student_files, *teacher_files, options, threads);
-    const OrderedJson request = {{"command", "tune"},
-                                 {"data", training_data_request(data, common.seed)}};
+    const OrderedJson request = {
+        {"command", "tune"}, {"data", training_data_request(*teacher_files, data, common.seed)}};
     WorkFolder work(out, force, tune_request(*student_files, *teacher_files, options, request));
     TokenDataset dataset;
     if (!work.published()) dataset = load_training_data(*teacher_files, data, threads, common.seed);

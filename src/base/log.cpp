@@ -20,6 +20,13 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+// As %.3g, but never with an exponent.
+std::string three_digits(double value) {
+  char text[40];
+  std::snprintf(text, sizeof(text), value < 999.5 ? "%.3g" : "%.0f", value);
+  return text;
+}
+
 volatile sig_atomic_t interrupts = 0;
 
 void on_signal(int) {
@@ -73,12 +80,17 @@ std::string format_duration(double seconds) {
 std::string format_bytes(double bytes) {
   const char* unit = "B";
   for (const char* larger : {"KiB", "MiB", "GiB", "TiB"}) {
-    if (bytes < 1024) break;
+    if (bytes < 1023.5) break;  // 1023.7 would be shown as 1024
     bytes /= 1024;
     unit = larger;
   }
+  return three_digits(bytes) + " " + unit;
+}
+
+std::string format_megabytes(double bytes) {
+  const double megabytes = bytes / 1e6;
   char text[40];
-  std::snprintf(text, sizeof(text), "%.3g %s", bytes, unit);
+  std::snprintf(text, sizeof(text), megabytes < 1 ? "%.3g MB" : "%.1f MB", megabytes);
   return text;
 }
 

@@ -27,9 +27,11 @@ class Progress {
   bool shown_ = false;
 };
 
-// "1:23:45", "2:31" from seconds; "1.23 GiB" from bytes.
+// "1:23:45", "2:31" from seconds; "1.23 GiB", "509 MiB" from bytes of memory; "71.3 MB",
+// "0.0516 MB" from bytes of weights (decimal, always MB: for columns of tables).
 std::string format_duration(double seconds);
 std::string format_bytes(double bytes);
+std::string format_megabytes(double bytes);
 
 // SIGINT and SIGTERM set a flag that long work polls; a second one ends the process.
 void install_interrupt_handler();

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/thread_pool.h"
 #include "evaluate/softmax_row.h"
 
@@ -132,8 +133,12 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
 
   WindowScorer scorer(model, teacher, options);
   std::vector<double> loss, kl, agree, all_kl;  // of windows; of all positions
+  std::vector<int32_t> window_tokens;
   for (int64_t window = 0; window < result.windows; ++window) {
-    scorer.score(tokens.subspan(window * options.context, options.context));
+    const auto text = tokens.subspan(window * options.context, options.context);
+    window_tokens.assign(text.begin(), text.end());
+    if (options.bos) window_tokens[0] = *options.bos;
+    scorer.score(window_tokens);
     loss.push_back(mean_of(scorer.loss));
     if (teacher) {
       kl.push_back(mean_of(scorer.kl));
@@ -141,6 +146,10 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
       all_kl.insert(all_kl.end(), scorer.kl.begin(), scorer.kl.end());
     }
     if (progress) progress(window + 1, result.windows, std::exp(mean_of(loss)));
+    if (interrupted()) {
+      throw Interrupted(concat("judging was stopped after ", window + 1, " of ", result.windows,
+                               " windows; nothing of it is kept, the same command judges anew"));
+    }
   }
 
   const MeanError nats = mean_and_error(loss);

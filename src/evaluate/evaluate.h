@@ -5,7 +5,6 @@
 #include <functional>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "evaluate/language_model.h"
@@ -16,7 +15,9 @@ struct EvaluateOptions {
   int64_t context = 2048;  // tokens a window; context - 1 of them are scored; the tail is dropped
   int64_t windows = 0;     // first N windows; 0: all
   int64_t chunk = 128;     // positions whose logits exist at one time
-  int threads = 1;         // for the sums over the vocabulary; does not change the result
+  // Takes the place of each window's first token, which is not scored; none: the text's own stays.
+  std::optional<int32_t> bos = {};
+  int threads = 1;  // for the sums over the vocabulary; does not change the result
 };
 
 struct EvaluateResult {
@@ -32,14 +33,10 @@ struct EvaluateResult {
   double seconds = 0;
 };
 
-// `progress` gets (windows done, of, running perplexity); it may be empty.
+// `progress` gets (windows done, of, running perplexity); it may be empty. Throws Interrupted after
+// the window in which SIGINT came.
 EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
                         std::span<const int32_t> tokens, const EvaluateOptions& options,
                         const std::function<void(int64_t, int64_t, double)>& progress = {});
-
-// A .txt/.raw/other file is one document; .jsonl one a line (its "text"). Documents joined by a
-// blank line.
-std::string read_text(const std::string& path);
-std::vector<std::string> read_documents(const std::string& path);
 
 }  // namespace bitsmith

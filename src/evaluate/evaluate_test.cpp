@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
+#include <csignal>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/log.h"
 #include "base/random.h"
 
 namespace bitsmith {
@@ -155,22 +155,34 @@ TEST(Evaluate, ImpossibleRequestsAreErrors) {
   EXPECT_THROW(evaluate(model, nullptr, std::vector<int32_t>(50, 0), {.context = 50}), Error);
 }
 
-TEST(ReadText, DocumentsAreJoinedByABlankLine) {
-  namespace fs = std::filesystem;
-  const fs::path folder = fs::path(BITSMITH_BINARY_DIR) / "evaluate_test_files";
-  fs::create_directories(folder);
-  const std::string lines = (folder / "a.jsonl").string(), plain = (folder / "a.txt").string();
-  write_file_atomic(lines, "{\"text\": \"one\\n\", \"x\": 1}\n\n{\"text\": \"two\"}\r\n");
-  write_file_atomic(plain, " one\n\n\ntwo\n");
-  EXPECT_EQ(read_documents(lines), (std::vector<std::string>{"one\n", "two"}));
-  EXPECT_EQ(read_text(lines), "one\n\n\ntwo");
-  EXPECT_EQ(read_text(plain), " one\n\n\ntwo\n");
-  for (const char* bad : {"{\"text\": 1}", "{\"other\": \"x\"}", "plain words", "[1]"}) {
-    write_file_atomic(lines, bad);
-    EXPECT_THROW(read_documents(lines), Error) << bad;
+TEST(Evaluate, BosTakesThePlaceOfEachWindowsFirstToken) {
+  ToyModel model(20, 1, 16);
+  std::vector<int32_t> tokens = random_tokens(200, 20, 17), with_bos = tokens;
+  for (size_t i = 0; i < tokens.size(); i += 40) with_bos[i] = 3;
+  const auto result = evaluate(model, nullptr, tokens, {.context = 40, .bos = 3});
+  EXPECT_EQ(result.perplexity, evaluate(model, nullptr, with_bos, {.context = 40}).perplexity);
+  EXPECT_NE(result.perplexity, evaluate(model, nullptr, tokens, {.context = 40}).perplexity);
+  EXPECT_EQ(result.tokens, 5 * 39);
+  EXPECT_EQ(result.windows, 5);
+}
+
+TEST(Evaluate, StopsAfterTheWindowInWhichAnInterruptCame) {
+  ToyModel model(20, 1, 18);
+  install_interrupt_handler();
+  int64_t seen = 0;
+  try {
+    evaluate(model, nullptr, random_tokens(200, 20, 19), {.context = 40},
+             [&](int64_t done, int64_t, double) {
+               seen = done;
+               if (done == 2) std::raise(SIGINT);
+             });
+    FAIL() << "not interrupted";
+  } catch (const Interrupted& stopped) {
+    EXPECT_NE(std::string(stopped.what()).find("2 of 5 windows"), std::string::npos);
+    EXPECT_NE(std::string(stopped.what()).find("same command"), std::string::npos);
   }
-  EXPECT_THROW(read_text((folder / "absent").string()), Error);
-  fs::remove_all(folder);
+  EXPECT_EQ(seen, 2);
+  clear_interrupt();
 }
 
 }  // namespace

@@ -111,7 +111,8 @@ std::vector<std::vector<int32_t>> generate_sequences(
     std::vector<Sampler> samplers;
     for (size_t i = 0; i < batch; ++i) {
       caches.emplace_back(model.config(), options.length);
-      samplers.emplace_back(sampling, options.seed, static_cast<uint64_t>(first) + i);
+      samplers.emplace_back(sampling, options.seed,
+                            static_cast<uint64_t>(options.first + first) + i);
     }
     std::vector<float> hidden(batch * hidden_size), logits(batch * vocab_size);
     std::vector<Row> rows(batch);

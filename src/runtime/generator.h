@@ -40,6 +40,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
                         const std::function<bool(int32_t token)>& on_token = {});
 
 struct SelfGenerateOptions {
+  int64_t first = 0;     // index of the first sequence: a long request may be made in parts
   int64_t count = 32;    // sequences
   int64_t length = 512;  // tokens of each, the start tokens included
   uint64_t seed = 0;     // sequence i draws from stream i: its text does not depend on count

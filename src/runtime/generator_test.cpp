@@ -153,6 +153,12 @@ TEST(GenerateSequences, LengthStartSeedAndBatch) {
   options.count = 2;
   const auto fewer = generate_sequences(model, options);
   EXPECT_EQ(fewer[1], sequences[1]);
+  options.first = 3;  // a part of the same request
+  const auto part = generate_sequences(model, options);
+  ASSERT_EQ(part.size(), 2u);
+  EXPECT_EQ(part[0], sequences[3]);
+  EXPECT_EQ(part[1], sequences[4]);
+  options.first = 0;
   options.seed = 4;
   EXPECT_NE(generate_sequences(model, options)[0], sequences[0]);
 }

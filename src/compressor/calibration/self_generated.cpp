@@ -4,8 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iomanip>
-#include <map>
-#include <optional>
+#include <iterator>
 #include <sstream>
 
 #include "base/error.h"
@@ -29,9 +28,8 @@ std::string description(const SelfGeneratedRequest& request) {
   return out.str();
 }
 
+// Of sequences that stand for the first ones of the request.
 void check_sequences(const Sequences& sequences, const SelfGeneratedRequest& request) {
-  if (std::ssize(sequences) != request.count)
-    throw Error(concat("expected ", request.count, " sequences, found ", sequences.size()));
   for (const std::vector<int32_t>& sequence : sequences) {
     if (std::ssize(sequence) != request.length)
       throw Error(
@@ -43,11 +41,14 @@ void check_sequences(const Sequences& sequences, const SelfGeneratedRequest& req
   }
 }
 
-Sequences read_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request) {
+// The sequences of a file: all of the request, or the first ones.
+Sequences read_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
+                      bool all) {
   const SafetensorsFile file = open_safetensors(path);
   const TensorView* tokens = file.find("tokens");
-  if (!tokens || tokens->dtype != DType::I32 ||
-      tokens->shape != std::vector<int64_t>{request.count, request.length})
+  const int64_t count = tokens && tokens->shape.size() == 2 ? tokens->shape[0] : 0;
+  if (count < 1 || count > request.count || (all && count != request.count) ||
+      tokens->dtype != DType::I32 || tokens->shape[1] != request.length)
     throw Error(concat(path.string(), ": expected I32 'tokens' [", request.count, ", ",
                        request.length, "]"));
   const auto value = [&](const char* key) {
@@ -58,12 +59,24 @@ Sequences read_cached(const std::filesystem::path& path, const SelfGeneratedRequ
     throw Error(concat(path.string(), ": made for another request"));
   if (value("sha256") != sha256(tokens->bytes))
     throw Error(concat(path.string(), ": its tokens do not match their checksum"));
-  Sequences sequences(request.count, std::vector<int32_t>(request.length));
-  for (int64_t i = 0; i < request.count; ++i)
+  Sequences sequences(count, std::vector<int32_t>(request.length));
+  for (int64_t i = 0; i < count; ++i)
     std::memcpy(sequences[i].data(), tokens->bytes.data() + i * request.length * sizeof(int32_t),
                 request.length * sizeof(int32_t));
   check_sequences(sequences, request);
   return sequences;
+}
+
+// The same; none if there is no such file, or, with a warning, not the right one.
+Sequences find_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
+                      bool all) {
+  if (path.empty() || !std::filesystem::exists(path)) return {};
+  try {
+    return read_cached(path, request, all);
+  } catch (const Error& e) {
+    log_warning(concat(e.what(), "; generating anew"));
+    return {};
+  }
 }
 
 void write_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
@@ -73,9 +86,43 @@ void write_cached(const std::filesystem::path& path, const SelfGeneratedRequest&
     tokens.insert(tokens.end(), sequence.begin(), sequence.end());
   const std::span<const std::byte> bytes = std::as_bytes(std::span(tokens));
   std::filesystem::create_directories(path.parent_path());
-  write_safetensors(path, {{"tokens", DType::I32, {request.count, request.length}, bytes}},
+  write_safetensors(path, {{"tokens", DType::I32, {std::ssize(sequences), request.length}, bytes}},
                     {{"description", description(request)}, {"sha256", sha256(bytes)}});
 }
+
+// Where sequences are kept: the whole request in one file, and until then its first ones beside it.
+class Cache {
+ public:
+  Cache(const std::filesystem::path& folder, const SelfGeneratedRequest& request)
+      : request_(request) {
+    if (folder.empty()) return;
+    const auto place = folder / "self_generated" / sha256(description(request));
+    whole_ = place.string() + ".safetensors";
+    partial_ = place.string() + ".partial.safetensors";
+  }
+  Sequences find_all() const { return find_cached(whole_, request_, true); }
+  Sequences find_first() const { return find_cached(partial_, request_, false); }
+
+  // Returns whether the sequences are kept now.
+  bool keep(const Sequences& sequences) {
+    if (whole_.empty()) return false;
+    try {
+      const bool all = std::ssize(sequences) == request_.count;
+      write_cached(all ? whole_ : partial_, request_, sequences);
+      std::error_code error;
+      if (all) std::filesystem::remove(partial_, error);
+      return true;
+    } catch (const std::exception& e) {
+      log_warning(concat("the generated text is not kept for the next time: ", e.what()));
+      whole_.clear();
+      return false;
+    }
+  }
+
+ private:
+  const SelfGeneratedRequest& request_;
+  std::filesystem::path whole_, partial_;  // empty: nothing is kept
+};
 
 }  // namespace
 
@@ -91,25 +138,31 @@ Sequences self_generated_sequences(const SelfGeneratedRequest& request,
                                    const std::filesystem::path& cache_folder,
                                    const SequenceGenerator& generate) {
   BITSMITH_CHECK(request.count > 0 && request.length > 1 && request.vocab_size > 0);
-  const std::filesystem::path path =
-      cache_folder.empty()
-          ? std::filesystem::path()
-          : cache_folder / "self_generated" / (sha256(description(request)) + ".safetensors");
-  if (!path.empty() && std::filesystem::exists(path)) {
+  Cache cache(cache_folder, request);
+  if (Sequences all = cache.find_all(); !all.empty()) return all;
+  Sequences sequences = cache.find_first();
+  // Batches begin at the same places in every run: what is side by side may change the last bits.
+  sequences.resize(sequences.size() / kGeneratedAtOnce * kGeneratedAtOnce);
+  bool kept = !sequences.empty();
+  if (kept)
+    log_info(concat("the model's own text: ", sequences.size(), " of ", request.count,
+                    " sequences are there already"));
+  while (std::ssize(sequences) < request.count) {
+    const int64_t first = std::ssize(sequences);
+    const int64_t count = std::min(kGeneratedAtOnce, request.count - first);
+    Sequences batch;
     try {
-      return read_cached(path, request);
-    } catch (const Error& e) {
-      log_warning(concat(e.what(), "; generating anew"));
+      batch = generate(request, first, count);
+    } catch (const Interrupted&) {
+      throw Interrupted(concat("stopped after ", first, " of ", request.count,
+                               " sequences of the model's own text; the same command ",
+                               kept ? "goes on from there" : "begins anew"));
     }
-  }
-  Sequences sequences = generate(request);
-  check_sequences(sequences, request);
-  if (!path.empty()) {
-    try {
-      write_cached(path, request, sequences);
-    } catch (const std::exception& e) {
-      log_warning(concat("the generated text is not kept for the next time: ", e.what()));
-    }
+    if (std::ssize(batch) != count)
+      throw Error(concat("expected ", count, " sequences, found ", batch.size()));
+    check_sequences(batch, request);
+    std::move(batch.begin(), batch.end(), std::back_inserter(sequences));
+    kept = cache.keep(sequences);
   }
   return sequences;
 }

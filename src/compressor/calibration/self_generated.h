@@ -1,5 +1,6 @@
 // Calibration data when the user has none: the model writes its own. Sampling takes minutes, so
-// sequences are kept on disk, under a name made of everything that determines them.
+// sequences are kept on disk, under a name made of everything that determines them, and also those
+// of a request that was interrupted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -18,16 +19,21 @@ struct SelfGeneratedRequest {
   uint64_t seed = 0;
 };
 
-// Samples `count` sequences of `length` tokens; apps/ hand the runtime's generator in.
-using SequenceGenerator =
-    std::function<std::vector<std::vector<int32_t>>(const SelfGeneratedRequest&)>;
+// Samples the sequences [first, first + count) of a request, of `length` tokens each; apps/ hand
+// the runtime's generator in. Sequence i must not depend on `first` beyond the batch it is in.
+using SequenceGenerator = std::function<std::vector<std::vector<int32_t>>(
+    const SelfGeneratedRequest&, int64_t first, int64_t count)>;
+
+// Sequences that are sampled side by side, and kept when they are done.
+constexpr int64_t kGeneratedAtOnce = 32;
 
 // $XDG_CACHE_HOME/bitsmith, else ~/.cache/bitsmith; empty when neither variable is set.
 std::filesystem::path default_cache_folder();
 
 // Sequences from CACHE/self_generated/, or generated and put there. A cached file that is not
 // exactly what was asked for (damaged, or of an older format) is made anew. An empty `cache_folder`
-// means no cache, and one that cannot be written costs a warning, not the work.
+// means no cache, and one that cannot be written costs a warning, not the work. An Interrupted that
+// `generate` throws says how to go on; finished batches are kept, and the text is the same.
 std::vector<std::vector<int32_t>> self_generated_sequences(
     const SelfGeneratedRequest& request, const std::filesystem::path& cache_folder,
     const SequenceGenerator& generate);

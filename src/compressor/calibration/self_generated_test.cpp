@@ -22,16 +22,37 @@ class SelfGenerated : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
+  std::vector<std::vector<int32_t>> batch(const SelfGeneratedRequest& asked, int64_t first,
+                                          int64_t count) {
+    ++generated_;
+    std::vector<std::vector<int32_t>> result(count);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t j = 0; j < asked.length; ++j)
+        result[i].push_back(
+            static_cast<int32_t>((asked.seed + 7 * (first + i) + j) % asked.vocab_size));
+    }
+    return result;
+  }
   std::vector<std::vector<int32_t>> sequences(const SelfGeneratedRequest& request) {
-    return self_generated_sequences(request, folder_, [&](const SelfGeneratedRequest& asked) {
-      ++generated_;
-      std::vector<std::vector<int32_t>> result(asked.count);
-      for (int64_t i = 0; i < asked.count; ++i) {
-        for (int64_t j = 0; j < asked.length; ++j)
-          result[i].push_back(static_cast<int32_t>((asked.seed + 7 * i + j) % asked.vocab_size));
-      }
-      return result;
-    });
+    return self_generated_sequences(
+        request, folder_, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
+          return batch(asked, first, count);
+        });
+  }
+  // The message of a run that is interrupted in the batch after `batches` of them.
+  std::string interrupt_after(int batches, const SelfGeneratedRequest& request,
+                              const fs::path& cache) {
+    int done = 0;
+    try {
+      self_generated_sequences(
+          request, cache, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
+            if (done++ == batches) throw Interrupted("stopped");
+            return batch(asked, first, count);
+          });
+    } catch (const Interrupted& stopped) {
+      return stopped.what();
+    }
+    return "not interrupted";
   }
   fs::path cached_file() const {
     for (const auto& entry : fs::recursive_directory_iterator(folder_))
@@ -40,7 +61,7 @@ class SelfGenerated : public testing::Test {
   }
 
   fs::path folder_;
-  int generated_ = 0;
+  int generated_ = 0;  // batches
   SelfGeneratedRequest request_{
       .model_hash = "abc", .vocab_size = 50, .count = 4, .length = 9, .temperature = 1, .seed = 3};
 };
@@ -88,11 +109,65 @@ TEST_F(SelfGenerated, WorksWithoutAUsableCache) {
   EXPECT_EQ(generated_, 2);
 }
 
+// Three batches and a part of one.
+constexpr int64_t kLong = 3 * kGeneratedAtOnce + 5;
+
+TEST_F(SelfGenerated, GoesOnAfterAnInterrupt) {
+  request_.count = kLong;
+  const fs::path untouched = folder_ / "other";
+  const auto whole = self_generated_sequences(
+      request_, untouched, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
+        return batch(asked, first, count);
+      });
+  EXPECT_EQ(generated_, 4);
+  fs::remove_all(untouched);
+
+  generated_ = 0;
+  EXPECT_EQ(interrupt_after(0, request_, folder_),
+            concat("stopped after 0 of ", kLong,
+                   " sequences of the model's own text; the same command begins anew"));
+  EXPECT_EQ(interrupt_after(2, request_, folder_),
+            concat("stopped after ", 2 * kGeneratedAtOnce, " of ", kLong,
+                   " sequences of the model's own text; the same command goes on from there"));
+  EXPECT_EQ(interrupt_after(1, request_, folder_),
+            concat("stopped after ", 3 * kGeneratedAtOnce, " of ", kLong,
+                   " sequences of the model's own text; the same command goes on from there"));
+  EXPECT_EQ(generated_, 3);
+  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(generated_, 4);
+  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(generated_, 4);
+  // One file is left, the whole text.
+  EXPECT_EQ(std::distance(fs::recursive_directory_iterator(folder_), {}), 2);
+  EXPECT_EQ(cached_file().string().find("partial"), std::string::npos);
+}
+
+TEST_F(SelfGenerated, DamagedPartsAreMadeAnew) {
+  request_.count = kLong;
+  const auto whole = sequences(request_);
+  fs::remove_all(folder_);
+  interrupt_after(2, request_, folder_);
+  fs::resize_file(cached_file(), fs::file_size(cached_file()) - 4);
+  generated_ = 0;
+  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(generated_, 4);
+}
+
+TEST_F(SelfGenerated, WithoutACacheAnInterruptedTextBeginsAnew) {
+  request_.count = kLong;
+  const std::string message = interrupt_after(2, request_, {});
+  EXPECT_NE(message.find("begins anew"), std::string::npos) << message;
+}
+
 TEST_F(SelfGenerated, RefusesWrongSequences) {
-  const auto short_ones = [](const SelfGeneratedRequest& asked) {
-    return std::vector<std::vector<int32_t>>(asked.count, std::vector<int32_t>(asked.length - 1));
+  const auto short_ones = [](const SelfGeneratedRequest& asked, int64_t, int64_t count) {
+    return std::vector<std::vector<int32_t>>(count, std::vector<int32_t>(asked.length - 1));
   };
   EXPECT_THROW(self_generated_sequences(request_, folder_, short_ones), Error);
+  const auto too_few = [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
+    return batch(asked, first, count - 1);
+  };
+  EXPECT_THROW(self_generated_sequences(request_, folder_, too_few), Error);
 }
 
 }  // namespace

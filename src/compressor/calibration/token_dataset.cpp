@@ -51,7 +51,7 @@ TokenDataset split(const torch::Tensor& windows, double validation_share) {
 
 }  // namespace
 
-TokenDataset pack_documents(const std::vector<std::string>& documents, const Tokenizer& tokenizer,
+TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
                             int64_t length, int64_t tokens, double validation_share,
                             uint64_t seed) {
   if (length < 2) throw UsageError(concat("windows of ", length, " tokens; at least 2 are needed"));
@@ -61,11 +61,10 @@ TokenDataset pack_documents(const std::vector<std::string>& documents, const Tok
   Random random(seed);
   std::vector<int32_t> stream;
   for (const int64_t document : shuffled_indices(std::ssize(documents), random)) {
-    const std::vector<int32_t> ids =
-        tokenizer.encode(documents[document], /*add_special=*/false, /*parse_special=*/true);
+    const std::vector<int32_t>& ids = documents[document];
     if (ids.empty()) continue;
     stream.insert(stream.end(), ids.begin(), ids.end());
-    stream.push_back(tokenizer.document_separator());
+    stream.push_back(separator);
   }
   const int64_t available = std::ssize(stream) / length;
   if (available == 0)

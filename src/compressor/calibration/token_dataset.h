@@ -3,12 +3,8 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <functional>
-#include <span>
 #include <string>
 #include <vector>
-
-#include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
 
@@ -18,14 +14,15 @@ struct TokenDataset {
   torch::Tensor validation = torch::empty({0, 0}, torch::kInt64);
   std::string
       hash;  // SHA-256 of ids, lengths and split: names the data in recipes and resume files
+  int64_t chats = 0;  // documents that the model's chat template rendered
 };
 
-// Documents in a seeded random order, joined by the document separator token, cut evenly into
+// Documents (token ids) in a seeded random order, each followed by `separator`, cut evenly into
 // windows (PV-Tuning, appendix H: every token is equally likely to be used; the sampler that picks
 // a random window of a random long document is biased towards long documents). Takes `tokens`
 // tokens (0: all, whole windows) and holds `validation_share` of the windows out (at least 1 when
 // there are 8 or more), spread evenly. Throws Error when there are fewer tokens than one window.
-TokenDataset pack_documents(const std::vector<std::string>& documents, const Tokenizer& tokenizer,
+TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
                             int64_t length, int64_t tokens, double validation_share, uint64_t seed);
 // The same from ready sequences (self-generated data), each `length` long.
 TokenDataset pack_sequences(const std::vector<std::vector<int32_t>>& sequences,

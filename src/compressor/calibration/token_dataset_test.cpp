@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <charconv>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -14,24 +14,16 @@ namespace {
 
 constexpr int32_t kSeparator = 5000;
 
-// "3-7" is the document 3 4 5 6: every token of a corpus can be told from every other.
-class RangeTokenizer : public Tokenizer {
- public:
-  RangeTokenizer() { eos_id = kSeparator; }
-  std::vector<int32_t> encode(std::string_view text, bool, bool) const override {
-    int32_t first = 0, last = 0;
-    const size_t dash = text.find('-');
-    std::from_chars(text.data(), text.data() + dash, first);
-    std::from_chars(text.data() + dash + 1, text.data() + text.size(), last);
-    std::vector<int32_t> ids;
-    for (int32_t id = first; id < last; ++id) ids.push_back(id);
-    return ids;
+// The documents first .. last - 1: every token of a corpus can be told from every other.
+std::vector<std::vector<int32_t>> ranges(
+    const std::vector<std::pair<int32_t, int32_t>>& documents) {
+  std::vector<std::vector<int32_t>> result;
+  for (const auto& [first, last] : documents) {
+    result.emplace_back(last - first);
+    std::iota(result.back().begin(), result.back().end(), first);
   }
-  std::string decode(std::span<const int32_t>, bool) const override { return ""; }
-  std::string token_bytes(int32_t) const override { return ""; }
-  int32_t vocab_size() const override { return kSeparator + 1; }
-  std::optional<int32_t> token_id(std::string_view) const override { return std::nullopt; }
-};
+  return result;
+}
 
 std::map<int64_t, int> count_ids(const torch::Tensor& windows) {
   std::map<int64_t, int> counts;
@@ -40,9 +32,8 @@ std::map<int64_t, int> count_ids(const torch::Tensor& windows) {
 }
 
 TEST(PackDocuments, TakesEveryTokenOnceAndOneSeparatorADocument) {
-  const RangeTokenizer tokenizer;
-  const std::vector<std::string> documents = {"0-13", "13-14", "14-29", "29-29", "29-45"};
-  const TokenDataset data = pack_documents(documents, tokenizer, 7, 0, 0, 1);
+  const auto documents = ranges({{0, 13}, {13, 14}, {14, 29}, {29, 29}, {29, 45}});
+  const TokenDataset data = pack_documents(documents, kSeparator, 7, 0, 0, 1);
   EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{7, 7}));  // 45 + 4, nothing left over
   const auto counts = count_ids(data.train);
   EXPECT_EQ(counts.at(kSeparator), 4);  // the empty document has none
@@ -52,12 +43,11 @@ TEST(PackDocuments, TakesEveryTokenOnceAndOneSeparatorADocument) {
 // Appendix H of the PV-Tuning paper: long documents, their middles and their ends included, are not
 // favoured. Counts over many seeds are binomial; five standard deviations are allowed.
 TEST(PackDocuments, EveryTokenIsEquallyLikely) {
-  const RangeTokenizer tokenizer;
-  const std::vector<std::string> documents = {"0-300", "300-303", "303-304", "304-390"};
+  const auto documents = ranges({{0, 300}, {300, 303}, {303, 304}, {304, 390}});
   constexpr int kSeeds = 3000;
   std::map<int64_t, int> total;
   for (int seed = 0; seed < kSeeds; ++seed) {
-    const TokenDataset data = pack_documents(documents, tokenizer, 9, 63, 0, seed);
+    const TokenDataset data = pack_documents(documents, kSeparator, 9, 63, 0, seed);
     for (const auto& [id, count] : count_ids(data.train)) total[id] += count;
   }
   const double share = 63.0 / 394.0, mean = kSeeds * share;
@@ -66,9 +56,8 @@ TEST(PackDocuments, EveryTokenIsEquallyLikely) {
 }
 
 TEST(PackDocuments, ValidationIsHeldOut) {
-  const RangeTokenizer tokenizer;
   for (const double share : {0.01, 0.1, 0.3}) {
-    const TokenDataset data = pack_documents({"0-1000"}, tokenizer, 10, 800, share, 3);
+    const TokenDataset data = pack_documents(ranges({{0, 1000}}), kSeparator, 10, 800, share, 3);
     EXPECT_EQ(data.validation.size(0), std::max<int64_t>(1, std::llround(80 * share)));
     EXPECT_EQ(data.train.size(0) + data.validation.size(0), 80);
     const auto train = count_ids(data.train);
@@ -76,14 +65,13 @@ TEST(PackDocuments, ValidationIsHeldOut) {
       EXPECT_FALSE(train.contains(id)) << id;
     }
   }
-  EXPECT_EQ(pack_documents({"0-1000"}, tokenizer, 10, 70, 0.1, 3).validation.size(0), 1);
-  EXPECT_EQ(pack_documents({"0-1000"}, tokenizer, 10, 70, 0.01, 3).validation.size(0), 0);
+  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, 10, 70, 0.1, 3).validation.size(0), 1);
+  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, 10, 70, 0.01, 3).validation.size(0), 0);
 }
 
 TEST(PackDocuments, SeedAndSplitNameTheData) {
-  const RangeTokenizer tokenizer;
   const auto hash = [&](double share, uint64_t seed) {
-    return pack_documents({"0-500", "500-900"}, tokenizer, 10, 400, share, seed).hash;
+    return pack_documents(ranges({{0, 500}, {500, 900}}), kSeparator, 10, 400, share, seed).hash;
   };
   EXPECT_EQ(hash(0.1, 1), hash(0.1, 1));
   EXPECT_NE(hash(0.1, 1), hash(0.1, 2));
@@ -91,12 +79,11 @@ TEST(PackDocuments, SeedAndSplitNameTheData) {
 }
 
 TEST(PackDocuments, RefusesTooLittle) {
-  const RangeTokenizer tokenizer;
-  EXPECT_THROW(pack_documents({"0-8"}, tokenizer, 10, 0, 0, 0), Error);
-  EXPECT_THROW(pack_documents({}, tokenizer, 10, 0, 0, 0), Error);
-  EXPECT_THROW(pack_documents({"0-100"}, tokenizer, 10, 9, 0, 0), UsageError);
+  EXPECT_THROW(pack_documents(ranges({{0, 8}}), kSeparator, 10, 0, 0, 0), Error);
+  EXPECT_THROW(pack_documents(ranges({}), kSeparator, 10, 0, 0, 0), Error);
+  EXPECT_THROW(pack_documents(ranges({{0, 100}}), kSeparator, 10, 9, 0, 0), UsageError);
   // Fewer than asked for, but some: all of it.
-  EXPECT_EQ(pack_documents({"0-100"}, tokenizer, 10, 500, 0, 0).train.size(0), 10);
+  EXPECT_EQ(pack_documents(ranges({{0, 100}}), kSeparator, 10, 500, 0, 0).train.size(0), 10);
 }
 
 TEST(PackSequences, KeepsSequencesWhole) {

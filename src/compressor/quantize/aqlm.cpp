@@ -46,7 +46,8 @@ class Aqlm {
     objective_ = objective(state_);
     stages_.add("start", objective_);
     for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
-      if (interrupted()) throw Interrupted("quantisation was interrupted");
+      if (interrupted())
+        throw Interrupted("quantization was stopped; the same command begins anew");
       const double before = objective_;
       const bool feedback = round == 1 && hessian_.defined();
       const auto codes =

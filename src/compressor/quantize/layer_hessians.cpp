@@ -38,7 +38,10 @@ void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
       std::optional<HessianSum> sum;
       if (!linears.empty()) sum.emplace(linears[0]->in_features);
       const auto report = [&](double share) {
-        if (interrupted()) throw Interrupted("interrupted");
+        if (interrupted())
+          throw Interrupted(concat("stopped in block ", layer + 1, " of ", blocks,
+                                   "; the files of blocks before it are whole, and the same "
+                                   "command begins anew"));
         const double inside = (static_cast<double>(site) + share) / kInputSites;
         progress((static_cast<double>(layer) + inside) / static_cast<double>(blocks),
                  concat("block ", layer + 1, "/", blocks));

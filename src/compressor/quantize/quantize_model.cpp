@@ -332,9 +332,17 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   const auto decoder = Decoder::open(files, dtype);
   BlockQuantizer quantizer(*decoder, plan, options,
                            embed_windows(*files, pieces[0], data.train, dtype), finetune);
+  const auto quantize_block = [&](int64_t layer) {
+    try {
+      return quantizer.quantize(layer, report, observe);
+    } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
+      stop_if_interrupted();
+      throw;
+    }
+  };
   for (int64_t layer = 0; layer < plan.blocks; ++layer) {
     pieces.push_back(finished_parts(work, block_name(layer), plan, block_linears(config, layer),
-                                    [&] { return quantizer.quantize(layer, report, observe); }));
+                                    [&] { return quantize_block(layer); }));
     if (layer + 1 < plan.blocks) quantizer.advance(layer, pieces.back(), report);
     ++done;
     log.write_block(layer, seconds());

@@ -180,7 +180,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   const OrderedJson data_facts = {{"sha256", data.hash},
                                   {"training_windows", data.train.size(0)},
                                   {"validation_windows", data.validation.size(0)},
-                                  {"length", data.train.size(1)}};
+                                  {"length", data.train.size(1)},
+                                  {"chats", data.chats}};
   work.require("training_data", data_facts);
   // Settled once: a run that goes on does not measure again.
   const auto dtype_name =

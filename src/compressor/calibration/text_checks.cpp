@@ -1,0 +1,42 @@
+#include "compressor/calibration/text_checks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+#include "evaluate/evaluate.h"
+
+namespace bitsmith {
+
+std::string few_tokens_warning(int64_t tokens, const ModelConfig& config) {
+  int64_t widest = 0;
+  for (const LinearShape& linear : block_linears(config, 0))
+    widest = std::max(widest, linear.in_features);
+  if (tokens >= widest) return "";
+  return concat(
+      "calibration has ", tokens, " tokens, fewer than the ", widest,
+      " inputs of the widest matrices: their Hessians do not have full rank; give more text or "
+      "more tokens");
+}
+
+std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data) {
+  constexpr double kAbsurdPerplexity = 1000;
+  const int64_t windows = std::min<int64_t>(2, data.train.size(0));
+  const int64_t length = std::min(data.train.size(1), kAbsurdTextTokens);
+  if (windows == 0 || length < 2) return "";
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < windows; ++i) {
+    const int64_t* row = data.train.const_data_ptr<int64_t>() + i * data.train.size(1);
+    tokens.insert(tokens.end(), row, row + length);
+  }
+  const double limit = std::min(kAbsurdPerplexity, static_cast<double>(original.vocab_size()) / 4);
+  const double perplexity = evaluate(original, nullptr, tokens, {.context = length}).perplexity;
+  if (perplexity <= limit) return "";
+  return concat("the original model itself finds this text absurd: its perplexity on the first ",
+                tokens.size(), " tokens is ", std::llround(perplexity),
+                "; check the file, its language and its encoding, for the result will fit nothing "
+                "else");
+}
+
+}  // namespace bitsmith

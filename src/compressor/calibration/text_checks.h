@@ -1,0 +1,20 @@
+// Whether calibration text can do its work. Each returns a warning, empty where all is well.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "checkpoint/model_config.h"
+#include "compressor/calibration/token_dataset.h"
+#include "evaluate/language_model.h"
+
+namespace bitsmith {
+
+// With fewer tokens than a matrix has inputs, the Hessian of these inputs does not have full rank.
+std::string few_tokens_warning(int64_t tokens, const ModelConfig& config);
+
+// Text that the original model itself finds absurd: another language, another tokenizer, data that
+// is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows.
+std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data);
+constexpr int64_t kAbsurdTextTokens = 256;
+
+}  // namespace bitsmith
