@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <utility>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 namespace bitsmith {
@@ -135,7 +137,7 @@ uint64_t available_memory_bytes() {
   std::string key, unit;
   uint64_t kilobytes = 0;
   while (file >> key >> kilobytes) {
-    if (key == "MemAvailable:") return kilobytes * 1024;
+    if (key == "MemAvailable:") return std::min(kilobytes * 1024, cgroup_limits().memory);
     std::getline(file, unit);
   }
   return 0;

@@ -61,7 +61,8 @@ void sync_folder(const std::filesystem::path& folder);
 
 // Free bytes on the file system that holds `path` (or its nearest existing parent).
 uint64_t free_disk_bytes(const std::filesystem::path& path);
-// Memory that can still be taken, and this process's peak resident set; bytes.
+// Memory that can still be taken (the system's and the control groups' limits), and this process's
+// peak resident set; bytes.
 uint64_t available_memory_bytes();
 uint64_t peak_memory_bytes();
 

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "base/cgroup.h"
 
 namespace bitsmith {
 namespace {
@@ -127,8 +130,10 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
 
 int default_threads() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  const int cores = sched_getaffinity(0, sizeof(set), &set) == 0
+                        ? CPU_COUNT(&set)
+                        : static_cast<int>(std::thread::hardware_concurrency());
+  return static_cast<int>(std::max(1.0, std::min<double>(cores, std::ceil(cgroup_limits().cpus))));
 }
 
 }  // namespace bitsmith

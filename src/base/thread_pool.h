@@ -28,7 +28,8 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-// Physical threads that this process may use (its affinity mask).
+// Threads that can run at once: by the affinity mask and the control groups' processor quota,
+// rounded up; at least 1.
 int default_threads();
 
 }  // namespace bitsmith
