@@ -45,6 +45,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
       fail("map", path);
     }
     file->data_ = static_cast<const std::byte*>(data);
+    file->registration_ = MappingRegistration(data, file->size_, file->path_.c_str());
   } else {
     ::close(fd);
   }
@@ -52,6 +53,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
 }
 
 MappedFile::~MappedFile() {
+  registration_ = {};
   if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 

@@ -8,12 +8,15 @@
 #include <string>
 #include <string_view>
 
+#include "base/mapping_faults.h"
+
 struct evp_md_ctx_st;
 
 namespace bitsmith {
 
 // A whole file, read only. Pages come in on use, so opening a large file costs nothing.
-// The mapping lives as long as any shared_ptr to it. Thread-safe (immutable).
+// The mapping lives as long as any shared_ptr to it. Thread-safe (immutable). What happens when the
+// file is truncated meanwhile: mapping_faults.h.
 class MappedFile {
  public:
   // Throws Error with the path and the system's reason.
@@ -33,6 +36,7 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  MappingRegistration registration_;
 };
 
 // Writes PATH.tmp; commit() makes it durable (fsync) and renames it to PATH. Without commit() the
