@@ -1,6 +1,8 @@
 #include "apps/command.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "base/log.h"
 #include "base/thread_pool.h"
@@ -10,7 +12,7 @@ namespace bitsmith {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command
       .add_option("--threads", options.threads,
-                  "Worker threads (default: every core this process may use)")
+                  "Worker threads (default: as many as can run at once)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_flag("--quiet", options.quiet, "Only warnings and the result");
@@ -22,13 +24,16 @@ int resolved_threads(const CommonOptions& options) {
   return options.threads > 0 ? options.threads : default_threads();
 }
 
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw OutputError(concat("cannot write to standard output: ", std::strerror(errno)));
+}
+
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text) {
-  // Names in a file may be any bytes.
-  const std::string out =
+  std::string out =
       options.json ? json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) : text;
-  std::fputs(out.c_str(), stdout);
-  if (out.empty() || out.back() != '\n') std::fputc('\n', stdout);
-  std::fflush(stdout);
+  if (out.empty() || out.back() != '\n') out += '\n';
+  print(out);
 }
 
 }  // namespace bitsmith

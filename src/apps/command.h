@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace bitsmith {
@@ -26,7 +28,15 @@ inline constexpr const char* kParseSpecialHelp =
     "text";
 // options.threads or default_threads().
 int resolved_threads(const CommonOptions& options);
-// Prints a result: the JSON object with --json, else `text`.
+// Standard output that cannot be written: a full disk, a closed pipe.
+class OutputError : public Error {
+ public:
+  using Error::Error;
+};
+// Writes to standard output at once. Throws OutputError with the system's reason.
+void print(std::string_view text);
+// Prints a result: the JSON object with --json, else `text`. Throws OutputError. Bytes that are not
+// UTF-8 become U+FFFD in the JSON object.
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text);
 
 // Each defined in the file of its name; registers the subcommand and its callback. A callback

@@ -1,12 +1,68 @@
 // bitsmith: one program, one subcommand a stage.
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <sstream>
 
 #include "apps/command.h"
+#include "apps/near_names.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mapping_faults.h"
+#ifdef BITSMITH_COMPRESSOR
+#include "compressor/model/torch_threads.h"
+#endif
 
-int main(int argc, char** argv) {
+namespace {
+
+// The next file that is opened would take the place of a standard stream that is closed.
+void open_standard_streams() {
+  const bool no_output = ::fcntl(STDOUT_FILENO, F_GETFD) < 0;
+  while (const int fd = ::open("/dev/null", O_RDWR)) {
+    if (fd > STDERR_FILENO || fd < 0) {
+      ::close(fd);
+      break;
+    }
+  }
+  if (no_output)
+    throw bitsmith::OutputError("standard output is closed; give it a file, or /dev/null");
+}
+
+int failure(const std::string& message, int code) {
+  std::fprintf(stderr, "bitsmith: %s\n", message.c_str());
+  return code;
+}
+
+// --help and --version come here too.
+int parse_failure(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  if (error.get_exit_code() == 0) {
+    std::ostringstream out;
+    app.exit(error, out, out);
+    bitsmith::print(out.str());
+    return 0;
+  }
+  if (const std::string unknown = bitsmith::unknown_word(app, argc, argv); !unknown.empty())
+    return failure(unknown + "\nRun with --help for more information.", 2);
+  app.exit(error);
+  return 2;
+}
+
+#ifdef BITSMITH_COMPRESSOR
+bool may_use_torch(int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return false;
+  for (const char* command : {"inspect", "tokenize", "run", "bench"}) {
+    if (std::strcmp(argv[1], command) == 0) return false;
+  }
+  return true;
+}
+#endif
+
+int run(int argc, char** argv) {
+  open_standard_streams();
   CLI::App app(
       "Compresses large language models to 1-4 bits a weight and runs them fast on ordinary CPUs.",
       "bitsmith");
@@ -29,20 +85,30 @@ int main(int argc, char** argv) {
   bitsmith::add_run(app);
   bitsmith::add_bench(app);
 
-  bitsmith::install_interrupt_handler();
   try {
     app.parse(argc, argv);
     return 0;
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  } catch (const bitsmith::UsageError& e) {
-    std::fprintf(stderr, "bitsmith: %s\n", e.what());
-    return 2;
-  } catch (const bitsmith::Interrupted& e) {
-    std::fprintf(stderr, "bitsmith: %s\n", e.what());
-    return 130;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "bitsmith: %s\n", bitsmith::printable(e.what()).c_str());
-    return 1;
+  } catch (const CLI::ParseError& error) {
+    return parse_failure(app, error, argc, argv);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+#ifdef BITSMITH_COMPRESSOR
+  if (may_use_torch(argc, argv)) bitsmith::set_torch_environment(argv);
+#endif
+  bitsmith::install_interrupt_handler();
+  bitsmith::install_mapping_fault_handler();
+  ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
+  try {
+    return run(argc, argv);
+  } catch (const bitsmith::UsageError& error) {
+    return failure(error.what(), 2);
+  } catch (const bitsmith::Interrupted& error) {
+    return failure(error.what(), 130);
+  } catch (const std::exception& error) {
+    return failure(bitsmith::error_message(error), 1);
   }
 }

@@ -103,14 +103,12 @@ std::vector<ChatMessage> RunCommand::new_conversation() const {
 // Streams to stdout unless JSON is wanted. Without a template the last message is continued.
 TextResult RunCommand::answer(TextSession& session, const std::vector<ChatMessage>& messages,
                               Sampler& sampler) {
-  const auto print = [&](const std::string& text) {
-    if (common.json) return;
-    std::fputs(text.c_str(), stdout);
-    std::fflush(stdout);
+  const auto stream = [&](const std::string& text) {
+    if (!common.json) print(text);
   };
-  TextResult result = raw ? session.complete(messages.back().content, sampler, max_tokens, print)
-                          : session.chat(messages, sampler, max_tokens, print);
-  print("\n");
+  TextResult result = raw ? session.complete(messages.back().content, sampler, max_tokens, stream)
+                          : session.chat(messages, sampler, max_tokens, stream);
+  stream("\n");
   return result;
 }
 
@@ -168,6 +166,8 @@ void RunCommand::chat(TextSession& session, Sampler& sampler) {
       log_info(speed_line(result.generated));
       say_if_full(session, result.generated, "/reset starts anew, --context N gives more room");
       messages.push_back({"assistant", std::move(result.text)});
+    } catch (const OutputError&) {
+      throw;
     } catch (const Error& error) {  // a message too long for what is left of the context
       log_warning(concat(error.what(), ", or /reset"));
       messages.pop_back();

@@ -2,6 +2,7 @@
 // way out; our own bugs abort. Libraries never print or exit: main() turns an Error into a message
 // and exit code 1, a UsageError into exit code 2.
 #pragma once
+#include <exception>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -41,6 +42,10 @@ std::string concat(const Args&... args) {
   (out << ... << args);
   return out.str();
 }
+
+// What a user is told of an exception: one line for those of the standard library and of LibTorch,
+// without stack traces; a bitsmith::Error's own text.
+std::string error_message(const std::exception& error);
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
 

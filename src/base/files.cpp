@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <utility>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 namespace bitsmith {
@@ -44,6 +46,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
       fail("map", path);
     }
     file->data_ = static_cast<const std::byte*>(data);
+    file->registration_ = MappingRegistration(data, file->size_, file->path_.c_str());
   } else {
     ::close(fd);
   }
@@ -51,6 +54,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
 }
 
 MappedFile::~MappedFile() {
+  registration_ = {};
   if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
@@ -143,7 +147,7 @@ uint64_t available_memory_bytes() {
   std::string key, unit;
   uint64_t kilobytes = 0;
   while (file >> key >> kilobytes) {
-    if (key == "MemAvailable:") return kilobytes * 1024;
+    if (key == "MemAvailable:") return std::min(kilobytes * 1024, cgroup_limits().memory);
     std::getline(file, unit);
   }
   return 0;

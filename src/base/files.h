@@ -8,12 +8,15 @@
 #include <string>
 #include <string_view>
 
+#include "base/mapping_faults.h"
+
 struct evp_md_ctx_st;
 
 namespace bitsmith {
 
 // A whole file, read only. Pages come in on use, so opening a large file costs nothing.
-// The mapping lives as long as any shared_ptr to it. Thread-safe (immutable).
+// The mapping lives as long as any shared_ptr to it. Thread-safe (immutable). What happens when the
+// file is truncated meanwhile: mapping_faults.h.
 class MappedFile {
  public:
   // Throws Error with the path and the system's reason.
@@ -33,10 +36,12 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  MappingRegistration registration_;
 };
 
-// Writes PATH.*.tmp, a name of its own for each writer; commit() makes it durable (fsync) and renames
-// it to PATH. Without commit() the temporary file is removed. Every failure (full disk, no permission) throws Error naming the path.
+// Writes PATH.*.tmp, a name of its own for each writer; commit() makes it durable (fsync) and
+// renames it to PATH. Without commit() the temporary file is removed. Every failure (full disk, no
+// permission) throws Error naming the path.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -61,7 +66,8 @@ void sync_folder(const std::filesystem::path& folder);
 
 // Free bytes on the file system that holds `path` (or its nearest existing parent).
 uint64_t free_disk_bytes(const std::filesystem::path& path);
-// Memory that can still be taken, and this process's resident set now and at its peak; bytes.
+// Memory that can still be taken (the system's and the control groups' limits), and this process's
+// resident set now and at its peak; bytes.
 uint64_t available_memory_bytes();
 uint64_t memory_bytes();
 uint64_t peak_memory_bytes();

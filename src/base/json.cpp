@@ -58,7 +58,7 @@ std::string json_excerpt(const Json& value) {
 }
 
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value) {
-  write_file_atomic(path, value.dump(2) + "\n");
+  write_file_atomic(path, value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
 }  // namespace bitsmith

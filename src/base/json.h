@@ -23,6 +23,7 @@ using OrderedJson = nlohmann::ordered_json;  // keys in the order written
 Json parse_json(std::string_view text, const std::string& source);
 OrderedJson parse_ordered_json(std::string_view text, const std::string& source);
 Json read_json_file(const std::filesystem::path& path);
+// Bytes of strings that are not UTF-8 become U+FFFD.
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value);
 
 // The beginning of a value's text for messages: an excerpt().

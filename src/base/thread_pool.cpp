@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <chrono>
+#include <cmath>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/cgroup.h"
+
 namespace bitsmith {
 namespace {
-
-constexpr int kSpins = 4000;
 
 void relax() {
 #if defined(__x86_64__)
@@ -23,18 +24,38 @@ void relax() {
 #endif
 }
 
+// Whether ready() comes true within some tens of microseconds. Measured by the clock, as a pause
+// takes 3 cycles on one processor and 140 on another.
+template <typename Ready>
+bool spin_until(const Ready& ready) {
+  constexpr auto kSpinTime = std::chrono::microseconds(50);
+  if (ready()) return true;
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      relax();
+      if (ready()) return true;
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+// ThreadPool::State::call: workers inside, whether they may come in, and the call's number.
+constexpr uint32_t kInside = 0xfff, kOpen = 0x1000, kNextCall = 0x2000;
+
 }  // namespace
 
+// A worker enters a call while it is open. The caller closes it when no task is left, and waits for
+// the workers inside alone: a worker that the system has not let run holds up nobody.
 struct ThreadPool::State {
-  std::mutex mutex;
-  std::condition_variable wake;
   std::vector<std::thread> workers;
-  std::atomic<uint64_t> generation{0};  // changes when there is work, or the pool ends
+  std::atomic<uint32_t> call{0};  // workers sleep on it
+  std::atomic<uint32_t> left{0};  // 1: the last worker left a closed call; the caller sleeps on it
   std::atomic<bool> stop{false};
   std::atomic<int64_t> next{0};
-  std::atomic<int> active{0};  // workers that have not finished the present call
   int64_t count = 0;
   const std::function<void(int64_t)>* task = nullptr;
+  std::mutex failure_mutex;
   std::exception_ptr failure;
 
   void work() {
@@ -42,27 +63,31 @@ struct ThreadPool::State {
       try {
         (*task)(i);
       } catch (...) {
-        const std::lock_guard lock(mutex);
+        const std::lock_guard lock(failure_mutex);
         if (!failure) failure = std::current_exception();
       }
     }
   }
 
   void loop() {
-    uint64_t seen = 0;
-    for (;;) {
-      for (int spin = 0; generation.load(std::memory_order_acquire) == seen && spin < kSpins;
-           ++spin) {
-        relax();
+    for (uint32_t seen = 0, now;;) {
+      const auto news = [&] {
+        now = call.load(std::memory_order_acquire);
+        return stop.load(std::memory_order_relaxed) ||
+               ((now & kOpen) != 0 && now / kNextCall != seen);
+      };
+      if (!spin_until(news)) {
+        call.wait(now, std::memory_order_acquire);
+        continue;
       }
-      if (generation.load(std::memory_order_acquire) == seen) {
-        std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load(std::memory_order_relaxed) != seen; });
-      }
-      seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
+      if (!call.compare_exchange_strong(now, now + 1, std::memory_order_acquire)) continue;
+      seen = now / kNextCall;
       work();
-      active.fetch_sub(1, std::memory_order_release);
+      if ((call.fetch_sub(1, std::memory_order_acq_rel) & (kOpen | kInside)) == 1) {
+        left.store(1, std::memory_order_release);
+        left.notify_one();
+      }
     }
   }
 };
@@ -74,12 +99,9 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-    state_->generation.fetch_add(1, std::memory_order_release);
-  }
-  state_->wake.notify_all();
+  state_->stop.store(true, std::memory_order_relaxed);
+  state_->call.fetch_add(kNextCall, std::memory_order_release);
+  state_->call.notify_all();
   for (auto& worker : state_->workers) worker.join();
 }
 
@@ -95,27 +117,23 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
   s.task = &task;
   s.failure = nullptr;
   s.next.store(0, std::memory_order_relaxed);
-  s.active.store(static_cast<int>(s.workers.size()), std::memory_order_relaxed);
-  {
-    const std::lock_guard lock(s.mutex);
-    s.generation.fetch_add(1, std::memory_order_release);
-  }
-  s.wake.notify_all();
+  s.left.store(0, std::memory_order_relaxed);
+  s.call.fetch_add(kNextCall + kOpen, std::memory_order_release);
+  s.call.notify_all();
   s.work();
-  for (int spin = 0; s.active.load(std::memory_order_acquire) > 0; ++spin) {
-    if (spin < kSpins) {
-      relax();
-    } else {
-      std::this_thread::yield();
-    }
+  if ((s.call.fetch_and(~kOpen, std::memory_order_acq_rel) & kInside) != 0 &&
+      !spin_until([&] { return s.left.load(std::memory_order_acquire) == 1; })) {
+    s.left.wait(0, std::memory_order_acquire);
   }
   if (s.failure) std::rethrow_exception(s.failure);
 }
 
 int default_threads() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  const int cores = sched_getaffinity(0, sizeof(set), &set) == 0
+                        ? CPU_COUNT(&set)
+                        : static_cast<int>(std::thread::hardware_concurrency());
+  return static_cast<int>(std::max(1.0, std::min<double>(cores, std::ceil(cgroup_limits().cpus))));
 }
 
 }  // namespace bitsmith

@@ -6,8 +6,10 @@
 
 namespace bitsmith {
 
-// Workers spin for some microseconds after a call and then sleep, so that the many short calls of a
-// token's forward pass do not pay for a wake-up each. One caller at a time; calls do not nest.
+// Whoever waits, a worker for a call or the caller for the last worker, spins for some tens of
+// microseconds and then sleeps: the many short calls of a token's forward pass do not pay for a
+// wake-up each, and a core that another process needs is given up. A call does not wait for workers
+// that found no time to take part. One caller at a time; calls do not nest.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -26,7 +28,8 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-// Physical threads that this process may use (its affinity mask).
+// Threads that can run at once: by the affinity mask and the control groups' processor quota,
+// rounded up; at least 1.
 int default_threads();
 
 }  // namespace bitsmith

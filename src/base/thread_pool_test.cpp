@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <atomic>
 #include <chrono>
@@ -50,6 +51,31 @@ TEST_P(ThreadPoolTest, AnExceptionComesBackAndThePoolGoesOn) {
     pool.run(100, [&](int64_t) { ++runs; });
     EXPECT_EQ(runs, 100);
   }
+}
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+TEST(ThreadPoolTest, WhoeverWaitsSleeps) {
+  ThreadPool pool(3);
+  const auto caller = std::this_thread::get_id();
+  const double start = cpu_seconds();
+  pool.run(3, [&](int64_t) {  // the caller waits for the workers
+    const bool first = std::this_thread::get_id() == caller;
+    std::this_thread::sleep_for(std::chrono::milliseconds(first ? 50 : 300));
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the workers wait for a call
+  EXPECT_LT(cpu_seconds() - start, 0.1);
+}
+
+TEST(ThreadPoolTest, MoreThreadsThanCores) {
+  ThreadPool pool(64);
+  std::atomic<int64_t> sum{0};
+  for (int call = 0; call < 300; ++call) pool.run(16, [&](int64_t i) { sum += i; });
+  EXPECT_EQ(sum, 300 * 120);
 }
 
 TEST(ThreadPoolTest, AtLeastOneThread) {
