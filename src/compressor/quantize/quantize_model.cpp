@@ -261,7 +261,12 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     return published_result(out);
   }
   check_output(out, force);
-  estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
+  try {
+    estimate_costs(plan, *files, data.train.size(0), data.train.size(1), options);
+  } catch (const Interrupted&) {
+    throw Interrupted(
+        "stopped while time and memory were estimated; the same command goes on from there");
+  }
   check_memory(plan, work);
   work.begin();
 
