@@ -235,6 +235,21 @@ class Tokenize(ProgramTest):
         self.assertEqual(self.succeed("tokenize", gguf, "--text", text).out, ids)
 
 
+def interrupted(*arguments, after):
+    """Stderr of a run that gets SIGINT when `after`, a condition or a number of seconds, is reached."""
+    process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if callable(after):
+        while not after() and process.poll() is None:
+            time.sleep(0.02)
+    else:
+        time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    if (process.returncode, out) != (130, ""):
+        raise AssertionError(f"exit code {process.returncode}\nstdout: {out}\nstderr: {err}")
+    return err
+
+
 def chat_line(*messages):
     return json.dumps({"messages": [{"role": role, "content": content} for role, content in messages]}) + "\n"
 
@@ -332,14 +347,8 @@ class Texts(ProgramTest):
 
     def test_an_interrupt_is_seen_between_windows(self):
         text = self.write("long.txt", HELDOUT.read_bytes() * 40)
-        process = subprocess.Popen([PROGRAM, "eval", TRAINED, "--text", text, "--context", "64", "--engine", "runtime"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130, err)
-        self.assertEqual(out, "")
-        self.assertIn("the same command", err)
+        self.assertIn("the same command", interrupted("eval", TRAINED, "--text", text, "--context", 64, "--engine",
+                                                      "runtime", after=1))
 
 
 class Sizes(ProgramTest):
@@ -525,6 +534,30 @@ class Quantize(ProgramTest):
         self.assertNotIn("out", tree(self.folder))
 
 
+class Interrupts(ProgramTest):
+    """One SIGINT: exit code 130, and a message that says how to go on."""
+
+    def test_bench(self):
+        self.assertIn("the same command", interrupted("bench", TRAINED, "--repeats", 1000, after=1))
+
+    @unittest.skipUnless(HAS_COMPRESSOR, "built without the compressor")
+    def test_compressor(self):
+        out = self.folder / "out"
+        for representation in ["aq1x8g8", "gvq2d2b-n1024"]:
+            err = interrupted("quantize", TRAINED, "--representation", representation, "--data", CALIBRATION,
+                              "--calibration-tokens", 4096, "-o", out, "--finetune-epochs", 1000,
+                              after=out.with_name("out.partial").exists)
+            self.assertRegex(err, r"stopped after \d of 4 blocks.*the same command goes on from there")
+            shutil.rmtree(self.folder / "out.partial")
+        self.quantize("int4g64", out=out)
+        err = interrupted("tune", out, "--teacher", TRAINED, "--data", CALIBRATION, "--tokens", 10**9, "-o",
+                          self.folder / "tuned", after=8)
+        self.assertRegex(err, r"interrupted after step \d+; the same command goes on from there")
+        err = interrupted("hessian", TRAINED, "--module", ".*", "--data", CALIBRATION, "-o", self.folder / "layers",
+                          after=lambda: list(self.folder.glob("layers/*layers.0*")))
+        self.assertRegex(err, r"stopped in block \d of 4;.*the same command begins anew")
+
+
 @unittest.skipUnless(HAS_COMPRESSOR, "the runtime alone does not quantize")
 class TrainingData(ProgramTest):
     """What quantize, tune, compress and hessian learn from."""
@@ -588,25 +621,11 @@ class TrainingData(ProgramTest):
             self.assertIn(f"{len(worst) - 15} more", out)
             self.assertIn("bitsmith.json", out)
 
-    def interrupted(self, *arguments, after, **environment):
-        """Stderr of a run that gets SIGINT once `after` is in its folder or `after` seconds have passed."""
-        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, env={**os.environ, **environment})
-        if callable(after):
-            while not after() and process.poll() is None:
-                time.sleep(0.02)
-        else:
-            time.sleep(after)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-        self.assertEqual(process.returncode, 130, err)
-        return err
-
     def test_self_generated_text_resumes(self):
         """Interrupted after a batch, it goes on there and gives the same text."""
         command = ["hessian", TRAINED, "--module", "layers.0.*q_proj", "--calibration-tokens", 160 * CONTEXT, "-o"]
         cache = self.folder / "cache"
-        err = self.interrupted(*command, self.folder / "a", "--cache", cache,
+        err = interrupted(*command, self.folder / "a", "--cache", cache,
                                after=lambda: list(cache.rglob("*.partial.safetensors")))
         self.assertRegex(err, r"stopped after \d+ of 160 sequences.*the same command goes on from there")
         result = self.succeed(*command, self.folder / "a", "--cache", cache)

@@ -81,7 +81,7 @@ TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& o
 
 // Only for models that load and run in seconds.
 void warn_of_absurd_text(const ModelFiles& model, const TokenDataset& data, int threads) {
-  constexpr int64_t kCheapParameters = 600'000'000;
+  constexpr int64_t kCheapParameters = 300'000'000;
   const Checkpoint& checkpoint = model.checkpoint();
   if (model_size(model.config(), checkpoint.tensors()).parameters > kCheapParameters) return;
   std::string warning;

@@ -15,6 +15,6 @@ std::string few_tokens_warning(int64_t tokens, const ModelConfig& config);
 // Text that the original model itself finds absurd: another language, another tokenizer, data that
 // is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows.
 std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data);
-constexpr int64_t kAbsurdTextTokens = 256;
+constexpr int64_t kAbsurdTextTokens = 128;
 
 }  // namespace bitsmith

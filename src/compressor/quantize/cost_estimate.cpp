@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "compressor/quantize/quantization_plan.h"
 
 namespace bitsmith {
@@ -132,6 +134,8 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& conf
   for (const auto& [module, matrix] : plan.matrices) {
     const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
                                    matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
+    if (interrupted())
+      throw Interrupted("stopped while the time was estimated; the same command begins anew");
     if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, options.layer);
     const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
     time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;

@@ -279,8 +279,10 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   } else if (needs_calibration(plan) || finetune) {
     throw Error("no calibration windows");
   }
-  const OrderedJson data_facts = {
-      {"sha256", data.hash}, {"windows", data.train.size(0)}, {"length", data.train.size(1)}};
+  const OrderedJson data_facts = {{"sha256", data.hash},
+                                  {"windows", data.train.size(0)},
+                                  {"length", data.train.size(1)},
+                                  {"chats", data.chats}};
   work.require("calibration", data_facts);
   estimate_memory(plan, config, data.train.numel(), data.train.size(1), options);
   check_resources(plan, work);
