@@ -81,6 +81,9 @@ def main():
         base = check("quantize", folder, [*quantize, "int4g64"])
         check("force", folder, [*quantize, "int4g64"], replaced=[*quantize, "int3g64"])
         os.rename(base, folder / "base")
+        # No time to tune: the one-shot result is judged and published through both work folders.
+        check("compress", folder, ["compress", TRAINED, "--preset", "quickstart", "--minutes", "0.5", "--threads", 2,
+                                   "--calibration-tokens", 2048, "--data-tokens", 8192, *data])
         check("tune", folder, ["tune", folder / "base", "--teacher", TRAINED, "--tokens", 1024, "--batch-tokens", 512,
                                "--data-tokens", 4096, *data])
     finally:

@@ -140,9 +140,9 @@ class Work(ProgramTest):
         self.assertTrue((out / "bitsmith.json").exists())
 
     def test_compress_is_what_was_asked_for(self):
-        """Killed while it judges; another request must not publish what it finds."""
+        """Killed while it tunes or judges; another request must not publish what it finds."""
         out = self.folder / "out"
-        command = ["compress", TRAINED, "--preset", "3bit", "--minutes", "1", "--calibration-tokens", "8192", *map(str, DATA), "-o", out]
+        command = ["compress", TRAINED, "--preset", "3bit", "--minutes", "1.2", "--calibration-tokens", "4096", *map(str, DATA), "-o", out]
         process = subprocess.Popen([PROGRAM, *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for line in process.stderr:
             if "tuning" in line or "judging" in line:
@@ -152,21 +152,18 @@ class Work(ProgramTest):
         self.assertTrue((Path(f"{out}.partial") / "quantized" / "bitsmith.json").exists())
         other = [a if a != "3bit" else "2bit" for a in command]
         self.refused(*other, says=["another command", "preset"])
-        longer = [a if a != "1" else "2" for a in command]
-        self.refused(*longer, says=["minutes 1.0 there, 2.0 asked for"])
+        longer = [a if a != "1.2" else "2" for a in command]
+        self.refused(*longer, says=["minutes 1.2 there, 2.0 asked for"])
         self.succeed(*command)
         self.assertEqual(self.names(), {"out"})
-        self.assertEqual(json.loads((out / "bitsmith.json").read_text())["preset"], "3bit")
-        logs = {p.name for p in self.folder.glob("*.jsonl")}
-        self.assertIn("out.quantize.jsonl", logs)
-
-    def test_compress_tunes_on_all_data_and_calibrates_on_a_part(self):
-        out = self.folder / "out"
-        self.succeed("compress", TRAINED, "--preset", "3bit", "--minutes", "1.5", "--calibration-tokens", "4096", *DATA, "-o", out)
         recipe = json.loads((out / "bitsmith.json").read_text())
+        self.assertEqual(recipe["preset"], "3bit")
+        # Calibrated on a part of the data, tuned on all of it.
         self.assertEqual(recipe["calibration"]["windows"] * recipe["calibration"]["length"], 4096)
         tuned = recipe["tune"]["training_data"]
         self.assertGreater(tuned["training_windows"] * tuned["length"], 40000)
+        logs = {p.name for p in self.folder.glob("*.jsonl")}
+        self.assertIn("out.quantize.jsonl", logs)
 
     def test_minutes_that_cannot_be_kept_are_refused(self):
         self.fail_cleanly("compress", TRAINED, "--preset", "3bit", "--minutes", "0.1", "--calibration-tokens", 2000000, *DATA,
