@@ -60,7 +60,7 @@ bool may_use_torch(int argc, char** argv) {
 }
 #endif
 
-int run(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   open_standard_streams();
   CLI::App app(
       "Compresses large language models to 1-4 bits a weight and runs them fast on ordinary CPUs.",
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   bitsmith::install_mapping_fault_handler();
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
   try {
-    return run(argc, argv);
+    return run_program(argc, argv);
   } catch (const bitsmith::UsageError& error) {
     return failure(error.what(), 2);
   } catch (const bitsmith::Interrupted& error) {
