@@ -2,7 +2,7 @@
 // the arithmetic that it cannot do without over the rate of matrix products of its precision,
 // measured in the same run. BITSMITH_LAYER_SIZE gives another size.
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 #include <chrono>
 #include <cstdlib>

@@ -2,7 +2,7 @@
 // a token (teacher forward 2 N, student forward 2 N, backward 4 N) at the rate of the model's own
 // matrix products, measured in the same run. BITSMITH_MODEL names another model.
 #include <benchmark/benchmark.h>
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 #include <chrono>
 #include <cstdlib>

@@ -1,7 +1,9 @@
 # How every folder is built: bitsmith_folder(NAME DEPENDS ...) makes the library bitsmith_NAME from the
 # folder's *.cpp, and NAME_test from its *_test.cpp. Files named *_avx2.cpp and *_avx512.cpp get their
 # instruction set and must include only small C-like headers (an inline function compiled here may
-# be the copy that the linker keeps for old processors).
+# be the copy that the linker keeps for old processors). With UNITY N the compiler sees N files at a
+# time (their anonymous namespaces are one then): where every file includes heavy headers, that is
+# most of the build time.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -52,8 +54,14 @@ if(BITSMITH_SANITIZE)
   target_link_options(bitsmith_flags INTERFACE -fsanitize=${BITSMITH_SANITIZE})
 endif()
 
+function(bitsmith_unity target files)
+  if(files)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${files})
+  endif()
+endfunction()
+
 function(bitsmith_folder name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "UNITY" "DEPENDS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
@@ -69,9 +77,11 @@ function(bitsmith_folder name)
   endforeach()
   add_library(bitsmith_${name} STATIC ${sources})
   target_link_libraries(bitsmith_${name} PUBLIC ${ARG_DEPENDS} bitsmith_flags)
+  bitsmith_unity(bitsmith_${name} "${ARG_UNITY}")
   if(BITSMITH_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE bitsmith_${name} GTest::gtest GTest::gtest_main)
+    bitsmith_unity(${name}_test "${ARG_UNITY}")
     target_compile_definitions(${name}_test PRIVATE
       BITSMITH_TESTDATA="${CMAKE_SOURCE_DIR}/testdata" BITSMITH_BINARY_DIR="${CMAKE_BINARY_DIR}")
     gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60

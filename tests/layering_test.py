@@ -23,7 +23,7 @@ ALLOWED = {
     "export": FILES,
     "runtime/kernels": ["base", "checkpoint", "format"],
     "runtime": MODEL + ["runtime/kernels"],
-    **{f"compressor/{name}": MODEL + [f"compressor/{n}" for n in COMPRESSOR[:i]]
+    **{f"compressor/{name}": MODEL + ["compressor"] + [f"compressor/{n}" for n in COMPRESSOR[:i]]
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
     "server": MODEL + ["runtime/kernels", "runtime"],

@@ -30,7 +30,7 @@ void print(std::string_view text) {
 }
 
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text) {
-  std::string out =
+  std::string out =  // names in a file may be any bytes
       options.json ? json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) : text;
   if (out.empty() || out.back() != '\n') out += '\n';
   print(out);

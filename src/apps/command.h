@@ -2,6 +2,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -38,6 +39,14 @@ void print(std::string_view text);
 // Prints a result: the JSON object with --json, else `text`. Throws OutputError. Bytes that are not
 // UTF-8 become U+FFFD in the JSON object.
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text);
+
+// printf into a string of at most 511 bytes.
+template <typename... Args>
+std::string format(const char* pattern, Args... args) {
+  char text[512];
+  std::snprintf(text, sizeof(text), pattern, args...);
+  return text;
+}
 
 // Each defined in the file of its name; registers the subcommand and its callback. A callback
 // throws Error or UsageError; main() reports it.

@@ -38,13 +38,6 @@ struct Text {
   EvaluateResult result;
 };
 
-template <typename... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof(text), pattern, args...);
-  return text;
-}
-
 // Characters on the screen of UTF-8 text without wide or combining ones.
 size_t display_width(const std::string& text) {
   return static_cast<size_t>(std::ranges::count_if(

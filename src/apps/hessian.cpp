@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kHelp =
+constexpr const char* kHessianHelp =
     "Writes matrices of a model with the Hessians of their inputs, for bitsmith layer.\n"
     "  bitsmith hessian MODEL --module 'layers\\.14\\.' --data wiki.txt -o layers\n"
     "One file a matrix, OUT/MODULE.safetensors: `weight` [out, in] and `hessian` [in, in], 2/n "
@@ -94,7 +94,7 @@ struct HessianCommand {
 
 void add_hessian(CLI::App& app) {
   auto command = std::make_shared<HessianCommand>();
-  CLI::App& sub = *app.add_subcommand("hessian", kHelp);
+  CLI::App& sub = *app.add_subcommand("hessian", kHessianHelp);
   sub.add_option("MODEL", command->model, "Hugging Face directory, GGUF file or Bitsmith directory")
       ->required();
   sub.add_option("--module", command->modules,

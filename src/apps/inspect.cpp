@@ -95,13 +95,6 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   return result;
 }
 
-template <typename... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof(text), pattern, args...);
-  return text;
-}
-
 // "134.5 M", "13016 M", "30880".
 std::string millions(int64_t count) {
   if (count < 1'000'000) return std::to_string(count);

@@ -13,7 +13,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr const char* kHelp =
+constexpr const char* kLayerHelp =
     "Quantises one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
     "  bitsmith layer LAYER.safetensors --representation gvq2d2b --representation aq2x8g8\n"
     "LAYER holds `weight` [out, in] and, where the method wants one, `hessian` [in, in], of any\n"
@@ -126,7 +126,7 @@ struct LayerCommand {
 
 void add_layer(CLI::App& app) {
   auto command = std::make_shared<LayerCommand>();
-  CLI::App& sub = *app.add_subcommand("layer", kHelp);
+  CLI::App& sub = *app.add_subcommand("layer", kLayerHelp);
   sub.add_option("LAYER", command->file, "safetensors file with `weight` and `hessian`")
       ->required();
   sub.add_option("--representation", command->representations,

@@ -22,12 +22,11 @@ namespace {
 // The next file that is opened would take the place of a standard stream that is closed.
 void open_standard_streams() {
   const bool no_output = ::fcntl(STDOUT_FILENO, F_GETFD) < 0;
-  while (const int fd = ::open("/dev/null", O_RDWR)) {
-    if (fd > STDERR_FILENO || fd < 0) {
-      ::close(fd);
-      break;
-    }
-  }
+  int fd = -1;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
   if (no_output)
     throw bitsmith::OutputError("standard output is closed; give it a file, or /dev/null");
 }
@@ -39,15 +38,15 @@ int failure(const std::string& message, int code) {
 
 // --help and --version come here too.
 int parse_failure(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  std::ostringstream out;
+  app.exit(error, out, out);
   if (error.get_exit_code() == 0) {
-    std::ostringstream out;
-    app.exit(error, out, out);
     bitsmith::print(out.str());
     return 0;
   }
   if (const std::string unknown = bitsmith::unknown_word(app, argc, argv); !unknown.empty())
     return failure(unknown + "\nRun with --help for more information.", 2);
-  app.exit(error);
+  std::fputs(bitsmith::printable(out.str()).c_str(), stderr);
   return 2;
 }
 
@@ -61,7 +60,7 @@ bool may_use_torch(int argc, char** argv) {
 }
 #endif
 
-int run(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   open_standard_streams();
   CLI::App app(
       "Compresses large language models to 1-4 bits a weight and runs them fast on ordinary CPUs.",
@@ -103,7 +102,7 @@ int main(int argc, char** argv) {
   bitsmith::install_mapping_fault_handler();
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
   try {
-    return run(argc, argv);
+    return run_program(argc, argv);
   } catch (const bitsmith::UsageError& error) {
     return failure(error.what(), 2);
   } catch (const bitsmith::Interrupted& error) {

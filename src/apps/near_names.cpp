@@ -66,14 +66,15 @@ std::string unknown_word(const CLI::App& app, int argc, const char* const* argv)
       names.push_back(each->get_name());
       if (each->get_name() == argv[1]) command = each;
     }
-    if (!command) return concat("unknown command '", argv[1], "'", did_you_mean(argv[1], names));
+    if (!command)
+      return concat("unknown command '", excerpt(argv[1]), "'", did_you_mean(argv[1], names));
   }
   for (const std::string& word : app.remaining(true)) {
     if (word.size() < 2 || word[0] != '-') continue;
     const std::string name = word.substr(0, word.find('='));
     const auto names = option_names(command ? *command : app);
     if (std::find(names.begin(), names.end(), name) == names.end())
-      return concat("unknown option '", name, "'", did_you_mean(name, names));
+      return concat("unknown option '", excerpt(name), "'", did_you_mean(name, names));
   }
   return "";
 }

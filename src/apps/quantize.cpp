@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kPrintedLayers = 15;
 
-constexpr const char* kHelp =
+constexpr const char* kQuantizeHelp =
     "One-shot quantisation: from a model and some text to a smaller model, block by block.\n"
     "  bitsmith quantize MODEL --representation aq2x8g8 -o out/aq2\n"
     "  bitsmith quantize MODEL --representation int4g64 --embedding 8 --data wiki.txt -o out/int4\n"
@@ -127,7 +127,7 @@ struct QuantizeCommand {
 
 void add_quantize(CLI::App& app) {
   auto command = std::make_shared<QuantizeCommand>();
-  CLI::App& sub = *app.add_subcommand("quantize", kHelp);
+  CLI::App& sub = *app.add_subcommand("quantize", kQuantizeHelp);
   QuantizeModelOptions& o = command->options;
   sub.add_option("MODEL", command->model, "The original: Hugging Face directory or GGUF file")
       ->required();

@@ -84,15 +84,15 @@ std::string printable(std::string_view message) { return escaped(message, 8 << 1
 std::string error_message(const std::exception& error) {
   if (dynamic_cast<const Error*>(&error)) return error.what();
   if (const auto* files = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
-    return message_of(*files);
+    return printable(message_of(*files));
   if (dynamic_cast<const std::bad_alloc*>(&error)) return not_enough_memory("");
   // A LibTorch exception is the reason, where it was thrown, and a stack trace.
   std::string_view what = error.what();
   what = what.substr(0, what.find("Exception raised from "));
   what = what.substr(0, what.find('\n'));
   if (const size_t at = what.find("DefaultCPUAllocator: "); at != what.npos)
-    return not_enough_memory(what.substr(at + 21));
-  return concat("unexpected error: ", printable(what));
+    return not_enough_memory(excerpt(what.substr(at + 21), 200));
+  return concat("unexpected error: ", excerpt(what, 1000));
 }
 
 void check_failed(const char* condition, const char* file, int line) {

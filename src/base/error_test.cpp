@@ -42,12 +42,12 @@ TEST(ErrorMessage, IsFitForATerminal) {
   EXPECT_LT(std::string(UsageError(std::string(1 << 20, 'x')).what()).size(), 9000u);
 }
 
-TEST(ErrorMessage, OwnErrorsAreKept) {
+TEST(ForeignErrors, OwnErrorsStayAsTheyAre) {
   EXPECT_EQ(error_message(Error("cannot read a\nb")), "cannot read a\nb");
   EXPECT_EQ(error_message(UsageError("no such option")), "no such option");
 }
 
-TEST(ErrorMessage, LibTorchWithoutStackTrace) {
+TEST(ForeignErrors, LibTorchWithoutStackTrace) {
   const std::runtime_error error(
       "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)\n"
       "Exception raised from meta at ../aten/src/ATen/native/LinearAlgebra.cpp:196 (most recent "
@@ -63,7 +63,7 @@ TEST(ErrorMessage, LibTorchWithoutStackTrace) {
   EXPECT_EQ(error_message(memory).find("frame"), std::string::npos);
 }
 
-TEST(ErrorMessage, MemoryAndFiles) {
+TEST(ForeignErrors, MemoryAndFiles) {
   EXPECT_EQ(error_message(std::bad_alloc()).find("not enough memory; "), 0u);
   try {
     std::filesystem::create_directories("/proc/no/folder");

@@ -1,10 +1,10 @@
 // [3] Calibration and tuning data: windows of tokens, packed without bias.
 #pragma once
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,6 +1,6 @@
 // Causal attention with grouped queries.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

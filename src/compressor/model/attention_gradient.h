@@ -1,6 +1,6 @@
 // The backward pass of causal attention in bfloat16, on matrix tiles (AMX) with float32 sums.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,7 +1,5 @@
 // The decoder in LibTorch, once, configured by data: Llama, Qwen2, Qwen3, Mistral.
 #pragma once
-#include <torch/torch.h>
-
 #include <array>
 #include <functional>
 #include <memory>
@@ -10,6 +8,7 @@
 
 #include "compressor/model/fused_ops.h"
 #include "compressor/representation/representation.h"
+#include "compressor/torch.h"
 #include "format/quantized_checkpoint.h"
 
 namespace bitsmith {

@@ -45,7 +45,7 @@ torch::Tensor ids_tensor(const std::vector<int32_t>& ids) {
   return torch::tensor(std::vector<int64_t>(ids.begin(), ids.end())).unsqueeze(0);
 }
 
-double relative_difference(const torch::Tensor& a, const torch::Tensor& b) {
+double relative_error(const torch::Tensor& a, const torch::Tensor& b) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
@@ -64,7 +64,7 @@ TEST(Decoder, LogitsEqualHuggingFace) {
       model->logits(first, count, std::span(logits).subspan(first * vocab, count * vocab));
     }
     const torch::Tensor got = torch::tensor(logits), want = torch::tensor(golden.logits);
-    EXPECT_LT(relative_difference(got, want), 2e-5);
+    EXPECT_LT(relative_error(got, want), 2e-5);
   }
 }
 
@@ -77,9 +77,9 @@ TEST(Decoder, Bfloat16IsCloseToFloat32) {
     const auto exact = Decoder::load(files, torch::kFloat32);
     const auto narrow = Decoder::load(files, torch::kBFloat16);
     const torch::Tensor ids = ids_tensor(golden.ids);
-    EXPECT_LT(relative_difference(narrow->hidden_states(ids).to(torch::kFloat32),
-                                  exact->hidden_states(ids)),
-              0.1);
+    EXPECT_LT(
+        relative_error(narrow->hidden_states(ids).to(torch::kFloat32), exact->hidden_states(ids)),
+        0.1);
   }
 }
 
@@ -90,9 +90,9 @@ TEST(Decoder, WindowsOfABatchDoNotSeeEachOther) {
   const torch::Tensor ids = torch::randint(decoder->config().vocab_size, {3, 20});
   const torch::Tensor together = decoder->hidden_states(ids);
   for (int64_t i = 0; i < 3; ++i)
-    EXPECT_LT(relative_difference(decoder->hidden_states(ids.slice(0, i, i + 1)),
-                                  together.slice(0, i, i + 1)),
-              1e-5);
+    EXPECT_LT(
+        relative_error(decoder->hidden_states(ids.slice(0, i, i + 1)), together.slice(0, i, i + 1)),
+        1e-5);
 }
 
 TEST(Decoder, ObserverSeesTheInputsOfEveryLinear) {

@@ -1,10 +1,9 @@
 // Dense matrices of a model file as LibTorch tensors.
 #pragma once
-#include <torch/torch.h>
-
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "compressor/torch.h"
 #include "format/quantized_checkpoint.h"
 
 namespace bitsmith {

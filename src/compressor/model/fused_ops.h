@@ -4,7 +4,7 @@
 // CPU tensors in float32 or bfloat16 take the fused loops, everything else the composed form; both
 // round at the same places (Hugging Face's), and float32 arithmetic lies between.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

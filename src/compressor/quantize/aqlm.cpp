@@ -23,7 +23,7 @@ constexpr int kSolverIterations = 8;  // of conjugate gradients a round; the nex
 
 // Codebooks and scales are always values that the file can hold, so that every objective reported
 // is the file's.
-struct State {
+struct AqlmState {
   torch::Tensor codebooks, scales, codes;
   GroupScales group_scales;
 
@@ -67,7 +67,7 @@ class Aqlm {
  private:
   // Rows divided by their root mean square, then k-means. fp16 has few digits below 6e-5, so a
   // power of two moves half of a tiny or huge scale into the codebooks.
-  State start() {
+  AqlmState start() {
     const auto rms = weight_.square().mean(1).sqrt();
     const double typical = rms.mean().item<double>();
     const double unit = typical > 0 ? std::exp2(std::round(std::log2(typical) / 2)) : 1.0;
@@ -121,7 +121,7 @@ class Aqlm {
   // One pass with error feedback finds codes that coordinate descent from the start does not reach
   // (a fifth to a third less error at three codebooks). Groups of strongly active inputs go first,
   // while most others are still free to make up for their errors.
-  State with_feedback(const State& from) const {
+  AqlmState with_feedback(const AqlmState& from) const {
     const int64_t g = spec_.in_group_size, per_row = weight_.size(1) / g;
     const auto activity = hessian_.diagonal().reshape({per_row, g}).sum(1);
     const auto order = std::get<1>(activity.sort(/*stable=*/true, 0, /*descending=*/true));
@@ -141,7 +141,7 @@ class Aqlm {
     return {from.codebooks, from.scales, reorder(codes, order.argsort()), from.group_scales};
   }
 
-  State with_best_codes(const State& from) const {
+  AqlmState with_best_codes(const AqlmState& from) const {
     AdditiveSearch search(from.codebooks, from.all_scales(), weight_.size(1) / spec_.in_group_size,
                           options_.beam);
     return {from.codebooks, from.scales,
@@ -150,7 +150,7 @@ class Aqlm {
   }
 
   // Which value each group has, by coordinate descent, then the values.
-  State with_best_group_scales(const State& from) const {
+  AqlmState with_best_group_scales(const AqlmState& from) const {
     const auto vectors = additive_decode(from.codebooks, from.scales, from.codes);
     GroupScaleSearch search(vectors, from.group_scales.values, spec_.in_group_size);
     GroupScales found = from.group_scales;
@@ -162,7 +162,7 @@ class Aqlm {
     return {from.codebooks, from.scales, from.codes, found};
   }
 
-  State with_best_codebooks(const State& from) const {
+  AqlmState with_best_codebooks(const AqlmState& from) const {
     const auto codebooks = round_to_fp16(solve_codebooks(
         weight_, hessian_, from.codebooks, from.all_scales(), from.codes, kSolverIterations));
     const auto ones = combined_scales(torch::ones_like(from.scales), from.group_scales);
@@ -171,12 +171,12 @@ class Aqlm {
     return {codebooks, round_to_fp16(scales), from.codes, from.group_scales};
   }
 
-  double objective(const State& state) const {
+  double objective(const AqlmState& state) const {
     return quadratic_error(weight_ - state.dense(), hessian_, /*exact=*/false);
   }
 
   // Rounding to what the file holds can undo a small gain: then nothing changes.
-  void accept(const State& candidate, const std::string& stage) {
+  void accept(const AqlmState& candidate, const std::string& stage) {
     const double reached = objective(candidate);
     if (reached < objective_) {
       state_ = candidate;
@@ -190,7 +190,7 @@ class Aqlm {
   QuantizeOptions options_;
   StageReports stages_;
   double objective_ = 0;
-  State state_;
+  AqlmState state_;
 };
 
 }  // namespace

@@ -1,13 +1,12 @@
 // What fine-tunes a quantised block while a model is quantised: handed in from above, since
 // training builds on quantisation and not the other way.
 #pragma once
-#include <torch/torch.h>
-
 #include <functional>
 #include <map>
 #include <string>
 
 #include "compressor/model/decoder.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

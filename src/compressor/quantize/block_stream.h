@@ -1,12 +1,11 @@
 // The activations of all windows on their way through a block, site by site: what one matrix made
 // of them is kept until the next is asked for, so that no part of a block runs twice for its sites.
 #pragma once
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <functional>
 
 #include "compressor/model/decoder.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

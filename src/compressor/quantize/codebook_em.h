@@ -1,9 +1,8 @@
 // Where grouped codebooks begin: one codebook for each strip of rows of a column group, by weighted
 // EM (GPTVQ, section 3.2), each vector's distance in the metric of its inputs.
 #pragma once
-#include <torch/torch.h>
-
 #include "compressor/quantize/quantizer.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -2,9 +2,8 @@
 // in the codebooks, row by row in the scales, and in the values of group scales. Scales are those
 // of additive_dequantize.h, [out] or [out, in / g].
 #pragma once
-#include <torch/torch.h>
-
 #include "compressor/representation/group_scales.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

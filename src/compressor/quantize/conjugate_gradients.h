@@ -1,8 +1,8 @@
 // Conjugate gradients for the continuous parts of a quantised matrix, whose objective is quadratic.
 #pragma once
-#include <torch/torch.h>
-
 #include <functional>
+
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

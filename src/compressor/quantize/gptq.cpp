@@ -8,7 +8,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kBlock = 128;
+constexpr int64_t kLazyBlock = 128;
 
 // The state of one sweep; columns are in the order of `order`.
 class Sweep {
@@ -31,8 +31,8 @@ class Sweep {
   }
 
   std::unique_ptr<Representation> run() {
-    for (int64_t begin = 0; begin < in_features_; begin += kBlock) {
-      const int64_t end = std::min(begin + kBlock, in_features_);
+    for (int64_t begin = 0; begin < in_features_; begin += kLazyBlock) {
+      const int64_t end = std::min(begin + kLazyBlock, in_features_);
       errors_ = torch::zeros({weight_.size(0), end - begin}, torch::kFloat);
       for (int64_t i = begin; i < end; ++i) quantize_column(begin, i, end);
       if (end == in_features_) break;

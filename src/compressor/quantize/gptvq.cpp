@@ -20,7 +20,7 @@ constexpr int kLocalIterations = 6;  // of conjugate gradients on one column gro
 constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
 // A [columns, in] part of the matrix, or the whole, with the values that the file holds.
-struct State {
+struct GptvqState {
   torch::Tensor centroids;  // [strips, groups, K, D]
   torch::Tensor codes;      // [n, 1] int32
 };
@@ -109,7 +109,7 @@ class Gptvq {
         scale_codes.push_back(scales.codes);
         scale_grids.push_back(scales.grid);
       }
-      const State best = quantize_group(target, own.contiguous(), scales.scales, g);
+      const GptvqState best = quantize_group(target, own.contiguous(), scales.scales, g);
       centroids.push_back(best.centroids);
       codes.push_back(best.codes.reshape({out_, tile_codes()}));
       if (end == in_) break;
@@ -134,8 +134,8 @@ class Gptvq {
 
   // The group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost once
   // the later columns have made the best of them.
-  State quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
-                       const torch::Tensor& scales, int64_t g) const {
+  GptvqState quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
+                            const torch::Tensor& scales, int64_t g) const {
     const GroupedLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
@@ -155,7 +155,7 @@ class Gptvq {
         start_codebooks(points, weights, metric.contiguous(), layout.rows, spec_.centroids(),
                         options_.codebook_init, options_.em_iterations,
                         options_.seed * 1000003u + static_cast<uint64_t>(g));
-    State state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
+    GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
     double lowest = std::numeric_limits<double>::infinity();
     for (int round = 0; round <= options_.feedback_rounds; ++round) {
       GroupedSearch search(layout, state.centroids, scales);
@@ -268,7 +268,7 @@ class Gptvq {
 
   // The strips that are better than they were. Rounding to what the file holds can undo a small
   // gain.
-  void accept(const State& candidate, const std::string& stage) {
+  void accept(const GptvqState& candidate, const std::string& stage) {
     const auto reached = strip_errors(candidate.centroids, candidate.codes);
     const auto better = reached < strip_errors_;
     state_.centroids =
@@ -291,7 +291,7 @@ class Gptvq {
   StageReports stages_;
   double objective_ = 0;
   torch::Tensor strip_errors_;  // [strips] float64; their sum is objective_
-  State state_;
+  GptvqState state_;
   torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
 };
 

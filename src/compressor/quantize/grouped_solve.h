@@ -1,8 +1,7 @@
 // The continuous half of GPTVQ: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic in all codebooks
 // of a matrix at once (GPTVQ, section 3.3).
 #pragma once
-#include <torch/torch.h>
-
+#include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {

@@ -1,7 +1,7 @@
 // The Hessian of a layer's squared output error with respect to a row of its weights: 2/n sum x x^T
 // over the n inputs seen (Frantar et al. 2022).
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,6 +1,6 @@
 // What GPTQ and its relatives need of a Hessian.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

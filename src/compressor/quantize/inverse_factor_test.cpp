@@ -5,7 +5,7 @@
 namespace bitsmith {
 namespace {
 
-torch::Tensor random_hessian(int64_t n) {
+torch::Tensor skewed_hessian(int64_t n) {
   torch::manual_seed(n);
   const auto x = torch::randn({3 * n, n}) * torch::logspace(-1.5, 1.5, n);
   return torch::matmul(x.t(), x) / static_cast<double>(n);
@@ -13,7 +13,7 @@ torch::Tensor random_hessian(int64_t n) {
 
 TEST(InverseFactor, ItsSquareIsTheInverseOfTheDampedHessian) {
   for (const int64_t n : {1, 7, 96, 192, 193, 500}) {
-    const auto hessian = random_hessian(n);
+    const auto hessian = skewed_hessian(n);
     const auto u = inverse_factor(hessian, 0.01).to(torch::kDouble);
     EXPECT_TRUE(torch::equal(u, u.triu()));
     auto damped = hessian.to(torch::kDouble);
@@ -24,7 +24,7 @@ TEST(InverseFactor, ItsSquareIsTheInverseOfTheDampedHessian) {
 }
 
 TEST(InverseFactor, DoesNotDependOnThreads) {
-  const auto hessian = random_hessian(700);
+  const auto hessian = skewed_hessian(700);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   const auto one = inverse_factor(hessian, 0.01);
@@ -37,7 +37,7 @@ TEST(InverseFactor, DoesNotDependOnThreads) {
 TEST(InverseFactor, DeadAndDependentInputs) {
   const auto x = torch::randn({300});
   EXPECT_TRUE(torch::isfinite(inverse_factor(torch::outer(x, x), 0.0)).all().item<bool>());
-  auto hessian = random_hessian(300);
+  auto hessian = skewed_hessian(300);
   hessian[5].zero_();
   hessian.select(1, 5).zero_();
   const auto u = inverse_factor(hessian, 0.0);

@@ -1,9 +1,8 @@
 // Where additive quantisation begins: one codebook after another by k-means on what the ones before
 // leave, each input weighted by its diagonal entry of the Hessian.
 #pragma once
-#include <torch/torch.h>
-
 #include "base/random.h"
+#include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {

@@ -1,12 +1,11 @@
 // The one-shot quantisers behind quantize_layer(). weight [out, in] and hessian [in, in] are
 // float32, contiguous and finite; the representation comes back projected.
 #pragma once
-#include <torch/torch.h>
-
 #include <memory>
 #include <vector>
 
 #include "compressor/quantize/quantizer.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

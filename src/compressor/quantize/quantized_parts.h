@@ -1,8 +1,6 @@
 // Finished pieces of a quantised model in OUT.partial: one safetensors file a block, with the
 // summaries of its layers. What resuming reads is what the result is made of.
 #pragma once
-#include <torch/torch.h>
-
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -11,6 +9,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "compressor/quantize/quantize_model.h"
+#include "compressor/torch.h"
 #include "format/quantized_tensor.h"
 
 namespace bitsmith {

@@ -1,7 +1,5 @@
 // [4] One-shot quantisation of one matrix: weight [out, in] and Hessian [in, in] -> Representation.
 #pragma once
-#include <torch/torch.h>
-
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "compressor/representation/representation.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,7 +1,6 @@
 // The best grid (scale, zero point) for groups of scalars that share one.
 #pragma once
-#include <torch/torch.h>
-
+#include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {

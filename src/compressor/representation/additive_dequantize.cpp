@@ -86,7 +86,7 @@ void transpose_row(const View& v, int64_t row, const float* grad, float* grad_ve
   if (v.row_scales) grad_scales[row] = total();
 }
 
-class Dequantize : public torch::autograd::Function<Dequantize> {
+class DequantizeAdditive : public torch::autograd::Function<DequantizeAdditive> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& codebooks,
                                const torch::Tensor& scales, const torch::Tensor& codes) {
@@ -147,7 +147,7 @@ AdditiveGradient additive_decode_transpose(const torch::Tensor& grad,
 torch::Tensor additive_dequantize(const torch::Tensor& codebooks, const torch::Tensor& scales,
                                   const torch::Tensor& codes) {
   if (!codebooks.is_cpu()) return additive_dequantize_reference(codebooks, scales, codes);
-  return Dequantize::apply(codebooks, scales, codes);
+  return DequantizeAdditive::apply(codebooks, scales, codes);
 }
 
 torch::Tensor additive_dequantize_reference(const torch::Tensor& codebooks,

@@ -1,6 +1,6 @@
 // The dense matrix of an additive representation and the way back of its gradient, threaded.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

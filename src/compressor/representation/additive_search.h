@@ -4,13 +4,12 @@
 //   cross[k0, k1] = 2 c0^T B c1,
 // where cross is the same for all rows of a column of groups: a min-plus product.
 #pragma once
-#include <torch/torch.h>
-
 #include <vector>
 
 #include "compressor/representation/code_pairs.h"
 #include "compressor/representation/group_search.h"
 #include "compressor/representation/search_kernels.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,10 +1,9 @@
 // The search for codes in plain tensor operations: any device, and the reference in tests.
 #pragma once
-#include <torch/torch.h>
-
 #include <functional>
 
 #include "compressor/representation/representation.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

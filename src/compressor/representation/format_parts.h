@@ -1,9 +1,8 @@
 // Between float32 tensors and the fp16 and packed parts of a file.
 #pragma once
-#include <torch/torch.h>
-
 #include <string>
 
+#include "compressor/torch.h"
 #include "format/quantized_tensor.h"
 
 namespace bitsmith {

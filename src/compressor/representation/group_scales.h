@@ -1,11 +1,10 @@
 // Scales of groups beside those of rows (aqMxBgG-sS): a few values of the matrix, and which of them
 // each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of codebook vectors).
 #pragma once
-#include <torch/torch.h>
-
 #include <vector>
 
 #include "compressor/representation/group_search.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

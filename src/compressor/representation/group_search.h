@@ -1,11 +1,10 @@
 // Coordinate descent over code groups on the CPU: threads, blocks of columns, incremental gradient.
 // What a representation adds is how one group's best codes are found.
 #pragma once
-#include <torch/torch.h>
-
 #include <cstdint>
 
 #include "compressor/representation/representation.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -80,7 +80,7 @@ torch::Tensor none_if_empty(const torch::Tensor& scales) {
   return scales.numel() > 0 ? scales : torch::Tensor();
 }
 
-class Dequantize : public torch::autograd::Function<Dequantize> {
+class DequantizeGrouped : public torch::autograd::Function<DequantizeGrouped> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& centroids,
                                const torch::Tensor& codes, const torch::Tensor& block_scales,
@@ -153,7 +153,7 @@ torch::Tensor grouped_dequantize(const GroupedLayout& layout, const torch::Tenso
   if (!centroids.is_cpu()) {
     return grouped_dequantize_reference(layout, centroids, codes, block_scales);
   }
-  return Dequantize::apply(centroids, codes, some(block_scales), layout);
+  return DequantizeGrouped::apply(centroids, codes, some(block_scales), layout);
 }
 
 }  // namespace bitsmith

@@ -1,7 +1,6 @@
 // The dense matrix of grouped codebooks and the way back of its gradient, threaded over strips.
 #pragma once
-#include <torch/torch.h>
-
+#include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {

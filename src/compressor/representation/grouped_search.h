@@ -1,12 +1,11 @@
 // The best centroid of a vector in its tile's own codebook. With the value p = s c (s: the block
 // scale) the cost over s^2 is c^T B c - 2 (linear / s) . c.
 #pragma once
-#include <torch/torch.h>
-
 #include <vector>
 
 #include "compressor/representation/group_search.h"
 #include "compressor/representation/search_kernels.h"
+#include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {

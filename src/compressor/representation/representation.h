@@ -3,12 +3,11 @@
 // against this alone; nobody outside this folder and a representation's own quantiser knows which
 // one it is.
 #pragma once
-#include <torch/torch.h>
-
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "compressor/torch.h"
 #include "format/quantized_tensor.h"
 
 namespace bitsmith {

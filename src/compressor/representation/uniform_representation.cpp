@@ -12,7 +12,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 // Keeps integers only for the way back: a float matrix per layer would cost as much as the model.
-class Dequantize : public torch::autograd::Function<Dequantize> {
+class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
  public:
   // scales, zeros [out, groups]; codes [out * in, 1]
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& scales,
@@ -71,7 +71,7 @@ std::unique_ptr<UniformRepresentation> UniformRepresentation::from_format(
 }
 
 torch::Tensor UniformRepresentation::dequantize() const {
-  return Dequantize::apply(scales_, zeros_, codes_);
+  return DequantizeUniform::apply(scales_, zeros_, codes_);
 }
 
 std::vector<ContinuousParameter> UniformRepresentation::continuous_parameters() const {

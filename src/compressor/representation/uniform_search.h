@@ -1,10 +1,9 @@
 // The best code of a scalar on a uniform grid: the level nearest to linear / block.
 #pragma once
-#include <torch/torch.h>
-
 #include <vector>
 
 #include "compressor/representation/group_search.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) with the paper's (0.9, 0.95) and bias correction, no weight decay.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

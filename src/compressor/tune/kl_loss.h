@@ -2,7 +2,7 @@
 // positions, in chunks of positions, so that no full [tokens, vocab] matrix exists. PV-Tuning,
 // section 4 and appendix I.
 #pragma once
-#include <torch/torch.h>
+#include "compressor/torch.h"
 
 namespace bitsmith {
 

@@ -1,10 +1,11 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim.h>
 
 #include <cmath>
 
 #include "base/half.h"
 #include "base/random.h"
+#include "compressor/torch.h"
 #include "compressor/tune/adam.h"
 #include "compressor/tune/kl_loss.h"
 #include "compressor/tune/v_step.h"

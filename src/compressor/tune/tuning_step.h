@@ -2,8 +2,7 @@
 // serves both halves: through Adam's moments the V step (codes), and by the chain rule the P step
 // (codebooks, scales, zero points).
 #pragma once
-#include <torch/torch.h>
-
+#include "compressor/torch.h"
 #include "compressor/tune/student.h"
 #include "compressor/tune/v_step.h"
 

@@ -1,9 +1,8 @@
 // The linearised subspace V step of PV-Tuning (section 3.3, algorithm 3): move the weights by one
 // Adam step, and round back to codes only the few groups whose update is largest.
 #pragma once
-#include <torch/torch.h>
-
 #include "compressor/representation/representation.h"
+#include "compressor/torch.h"
 
 namespace bitsmith {
 
