@@ -89,14 +89,14 @@ struct CompressCommand {
                     " threads"));
     if (data.files.empty() && data.tokens == 0) data.tokens = tokens;
     TokenDataset dataset = load_training_data(*files, data, threads, common.seed);
-    warn_of_few_tokens(*files, dataset);
+    const TokenDataset calibration = first_windows(dataset, tokens);
+    warn_of_few_tokens(*files, calibration);
     const torch::Tensor judged_windows = take_half(dataset.validation);
 
     const fs::path quantized = work.file("quantized");
     if (!fs::exists(quantized)) {
       WorkFolder part(quantized, false, quantize_request(*files, options, stage));
-      quantize_model(files, first_windows(dataset, tokens), options, part,
-                     work.out().string() + ".quantize.jsonl");
+      quantize_model(files, calibration, options, part, work.out().string() + ".quantize.jsonl");
     }
     const fs::path result = tune(files, dataset, quantized, work, stage);
     report(judged_windows, result, work, threads);

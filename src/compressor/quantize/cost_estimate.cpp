@@ -33,6 +33,7 @@ struct QuantizerCost {
 // A matrix of fewer inputs that stands for one of many: whole factors of a wide Hessian would cost
 // more than the work that is estimated.
 constexpr int64_t kProbeInputs = 1536;
+constexpr int kProbeRounds = 16;  // more are rare, and cost as much as they say
 
 int64_t probe_inputs(const PlannedMatrix& matrix) {
   const int64_t in = matrix.shape.in_features;
@@ -56,6 +57,7 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
   QuantizeOptions probe = options;
   probe.method = matrix.method;
+  probe.max_rounds = std::min(probe.max_rounds, kProbeRounds);
   const auto seconds_for = [&](int64_t rows) {
     const torch::Tensor weight = torch::randn({rows, in});
     return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); });
