@@ -20,7 +20,8 @@ class MappingFaultsDeathTest : public testing::Test {
   ~MappingFaultsDeathTest() override { std::filesystem::remove(path_); }
   void write() const { std::ofstream(path_) << std::string(1 << 20, 'x'); }
 
-  std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) / "mapped\nfile";
+  std::filesystem::path path_ =
+      std::filesystem::path(testing::TempDir()) / (std::to_string(::getpid()) + "_mapped\nfile");
 };
 
 TEST_F(MappingFaultsDeathTest, ATruncatedFileIsAMessage) {
