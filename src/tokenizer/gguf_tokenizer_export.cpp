@@ -189,6 +189,11 @@ Json sentencepiece_json(const GgufVocabulary& vocabulary) {
     throw Error(concat(vocabulary.source, ": the vocabulary has ", bytes, " of the 256 tokens of ",
                        "bytes, which a tokenizer.json cannot say"));
   }
+  // SentencePiece leaves an unknown character out but does not join its neighbors.
+  if (bytes == 0 && !vocabulary.unknown) {
+    throw Error(concat(vocabulary.source, ": the vocabulary has neither tokens of bytes nor an ",
+                       "unknown token, which a tokenizer.json cannot say"));
+  }
   model["byte_fallback"] = bytes == 256;
 
   const bool prefix = vocabulary.add_space_prefix;
