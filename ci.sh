@@ -47,13 +47,14 @@ run_tests() {
   return $status
 }
 
-# A few small real files to start from; libFuzzer adds to the corpus what it finds.
+# A few small files to start from, real ones or made; libFuzzer adds to the corpus what it finds.
 fuzz_seeds() {  # NAME
   case $1 in
     safetensors_fuzz) ls testdata/*/*.safetensors ;;
     gguf_fuzz) ls testdata/*/*.gguf ;;
-    tokenizer*_fuzz) ls testdata/*/tokenizer.json ;;
-    *) ls testdata/*/config.json ;;
+    tokenizer_json_fuzz) ls testdata/*/tokenizer.json ;;
+    quantized_checkpoint_fuzz) ls testdata/*/config.json && python3 fuzz/make_seeds.py "$1" build/fuzz/seeds ;;
+    *) python3 fuzz/make_seeds.py "$1" build/fuzz/seeds ;;
   esac
 }
 

@@ -1,4 +1,4 @@
-// A quantised checkpoint from hostile hands: it opens or gives an Error, and what opens decodes.
+// A quantized checkpoint from hostile hands: it opens or gives an Error, and what opens decodes.
 // The first byte says what the rest is:
 //   0  a config.json, a zero byte, a safetensors file;
 //   1  a config.json, a zero byte, then values for tensors of the shapes that it asks for;
@@ -25,9 +25,24 @@ constexpr const char* kTinyConfig = R"({"architectures": ["LlamaForCausalLM"],
   "model_type": "llama", "hidden_act": "silu", "vocab_size": 24, "hidden_size": 16,
   "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
   "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5})";
-constexpr const char* kRepresentations[] = {"int4g8",   "int3g16-z", "int1g0",
-                                            "int8g2-z", "aq1x8g8",   "aq2x8g8",
-                                            "aq1x16g4", "aq3x5g2",   "aq2x12g16"};
+constexpr const char* kRepresentations[] = {"int4g8",
+                                            "int3g16-z",
+                                            "int1g0",
+                                            "int8g2-z",
+                                            "aq1x8g8",
+                                            "aq2x8g8",
+                                            "aq1x16g4",
+                                            "aq3x5g2",
+                                            "aq2x12g16",
+                                            "aq1x8g8-s4",
+                                            "aq2x5g4-s1",
+                                            "aq2x8g8-s8",
+                                            "gvq1d2b-n64",
+                                            "gvq2d2b",
+                                            "gvq2d1.5b-n96-s2",
+                                            "gvq1d3b-n48-s8-c16",
+                                            "gvq4d0.75b-n128-g16-s4",
+                                            "gvq1d2b-n48-r2"};
 
 class MemoryCheckpoint : public Checkpoint {
  public:

@@ -85,7 +85,7 @@ class EndToEnd(ProgramTest):
             for strategy in ["continuous", "pv"]:
                 out = self.folder / f"{representation}.{strategy}"
                 self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
-                             "--data", CALIBRATION, "--context", CONTEXT, "-o", out, "--quiet")
+                             "--data", CALIBRATION, "--parse-special", "--context", CONTEXT, "-o", out, "--quiet")
                 kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
                 runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
                 self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)

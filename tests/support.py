@@ -27,7 +27,8 @@ os.environ["XDG_CACHE_HOME"] = _scratch.name
 sys.path.insert(0, str(TESTDATA))
 from grammar import documents  # noqa: E402
 
-# What the tiny trained model calibrates and tunes on: its own grammar, 100,000 tokens.
+# What the tiny trained model calibrates and tunes on: its own grammar, 100,000 tokens. Chats are spelled out with
+# their special tokens: --parse-special.
 CALIBRATION = Path(_scratch.name) / "calibration.jsonl"
 CALIBRATION.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(seed=7, count=1000)))
 
@@ -84,7 +85,7 @@ class ProgramTest(unittest.TestCase):
 
     def quantize(self, representation, *more, model=TRAINED, out=None, tokens=4096):
         out = out or self.folder / representation
-        self.succeed("quantize", model, "--representation", representation, "--data", CALIBRATION,
+        self.succeed("quantize", model, "--representation", representation, "--data", CALIBRATION, "--parse-special",
                      "--calibration-tokens", tokens, "--context", CONTEXT, "-o", out, "--quiet", *more)
         return out
 

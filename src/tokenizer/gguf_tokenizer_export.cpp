@@ -181,11 +181,20 @@ Json sentencepiece_json(const GgufVocabulary& vocabulary) {
     model["unk_token"] = text_of(vocabulary, ids, *vocabulary.unknown);
   }
   model["fuse_unk"] = true;
-  bool byte_fallback = false;
+  int bytes = 0;
   for (int byte = 0; byte < 256; ++byte) {
-    byte_fallback |= ids.contains(byte_token(static_cast<unsigned char>(byte)));
+    bytes += ids.contains(byte_token(static_cast<unsigned char>(byte))) ? 1 : 0;
   }
-  model["byte_fallback"] = byte_fallback;
+  if (bytes != 0 && bytes != 256) {
+    throw Error(concat(vocabulary.source, ": the vocabulary has ", bytes, " of the 256 tokens of ",
+                       "bytes, which a tokenizer.json cannot say"));
+  }
+  // SentencePiece leaves an unknown character out but does not join its neighbors.
+  if (bytes == 0 && !vocabulary.unknown) {
+    throw Error(concat(vocabulary.source, ": the vocabulary has neither tokens of bytes nor an ",
+                       "unknown token, which a tokenizer.json cannot say"));
+  }
+  model["byte_fallback"] = bytes == 256;
 
   const bool prefix = vocabulary.add_space_prefix;
   Json normalizers = Json::array(), decoders = Json::array();

@@ -122,6 +122,11 @@ TEST(GgufTokenizerExport, ImpossibleVocabulariesAreErrors) {
   expect_error(sentencepiece_keys(), "token_type", {2, 3, 3, 4, 1, 1, 1, 1});  // a space, by hand
   expect_error(sentencepiece_keys(), "tokens",  // "ab" without its "b"
                {"<unk>", "<s>", "</s>", "\u2581", "a", "c", "ab", "\u2581ab"});
+  expect_error(sentencepiece_keys(), "tokens",  // one byte of 256
+               {"<unk>", "<s>", "</s>", "\u2581", "a", "b", "ab", "<0x41>"});
+  Json no_unknown = sentencepiece_keys();
+  no_unknown.erase("tokenizer.ggml.unknown_token_id");
+  EXPECT_THROW(tokenizer_json_of(no_unknown), Error);
   Json twice = sentencepiece_keys();  // two tokens <unk>, the first of them meant
   twice["tokenizer.ggml.tokens"][3] = "<unk>";
   EXPECT_THROW(tokenizer_json_of(twice), Error);

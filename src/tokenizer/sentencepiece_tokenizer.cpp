@@ -9,13 +9,26 @@
 namespace bitsmith {
 namespace {
 
+// Runs a function of the library that gives a status; it throws exceptions of its own, too.
+template <typename Function>
+void call(const std::string& failure, Function&& function) {
+  std::string message;
+  try {
+    const auto status = function();
+    if (status.ok()) return;
+    message = status.message();
+  } catch (const std::exception& e) {
+    message = e.what();
+  }
+  throw Error(concat(failure, ": ", excerpt(message, 200)));
+}
+
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(std::string_view bytes, SentencePieceOptions options,
                          const std::string& source) {
-    const auto status = processor_.LoadFromSerializedProto(bytes);
-    if (!status.ok())
-      throw Error(concat(source, ": not a SentencePiece model: ", excerpt(status.message(), 200)));
+    call(source + ": not a SentencePiece model",
+         [&] { return processor_.LoadFromSerializedProto(bytes); });
     std::vector<AddedToken> tokens = std::move(options.added_tokens);
     vocab_size_ = processor_.GetPieceSize();
     for (const AddedToken& token : tokens) vocab_size_ = std::max(vocab_size_, token.id + 1);
@@ -45,8 +58,7 @@ class SentencePieceTokenizer final : public Tokenizer {
         continue;
       }
       std::vector<int> encoded;
-      const auto status = processor_.Encode(piece.text, &encoded);
-      if (!status.ok()) throw Error(concat("SentencePiece: ", status.message()));
+      call("SentencePiece", [&] { return processor_.Encode(piece.text, &encoded); });
       ids.insert(ids.end(), encoded.begin(), encoded.end());
     }
     if (add_special && add_eos_) ids.push_back(*eos_id);
@@ -59,8 +71,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     std::vector<int> run;
     const auto flush = [&] {
       std::string text;
-      const auto status = processor_.Decode(run, &text);
-      if (!status.ok()) throw Error(concat("SentencePiece: ", status.message()));
+      call("SentencePiece", [&] { return processor_.Decode(run, &text); });
       out += text;
       run.clear();
     };

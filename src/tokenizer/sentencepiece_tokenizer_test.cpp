@@ -91,6 +91,19 @@ TEST(SentencePiece, TokenBytesJoinToTheText) {
   EXPECT_EQ(joined, " a cat, \u20AC");
 }
 
+// The library answers some damage with exceptions of its own.
+TEST(SentencePiece, PiecesThatTheLibraryThrowsAtAreErrors) {
+  const auto piece = [](const std::string& text, int type) {
+    const std::string message = "\x0a" + std::string(1, static_cast<char>(text.size())) + text +
+                                "\x18" + std::string(1, static_cast<char>(type));
+    return "\x0a" + std::string(1, static_cast<char>(message.size())) + message;
+  };
+  const std::string start = piece("<unk>", 2) + piece("a", 1);
+  EXPECT_EQ(make_sentencepiece_tokenizer(start, {}, "x")->vocab_size(), 2);
+  EXPECT_THROW(make_sentencepiece_tokenizer(start + piece(std::string("\0b", 2), 1), {}, "x"),
+               Error);
+}
+
 TEST(SentencePiece, OtherFilesAreErrors) {
   EXPECT_THROW(make_sentencepiece_tokenizer("nothing of the kind", {}, "x"), Error);
   EXPECT_THROW(make_sentencepiece_tokenizer("", {}, "x"), Error);

@@ -286,6 +286,8 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   work.require("calibration", data_facts);
   estimate_memory(plan, config, data.train.numel(), data.train.size(1), options);
   check_resources(plan, work);
+  const std::string ignored = ignored_tensors_line(files->checkpoint());
+  if (!ignored.empty()) log_info(ignored);
   announce(plan, work, estimate_time(plan, config, options).seconds(data.train.numel()));
 
   const auto seconds = [&] {

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Writes small valid inputs for a fuzz target that testdata/ has none for, and prints their paths.
+
+usage: make_seeds.py TARGET FOLDER
+"""
+import json
+import random
+import struct
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "testdata"))
+from grammar import documents  # noqa: E402
+
+SPECIAL = ["<unk>", "<s>", "</s>"]
+PIECES = ["\u2581", "e", "t", "a", "h", "l", "o", "he", "th", "the", "\u2581a", "\u2581the", "ll", "llo", "hello",
+          "\u2581\u2581", "\u00e9", "\u4e2d"]
+
+
+def byte_alphabet():
+    """GPT-2's printable character of every byte."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in kept else chr(next(others)) for b in range(256)]
+
+
+def quantized_checkpoint():
+    """Values for every representation of the target's list; more than there are do no harm."""
+    rng = random.Random(1)
+    for choice in range(20):
+        yield bytes([2, choice, 0, 7, 0, 0]) + rng.randbytes(4096)
+
+
+def gguf(keys):
+    def string(text):
+        data = text.encode()
+        return struct.pack("<Q", len(data)) + data
+
+    def value(v):
+        if isinstance(v, bool):
+            return 7, struct.pack("<?", v)
+        if isinstance(v, int):
+            return 4, struct.pack("<I", v)
+        if isinstance(v, float):
+            return 6, struct.pack("<f", v)
+        if isinstance(v, str):
+            return 8, string(v)
+        kind = value(v[0])[0]
+        return 9, struct.pack("<IQ", kind, len(v)) + b"".join(value(item)[1] for item in v)
+
+    out = b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys))
+    for key, v in keys.items():
+        kind, data = value(v)
+        out += string(key) + struct.pack("<I", kind) + data
+    return out
+
+
+def gguf_vocabulary():
+    prefix = "tokenizer.ggml."
+    merges = [("t", "h"), ("th", "e"), ("\u0120", "the"), ("l", "l"), ("1", "2"), ("\u00c3", "\u00a9")]
+    tokens = byte_alphabet() + [a + b for a, b in merges] + ["<|end|>", "<tool>"]
+    for pre in ["gpt-2", "smollm", "llama-bpe", "qwen2"]:
+        yield gguf({prefix + "model": "gpt2", prefix + "pre": pre, prefix + "tokens": tokens,
+                    prefix + "token_type": [1] * (len(tokens) - 2) + [3, 4],
+                    prefix + "merges": [" ".join(pair) for pair in merges],
+                    prefix + "bos_token_id": len(tokens) - 2, prefix + "eos_token_id": len(tokens) - 2,
+                    prefix + "add_bos_token": True, "tokenizer.chat_template": "{{ messages }}"})
+    for with_bytes in [True, False]:
+        tokens = SPECIAL + [f"<0x{b:02X}>" for b in range(256)] * with_bytes + PIECES
+        special = len(tokens) - len(PIECES)
+        yield gguf({prefix + "model": "llama", prefix + "tokens": tokens,
+                    prefix + "token_type": [2, 3, 3] + [6] * (special - 3) + [1] * len(PIECES),
+                    prefix + "scores": [0.0] * special + [-float(i) for i in range(len(PIECES))],
+                    prefix + "unknown_token_id": 0, prefix + "bos_token_id": 1, prefix + "eos_token_id": 2,
+                    prefix + "add_space_prefix": with_bytes})
+
+
+def sentencepiece():
+    """A ModelProto by hand: pieces (1), trainer_spec (2: model_type, byte_fallback), normalizer_spec (3)."""
+    def varint(n):
+        out = b""
+        while n > 127:
+            out += bytes([n & 127 | 128])
+            n >>= 7
+        return out + bytes([n])
+
+    def message(field, data):
+        return varint(field << 3 | 2) + varint(len(data)) + data
+
+    def number(field, n):
+        return varint(field << 3) + varint(n)
+
+    for model_type in [1, 2, 3, 4]:  # unigram, BPE, word, char
+        for with_bytes in [False, True]:
+            pieces = [(text, 0.0, kind) for text, kind in zip(SPECIAL, [2, 3, 3])]
+            pieces += [(f"<0x{b:02X}>", 0.0, 6) for b in range(256)] * with_bytes
+            pieces += [(text, -float(i), 1) for i, text in enumerate(PIECES)] + [("<tool>", 0.0, 4)]
+            out = b""
+            for text, score, kind in pieces:
+                out += message(1, message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + number(3, kind))
+            out += message(2, number(3, model_type) + number(35, with_bytes))
+            out += message(3, message(1, b"identity") + number(3, 1) + number(4, 1) + number(5, 1))
+            yield out
+
+
+def chat_template():
+    for path in sorted(ROOT.glob("testdata/*/tokenizer_config.json")):
+        yield json.loads(path.read_text()).get("chat_template", "").encode()
+    turn = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    yield ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+           "{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}" + turn + "{% endfor %}"
+           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}").encode()
+    yield ("{%- for message in messages -%}{%- if message.role == \"user\" -%}[INST] {{ message.content | trim }} "
+           "[/INST]{%- endif -%}{%- endfor -%}").encode()
+
+
+def documents():
+    lines = [json.dumps({"text": text}) for text in documents(seed=3, count=20)]
+    yield "\n".join(lines).encode()
+    yield ("\r\n\n".join(lines) + "\n").encode()
+    yield json.dumps({"text": "\U0001f600 \ud83d\u0000", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    yield "plain text, not JSON".encode("utf-16")
+
+
+def main():
+    target, folder = sys.argv[1], Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = globals()[target.removesuffix("_fuzz")]()
+    for i, seed in enumerate(seeds):
+        path = folder / f"{target}-{i}"
+        path.write_bytes(seed)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
