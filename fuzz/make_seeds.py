@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "testdata"))
-from grammar import documents  # noqa: E402
+from grammar import documents as grammar_documents  # noqa: E402
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 PIECES = ["\u2581", "e", "t", "a", "h", "l", "o", "he", "th", "the", "\u2581a", "\u2581the", "ll", "llo", "hello",
@@ -116,7 +116,7 @@ def chat_template():
 
 
 def documents():
-    lines = [json.dumps({"text": text}) for text in documents(seed=3, count=20)]
+    lines = [json.dumps({"text": text}) for text in grammar_documents(seed=3, count=20)]
     yield "\n".join(lines).encode()
     yield ("\r\n\n".join(lines) + "\n").encode()
     yield json.dumps({"text": "\U0001f600 \ud83d\u0000", "messages": [{"role": "user", "content": "Hi"}]}).encode()
