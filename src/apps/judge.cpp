@@ -16,10 +16,9 @@ namespace fs = std::filesystem;
 
 Json bench_in_own_process(const fs::path& model, int threads) {
   try {
-    const std::string output =
-        output_of({fs::read_symlink("/proc/self/exe").string(), "bench", "--threads",
-                   std::to_string(threads), "--prompt-tokens", "128", "--generate-tokens", "64",
-                   "--repeats", "2", "--quiet", "--json", "--", model.string()});
+    const std::string output = output_of(
+        {"/proc/self/exe", "bench", "--threads", std::to_string(threads), "--prompt-tokens", "128",
+         "--generate-tokens", "64", "--repeats", "2", "--quiet", "--json", "--", model.string()});
     return parse_json(output, "bitsmith bench");
   } catch (const Error&) {
     if (interrupted()) throw Interrupted("judging was stopped; the same command judges anew");

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -170,7 +171,10 @@ WorkFolder::WorkFolder(const fs::path& out, bool force, OrderedJson request)
 }
 
 WorkFolder::~WorkFolder() {
-  if (lock_ && !holds_work()) remove();
+  try {
+    if (lock_ && !holds_work()) remove();
+  } catch (const std::exception&) {  // somebody took the folder away, or part of it
+  }
 }
 
 bool WorkFolder::holds_work() const { return !has_only_own_files(path_); }

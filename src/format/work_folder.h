@@ -25,6 +25,10 @@ class FolderLock {
   int fd_ = -1;
 };
 
+// What can be refused at once, without the request: an OUT that exists, a folder in the way.
+// Throws as the constructor does.
+void check_work_folder(const std::filesystem::path& out, bool force);
+
 // What the folder holds: lock; request.json (the request, and what was settled since); done.json
 // while the result is put in place; everything else belongs to the command.
 //
@@ -37,11 +41,6 @@ class FolderLock {
 //   done.json                              an equal request puts the result in place (it may be
 //                                          there already: published()); leftovers of a result that
 //                                          is in place are removed for any request
-//
-// What can be refused at once, without the request: an OUT that exists, a folder in the way.
-// Throws as the constructor does.
-void check_work_folder(const std::filesystem::path& out, bool force);
-
 class WorkFolder {
  public:
   // `request` holds all that determines the result. `force`: an existing OUT that Bitsmith made is
