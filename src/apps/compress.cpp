@@ -121,11 +121,6 @@ struct CompressCommand {
       while (tokens / 2 >= kFewestCalibrationTokens &&
              time.seconds(tokens) > kQuantizeShare * budget)
         tokens /= 2;
-      if (tokens < preset.calibration_tokens) {
-        log_warning(concat("calibrating on ", tokens, " tokens instead of the preset's ",
-                           preset.calibration_tokens, ", to keep within ", minutes,
-                           " minutes; more minutes give a better result"));
-      }
     }
     if (time.seconds(tokens) > (1 - kJudgingShare) * budget) {
       throw UsageError(concat("quantizing with ", tokens, " calibration tokens takes about ",
@@ -133,6 +128,11 @@ struct CompressCommand {
                               " on this machine, longer than ", minutes,
                               " minutes allow: give --minutes ",
                               std::ceil(time.seconds(tokens) / kQuantizeShare / 60), " or more"));
+    }
+    if (calibration_tokens == 0 && tokens < preset.calibration_tokens) {
+      log_warning(concat("calibrating on ", tokens, " tokens instead of the preset's ",
+                         preset.calibration_tokens, ", to keep within ", minutes,
+                         " minutes; more minutes give a better result"));
     }
     return tokens;
   }
