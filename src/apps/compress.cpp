@@ -42,7 +42,8 @@ torch::Tensor take_half(torch::Tensor& validation) {
 struct CompressCommand {
   CommonOptions common;
   std::string model, out, preset_name = "3bit";
-  double minutes = 0;
+  double minutes = 0;  // 0: the preset's
+  bool minutes_asked = false;
   int64_t calibration_tokens = 0;  // 0: the preset's, fewer where the minutes are short
   TrainingDataOptions data;
   bool force = false;
@@ -55,7 +56,8 @@ struct CompressCommand {
   void run() {
     start = std::chrono::steady_clock::now();
     const Preset& preset = find_preset(preset_name);
-    if (minutes <= 0) minutes = preset.minutes;
+    minutes_asked = minutes > 0;
+    if (!minutes_asked) minutes = preset.minutes;
     data.default_context = preset.context;
     data.validation_share = kHeldOutShare;
     check_work_folder(out, force);
@@ -127,7 +129,7 @@ struct CompressCommand {
           concat("quantizing with ", tokens, " calibration tokens takes about ",
                  format_duration(time.seconds(tokens)), " on this machine, longer than ");
       // A time that was asked for is kept or refused; the preset's is only what is usual.
-      if (sub->count("--minutes") > 0) {
+      if (minutes_asked) {
         throw UsageError(concat(takes, minutes, " minutes allow: give --minutes ",
                                 std::ceil(time.seconds(tokens) / kQuantizeShare / 60), " or more"));
       }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,9 +160,15 @@ uint64_t memory_bytes() {
 }
 
 uint64_t peak_memory_bytes() {
-  struct rusage usage {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  // Not getrusage(): its maximum outlives exec, and a started program would report its parent's.
+  std::ifstream file("/proc/self/status");
+  std::string key;
+  uint64_t kilobytes = 0;
+  while (file >> key) {
+    if (key == "VmHWM:" && file >> kilobytes) return kilobytes * 1024;
+    std::getline(file, key);
+  }
+  return 0;
 }
 
 namespace {
