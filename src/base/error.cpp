@@ -7,29 +7,10 @@
 #include <new>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace bitsmith {
 namespace {
-
-// The length of the valid UTF-8 character at the start of `text`, and the character; 0 if there is
-// none.
-size_t character_at(std::string_view text, uint32_t& code_point) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) {
-    code_point = first;
-    return 1;
-  }
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || length > text.size()) return 0;
-  code_point = first & (0x7Fu >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0u) != 0x80u) return 0;
-    code_point = code_point << 6 | (byte(i) & 0x3Fu);
-  }
-  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code_point >= 0xD800 && code_point < 0xE000;
-  return code_point < kSmallest[length] || code_point > 0x10FFFF || surrogate ? 0 : length;
-}
 
 // Characters that move the cursor, color, ring, or turn the direction of what follows.
 bool is_control(uint32_t c) {
@@ -41,10 +22,12 @@ std::string escaped(std::string_view text, size_t limit, bool keep_lines) {
   std::string out;
   char code[16];
   for (size_t i = 0; i < text.size();) {
-    uint32_t c = 0;
-    const size_t length = character_at(text.substr(i), c);
+    const Utf8Unit next = next_utf8(text.substr(i));
+    const bool whole = next.state == Utf8Unit::State::kWhole;
+    const auto length = static_cast<size_t>(whole ? next.length : 1);
+    const uint32_t c = next.code_point;
     std::string unit(text.substr(i, length));
-    if (length == 0) {
+    if (!whole) {
       std::snprintf(code, sizeof(code), "\\x%02x", static_cast<unsigned char>(text[i]));
       unit = code;
     } else if (is_control(c) && !(c == '\n' && keep_lines)) {
@@ -55,7 +38,7 @@ std::string escaped(std::string_view text, size_t limit, bool keep_lines) {
       return out + concat("... (", text.size(), " bytes)");
     }
     out += unit;
-    i += length == 0 ? 1 : length;
+    i += length;
   }
   return out;
 }
