@@ -141,35 +141,30 @@ uint64_t free_disk_bytes(const std::filesystem::path& path) {
   return error ? 0 : info.available;
 }
 
+namespace {
+
+// The value of a line "KEY: N kB" of a file in /proc, in bytes; 0 without such a line.
+uint64_t proc_bytes(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  std::string found;
+  uint64_t kilobytes = 0;
+  while (file >> found) {
+    if (found == key && file >> kilobytes) return kilobytes * 1024;
+    std::getline(file, found);
+  }
+  return 0;
+}
+
+}  // namespace
+
 uint64_t available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  uint64_t kilobytes = 0;
-  while (file >> key >> kilobytes) {
-    if (key == "MemAvailable:") return std::min(kilobytes * 1024, cgroup_limits().memory);
-    std::getline(file, unit);
-  }
-  return 0;
+  return std::min(proc_bytes("/proc/meminfo", "MemAvailable:"), cgroup_limits().memory);
 }
 
-uint64_t memory_bytes() {
-  std::ifstream file("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  file >> total >> resident;
-  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-}
+uint64_t memory_bytes() { return proc_bytes("/proc/self/status", "VmRSS:"); }
 
-uint64_t peak_memory_bytes() {
-  // Not getrusage(): its maximum outlives exec, and a started program would report its parent's.
-  std::ifstream file("/proc/self/status");
-  std::string key;
-  uint64_t kilobytes = 0;
-  while (file >> key) {
-    if (key == "VmHWM:" && file >> kilobytes) return kilobytes * 1024;
-    std::getline(file, key);
-  }
-  return 0;
-}
+// Not getrusage(): its maximum outlives exec, and a started program would report its parent's.
+uint64_t peak_memory_bytes() { return proc_bytes("/proc/self/status", "VmHWM:"); }
 
 namespace {
 
