@@ -90,14 +90,14 @@ void check_tensor(const Checkpoint& checkpoint, const TensorView& tensor, bool q
 }  // namespace
 
 void check_weights(const Checkpoint& checkpoint, int threads,
-                   const std::function<bool(const std::string&)>& used,
                    const std::function<bool(const std::string&)>& to_be_quantized) {
   ThreadPool pool(threads);
-  for (const TensorView& tensor : checkpoint.tensors()) {
+  for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
     if (interrupted()) throw Interrupted("stopped before any work; the same command starts anew");
-    if (!holds_floats(tensor.dtype) || !used(tensor.name)) continue;
-    check_tensor(checkpoint, tensor, to_be_quantized(tensor.name), pool);
-    checkpoint.release(tensor.name);
+    const TensorView* tensor = checkpoint.find(name);  // none where the matrix is quantized
+    if (!tensor || !holds_floats(tensor->dtype)) continue;
+    check_tensor(checkpoint, *tensor, to_be_quantized(name), pool);
+    checkpoint.release(name);
   }
 }
 

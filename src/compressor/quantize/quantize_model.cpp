@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -220,13 +219,9 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
   compute_dtype(options.dtype);
   const QuantizationPlan plan = plan_quantization(files.config(), options);
   check_tokenizer_export(files.checkpoint());
-  std::set<std::string> used;
-  for (const auto& [name, shape] : expected_tensors(files.config())) used.insert(name);
-  check_weights(
-      files.checkpoint(), threads, [&](const std::string& name) { return used.contains(name); },
-      [&](const std::string& name) {
-        return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
-      });
+  check_weights(files.checkpoint(), threads, [&](const std::string& name) {
+    return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
+  });
 }
 
 OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -154,12 +153,9 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                        " of memory and ", format_bytes(static_cast<double>(free)),
                        " are free: lower --micro-tokens"));
   }
-  std::set<std::string> used;
-  for (const auto& [name, shape] : expected_tensors(teacher.config())) used.insert(name);
-  const auto is_used = [&](const std::string& name) { return used.contains(name); };
   const auto none = [](const std::string&) { return false; };
-  check_weights(teacher.checkpoint(), threads, is_used, none);
-  check_weights(quantized.checkpoint(), threads, is_used, none);
+  check_weights(teacher.checkpoint(), threads, none);
+  check_weights(quantized.checkpoint(), threads, none);
 }
 
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
