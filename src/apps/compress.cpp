@@ -75,7 +75,8 @@ struct CompressCommand {
     const OrderedJson stage = {{"command", "compress"},
                                {"preset", preset.name},
                                {"data", training_data_request(*files, data, common.seed)}};
-    OrderedJson request = quantize_request(*files, options, stage);
+    const OrderedJson quantizing = quantize_request(*files, options, stage);
+    OrderedJson request = quantizing;
     request["minutes"] = minutes;
     request["calibration_tokens"] = calibration_tokens;
     WorkFolder work(out, force, request);
@@ -97,8 +98,8 @@ struct CompressCommand {
 
     const fs::path quantized = work.file("quantized");
     if (!fs::exists(quantized)) {
-      WorkFolder part(quantized, false, quantize_request(*files, options, stage));
-      quantize_model(files, calibration, options, part, work.out().string() + ".quantize.jsonl");
+      WorkFolder part(quantized, false, quantizing);
+      quantize_model(files, calibration, options, part, work.log("quantize"));
     }
     const fs::path result = tune(files, dataset, quantized, work, stage);
     report(judged_windows, result, work, threads);
@@ -161,7 +162,7 @@ struct CompressCommand {
     const auto student = ModelFiles::open(quantized);
     check_tune_request(*student, *files, options, resolved_threads(common));
     WorkFolder part(tuned, false, tune_request(*student, *files, options, stage));
-    tune_model(student, files, dataset, options, part, work.out().string() + ".tune.jsonl");
+    tune_model(student, files, dataset, options, part, work.log("tune"));
     return tuned;
   }
 

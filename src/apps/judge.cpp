@@ -1,8 +1,6 @@
 #include "apps/judge.h"
 
-#include <cmath>
-#include <cstdio>
-
+#include "apps/command.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/subprocess.h"
@@ -39,12 +37,6 @@ Judged judge_one(const fs::path& model, LanguageModel& engine, LanguageModel* te
   return judged;
 }
 
-std::string formatted(const char* format, double value) {
-  char text[40];
-  std::snprintf(text, sizeof(text), format, value);
-  return text;
-}
-
 }  // namespace
 
 Judgement judge(const fs::path& original, const fs::path& compressed,
@@ -76,14 +68,13 @@ std::string judgement_table(const Judgement& judgement, bool with_speed) {
                      : "\n|---|---|---|---|---|---|\n";
   for (const auto* j : {&judgement.original, &judgement.compressed}) {
     const bool first = j == &judgement.original;
-    text +=
-        concat("| ", first ? "original" : "compressed", " | ",
-               format_megabytes(static_cast<double>(j->file_bytes)), " | ",
-               formatted("%.2f", j->decoder_bits), " | ", formatted("%.2f", j->quality.perplexity),
-               " | ", first ? "-" : formatted("%.4f", j->quality.kl), " | ",
-               first ? "-" : formatted("%.1f %%", 100 * j->quality.top1), " |");
+    text += concat("| ", first ? "original" : "compressed", " | ",
+                   format_megabytes(static_cast<double>(j->file_bytes)), " | ",
+                   format("%.2f", j->decoder_bits), " | ", format("%.2f", j->quality.perplexity),
+                   " | ", first ? "-" : format("%.4f", j->quality.kl), " | ",
+                   first ? "-" : format("%.1f %%", 100 * j->quality.top1), " |");
     if (with_speed) {
-      text += concat(formatted(" %.1f", j->tokens_per_second), " | ",
+      text += concat(format(" %.1f", j->tokens_per_second), " | ",
                      format_bytes(static_cast<double>(j->peak_memory_bytes)), " |");
     }
     text += "\n";

@@ -77,9 +77,7 @@ struct QuantizeCommand {
       dataset = load_training_data(*files, data, threads, common.seed);
       if (needs_calibration(*files, options)) warn_of_few_tokens(*files, dataset);
     }
-    report(quantize_model(files, dataset, options, work, work.out().string() + ".quantize.jsonl",
-                          finetuner),
-           dataset);
+    report(quantize_model(files, dataset, options, work, work.log("quantize"), finetuner), dataset);
   }
 
   // REGEX=R; R holds no '='.

@@ -46,8 +46,8 @@ struct TuneCommand {
     WorkFolder work(out, force, tune_request(*student_files, *teacher_files, options, request));
     TokenDataset dataset;
     if (!work.published()) dataset = load_training_data(*teacher_files, data, threads, common.seed);
-    const TuneResult r = tune_model(student_files, teacher_files, dataset, options, work,
-                                    work.out().string() + ".tune.jsonl");
+    const TuneResult r =
+        tune_model(student_files, teacher_files, dataset, options, work, work.log("tune"));
 
     const OrderedJson json = {{"out", out},
                               {"strategy", strategy},

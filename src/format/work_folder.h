@@ -57,6 +57,10 @@ class WorkFolder {
   const std::filesystem::path& path() const { return path_; }
   const OrderedJson& request() const { return request_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
+  // OUT.NAME.jsonl, the log of a stage: beside the result, and never removed.
+  std::filesystem::path log(const std::string& name) const {
+    return out_.string() + "." + name + ".jsonl";
+  }
   // A folder below path(), empty.
   std::filesystem::path empty_folder(const std::string& name) const;
   uint64_t bytes() const;  // of the files in it

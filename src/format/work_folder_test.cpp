@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/test_files.h"
 #include "format/output_folder.h"
 
 namespace bitsmith {
@@ -13,19 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class WorkFolderTest : public testing::Test {
+class WorkFolderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              concat("work_folder_", ::getpid(), "_",
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    out_ = folder_ / "out";
-    partial_ = folder_ / "out.partial";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   // A result as a command leaves it in its work folder.
   static fs::path make_result(const WorkFolder& work, const std::string& text) {
     const fs::path result = work.empty_folder("result");
@@ -48,7 +38,8 @@ class WorkFolderTest : public testing::Test {
     }
   }
 
-  fs::path folder_, out_, partial_;
+  const testing::TestFolder own_;
+  const fs::path folder_ = own_.path(), out_ = folder_ / "out", partial_ = folder_ / "out.partial";
 };
 
 TEST_F(WorkFolderTest, ASlashMakesNoDifference) {
