@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <sstream>
 
@@ -13,9 +12,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mapping_faults.h"
-#ifdef BITSMITH_COMPRESSOR
-#include "compressor/model/torch_threads.h"
-#endif
 
 namespace {
 
@@ -49,16 +45,6 @@ int parse_failure(const CLI::App& app, const CLI::ParseError& error, int argc, c
   std::fputs(bitsmith::printable(out.str()).c_str(), stderr);
   return 2;
 }
-
-#ifdef BITSMITH_COMPRESSOR
-bool may_use_torch(int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return false;
-  for (const char* command : {"inspect", "tokenize", "run", "bench"}) {
-    if (std::strcmp(argv[1], command) == 0) return false;
-  }
-  return true;
-}
-#endif
 
 int run_program(int argc, char** argv) {
   open_standard_streams();
@@ -95,9 +81,6 @@ int run_program(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-#ifdef BITSMITH_COMPRESSOR
-  if (may_use_torch(argc, argv)) bitsmith::set_torch_environment(argv);
-#endif
   bitsmith::install_interrupt_handler();
   bitsmith::install_mapping_fault_handler();
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write

@@ -4,12 +4,6 @@
 
 namespace bitsmith {
 
-// First thing in main(), for a command that may use LibTorch. LibTorch's threads wait by spinning
-// for milliseconds, which costs a busy machine most of its speed. How long they spin is in the
-// environment when the program is loaded: unless the user has set OMP_WAIT_POLICY or
-// GOMP_SPINCOUNT, this sets GOMP_SPINCOUNT to some tens of microseconds and executes the program
-// anew with the same arguments. Where that is not possible, nothing happens.
-void set_torch_environment(char** argv);
 void set_torch_threads(int threads);
 
 // For training: every pass allocates the same large tensors anew, and given back to the system
