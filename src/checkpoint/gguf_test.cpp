@@ -14,7 +14,7 @@ using testing::GgufBuilder;
 
 constexpr auto number = []<typename T>(T value) { return GgufBuilder::number(value); };
 
-void expect_error(const std::string& file, const std::string& part) {
+void expect_gguf_error(const std::string& file, const std::string& part) {
   const std::string message = error_of([&] { parse_gguf(bytes_of(file), "m.gguf"); });
   EXPECT_NE(message.find(part), std::string::npos) << message;
   EXPECT_EQ(message.rfind("m.gguf", 0), 0u) << message;
@@ -144,9 +144,10 @@ TEST(GgufTest, LongArraysTakeNoMemory) {
 
 TEST(GgufTest, TooManyKeysOrTensorsAreAnError) {
   const std::string start = "GGUF" + number(uint32_t{3});
-  expect_error(start + number(uint64_t{0}) + number(uint64_t{100'000}) + std::string(2'000'000, 0),
-               "100000 keys");
-  expect_error(
+  expect_gguf_error(
+      start + number(uint64_t{0}) + number(uint64_t{100'000}) + std::string(2'000'000, 0),
+      "100000 keys");
+  expect_gguf_error(
       start + number(uint64_t{1'000'000}) + number(uint64_t{0}) + std::string(2'000'000, 0),
       "1000000 tensors");
 }
@@ -180,44 +181,44 @@ TEST(GgufTest, TheAlignmentKeyIsHonoured) {
   for (const uint32_t alignment : {0u, 12u, 1u << 30}) {
     GgufBuilder bad;
     bad.key("general.alignment", alignment);
-    expect_error(bad.bytes(), "alignment");
+    expect_gguf_error(bad.bytes(), "alignment");
   }
 }
 
 TEST(GgufTest, DamageIsAnErrorThatSaysWhere) {
-  expect_error("", "not a GGUF file");
-  expect_error(std::string(100, 'x'), "not a GGUF file");
-  expect_error(sample(1).bytes(), "version 1");
-  expect_error(sample(0x03000000).bytes(), "version");  // big-endian
+  expect_gguf_error("", "not a GGUF file");
+  expect_gguf_error(std::string(100, 'x'), "not a GGUF file");
+  expect_gguf_error(sample(1).bytes(), "version 1");
+  expect_gguf_error(sample(0x03000000).bytes(), "version");  // big-endian
 
   const std::string counts = "GGUF" + number(uint32_t{3});
-  expect_error(counts + number(uint64_t{1} << 60) + number(uint64_t{0}), "damaged");
-  expect_error(counts + number(uint64_t{0}) + number(uint64_t{1} << 60), "damaged");
+  expect_gguf_error(counts + number(uint64_t{1} << 60) + number(uint64_t{0}), "damaged");
+  expect_gguf_error(counts + number(uint64_t{0}) + number(uint64_t{1} << 60), "damaged");
   GgufBuilder bad_type;
   bad_type.raw_key("key", 77, "");
-  expect_error(bad_type.bytes(), "unknown type 77");
+  expect_gguf_error(bad_type.bytes(), "unknown type 77");
   GgufBuilder long_array;
   long_array.raw_key("key", 9, number(uint32_t{8}) + number(~uint64_t{0}));
-  expect_error(long_array.bytes(), "claims");
+  expect_gguf_error(long_array.bytes(), "claims");
   GgufBuilder long_string;
   long_string.raw_key("key", 8, number(~uint64_t{0}));
-  expect_error(long_string.bytes(), "damaged");
+  expect_gguf_error(long_string.bytes(), "damaged");
   GgufBuilder deep;
   std::string nested;
   for (int i = 0; i < 50; ++i) nested += number(uint32_t{9}) + number(uint64_t{1});
   deep.raw_key("key", 9, nested);
-  expect_error(deep.bytes(), "too deeply");
+  expect_gguf_error(deep.bytes(), "too deeply");
   GgufBuilder twice;
   twice.key("key", 1u);
   twice.key("key", 2u);
-  expect_error(twice.bytes(), "occurs twice");
+  expect_gguf_error(twice.bytes(), "occurs twice");
 
   const auto tensor_error = [](uint32_t type, const std::vector<int64_t>& shape, size_t size,
                                const std::string& part) {
     GgufBuilder gguf;
     gguf.tensor("t", type, shape, std::string(size, 'x'));
-    expect_error(gguf.bytes(), part);
-    expect_error(gguf.bytes(), "tensor 't'");
+    expect_gguf_error(gguf.bytes(), part);
+    expect_gguf_error(gguf.bytes(), "tensor 't'");
   };
   tensor_error(16, {256}, 66, "ggml type 16");
   tensor_error(2, {33}, 18, "multiples of 32");
@@ -228,13 +229,13 @@ TEST(GgufTest, DamageIsAnErrorThatSaysWhere) {
   GgufBuilder same_name;
   same_name.tensor("t", {1}, std::vector<float>{1});
   same_name.tensor("t", {1}, std::vector<float>{1});
-  expect_error(same_name.bytes(), "occurs twice");
+  expect_gguf_error(same_name.bytes(), "occurs twice");
   GgufBuilder overlap;
   overlap.tensor("a", {16}, std::vector<float>(16));
   overlap.tensor("b", {16}, std::vector<float>(16));
   std::string file = overlap.bytes();
   file[file.find("b", 24) + 1 + 4 + 8 + 4] = 32;  // b's offset, 64 before
-  expect_error(file, "overlap");
+  expect_gguf_error(file, "overlap");
 }
 
 TEST(GgufTest, TruncationsFailAndBitFlipsAreHarmless) {

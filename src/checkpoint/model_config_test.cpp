@@ -22,7 +22,7 @@ Json with(const std::string& model_type, const Json& changes) {
   return config;
 }
 
-void expect_error(const Json& config, const std::string& part) {
+void expect_config_error(const Json& config, const std::string& part) {
   const std::string message = error_of([&] { parse(config); });
   EXPECT_EQ(message.rfind("config.json", 0), 0u) << message;
   EXPECT_NE(message.find(part), std::string::npos) << message;
@@ -80,17 +80,17 @@ TEST(ModelConfigTest, SlidingWindows) {
   used["layer_types"] = {"sliding_attention", "full_attention"};
   EXPECT_EQ(parse(with("qwen2", used)).sliding_window, Windows({4, 0}));
   used["layer_types"] = {"full_attention"};
-  expect_error(with("qwen2", used), "layer_types");
+  expect_config_error(with("qwen2", used), "layer_types");
   used["layer_types"] = {"full_attention", "linear_attention"};
-  expect_error(with("qwen3", used), "linear_attention");
+  expect_config_error(with("qwen3", used), "linear_attention");
 
   const Json mixed = {{"sliding_window", 4},
                       {"layer_types", {"full_attention", "sliding_attention"}}};
   EXPECT_EQ(parse(with("mistral", mixed)).sliding_window, Windows({0, 4}));
   Json no_window = mixed;
   no_window["sliding_window"] = nullptr;
-  expect_error(with("mistral", no_window), "needs a sliding_window");
-  expect_error(with("llama", mixed), "'sliding_attention' of layer 1 is not supported");
+  expect_config_error(with("mistral", no_window), "needs a sliding_window");
+  expect_config_error(with("llama", mixed), "'sliding_attention' of layer 1 is not supported");
   const Json full = {{"layer_types", {"full_attention", "full_attention"}}};
   EXPECT_EQ(parse(with("llama", full)).sliding_window, Windows({0, 0}));
   EXPECT_EQ(parse(with("mistral", full)).sliding_window, Windows({0, 0}));
@@ -126,32 +126,33 @@ TEST(ModelConfigTest, RopeSettingsInBothSpellings) {
   EXPECT_EQ(dynamic.rope_scaling.type, RopeScaling::Type::kDynamic);
   EXPECT_EQ(dynamic.rope_scaling.original_max_position_embeddings, 64);
   const auto rope = [](const Json& value) { return with("llama", {{"rope_scaling", value}}); };
-  expect_error(rope({{"rope_type", "yarn"}, {"factor", 2}}), "'yarn' is not supported");
-  expect_error(rope({{"rope_type", "longrope"}}), "'longrope' is not supported");
-  expect_error(rope({{"rope_type", "linear"}}), "'factor' is missing");
-  expect_error(rope({{"rope_type", "linear"}, {"factor", -1}}), "'factor'");
-  expect_error(rope("linear"), "not an object");
-  expect_error(with("llama", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor");
+  expect_config_error(rope({{"rope_type", "yarn"}, {"factor", 2}}), "'yarn' is not supported");
+  expect_config_error(rope({{"rope_type", "longrope"}}), "'longrope' is not supported");
+  expect_config_error(rope({{"rope_type", "linear"}}), "'factor' is missing");
+  expect_config_error(rope({{"rope_type", "linear"}, {"factor", -1}}), "'factor'");
+  expect_config_error(rope("linear"), "not an object");
+  expect_config_error(with("llama", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor");
 }
 
 TEST(ModelConfigTest, ImpossibleConfigurationsAreErrors) {
-  expect_error(Json::array(), "not a JSON object");
-  expect_error(small_config("bloom"), "'bloom' is not supported");
+  expect_config_error(Json::array(), "not a JSON object");
+  expect_config_error(small_config("bloom"), "'bloom' is not supported");
   for (const char* known : {"Llama", "Qwen2", "Qwen3", "Mistral"}) {
-    expect_error(small_config("phi3"), known);
+    expect_config_error(small_config("phi3"), known);
   }
-  expect_error(with("llama", {{"hidden_act", "gelu"}}), "'gelu' is not supported");
-  expect_error(with("llama", {{"hidden_size", 0}}), "'hidden_size'");
-  expect_error(with("llama", {{"hidden_size", "32"}}), "'hidden_size'");
-  expect_error(with("llama", {{"vocab_size", -5}}), "'vocab_size'");
-  expect_error(with("llama", {{"num_hidden_layers", 1000000000}}), "'num_hidden_layers'");
-  expect_error(with("llama", {{"num_key_value_heads", 3}}), "evenly");
-  expect_error(with("llama", {{"head_dim", 7}}), "even");
-  expect_error(with("llama", {{"head_dim", nullptr}, {"hidden_size", 30}}), "hidden_size 30");
-  expect_error(with("llama", {{"rms_norm_eps", 0.0}}), "'rms_norm_eps'");
+  expect_config_error(with("llama", {{"hidden_act", "gelu"}}), "'gelu' is not supported");
+  expect_config_error(with("llama", {{"hidden_size", 0}}), "'hidden_size'");
+  expect_config_error(with("llama", {{"hidden_size", "32"}}), "'hidden_size'");
+  expect_config_error(with("llama", {{"vocab_size", -5}}), "'vocab_size'");
+  expect_config_error(with("llama", {{"num_hidden_layers", 1000000000}}), "'num_hidden_layers'");
+  expect_config_error(with("llama", {{"num_key_value_heads", 3}}), "evenly");
+  expect_config_error(with("llama", {{"head_dim", 7}}), "even");
+  expect_config_error(with("llama", {{"head_dim", nullptr}, {"hidden_size", 30}}),
+                      "hidden_size 30");
+  expect_config_error(with("llama", {{"rms_norm_eps", 0.0}}), "'rms_norm_eps'");
   Json missing = small_config("llama");
   missing.erase("intermediate_size");
-  expect_error(missing, "'intermediate_size' is missing");
+  expect_config_error(missing, "'intermediate_size' is missing");
 }
 
 TEST(ModelConfigTest, ExpectedTensorsFollowTheConfiguration) {

@@ -23,7 +23,7 @@ std::string file_with(const std::string& header, const std::string& data) {
   return std::string(reinterpret_cast<const char*>(&size), 8) + header + data;
 }
 
-void expect_error(const std::string& file, const std::string& part) {
+void expect_safetensors_error(const std::string& file, const std::string& part) {
   const std::string message = error_of([&] { parse_safetensors(bytes_of(file), "m.safetensors"); });
   EXPECT_NE(message.find(part), std::string::npos) << message;
   EXPECT_EQ(message.rfind("m.safetensors", 0), 0u) << message;
@@ -95,37 +95,38 @@ TEST(SafetensorsTest, ShardsHoldAllTensorsWithinTheLimit) {
 TEST(SafetensorsTest, DamageIsAnErrorThatSaysWhere) {
   const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_EQ(parse_safetensors(bytes_of(file_with(good, std::string(8, 'd'))), "m").size(), 1u);
-  expect_error("", "not a safetensors file");
-  expect_error(std::string(7, '\0'), "not a safetensors file");
-  expect_error(std::string(16, '\xff'), "not a complete safetensors file");
-  expect_error(file_with(good, std::string(7, 'd')), "tensor 'a'");
-  expect_error(file_with(good, std::string(9, 'd')), "1 bytes after the last tensor");
-  expect_error(file_with("[]", ""), "not a JSON object");
-  expect_error(file_with("{", ""), "not valid JSON");
+  expect_safetensors_error("", "not a safetensors file");
+  expect_safetensors_error(std::string(7, '\0'), "not a safetensors file");
+  expect_safetensors_error(std::string(16, '\xff'), "not a complete safetensors file");
+  expect_safetensors_error(file_with(good, std::string(7, 'd')), "tensor 'a'");
+  expect_safetensors_error(file_with(good, std::string(9, 'd')), "1 bytes after the last tensor");
+  expect_safetensors_error(file_with("[]", ""), "not a JSON object");
+  expect_safetensors_error(file_with("{", ""), "not valid JSON");
   const auto entry = [](const std::string& dtype, const std::string& shape,
                         const std::string& offsets) {
     return file_with("{\"a\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
                          ",\"data_offsets\":" + offsets + "}}",
                      std::string(8, 'd'));
   };
-  expect_error(entry("F8_E4M3", "[8]", "[0,8]"), "F8_E4M3");
-  expect_error(entry("Q4_0", "[8]", "[0,8]"), "Q4_0");
-  expect_error(entry("F32", "[3]", "[0,8]"), "12 bytes");
-  expect_error(entry("F32", "[-2]", "[0,8]"), "'shape'");
-  expect_error(entry("F32", "[2.0]", "[0,8]"), "'shape'");
-  expect_error(entry("F32", "\"2\"", "[0,8]"), "'shape'");
-  expect_error(entry("F32", "[2]", "[8,0]"), "tensor 'a'");
-  expect_error(entry("F32", "[2]", "[0]"), "tensor 'a'");
-  expect_error(entry("F32", "[2]", "[0,18446744073709551615]"), "'data_offsets'");
-  expect_error(entry("F32", "[4611686018427387904,4611686018427387904]", "[0,8]"), "large");
-  expect_error(file_with(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
-                         R"("b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
-                         std::string(6, 'd')),
-               "overlaps");
-  expect_error(file_with(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
-                         R"("b":{"dtype":"U8","shape":[2],"data_offsets":[6,8]}})",
-                         std::string(8, 'd')),
-               "does not follow");
+  expect_safetensors_error(entry("F8_E4M3", "[8]", "[0,8]"), "F8_E4M3");
+  expect_safetensors_error(entry("Q4_0", "[8]", "[0,8]"), "Q4_0");
+  expect_safetensors_error(entry("F32", "[3]", "[0,8]"), "12 bytes");
+  expect_safetensors_error(entry("F32", "[-2]", "[0,8]"), "'shape'");
+  expect_safetensors_error(entry("F32", "[2.0]", "[0,8]"), "'shape'");
+  expect_safetensors_error(entry("F32", "\"2\"", "[0,8]"), "'shape'");
+  expect_safetensors_error(entry("F32", "[2]", "[8,0]"), "tensor 'a'");
+  expect_safetensors_error(entry("F32", "[2]", "[0]"), "tensor 'a'");
+  expect_safetensors_error(entry("F32", "[2]", "[0,18446744073709551615]"), "'data_offsets'");
+  expect_safetensors_error(entry("F32", "[4611686018427387904,4611686018427387904]", "[0,8]"),
+                           "large");
+  expect_safetensors_error(file_with(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                                     R"("b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+                                     std::string(6, 'd')),
+                           "overlaps");
+  expect_safetensors_error(file_with(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                                     R"("b":{"dtype":"U8","shape":[2],"data_offsets":[6,8]}})",
+                                     std::string(8, 'd')),
+                           "does not follow");
 }
 
 TEST(SafetensorsTest, TruncationsFailAndBitFlipsAreHarmless) {

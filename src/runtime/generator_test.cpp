@@ -9,7 +9,7 @@
 namespace bitsmith {
 namespace {
 
-RuntimeModel load(int threads = 2, DensePrecision precision = DensePrecision::kFast) {
+RuntimeModel load_trained(int threads = 2, DensePrecision precision = DensePrecision::kFast) {
   const std::filesystem::path path =
       std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
   return RuntimeModel(load_weights(*ModelFiles::open(path), precision), threads);
@@ -26,7 +26,7 @@ GenerateResult greedy(RuntimeModel& model, KvCache& cache, const std::vector<int
 }
 
 TEST(Generate, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   KvCache cache(model.config(), 128);
   const auto result = greedy(model, cache, kPrompt, 20);
   ASSERT_EQ(result.tokens.size(), 20u);
@@ -41,7 +41,7 @@ TEST(Generate, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
 }
 
 TEST(Generate, ThreadsDoNotChangeTheText) {
-  RuntimeModel one = load(1), two = load(2), three = load(3);
+  RuntimeModel one = load_trained(1), two = load_trained(2), three = load_trained(3);
   std::vector<std::vector<int32_t>> texts;
   for (RuntimeModel* model : {&one, &two, &three}) {
     KvCache cache(model->config(), 128);
@@ -52,7 +52,7 @@ TEST(Generate, ThreadsDoNotChangeTheText) {
 }
 
 TEST(Generate, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   KvCache cache(model.config(), 128);
   const auto all = greedy(model, cache, kPrompt, 20).tokens;
   size_t first = 1;  // a place whose token has not occurred before
@@ -64,7 +64,7 @@ TEST(Generate, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
 }
 
 TEST(Generate, ContinuingAChatRunsOnlyWhatIsNew) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   KvCache cache(model.config(), 128), fresh(model.config(), 128);
   std::vector<int32_t> text = kPrompt;
   const auto first = greedy(model, cache, text, 10);
@@ -82,7 +82,7 @@ TEST(Generate, ContinuingAChatRunsOnlyWhatIsNew) {
 }
 
 TEST(Generate, FullContextIsSaid) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   KvCache cache(model.config(), 8);
   const auto result = greedy(model, cache, kPrompt, 20);
   EXPECT_EQ(result.stop_reason, StopReason::kContextFull);
@@ -93,7 +93,7 @@ TEST(Generate, FullContextIsSaid) {
 
 // A model may have more rows than its tokenizer has tokens.
 TEST(Generate, IdsOutsideTheTokenizerAreNeverSampled) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   for (const double temperature : {0.0, 50.0}) {
     const SamplingOptions sampling{.temperature = temperature, .repetition_penalty = 1.5};
     KvCache cache(model.config(), 128);
@@ -117,7 +117,7 @@ TEST(Generate, IdsOutsideTheTokenizerAreNeverSampled) {
 }
 
 TEST(Generate, CallbackStops) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_trained();
   KvCache cache(model.config(), 64);
   Sampler sampler(kGreedy);
   std::vector<int32_t> seen;
@@ -131,7 +131,7 @@ TEST(Generate, CallbackStops) {
 }
 
 TEST(GenerateSequences, LengthStartSeedAndBatch) {
-  RuntimeModel model = load(2, DensePrecision::kExact);
+  RuntimeModel model = load_trained(2, DensePrecision::kExact);
   SelfGenerateOptions options{.count = 5, .length = 20, .seed = 3, .start = {0, 40}, .batch = 5};
   int64_t done = 0;
   const auto sequences = generate_sequences(model, options, [&](int64_t d, int64_t of) {

@@ -11,13 +11,13 @@ namespace {
 
 const std::filesystem::path kTrained =
     std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
-const SamplingOptions kGreedy{.temperature = 0};
+const SamplingOptions kLikeliest{.temperature = 0};
 
 TEST(TextSession, AnswersAndEndsItsTurn) {
   TextSession session(kTrained, 2);
   ASSERT_TRUE(session.can_chat());
   EXPECT_EQ(session.context(), 256);  // what it was trained for
-  Sampler sampler(kGreedy);
+  Sampler sampler(kLikeliest);
   std::string streamed;
   const auto result = session.chat({{"user", "What is 3 plus 4?"}}, sampler, 50,
                                    [&](const std::string& text) { streamed += text; });
@@ -28,7 +28,7 @@ TEST(TextSession, AnswersAndEndsItsTurn) {
 
 TEST(TextSession, AChatRunsOnlyItsNewPart) {
   TextSession session(kTrained, 2), other(kTrained, 2);
-  Sampler sampler(kGreedy);
+  Sampler sampler(kLikeliest);
   std::vector<ChatMessage> messages = {{"user", "What is 3 plus 4?"}};
   const auto first = session.chat(messages, sampler, 50);
   messages.push_back({"assistant", first.text});
@@ -42,7 +42,7 @@ TEST(TextSession, AChatRunsOnlyItsNewPart) {
 TEST(TextSession, CompletesPlainText) {
   TextSession session(kTrained, 2, 64);
   EXPECT_EQ(session.context(), 64);
-  Sampler sampler(kGreedy);
+  Sampler sampler(kLikeliest);
   EXPECT_FALSE(session.complete("Anna has", sampler, 10).text.empty());
   EXPECT_EQ(session.complete("", sampler, 3).generated.prompt_tokens, 1);
   std::string long_text;

@@ -18,7 +18,7 @@ std::string join(const Tokens& tokens) {
   return out;
 }
 
-class ByteLevel final : public DecoderStep {
+class ByteLevelDecoder final : public DecoderStep {
  public:
   Tokens apply(Tokens tokens) const override {
     std::string bytes;
@@ -60,9 +60,9 @@ class ByteFallback final : public DecoderStep {
   }
 };
 
-class Metaspace final : public DecoderStep {
+class MetaspaceDecoder final : public DecoderStep {
  public:
-  Metaspace(const std::string& mark, bool prepends, const std::string& source)
+  MetaspaceDecoder(const std::string& mark, bool prepends, const std::string& source)
       : mark_(Regex::escape(mark), source), prepends_(prepends) {}
   Tokens apply(Tokens tokens) const override {
     for (size_t i = 0; i < tokens.size(); ++i)
@@ -78,9 +78,9 @@ class Metaspace final : public DecoderStep {
   bool prepends_;
 };
 
-class Replace final : public DecoderStep {
+class ReplaceDecoder final : public DecoderStep {
  public:
-  Replace(Regex pattern, std::string content)
+  ReplaceDecoder(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   Tokens apply(Tokens tokens) const override {
     for (std::string& token : tokens) token = replace_all(token, pattern_, content_);
@@ -125,14 +125,14 @@ class Strip final : public DecoderStep {
   size_t start_, stop_;
 };
 
-void add_steps(const Json& json, const std::string& source,
-               std::vector<std::unique_ptr<DecoderStep>>& steps) {
+void add_decoder_steps(const Json& json, const std::string& source,
+                       std::vector<std::unique_ptr<DecoderStep>>& steps) {
   const auto type = json_get<std::string>(json, "type", source);
   if (type == "Sequence") {
     for (const Json& step : json_get<Json>(json, "decoders", source))
-      add_steps(step, source, steps);
+      add_decoder_steps(step, source, steps);
   } else if (type == "ByteLevel") {
-    steps.push_back(std::make_unique<ByteLevel>());
+    steps.push_back(std::make_unique<ByteLevelDecoder>());
   } else if (type == "ByteFallback") {
     steps.push_back(std::make_unique<ByteFallback>());
   } else if (type == "Fuse") {
@@ -143,10 +143,10 @@ void add_steps(const Json& json, const std::string& source,
         json_get_or<std::string>(json, "prepend_scheme", prefix ? "always" : "never", source);
     const auto mark = json_get<std::string>(json, "replacement", source);
     if (mark.empty()) throw Error(concat(source, ": Metaspace's 'replacement' is empty"));
-    steps.push_back(std::make_unique<Metaspace>(mark, scheme != "never", source));
+    steps.push_back(std::make_unique<MetaspaceDecoder>(mark, scheme != "never", source));
   } else if (type == "Replace") {
-    steps.push_back(std::make_unique<Replace>(pattern_from_json(json, source),
-                                              json_get<std::string>(json, "content", source)));
+    steps.push_back(std::make_unique<ReplaceDecoder>(
+        pattern_from_json(json, source), json_get<std::string>(json, "content", source)));
   } else if (type == "Strip") {
     const auto content = json_get<std::string>(json, "content", source);
     if (content.empty()) throw Error(concat(source, ": Strip's 'content' is empty"));
@@ -166,12 +166,12 @@ void add_steps(const Json& json, const std::string& source,
 }  // namespace
 
 TokenDecoder::TokenDecoder(const Json& json, const std::string& source) {
-  if (!json.is_null()) add_steps(json, source + ": decoder", steps_);
+  if (!json.is_null()) add_decoder_steps(json, source + ": decoder", steps_);
 }
 
 TokenDecoder TokenDecoder::byte_level() {
   TokenDecoder decoder;
-  decoder.steps_.push_back(std::make_unique<ByteLevel>());
+  decoder.steps_.push_back(std::make_unique<ByteLevelDecoder>());
   return decoder;
 }
 

@@ -98,7 +98,7 @@ const GgufPreTokenizer& pre_tokenizer_of(const Keys& keys) {
                      "' is not supported; supported: ", known));
 }
 
-BpeModel::Merges read_merges(const Keys& keys) {
+BpeModel::Merges read_gguf_merges(const Keys& keys) {
   BpeModel::Merges merges;
   keys.array("merges", kMaxMerges).each_string(keys.named("merges"), [&](std::string_view merge) {
     const size_t space = merge.find(' ', 1);  // a part is never empty
@@ -199,7 +199,7 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& sou
     vocabulary.types.push_back(type >= 0 && type <= 255 ? static_cast<uint8_t>(type) : 0);
   });
   if (byte_level) {
-    vocabulary.merges = read_merges(keys);
+    vocabulary.merges = read_gguf_merges(keys);
   } else {
     keys.of_tokens("scores", count).each_number(keys.named("scores"), [&](double score) {
       if (std::isnan(score)) throw Error(keys.named("scores") + " is not all numbers");

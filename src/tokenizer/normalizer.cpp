@@ -58,12 +58,12 @@ class Replace final : public NormalizerStep {
 constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 constexpr int kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
 
-void add_steps(const Json& json, const std::string& source,
-               std::vector<std::unique_ptr<NormalizerStep>>& steps) {
+void add_normalizer_steps(const Json& json, const std::string& source,
+                          std::vector<std::unique_ptr<NormalizerStep>>& steps) {
   const auto type = json_get<std::string>(json, "type", source);
   if (type == "Sequence") {
     for (const Json& step : json_get<Json>(json, "normalizers", source))
-      add_steps(step, source, steps);
+      add_normalizer_steps(step, source, steps);
   } else if (type == "NFC") {
     steps.push_back(std::make_unique<UnicodeForm>(kCompose));
   } else if (type == "NFD") {
@@ -87,7 +87,7 @@ void add_steps(const Json& json, const std::string& source,
 }  // namespace
 
 Normalizer::Normalizer(const Json& json, const std::string& source) {
-  if (!json.is_null()) add_steps(json, source + ": normalizer", steps_);
+  if (!json.is_null()) add_normalizer_steps(json, source + ": normalizer", steps_);
 }
 
 Normalizer Normalizer::nfc() {

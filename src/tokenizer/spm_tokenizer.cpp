@@ -8,16 +8,16 @@
 namespace bitsmith {
 namespace {
 
-struct Symbol {
+struct SpmSymbol {
   std::string_view text;  // empty: merged into the one before
   int32_t previous, next;
 };
 
-struct Candidate {
+struct SpmCandidate {
   float score;
   int32_t left, right;  // indices of symbols
   size_t size;          // bytes of both, to see whether one has changed since
-  bool operator<(const Candidate& other) const {
+  bool operator<(const SpmCandidate& other) const {
     return score != other.score ? score < other.score : left > other.left;
   }
 };
@@ -47,8 +47,8 @@ std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_specia
 }
 
 void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& ids) const {
-  std::vector<Symbol> symbols;
-  std::priority_queue<Candidate> queue;
+  std::vector<SpmSymbol> symbols;
+  std::priority_queue<SpmCandidate> queue;
   const auto consider = [&](int32_t left, int32_t right) {
     if (left < 0 || right < 0) return;
     const std::string_view both(symbols[left].text.data(),
@@ -65,10 +65,10 @@ void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& i
     rest.remove_prefix(length);
   }
   while (!queue.empty()) {
-    const Candidate candidate = queue.top();
+    const SpmCandidate candidate = queue.top();
     queue.pop();
-    Symbol& left = symbols[candidate.left];
-    Symbol& right = symbols[candidate.right];
+    SpmSymbol& left = symbols[candidate.left];
+    SpmSymbol& right = symbols[candidate.right];
     if (left.text.empty() || right.text.empty() ||
         left.text.size() + right.text.size() != candidate.size)
       continue;
