@@ -20,7 +20,7 @@ const std::filesystem::path kBase = std::filesystem::path(BITSMITH_TESTDATA) / "
 class TwoForms {
  public:
   TwoForms(const std::string& representation, const std::string& embedding)
-      : folder_(std::filesystem::path(testing::TempDir()) /
+      : folder_(std::filesystem::path(::testing::TempDir()) /
                 ("bitsmith_two_forms_" + representation)) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(quantized());

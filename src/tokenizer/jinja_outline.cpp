@@ -12,7 +12,7 @@ bool is_name(char c) {
   return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_';
 }
 
-std::string quoted(const std::string& text) { return kOutlineQuote + text + kOutlineQuote; }
+std::string quoted_word(const std::string& text) { return kOutlineQuote + text + kOutlineQuote; }
 
 // The inside of a tag as its words, strings quoted. nullopt: a string does not end.
 std::optional<std::vector<std::string>> words_of(std::string_view tag) {
@@ -32,7 +32,7 @@ std::optional<std::vector<std::string>> words_of(std::string_view tag) {
         }
       }
       if (i++ >= tag.size()) return std::nullopt;
-      words.push_back(quoted(text));
+      words.push_back(quoted_word(text));
     } else if (is_name(c)) {
       const size_t begin = i;
       while (i < tag.size() && is_name(tag[i])) ++i;
@@ -146,7 +146,7 @@ std::optional<std::string> jinja_outline(const std::string& source) {
           last == text.npos ? (open == text.size() || trim_newline) : text[last] == '\n';
       if (line_start) text = text.substr(0, last == text.npos ? 0 : last + 1);
     }
-    if (!text.empty()) outline.output(quoted(std::string(text)));
+    if (!text.empty()) outline.output(quoted_word(std::string(text)));
     if (!has_tag) return outline.finish();
 
     const char mark = kind == '{' ? '}' : kind;
