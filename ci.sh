@@ -5,7 +5,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 
 usage() {
   cat <<'END'
-usage: ./ci.sh test             release and runtime-only builds, all fast tests (about 20 minutes from nothing)
+usage: ./ci.sh test             release and runtime-only builds, all fast tests (15 to 30 minutes from nothing)
        ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files
        ./ci.sh asan             runtime and readers under AddressSanitizer and UBSan
        ./ci.sh tsan             the same under ThreadSanitizer
