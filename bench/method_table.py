@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Quantises one model by many methods, judges each against the original, and prints one Markdown table.
+"""Quantizes one model by many methods, judges each against the original, and prints one Markdown table.
 
     bench/method_table.py MODEL --data web.txt --text wiki.test.raw --text c4.jsonl --work out/table
 
@@ -55,7 +55,7 @@ def parse():
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the judging")
     p.add_argument("--row", action="append", help="NAME=OPTIONS of bitsmith quantize; may repeat")
     p.add_argument("--work", type=Path, required=True, help="folder of models and finished rows")
-    p.add_argument("--keep-models", action="store_true", help="leave the quantised models in WORK")
+    p.add_argument("--keep-models", action="store_true", help="leave the quantized models in WORK")
     p.add_argument("--bitsmith", default="build/release/bitsmith")
     return p.parse_args()
 

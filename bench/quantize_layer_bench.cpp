@@ -1,4 +1,4 @@
-// The stages of one-shot quantisation on one 4096 x 4096 layer, each with the ratio to its floor:
+// The stages of one-shot quantization on one 4096 x 4096 layer, each with the ratio to its floor:
 // the arithmetic that it cannot do without over the rate of matrix products of its precision,
 // measured in the same run. BITSMITH_LAYER_SIZE gives another size.
 #include <benchmark/benchmark.h>

@@ -1,5 +1,5 @@
 """Short documents of a small grammar, with arithmetic that can be right or wrong: the text that
-tiny_llama_trained has learnt. Standard library only; a seed gives the same text everywhere."""
+tiny_llama_trained has learned. Standard library only; a seed gives the same text everywhere."""
 import random
 
 NAMES = "Anna Boris Clara David Emma Felix Greta Hugo Ida Jonas".split()
@@ -15,7 +15,7 @@ def plural(count, thing):
 
 def fact(rng):
     """One or two sentences whose end follows from their beginning."""
-    name, thing, colour = rng.choice(NAMES), rng.choice(THINGS), rng.choice(COLOURS)
+    name, thing, color = rng.choice(NAMES), rng.choice(THINGS), rng.choice(COLOURS)
     kind = rng.randrange(5)
     if kind == 0:
         have, more = rng.randrange(1, 10), rng.randrange(1, 10)
@@ -26,10 +26,10 @@ def fact(rng):
         return f"{name} has {plural(have, thing)} and loses {gone}. Now {name} has {plural(have - gone, thing)}."
     if kind == 2:
         place = rng.choice(PLACES)
-        return f"{name} carries a {colour} {thing} to the {place}. At the {place} there is a {colour} {thing}."
+        return f"{name} carries a {color} {thing} to the {place}. At the {place} there is a {color} {thing}."
     if kind == 3:
         animal = rng.choice(sorted(ANIMALS))
-        return f"The {colour} {animal} of {name} is hungry, so the {animal} {ANIMALS[animal]}."
+        return f"The {color} {animal} of {name} is hungry, so the {animal} {ANIMALS[animal]}."
     other = rng.choice([n for n in NAMES if n != name])
     return f"{name} is older than {other}. So {other} is younger than {name}."
 

@@ -46,7 +46,7 @@ def make_tokenizer():
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB, special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False)
-    # Trained on stories only: in chats the special tokens would be learnt as text.
+    # Trained on stories only: in chats the special tokens would be learned as text.
     tokenizer.train_from_iterator((story(random.Random(i)) for i in range(2000)), trainer)
     assert tokenizer.get_vocab_size() == VOCAB
     return tokenizer
@@ -176,7 +176,7 @@ def make_random(name, tokenizer):
     write_golden(folder, load_stored(folder), ids)
 
 
-# --- the same tiny_llama as GGUF: permuted q and k, quantised blocks ------------------------------
+# --- the same tiny_llama as GGUF: permuted q and k, quantized blocks ------------------------------
 
 GGUF_NAMES = {
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
@@ -261,7 +261,7 @@ def make_gguf(name, tokenizer):
     write_golden(folder, model, random.Random(name).choices(range(VOCAB), k=24))
 
 
-# --- a model that has learnt the grammar, so that quantisation and tuning have something to lose --
+# --- a model that has learned the grammar, so that quantization and tuning have something to lose --
 
 CONTEXT = 256
 

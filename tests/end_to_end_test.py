@@ -15,7 +15,7 @@ class EndToEnd(ProgramTest):
                             "--engine", engine, "--json", *more).json()
 
     def check_quantized(self, representation):
-        """Quantises; judges in both engines. Returns (perplexity, KL)."""
+        """Quantizes; judges in both engines. Returns (perplexity, KL)."""
         out = self.quantize(representation)
         for file in ["config.json", "bitsmith.json", "README.md", "tokenizer.json"]:
             self.assertTrue((out / file).is_file(), file)
@@ -35,7 +35,7 @@ class EndToEnd(ProgramTest):
     def test_original_in_both_engines(self):
         torch, runtime = self.evaluate(TRAINED), self.evaluate(TRAINED, "runtime")
         self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.001)
-        self.assertLess(torch["perplexity"], 3)  # it has learnt the grammar
+        self.assertLess(torch["perplexity"], 3)  # it has learned the grammar
         self.assertLess(self.evaluate(TRAINED, "torch", "--teacher", TRAINED)["kl"], 1e-5)
 
     def test_more_bits_are_better(self):
@@ -137,11 +137,11 @@ class EndToEnd(ProgramTest):
         self.quantize("int4g64", "--method", "rtn", "--force", out=out)
         self.assertNotEqual(tree(out), before)
 
-    def test_quantising_the_quantised_is_refused(self):
+    def test_quantizing_the_quantized_is_refused(self):
         out = self.quantize("int8g64", "--method", "rtn")
         self.fail_cleanly("quantize", out, "--representation", "int4g64", "-o", self.folder / "twice")
 
-    def test_quantised_model_moves(self):
+    def test_quantized_model_moves(self):
         out = self.quantize("int8g64", "--method", "rtn")
         moved = self.folder / "elsewhere" / "model"
         moved.parent.mkdir()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A quantised directory in transformers with the package aqlm, in a virtual environment of its own, and
+"""A quantized directory in transformers with the package aqlm, in a virtual environment of its own, and
 one made there in Bitsmith. Slow: it installs PyTorch and transformers."""
 import json
 import os
@@ -23,7 +23,7 @@ with torch.no_grad():
 save_file({"logits": logits.float().contiguous()}, sys.argv[3])
 """
 
-# The directory again, written by the other side: loaded with its quantised modules and saved.
+# The directory again, written by the other side: loaded with its quantized modules and saved.
 RESAVE = """
 import sys, torch
 from transformers import AutoModelForCausalLM

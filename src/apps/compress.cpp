@@ -172,27 +172,27 @@ struct CompressCommand {
     const int64_t context = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
                                       held_out.data_ptr<int64_t>() + held_out.numel());
-    const Judgement judgement = judge(model, result, tokens, context, threads);
+    const Judgment judgment = judge(model, result, tokens, context, threads);
 
     const std::string protocol = concat(
         "Held-out ",
         data.files.empty() ? "text that the original model wrote itself" : "part of the given text",
-        ": ", judgement.original.quality.windows, " windows of ", context,
+        ": ", judgment.original.quality.windows, " windows of ", context,
         " tokens, in the runtime.\n");
     const fs::path card = result / "README.md";
     const std::string text = read_text_file(card);
     write_file_atomic(card, text.substr(0, text.find(kJudged)) + kJudged + "\n" +
-                                judgement_table(judgement, false) + "\n" + protocol);
+                                judgment_table(judgment, false) + "\n" + protocol);
     work.publish(result);
 
     const OrderedJson json = {{"out", out},
                               {"preset", preset_name},
-                              {"original", to_json(judgement.original)},
-                              {"compressed", to_json(judgement.compressed)},
+                              {"original", to_json(judgment.original)},
+                              {"compressed", to_json(judgment.compressed)},
                               {"seconds", elapsed_minutes() * 60},
                               {"peak_memory_bytes", peak_memory_bytes()}};
     print_result(common, json,
-                 concat(judgement_table(judgement, true), protocol, "Took ",
+                 concat(judgment_table(judgment, true), protocol, "Took ",
                         format_duration(elapsed_minutes() * 60), " and ",
                         format_bytes(static_cast<double>(peak_memory_bytes())),
                         " of memory. Try: bitsmith run ", out));

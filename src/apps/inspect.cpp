@@ -146,7 +146,7 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
   text += row("file", concat(checkpoint.file_bytes(), " bytes (",
                              format_bytes(static_cast<double>(checkpoint.file_bytes())), ")"));
   if (facts.contains("quantization_config")) {
-    text += row("quantisation", quantization_summary(facts["quantization_config"]));
+    text += row("quantization", quantization_summary(facts["quantization_config"]));
   }
   return text;
 }

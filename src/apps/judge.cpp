@@ -39,15 +39,15 @@ Judged judge_one(const fs::path& model, LanguageModel& engine, LanguageModel* te
 
 }  // namespace
 
-Judgement judge(const fs::path& original, const fs::path& compressed,
-                const std::vector<int32_t>& tokens, int64_t context, int threads) {
+Judgment judge(const fs::path& original, const fs::path& compressed,
+               const std::vector<int32_t>& tokens, int64_t context, int threads) {
   const EvaluateOptions options = {.context = context, .threads = threads};
   const auto teacher = load_runtime_language_model(original, threads);
   const auto student = load_runtime_language_model(compressed, threads);
-  Judgement judgement;
-  judgement.original = judge_one(original, *teacher, nullptr, tokens, options);
-  judgement.compressed = judge_one(compressed, *student, teacher.get(), tokens, options);
-  return judgement;
+  Judgment judgment;
+  judgment.original = judge_one(original, *teacher, nullptr, tokens, options);
+  judgment.compressed = judge_one(compressed, *student, teacher.get(), tokens, options);
+  return judgment;
 }
 
 OrderedJson to_json(const Judged& j) {
@@ -62,12 +62,12 @@ OrderedJson to_json(const Judged& j) {
           {"peak_memory_bytes", j.peak_memory_bytes}};
 }
 
-std::string judgement_table(const Judgement& judgement, bool with_speed) {
+std::string judgment_table(const Judgment& judgment, bool with_speed) {
   std::string text = "| | weight file | decoder bits a weight | perplexity | KL | top-1 |";
   text += with_speed ? " tokens/s | peak memory |\n|---|---|---|---|---|---|---|---|\n"
                      : "\n|---|---|---|---|---|---|\n";
-  for (const auto* j : {&judgement.original, &judgement.compressed}) {
-    const bool first = j == &judgement.original;
+  for (const auto* j : {&judgment.original, &judgment.compressed}) {
+    const bool first = j == &judgment.original;
     text += concat("| ", first ? "original" : "compressed", " | ",
                    format_megabytes(static_cast<double>(j->file_bytes)), " | ",
                    format("%.2f", j->decoder_bits), " | ", format("%.2f", j->quality.perplexity),

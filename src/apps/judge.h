@@ -19,18 +19,18 @@ struct Judged {
   uint64_t peak_memory_bytes = 0;
 };
 
-struct Judgement {
+struct Judgment {
   Judged original, compressed;  // KL and top-1 of the second against the first
 };
 
 // Scores `tokens`, windows of `context`, with both models. Speed and memory are measured in a
 // process of their own, so that nothing of this one is counted.
-Judgement judge(const std::filesystem::path& original, const std::filesystem::path& compressed,
-                const std::vector<int32_t>& tokens, int64_t context, int threads);
+Judgment judge(const std::filesystem::path& original, const std::filesystem::path& compressed,
+               const std::vector<int32_t>& tokens, int64_t context, int threads);
 
 OrderedJson to_json(const Judged& judged);
 // Markdown. Speeds and memory only where they may be shown: a result directory holds none, so that
 // the same work gives the same bytes.
-std::string judgement_table(const Judgement& judgement, bool with_speed);
+std::string judgment_table(const Judgment& judgment, bool with_speed);
 
 }  // namespace bitsmith

@@ -14,7 +14,7 @@ namespace bitsmith {
 namespace {
 
 constexpr const char* kLayerHelp =
-    "Quantises one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
+    "Quantizes one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
     "  bitsmith layer LAYER.safetensors --representation gvq2d2b --representation aq2x8g8\n"
     "LAYER holds `weight` [out, in] and, where the method wants one, `hessian` [in, in], of any\n"
     "float type (bitsmith hessian writes such files). The error is tr((W-Q) H (W-Q)^T) / tr(W H\n"

@@ -1,4 +1,4 @@
-// Options of one-shot quantisers, the same for `quantize` and `layer`.
+// Options of one-shot quantizers, the same for `quantize` and `layer`.
 #pragma once
 #include <CLI/CLI.hpp>
 

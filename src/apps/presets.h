@@ -12,7 +12,7 @@ struct Preset {
   std::string representation;  // of the blocks' linear layers
   int embedding_bits;          // 16, 8 or 4
   double minutes;              // of the whole pipeline, unless --minutes
-  int64_t calibration_tokens;  // for the one-shot quantiser
+  int64_t calibration_tokens;  // for the one-shot quantizer
   int64_t context;             // tokens a window
   int rounds;                  // of AQLM at most; tuning repairs what is left
   int kmeans_iterations;       // of its start

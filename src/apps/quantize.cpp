@@ -1,4 +1,4 @@
-// bitsmith quantize: one-shot quantisation of a model, block by block.
+// bitsmith quantize: one-shot quantization of a model, block by block.
 
 #include <cstdio>
 #include <memory>
@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kPrintedLayers = 15;
 
 constexpr const char* kQuantizeHelp =
-    "One-shot quantisation: from a model and some text to a smaller model, block by block.\n"
+    "One-shot quantization: from a model and some text to a smaller model, block by block.\n"
     "  bitsmith quantize MODEL --representation aq2x8g8 -o out/aq2\n"
     "  bitsmith quantize MODEL --representation int4g64 --embedding 8 --data wiki.txt -o out/int4\n"
     "The representation says what a matrix becomes:\n"
@@ -152,15 +152,15 @@ void add_quantize(CLI::App& app) {
   add_layer_options(sub, o.layer);
   sub.add_option(
          "--cross-term", o.cross_term,
-         "What a layer's outputs should be: 0: those of the original layer on the quantised "
+         "What a layer's outputs should be: 0: those of the original layer on the quantized "
          "model's inputs (half the forward passes); 1: those of the original model; or between")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   sub.add_flag("--true-sequential", o.true_sequential,
-               "Within a block, each matrix gets its inputs through those quantised before it also "
+               "Within a block, each matrix gets its inputs through those quantized before it also "
                "where there is no cross term");
   sub.add_option("--finetune-epochs", command->finetune.epochs,
-                 "After each block is quantised, train its codebooks, scales and norms on the "
+                 "After each block is quantized, train its codebooks, scales and norms on the "
                  "original block's outputs, for this many epochs at most (0: not)")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
@@ -173,7 +173,7 @@ void add_quantize(CLI::App& app) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   sub.add_option("--stop-after-blocks", o.stop_after_blocks,
-                 "Quantise the first N blocks only and leave the others dense (0: all); to try "
+                 "Quantize the first N blocks only and leave the others dense (0: all); to try "
                  "options on a large model")
       ->check(at_least(0))
       ->capture_default_str();

@@ -1,4 +1,4 @@
-// bitsmith tune: PV-Tuning of a quantised model.
+// bitsmith tune: PV-Tuning of a quantized model.
 #include "compressor/model/torch_threads.h"
 #include "compressor/tune/tune_model.h"
 

@@ -284,7 +284,7 @@ TEST(CheckpointTest, TiedEmbeddingUnderEitherName) {
   expect_same_values(*apart, both);
 }
 
-TEST(CheckpointTest, QuantisedDirectoriesOpenWithoutDenseTensors) {
+TEST(CheckpointTest, QuantizedDirectoriesOpenWithoutDenseTensors) {
   const TestFolder folder;
   TestModel model = random_model(small_config("llama"));
   const std::string module = "model.layers.0.self_attn.q_proj";  // [32, 32]

@@ -75,9 +75,9 @@ Encoder small_block(uint32_t bits, bool minimum) {
     put_nibbles(block, at + (bits == 5 ? 4 : 0), q);
     std::vector<float> values;
     for (const int code : q) {
-      const int centre = 1 << (bits - 1);
+      const int center = 1 << (bits - 1);
       values.push_back(minimum ? static_cast<float>(code) * scale + offset
-                               : static_cast<float>(code - centre) * scale);
+                               : static_cast<float>(code - center) * scale);
     }
     return values;
   };

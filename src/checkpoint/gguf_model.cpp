@@ -273,7 +273,7 @@ bool GgufCheckpoint::is_interleaved(const TensorView& tensor) const {
 }
 
 // Within each head of such a tensor the file holds row 2 i + j where Hugging Face has j * half + i,
-// j = 0, 1: ggml rotates neighbouring rows, Hugging Face rows half a head apart.
+// j = 0, 1: ggml rotates neighboring rows, Hugging Face rows half a head apart.
 int64_t GgufCheckpoint::stored_row(const TensorView& tensor, int64_t row) const {
   if (!is_interleaved(tensor)) return row;
   const int64_t half = config_.head_dim / 2;

@@ -168,7 +168,7 @@ TEST(GgufTest, TensorsAreRowMajorViews) {
   EXPECT_EQ(tensors[2].bytes.data() + tensors[2].bytes.size(), bytes_of(file).data() + file.size());
 }
 
-TEST(GgufTest, TheAlignmentKeyIsHonoured) {
+TEST(GgufTest, TheAlignmentKeyIsHonored) {
   GgufBuilder gguf;
   gguf.key("general.alignment", 8u);
   gguf.tensor("t", {1}, std::vector<float>{4});

@@ -20,7 +20,7 @@ class ExpectedNames {
   std::set<std::string> tensors_, modules_;
 };
 
-// A directory with config.json and safetensors, dense or quantised.
+// A directory with config.json and safetensors, dense or quantized.
 std::shared_ptr<const Checkpoint> open_hugging_face(const std::filesystem::path& folder);
 // A GGUF file of a supported architecture.
 std::shared_ptr<const Checkpoint> open_gguf_model(const std::filesystem::path& path);

@@ -9,8 +9,8 @@
 namespace bitsmith {
 namespace {
 
-// Values are handled in blocks: a float loop that vectorises, then sums in float64 that are split
-// over a few lanes, so that they vectorise as well. The order of additions is fixed.
+// Values are handled in blocks: a float loop that vectorizes, then sums in float64 that are split
+// over a few lanes, so that they vectorize as well. The order of additions is fixed.
 constexpr int64_t kBlock = 256;
 constexpr int64_t kLanes = 8;
 

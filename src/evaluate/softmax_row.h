@@ -6,13 +6,13 @@
 namespace bitsmith {
 
 // e^x for -87 <= x <= 88, below that e^-87 (1.6e-38); relative error under 2e-7. Written so that
-// compilers vectorise loops over it; NaN stays NaN.
+// compilers vectorize loops over it; NaN stays NaN.
 inline float fast_exp(float x) {
   // 2^n e^r with n = round(x / ln 2): Cody and Waite's two-part ln 2, then a polynomial on
   // |r| <= 0.35 (Cephes' expf coefficients).
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   // The clamp is made of integers (negative floats grow downwards as such; NaN lies beyond infinity
-  // and passes), because GCC turns a conditional into a branch and then vectorises nothing.
+  // and passes), because GCC turns a conditional into a branch and then vectorizes nothing.
   constexpr int32_t kLowest = static_cast<int32_t>(0xc2ae0000u);    // -87
   constexpr int32_t kInfinite = static_cast<int32_t>(0xff800000u);  // minus infinity
   const int32_t bits = __builtin_bit_cast(int32_t, x);

@@ -85,7 +85,7 @@ std::shared_ptr<const ModelFiles> ModelFiles::from(std::shared_ptr<const Checkpo
       check_dense_tensor(source, name, shape);
     } else if (source.find(name)) {
       throw Error(concat(source.path().string(), ": ", module,
-                         " is to be quantised in config.json, but the file also has ", name));
+                         " is to be quantized in config.json, but the file also has ", name));
     } else {
       verify(files->quantized(module), concat(source.path().string(), ": ", module));
     }

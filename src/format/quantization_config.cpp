@@ -45,7 +45,7 @@ SpecMap parse_bitsmith(const Json& quantization, const std::vector<LinearShape>&
                        const std::string& source) {
   const auto version = json_get<int64_t>(quantization, "version", source);
   if (version != kVersion) {
-    throw Error(concat(source, ": the quantised format has version ", version,
+    throw Error(concat(source, ": the quantized format has version ", version,
                        "; this Bitsmith reads version ", kVersion));
   }
   std::set<std::string> known;
@@ -55,7 +55,7 @@ SpecMap parse_bitsmith(const Json& quantization, const std::vector<LinearShape>&
   for (const auto& [module, text] : json_get<Modules>(quantization, "modules", source)) {
     if (!known.contains(module)) {
       throw Error(
-          concat(source, ": the model has no matrix '", excerpt(module), "' to be quantised"));
+          concat(source, ": the model has no matrix '", excerpt(module), "' to be quantized"));
     }
     try {
       specs[module] = parse_representation(text);

@@ -1,5 +1,5 @@
 // config.json's "quantization_config" <-> which matrix has which representation. Two forms:
-// Hugging Face's "aqlm" (one additive representation for all that is quantised) and "bitsmith"
+// Hugging Face's "aqlm" (one additive representation for all that is quantized) and "bitsmith"
 // (a map from module to representation). docs/format.md.
 #pragma once
 #include <map>
@@ -15,7 +15,7 @@ namespace bitsmith {
 
 using SpecMap = std::map<std::string, RepresentationSpec>;  // module -> spec
 
-// Every matrix that may be quantised: the blocks' linear layers, model.embed_tokens, and lm_head
+// Every matrix that may be quantized: the blocks' linear layers, model.embed_tokens, and lm_head
 // unless it is tied.
 std::vector<LinearShape> quantizable_matrices(const ModelConfig& config);
 
@@ -30,7 +30,7 @@ bool is_hf_aqlm(const Json& config_json);
 // scales, dense embeddings.
 bool fits_hf_aqlm(const SpecMap& specs);
 
-// `dense_tensors`: the names of all tensors that are not parts of quantised matrices.
+// `dense_tensors`: the names of all tensors that are not parts of quantized matrices.
 OrderedJson make_hf_aqlm_config(const SpecMap& specs, const ModelConfig& config,
                                 const std::vector<std::string>& dense_tensors);
 OrderedJson make_bitsmith_config(const SpecMap& specs);

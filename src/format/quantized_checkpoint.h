@@ -1,4 +1,4 @@
-// The quantised checkpoint: a Hugging Face directory whose matrices are dense or quantised.
+// The quantized checkpoint: a Hugging Face directory whose matrices are dense or quantized.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -15,12 +15,12 @@
 
 namespace bitsmith {
 
-// A model as every engine opens it, original or quantised. Matrices are asked for by module name
+// A model as every engine opens it, original or quantized. Matrices are asked for by module name
 // ("model.layers.0.mlp.up_proj", "model.embed_tokens", "lm_head").
 class ModelFiles {
  public:
   // Opens a Hugging Face directory, a GGUF file, or a Bitsmith directory, and verifies that every
-  // matrix that the config expects is there, dense or quantised, with the right shapes. Throws
+  // matrix that the config expects is there, dense or quantized, with the right shapes. Throws
   // Error.
   static std::shared_ptr<const ModelFiles> open(const std::filesystem::path& path);
   // The same checks for a checkpoint that is open already, or that lies in memory.
@@ -32,7 +32,7 @@ class ModelFiles {
   // The spec of a module, or nothing when it is dense. A tied lm_head answers for
   // model.embed_tokens.
   std::optional<RepresentationSpec> spec(const std::string& module) const;
-  // Every quantised module.
+  // Every quantized module.
   const std::map<std::string, RepresentationSpec>& specs() const { return specs_; }
   // Views into the map; codes that Hugging Face's AQLM does not pack are packed.
   QuantizedTensor quantized(const std::string& module) const;
@@ -46,11 +46,11 @@ class ModelFiles {
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
-  std::map<std::string, LinearShape> matrices_;  // what may be quantised, by module
+  std::map<std::string, LinearShape> matrices_;  // what may be quantized, by module
   bool hf_aqlm_ = false;                         // as Hugging Face has it, codes not packed
 };
 
-// What a writer collects: tensors by final name, specs of the quantised modules, and the recipe.
+// What a writer collects: tensors by final name, specs of the quantized modules, and the recipe.
 struct QuantizedCheckpointContent {
   std::map<std::string, RepresentationSpec> specs;  // module -> spec
   // Dense tensors ("X.weight") and parts ("X.codes"), file order.
@@ -61,7 +61,7 @@ struct QuantizedCheckpointContent {
 
 // Writes a whole directory at `folder` (which exists and is a work folder, OUT.partial):
 // config.json with quantization_config, model*.safetensors, bitsmith.json, README.md, and the base
-// model's tokenizer, generation config, chat template and licence files copied over (for a GGUF
+// model's tokenizer, generation config, chat template and license files copied over (for a GGUF
 // they are made from its keys, see tokenizer/gguf_tokenizer_export.h).
 // Where Hugging Face's "aqlm" can hold the model (see quantization_config.h) dense tensors become
 // F16 and the directory is such a checkpoint, else it is "bitsmith" with dense tensors as given

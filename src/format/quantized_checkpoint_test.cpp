@@ -30,7 +30,7 @@ class QuantizedCheckpoint : public testing::Test {
   fs::path folder_;
 };
 
-// A base model quantised at random: the modules of `names` (module -> representation), the rest
+// A base model quantized at random: the modules of `names` (module -> representation), the rest
 // dense in `dense`.
 struct Made {
   QuantizedCheckpointContent content;

@@ -1,4 +1,4 @@
-// [6] A quantised matrix as plain data: a spec and the arrays that the file holds.
+// [6] A quantized matrix as plain data: a spec and the arrays that the file holds.
 #pragma once
 #include <array>
 #include <memory>

@@ -145,7 +145,7 @@ std::string fitting_sizes(const RepresentationSpec& spec, int64_t in_features) {
 void check_matrix(int64_t out_features, int64_t in_features, const std::string& where) {
   if (out_features <= 0 || in_features <= 0) {
     throw Error(concat("a matrix", where, " of ", out_features, " x ", in_features,
-                       " cannot be quantised"));
+                       " cannot be quantized"));
   }
   element_count({out_features, in_features, 16});  // an Error if sizes in bits overflow
 }

@@ -20,7 +20,7 @@ struct UniformSpec {
 };
 
 // aqMxBgG[-sS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]]; fp16
-// codebooks [M, 2^B, G] of the matrix, fp16 scale per row. M = 1 is plain vector quantisation. With
+// codebooks [M, 2^B, G] of the matrix, fp16 scale per row. M = 1 is plain vector quantization. With
 // -s every group has a scale of S bits more, an index into 2^S fp16 values of the matrix.
 struct AdditiveSpec {
   int num_codebooks = 2;       // 1..8
@@ -65,7 +65,7 @@ GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int6
 RepresentationSpec parse_representation(const std::string& text);
 std::string to_string(const RepresentationSpec& spec);
 
-// One stored array of a quantised matrix, kept in the file as tensor "MODULE.NAME".
+// One stored array of a quantized matrix, kept in the file as tensor "MODULE.NAME".
 struct PartLayout {
   std::string name;  // "codes", "codebooks", "scales", "zeros", ...
   DType dtype;

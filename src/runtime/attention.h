@@ -17,7 +17,7 @@ struct AttentionQuery {
   int64_t first, end;
 };
 
-// Queries over the same head of the same sequence, of neighbouring positions.
+// Queries over the same head of the same sequence, of neighboring positions.
 struct AttentionCall {
   const AttentionQuery* queries;
   int64_t count;

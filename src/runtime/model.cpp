@@ -11,7 +11,7 @@ namespace {
 
 // y = x / sqrt(mean(x^2) + eps) * weight. x and y may be the same.
 void rms_norm(const float* x, const std::vector<float>& weight, double eps, float* y) {
-  constexpr size_t kParts = 16;  // partial sums: vectorised, and more exact than one long sum
+  constexpr size_t kParts = 16;  // partial sums: vectorized, and more exact than one long sum
   float parts[kParts] = {};
   const size_t n = weight.size();
   size_t i = 0;
@@ -92,7 +92,7 @@ void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
     }
   });
 
-  // Tasks: some neighbouring rows of one sequence, and one key/value head with all its queries.
+  // Tasks: some neighboring rows of one sequence, and one key/value head with all its queries.
   constexpr int64_t kTaskRows = 16;
   struct Task {
     int64_t first, end;  // rows

@@ -14,7 +14,7 @@
 namespace bitsmith {
 
 // One token to run. Its position is the next of its sequence; several rows may belong to one
-// sequence (a prompt), then they are neighbours, or each to its own (sequences generated together).
+// sequence (a prompt), then they are neighbors, or each to its own (sequences generated together).
 struct Row {
   int32_t token;
   KvCache* sequence;

@@ -1,4 +1,4 @@
-// A quantised checkpoint on disk, opened by the runtime, against the dense model that it stands
+// A quantized checkpoint on disk, opened by the runtime, against the dense model that it stands
 // for.
 #include <gtest/gtest.h>
 

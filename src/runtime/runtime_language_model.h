@@ -7,7 +7,7 @@
 
 namespace bitsmith {
 
-// Original or quantised checkpoints. Throws Error for what the runtime cannot hold.
+// Original or quantized checkpoints. Throws Error for what the runtime cannot hold.
 std::unique_ptr<LanguageModel> load_runtime_language_model(const std::filesystem::path& model,
                                                            int threads);
 

@@ -1,4 +1,4 @@
-// Tokens that are recognised as a whole in the text, before the model sees the rest: special tokens
+// Tokens that are recognized as a whole in the text, before the model sees the rest: special tokens
 // and others added to a vocabulary. The rules are those of Hugging Face tokenizers.
 #pragma once
 #include <cstdint>
@@ -14,11 +14,11 @@ namespace bitsmith {
 struct AddedToken {
   int32_t id = -1;
   std::string content;
-  bool special = false;      // a control token: left out on request, recognised on request
+  bool special = false;      // a control token: left out on request, recognized on request
   bool single_word = false;  // only between characters that are not of a word
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // ... after it
-  bool normalized = false;   // looked for in the normalised text, itself normalised
+  bool normalized = false;   // looked for in the normalized text, itself normalized
 };
 
 class AddedTokens {
@@ -38,7 +38,7 @@ class AddedTokens {
     bool at_start;            // begins where the input begins
   };
   // Cuts valid UTF-8 at the tokens that are looked for before (false) or after (true)
-  // normalisation: the leftmost, of those the longest. Without parse_special, special tokens found
+  // normalization: the leftmost, of those the longest. Without parse_special, special tokens found
   // are plain text.
   std::vector<Piece> split(std::string_view text, bool normalized, bool parse_special) const;
 

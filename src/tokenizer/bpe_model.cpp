@@ -105,7 +105,7 @@ void BpeModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
     Symbol& left = symbols[candidate.left];
     if (left.id < 0 || left.next < 0) continue;
     Symbol& right = symbols[left.next];
-    // The neighbours may have changed since; what counts is that they still give this result.
+    // The neighbors may have changed since; what counts is that they still give this result.
     const Merge* merge = find_merge(left.id, right.id);
     if (merge == nullptr || merge->id != candidate.merged) continue;
     left.id = candidate.merged;

@@ -1,5 +1,5 @@
 // Byte-pair encoding of one word (Sennrich et al. 2016): start from its characters, merge the
-// neighbours of the lowest rank until no merge is left.
+// neighbors of the lowest rank until no merge is left.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -15,7 +15,7 @@ namespace bitsmith {
 
 struct BpeOptions {
   std::optional<int32_t> unknown;  // for characters outside the vocabulary; without it they vanish
-  bool fuse_unknown = false;       // neighbouring unknown characters become one token
+  bool fuse_unknown = false;       // neighboring unknown characters become one token
   bool byte_fallback = false;      // characters outside the vocabulary as <0x..> tokens
   bool ignore_merges = false;      // a whole word of the vocabulary is its token
 };

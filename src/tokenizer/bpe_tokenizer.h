@@ -1,4 +1,4 @@
-// The whole BPE pipeline: added tokens, normaliser, pre-tokeniser, model, post-processor, decoder.
+// The whole BPE pipeline: added tokens, normalizer, pre-tokenizer, model, post-processor, decoder.
 #pragma once
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_model.h"

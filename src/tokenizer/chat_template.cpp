@@ -89,7 +89,7 @@ bool take_qwen25(Reader& reader, std::string& default_system) {
          reader.take(kMessage) && reader.skip_branches(true) && reader.take("{%endfor%}");
 }
 
-bool recognise(const std::string& outline, std::string& default_system) {
+bool recognize(const std::string& outline, std::string& default_system) {
   for (const auto form : {take_loop, take_qwen25}) {
     Reader reader(outline);
     default_system.clear();
@@ -112,7 +112,7 @@ ChatTemplate::ChatTemplate(const std::string& jinja_source) {
     return;
   }
   const auto outline = jinja_outline(jinja_source);
-  supported_ = outline && recognise(*outline, default_system_);
+  supported_ = outline && recognize(*outline, default_system_);
   if (!supported_)
     reason_ =
         "the model's chat template is not one of the ChatML templates that are supported (those of "

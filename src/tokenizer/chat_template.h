@@ -13,7 +13,7 @@ struct ChatMessage {
 
 class ChatTemplate {
  public:
-  // Recognises a ChatML Jinja source and its default system message. supported() is false for
+  // Recognizes a ChatML Jinja source and its default system message. supported() is false for
   // another template (or none): `reason()` then says so in a sentence, and callers fall back to
   // plain completion.
   explicit ChatTemplate(const std::string& jinja_source);

@@ -110,7 +110,7 @@ bool is_run(const std::string& token) {  // of one character
   return true;
 }
 
-// SentencePiece joins the neighbours whose union has the highest score; BPE's merges are that order
+// SentencePiece joins the neighbors whose union has the highest score; BPE's merges are that order
 // written down: every way to make a token from two others, best token first (as transformers'
 // converter for slow tokenizers has it). Between equal scores SentencePiece takes the leftmost
 // pair, which an order of merges cannot say, except for runs of one character (Llama's runs of

@@ -79,7 +79,7 @@ TEST(GgufVocabulary, PreTypesCutDifferently) {
   EXPECT_EQ(cuts("gpt-2", "11"), Ids{pair});
 }
 
-TEST(GgufVocabulary, QwenNormalises) {
+TEST(GgufVocabulary, QwenNormalizes) {
   const auto t = tokenizer_of(gpt2_keys("qwen2"));
   EXPECT_EQ(t->encode("e\u0301"), (Ids{0xC3, 0xA9}));
 }

@@ -11,7 +11,7 @@ constexpr char kOutlineQuote = '\x01';
 
 // Statements become {%...%} with single spaces; strings have their escapes resolved and
 // kOutlineQuote around them; x['y'] becomes x.y; text and {{...}} in a row become one {{a + b + c}}
-// with neighbouring strings joined. White space is trimmed as Hugging Face sets Jinja up
+// with neighboring strings joined. White space is trimmed as Hugging Face sets Jinja up
 // (trim_blocks, lstrip_blocks). nullopt: the template is malformed or holds control characters.
 std::optional<std::string> jinja_outline(const std::string& source);
 

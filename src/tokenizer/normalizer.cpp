@@ -10,7 +10,7 @@
 namespace bitsmith {
 namespace {
 
-// Unicode normalisation forms (UAX 15).
+// Unicode normalization forms (UAX 15).
 class UnicodeForm final : public NormalizerStep {
  public:
   explicit UnicodeForm(int options) : options_(options) {}
@@ -23,7 +23,7 @@ class UnicodeForm final : public NormalizerStep {
         reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
         static_cast<utf8proc_ssize_t>(text.size()), &out, static_cast<utf8proc_option_t>(options_));
     const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, std::free);
-    if (size < 0) throw Error(concat("Unicode normalisation failed: ", utf8proc_errmsg(size)));
+    if (size < 0) throw Error(concat("Unicode normalization failed: ", utf8proc_errmsg(size)));
     return std::string(reinterpret_cast<const char*>(out), size);
   }
 

@@ -19,7 +19,7 @@ class NormalizerStep {
 class Normalizer {
  public:
   Normalizer() = default;
-  // `json` may be null (no normaliser). Throws Error naming what is supported.
+  // `json` may be null (no normalizer). Throws Error naming what is supported.
   Normalizer(const Json& json, const std::string& source);
   static Normalizer nfc();
 

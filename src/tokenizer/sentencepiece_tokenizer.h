@@ -16,7 +16,7 @@ struct SentencePieceOptions {
 };
 
 // `bytes` is the file. Throws Error naming `source`; files of tiktoken ranks, which Llama 3 calls
-// tokenizer.model too, are recognised and refused.
+// tokenizer.model too, are recognized and refused.
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(std::string_view bytes,
                                                         SentencePieceOptions options,
                                                         const std::string& source);

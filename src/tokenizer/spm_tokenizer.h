@@ -1,5 +1,5 @@
 // SentencePiece BPE as GGUF files carry it: pieces with scores, no merges (tokenizer.ggml.model =
-// "llama"). Of all neighbours whose union is a piece, the one with the best score is merged first.
+// "llama"). Of all neighbors whose union is a piece, the one with the best score is merged first.
 #pragma once
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/tokenizer.h"

@@ -20,7 +20,7 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // add_special: also what the model's post-processor adds (BOS and the like). Special tokens
-  // written in the text (<|im_start|>) are recognised iff parse_special. Never fails on invalid
+  // written in the text (<|im_start|>) are recognized iff parse_special. Never fails on invalid
   // UTF-8. Thread-safe.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special = true,
                                       bool parse_special = true) const = 0;

@@ -19,7 +19,7 @@ struct TokenDataset {
 
 // Documents (token ids) in a seeded random order, each followed by `separator`, cut evenly into
 // windows (PV-Tuning, appendix H: every token is equally likely to be used; the sampler that picks
-// a random window of a random long document is biased towards long documents). Takes `tokens`
+// a random window of a random long document is biased toward long documents). Takes `tokens`
 // tokens (0: all, whole windows) and holds `validation_share` of the windows out (at least 1 when
 // there are 8 or more), spread evenly. Throws Error when there are fewer tokens than one window.
 TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,

@@ -41,7 +41,7 @@ TEST(PackDocuments, TakesEveryTokenOnceAndOneSeparatorADocument) {
 }
 
 // Appendix H of the PV-Tuning paper: long documents, their middles and their ends included, are not
-// favoured. Counts over many seeds are binomial; five standard deviations are allowed.
+// favored. Counts over many seeds are binomial; five standard deviations are allowed.
 TEST(PackDocuments, EveryTokenIsEquallyLikely) {
   const auto documents = ranges({{0, 300}, {300, 303}, {303, 304}, {304, 390}});
   constexpr int kSeeds = 3000;

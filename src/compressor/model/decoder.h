@@ -19,7 +19,7 @@ struct Linear {
   int64_t out_features = 0;
   int64_t in_features = 0;
   torch::Tensor weight;  // [out, in]; when defined it is what forward() uses (dense, or the
-                         // dequantised copy that a trainer keeps); else the representation is
+                         // dequantized copy that a trainer keeps); else the representation is
   torch::Tensor bias;    // [out] or undefined
   std::shared_ptr<Representation> representation;  // null when the layer is dense
   torch::Tensor forward(const torch::Tensor& x) const;
@@ -50,8 +50,8 @@ using SiteObserver = std::function<void(InputSite, const torch::Tensor&)>;
 
 class Decoder {
  public:
-  // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantised blocks
-  // hold their representations, a quantised embedding or head is decoded once.
+  // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantized blocks
+  // hold their representations, a quantized embedding or head is decoded once.
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
   // Reads nothing: for load_block(), rotary() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);

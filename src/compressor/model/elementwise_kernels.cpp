@@ -17,7 +17,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr int kLanes = 16;  // partial sums, so that a sum vectorises in a fixed order
+constexpr int kLanes = 16;  // partial sums, so that a sum vectorizes in a fixed order
 
 BITSMITH_INLINE float load(float x) { return x; }
 BITSMITH_INLINE float load(uint16_t x) { return bf16_to_float(x); }

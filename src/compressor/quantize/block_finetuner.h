@@ -1,5 +1,5 @@
-// What fine-tunes a quantised block while a model is quantised: handed in from above, since
-// training builds on quantisation and not the other way.
+// What fine-tunes a quantized block while a model is quantized: handed in from above, since
+// training builds on quantization and not the other way.
 #pragma once
 #include <functional>
 #include <map>
@@ -17,7 +17,7 @@ struct BlockFinetuneReport {
   std::map<std::string, torch::Tensor> dense;  // norms and biases as they now are, float32
 };
 
-// Trains a block whose quantised linears hold representations, in place, so that its outputs for
+// Trains a block whose quantized linears hold representations, in place, so that its outputs for
 // inputs [windows, length, hidden] come near to targets, of the same shape. Leaves everything
 // projected.
 using BlockFinetuner =

@@ -99,7 +99,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
 QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& progress,
                                         const LayerObserver& observer) {
   const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  // Quantised matrices take their places in `block`; a second one stays as it was where both are
+  // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
   const std::shared_ptr<Block> original = with_reference() ? decoder_.load_block(layer) : block;
   int64_t planned_weights = 0, done_weights = 0;

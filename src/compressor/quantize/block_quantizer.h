@@ -1,4 +1,4 @@
-// One block: collect the Hessians of its input sites on the activations that reach it, quantise its
+// One block: collect the Hessians of its input sites on the activations that reach it, quantize its
 // matrices, and pass the activations on through what became of it. With a cross term the original
 // model's activations go along.
 #pragma once
@@ -21,18 +21,18 @@ namespace bitsmith {
 // Called with the share of the block's work that is done, and a word on what is being done. Throws
 // to stop.
 using BlockProgress = std::function<void(double share, const std::string& detail)>;
-// Called with each quantised matrix's stages.
+// Called with each quantized matrix's stages.
 using LayerObserver = std::function<void(const LayerSummary&, const std::vector<StageReport>&)>;
 
 class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
-  // windows: every matrix is quantised without a Hessian.
+  // windows: every matrix is quantized without a Hessian.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  BlockFinetuner finetune = {});
 
-  // The planned matrices of `layer`, quantised on the present activations.
+  // The planned matrices of `layer`, quantized on the present activations.
   QuantizedParts quantize(int64_t layer, const BlockProgress& progress,
                           const LayerObserver& observer);
   // Replaces the activations by the outputs of `layer` with the given matrices in it.
@@ -48,7 +48,7 @@ class BlockQuantizer {
   bool without_data() const { return stream_.inputs().size(0) == 0; }
   bool with_reference() const { return options_.cross_term > 0; }
   // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
-  // is planned. `original`: the block before anything in it was quantised.
+  // is planned. `original`: the block before anything in it was quantized.
   std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
                                   const std::function<void(double)>& progress);
   // task(first, count) for the windows, a chunk at a time.
@@ -56,7 +56,7 @@ class BlockQuantizer {
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
-  // Quantises one matrix and adds it to `parts`.
+  // Quantizes one matrix and adds it to `parts`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
                        const torch::Tensor& drift, QuantizedParts& parts,
                        const LayerObserver& observer) const;
@@ -67,7 +67,7 @@ class BlockQuantizer {
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   RotaryTable rotary_;
-  BlockStream stream_;     // of the model as it is quantised
+  BlockStream stream_;     // of the model as it is quantized
   BlockStream reference_;  // of the original model; without a cross term there is none
   BlockFinetuner finetune_;
 };

@@ -97,7 +97,7 @@ class Strip {
   }
   double weight_of(int64_t at) const { return double{weight_[at]} * metric_[at / rows_ * d_ * d_]; }
 
-  // Each vector to its nearest centre; returns whether any code changed.
+  // Each vector to its nearest center; returns whether any code changed.
   bool assign() {
     for (int64_t k = 0; k < k_; ++k) {
       for (int t = 0; t < d_; ++t) columns_[t * padded_ + k] = centers[k * d_ + t];
@@ -125,7 +125,7 @@ class Strip {
     return changed;
   }
 
-  // Each centre to the best value for its vectors: (sum w M)^-1 sum w M x. A centre without vectors
+  // Each center to the best value for its vectors: (sum w M)^-1 sum w M x. A center without vectors
   // goes to the vector that now costs most.
   void update() {
     std::vector<double> a(static_cast<size_t>(k_ * d_ * d_)), b(static_cast<size_t>(k_ * d_));
@@ -163,7 +163,7 @@ class Strip {
     return total;
   }
 
-  // The sums of w M and w M x over each centre's vectors.
+  // The sums of w M and w M x over each center's vectors.
   template <int kDims>
   void add_members(double* a, double* b, int64_t* members) const {
     for (int64_t p = 0; p < places_; ++p) {
@@ -209,14 +209,14 @@ class Strip {
   const float* metric_;
   std::vector<float> x_, mx_;  // points, and the metric times them
   std::vector<float> weight_;
-  std::vector<float> columns_;  // centres transposed and padded [D, padded]
+  std::vector<float> columns_;  // centers transposed and padded [D, padded]
 
  public:
   std::vector<int32_t> codes;
   std::vector<float> centers;  // [K, D]
 };
 
-// k-means++: each next centre is drawn by its cost to the nearest one so far.
+// k-means++: each next center is drawn by its cost to the nearest one so far.
 void init_plus_plus(Strip& strip, int64_t count, Random& random) {
   const int d = strip.dims();
   std::vector<float> nearest(static_cast<size_t>(strip.size()), std::numeric_limits<float>::max());

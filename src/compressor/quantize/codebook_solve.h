@@ -1,4 +1,4 @@
-// The continuous half of additive quantisation: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic
+// The continuous half of additive quantization: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic
 // in the codebooks, row by row in the scales, and in the values of group scales. Scales are those
 // of additive_dequantize.h, [out] or [out, in / g].
 #pragma once

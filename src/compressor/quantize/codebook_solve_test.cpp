@@ -102,7 +102,7 @@ TEST(SolveGroupScaleValues, IsTheMinimum) {
   }
 }
 
-TEST(ResidualKMeans, OneCentreIsTheWeightedMean) {
+TEST(ResidualKMeans, OneCenterIsTheWeightedMean) {
   torch::manual_seed(32);
   const auto points = torch::randn({20, 8}), scales = torch::rand({20}) + 0.1;
   const auto weights = torch::rand({8}) + 0.1;
@@ -119,11 +119,11 @@ TEST(ResidualKMeans, OneCentreIsTheWeightedMean) {
 
 TEST(ResidualKMeans, FindsSeparateClustersWhateverTheStart) {
   torch::manual_seed(33);
-  const auto centres = 10 * torch::randn({16, 4});
+  const auto centers = 10 * torch::randn({16, 4});
   // Nearly all points in one cluster: most random starts lie there, and others stay empty.
   auto which = torch::zeros({500}, torch::kLong);
   which.narrow(0, 0, 16).copy_(torch::arange(16));
-  const auto points = centres.index_select(0, which);
+  const auto points = centers.index_select(0, which);
   Random random(3);
   const auto start =
       residual_kmeans(points, torch::ones({500}), torch::ones({4}), {1, 4, 4}, 40, random);

@@ -1,4 +1,4 @@
-// Conjugate gradients for the continuous parts of a quantised matrix, whose objective is quadratic.
+// Conjugate gradients for the continuous parts of a quantized matrix, whose objective is quadratic.
 #pragma once
 #include <functional>
 
@@ -8,7 +8,7 @@ namespace bitsmith {
 
 using LinearMap = std::function<torch::Tensor(const torch::Tensor&)>;
 
-// Minimises x^T A x / 2 - b^T x from `start`, with residual = b - A start; `apply` is A, symmetric
+// Minimizes x^T A x / 2 - b^T x from `start`, with residual = b - A start; `apply` is A, symmetric
 // positive semi-definite, `precondition` an approximation of its inverse. With systems > 1 the
 // first dimension is cut into as many equal parts which A does not mix: each takes steps of its
 // own. float32 on the CPU; the sums of a system are taken in one thread, so that the result does

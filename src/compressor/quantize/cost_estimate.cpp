@@ -1,4 +1,4 @@
-// What quantising a model will take, before it starts.
+// What quantizing a model will take, before it starts.
 #include <algorithm>
 #include <chrono>
 
@@ -103,7 +103,7 @@ void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t 
   const int64_t chunk = std::max(options.batch_tokens, length);
 
   // Beside the activations of the whole data: the block, float64 sums of all sites, and the larger
-  // of one chunk's forward pass and one matrix's quantisation (float32 weight, working copies,
+  // of one chunk's forward pass and one matrix's quantization (float32 weight, working copies,
   // float64 factors of its Hessian).
   const int64_t forward =
       chunk * element *

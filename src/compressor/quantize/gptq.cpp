@@ -59,7 +59,7 @@ class Sweep {
     }
   }
 
-  // From the present weights: none of the group's columns has been quantised yet, and all carry the
+  // From the present weights: none of the group's columns has been quantized yet, and all carry the
   // errors of the columns before, those beyond this block after a correction here. An input's
   // importance is what an error there costs once later columns have made the best of it: 1 /
   // U_ii^2.

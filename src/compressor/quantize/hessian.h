@@ -19,7 +19,7 @@ class HessianSum {
 };
 
 // The running mean 2/n sum (reference - x) x^T, where x are the inputs that a layer gets in the
-// quantised model, and `reference` those that it got in the original.
+// quantized model, and `reference` those that it got in the original.
 class CrossSum {
  public:
   explicit CrossSum(int64_t in_features);
@@ -32,13 +32,13 @@ class CrossSum {
 };
 
 // C H^-1 [in, in], C the cross sum: what the original's inputs differ by, as a linear map of the
-// quantised model's. The weights W + W C H^-1 give, on the quantised model's inputs, the least
+// quantized model's. The weights W + W C H^-1 give, on the quantized model's inputs, the least
 // squares approximation of the outputs that the original gives on its own (GPTAQ, Li et al. 2025;
 // QEP, Arai & Ichikawa 2025). tr((T-Q) H (T-Q)^T) of that target T is the error against the
 // original's outputs, up to what no Q can change. H is damped as in inverse_factor().
 torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross, double damping);
 
-// Objective of a quantised matrix: tr(D H D^T), D = weight - quantized (H undefined: identity). Of
+// Objective of a quantized matrix: tr(D H D^T), D = weight - quantized (H undefined: identity). Of
 // H, which is symmetric, the upper triangle is read and, near the diagonal, a little more.
 // The product in float32 or, if `exact`, in float64; sums in float64. Does not depend on the
 // number of threads.

@@ -11,7 +11,7 @@ namespace bitsmith {
 namespace {
 
 // Points that a codebook is trained on: as many as make it good, which a large matrix has many
-// times over. All points are then assigned, and the centres set to their means.
+// times over. All points are then assigned, and the centers set to their means.
 constexpr int64_t kPointsPerCentroid = 256, kFewestPoints = 65536, kMostPoints = int64_t{1} << 20;
 
 // `count` distinct indices below n; all of them, again and again, when there are too few.
@@ -55,7 +55,7 @@ class WeightedKMeans {
     }
     update();
   }
-  // From centres found elsewhere: codes, and the centres at their means.
+  // From centers found elsewhere: codes, and the centers at their means.
   void settle(const torch::Tensor& found) {
     centers = found;
     const auto groups = points_.reshape({-1, g_});
@@ -71,7 +71,7 @@ class WeightedKMeans {
     codes = search_code_groups(search, {}, codes, points_, {weights_, {}}, {});
   }
 
-  // Each centre to the weighted mean of its points; centres without points to the worst ones.
+  // Each center to the weighted mean of its points; centers without points to the worst ones.
   void update() {
     const auto scatter = [&](const torch::Tensor& values) {
       return additive_decode_transpose(values, centers, row_weights_, codes).codebooks;

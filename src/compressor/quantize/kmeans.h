@@ -1,4 +1,4 @@
-// Where additive quantisation begins: one codebook after another by k-means on what the ones before
+// Where additive quantization begins: one codebook after another by k-means on what the ones before
 // leave, each input weighted by its diagonal entry of the Hessian.
 #pragma once
 #include "base/random.h"

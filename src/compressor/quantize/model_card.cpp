@@ -9,10 +9,10 @@ namespace {
 
 constexpr size_t kCardRows = 20;
 
-std::string licence_of(const Checkpoint& base) {
+std::string license_of(const Checkpoint& base) {
   const std::string of = model_name(base.path());
-  return concat("The weights derive from ", of, " and stay under that model's licence. ",
-                "Changed: the matrices listed below were replaced by quantised ones. Its licence "
+  return concat("The weights derive from ", of, " and stay under that model's license. ",
+                "Changed: the matrices listed below were replaced by quantized ones. Its license "
                 "files, if it came with any, lie beside this file.");
 }
 
@@ -57,14 +57,14 @@ std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResu
                 "Decoder matrices hold %.3f bits a weight, the whole file %.3f; codes, codebooks, "
                 "scales and everything dense are counted.",
                 result.decoder_bits, result.file_bits);
-  return concat("# ", model_name(base.path()), ", quantised by Bitsmith\n\n",
-                "One-shot quantisation, block by block: ", what, ".\n\n", sizes, "\n\n",
+  return concat("# ", model_name(base.path()), ", quantized by Bitsmith\n\n",
+                "One-shot quantization, block by block: ", what, ".\n\n", sizes, "\n\n",
                 "Relative error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H of the calibration "
                 "inputs; for embeddings, and where there was no calibration text, that of the "
                 "weights themselves.\n\n",
                 layer_table(result.layers, kCardRows), "\n## How\n\n```json\n", recipe.dump(2),
-                "\n```\n\nFor each matrix: bitsmith.json.\n\n## Base model and licence\n\n",
-                licence_of(base), "\n");
+                "\n```\n\nFor each matrix: bitsmith.json.\n\n## Base model and license\n\n",
+                license_of(base), "\n");
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-// Words for people about a quantised model: the table of errors, and the README.md of the result.
+// Words for people about a quantized model: the table of errors, and the README.md of the result.
 #pragma once
 #include <cstddef>
 #include <string>

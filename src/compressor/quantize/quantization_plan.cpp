@@ -65,8 +65,8 @@ uint64_t output_bytes(const QuantizationPlan& plan, const ModelConfig& config) {
   double bytes = 0;
   for (const auto& [name, shape] : expected_tensors(config)) {
     const PlannedMatrix* matrix = plan.find(name.substr(0, name.rfind('.')));
-    const bool quantised = matrix && name.ends_with(".weight");
-    const double bits = quantised ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
+    const bool quantized = matrix && name.ends_with(".weight");
+    const double bits = quantized ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
     bytes += bits / 8 * static_cast<double>(element_count(shape));
   }
   return static_cast<uint64_t>(bytes);
@@ -120,7 +120,7 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
   if (plan.matrices.empty())
-    throw UsageError("nothing is left to quantise: --keep covers every matrix");
+    throw UsageError("nothing is left to quantize: --keep covers every matrix");
   check_sizes(plan);
   plan.disk_bytes = 2 * output_bytes(plan, config);  // finished blocks, then the result beside them
   return plan;

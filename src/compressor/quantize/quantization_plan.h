@@ -17,7 +17,7 @@ struct PlannedMatrix {
 
 struct QuantizationPlan {
   std::map<std::string, PlannedMatrix> matrices;  // by module; those that stay dense are absent
-  int64_t blocks = 0;                             // the first N are quantised
+  int64_t blocks = 0;                             // the first N are quantized
   // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak.
   uint64_t memory_bytes = 0;
   uint64_t disk_bytes = 0;

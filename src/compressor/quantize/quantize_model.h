@@ -1,5 +1,5 @@
-// One-shot quantisation of a whole model, block by block: peak memory is one block, its activations
-// and its Hessians. The activations of the already quantised prefix feed the next block (AQLM,
+// One-shot quantization of a whole model, block by block: peak memory is one block, its activations
+// and its Hessians. The activations of the already quantized prefix feed the next block (AQLM,
 // appendix; GPTQ).
 #pragma once
 #include <filesystem>
@@ -25,16 +25,16 @@ struct QuantizeModelOptions {
   int embedding_bits = 16;  // 16, 8 or 4: embedding and head
   QuantizeOptions layer;
   // What a layer's outputs should be: 1: the original model's own (input_drift()); 0: the
-  // original layer's on the quantised model's inputs (AQLM, GPTQ, GPTVQ); or between.
+  // original layer's on the quantized model's inputs (AQLM, GPTQ, GPTVQ); or between.
   double cross_term = 0.5;
-  // Within a block each site's inputs come through the matrices quantised before it, instead of
+  // Within a block each site's inputs come through the matrices quantized before it, instead of
   // through the original block. A cross term wants it: else what one matrix has already made good
   // would be made good again by the next.
   bool true_sequential = false;
   bool sequential() const { return true_sequential || cross_term > 0; }
   std::string dtype = "float32";  // of the blocks' forward passes: "float32" or "bfloat16"
   int64_t batch_tokens = 4096;    // activations run at a time
-  int64_t stop_after_blocks = 0;  // quantise only the first N blocks (0: all); the rest stay dense
+  int64_t stop_after_blocks = 0;  // quantize only the first N blocks (0: all); the rest stay dense
 };
 
 struct LayerSummary {

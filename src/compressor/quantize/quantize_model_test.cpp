@@ -114,24 +114,24 @@ TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
   }
 }
 
-// Block 1's errors, recomputed from the result: its inputs come through the quantised block 0.
-TEST_F(QuantizeModel, ErrorsAreThoseOnTheQuantisedPrefix) {
+// Block 1's errors, recomputed from the result: its inputs come through the quantized block 0.
+TEST_F(QuantizeModel, ErrorsAreThoseOnTheQuantizedPrefix) {
   options_.representation = parse_representation("int3g16");
   options_.cross_term = 0;
   const auto base = model("tiny_qwen2");  // bfloat16: what stays dense stays exact
   const QuantizeModelResult result = quantize("tiny_qwen2", "out");
   const torch::NoGradGuard no_grad;
-  const auto quantised = Decoder::load(ModelFiles::open(folder_ / "out"), torch::kFloat32);
+  const auto quantized = Decoder::load(ModelFiles::open(folder_ / "out"), torch::kFloat32);
   const auto original = Decoder::load(base, torch::kFloat32);
   const torch::Tensor ids = data(*base).train;
   const RotaryTable rotary = original->rotary(ids.size(1));
   const torch::Tensor x =
-      quantised->run_block(*quantised->blocks()[0], quantised->embed(ids), rotary);
+      quantized->run_block(*quantized->blocks()[0], quantized->embed(ids), rotary);
   Block& dense = *original->blocks()[1];
   std::map<std::string, double> errors;
   original->run_block(dense, x, rotary, [&](InputSite site, const torch::Tensor& inputs) {
     for (const Linear* linear : dense.site_linears(site)) {
-      const torch::Tensor stored = read_matrix(quantised->files(), linear->name, torch::kFloat32);
+      const torch::Tensor stored = read_matrix(quantized->files(), linear->name, torch::kFloat32);
       const torch::Tensor wide = inputs.to(torch::kFloat64);
       const auto energy = [&](const torch::Tensor& w) {
         return torch::matmul(wide, w.to(torch::kFloat64).t()).square().sum().item<double>();

@@ -1,4 +1,4 @@
-// Finished pieces of a quantised model in OUT.partial: one safetensors file a block, with the
+// Finished pieces of a quantized model in OUT.partial: one safetensors file a block, with the
 // summaries of its layers. What resuming reads is what the result is made of.
 #pragma once
 #include <filesystem>

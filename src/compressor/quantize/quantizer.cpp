@@ -13,12 +13,12 @@ void require_finite(const torch::Tensor& matrix, const char* what) {
   if (torch::isfinite(matrix).all().item<bool>()) return;
   const auto bad = torch::isfinite(matrix).logical_not().nonzero()[0];
   throw Error(concat("the ", what, " holds NaN or infinity, first at [", bad[0].item<int64_t>(),
-                     ", ", bad[1].item<int64_t>(), "]; it cannot be quantised"));
+                     ", ", bad[1].item<int64_t>(), "]; it cannot be quantized"));
 }
 
 void check_inputs(const torch::Tensor& weight, const torch::Tensor& hessian,
                   const RepresentationSpec& spec) {
-  if (weight.dim() != 2) throw Error("the weight to quantise is not a matrix");
+  if (weight.dim() != 2) throw Error("the weight to quantize is not a matrix");
   part_layout(spec, weight.size(0), weight.size(1));  // throws when the group size does not fit
   require_finite(weight, "weight");
   if (!hessian.defined()) return;

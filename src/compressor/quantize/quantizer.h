@@ -1,4 +1,4 @@
-// [4] One-shot quantisation of one matrix: weight [out, in] and Hessian [in, in] -> Representation.
+// [4] One-shot quantization of one matrix: weight [out, in] and Hessian [in, in] -> Representation.
 #pragma once
 #include <functional>
 #include <memory>

@@ -180,7 +180,7 @@ TEST(Gptq, BeatsRtn) {
   }
 }
 
-// Optimal brain quantisation, word for word: after each column the weights still free move to their
+// Optimal brain quantization, word for word: after each column the weights still free move to their
 // best values, by a fresh solve. Lazy blocks and the Cholesky factor must come to the same codes.
 TEST(Gptq, FollowsTheSlowReference) {
   const int64_t in = 160;

@@ -102,9 +102,9 @@ Grid search_with_zeros(std::span<const float> group, std::span<const float> weig
   const float low = std::min(*least, 0.0f), high = std::max(*most, 0.0f);
   for (const float share : clipping_grid(nbits)) {
     const float scale = (high - low) * (share / largest);
-    const float centre = scale == 0 ? 0.0f : std::nearbyint(low * -share / scale);
+    const float center = scale == 0 ? 0.0f : std::nearbyint(low * -share / scale);
     for (const float shift : {0.0f, -1.0f, 1.0f})
-      search.offer({scale, std::clamp(centre + shift, 0.0f, largest)});
+      search.offer({scale, std::clamp(center + shift, 0.0f, largest)});
   }
   return search.best;
 }

@@ -86,9 +86,9 @@ Candidate search_with_zeros(const torch::Tensor& groups, const torch::Tensor& we
   for (const double share : clipping_grid(nbits)) {
     const auto scales = (high - low) * (share / largest);
     const auto safe = torch::where(scales == 0, torch::ones_like(scales), scales);
-    const auto centre = (low * -share / safe).round_();
+    const auto center = (low * -share / safe).round_();
     for (const int shift : {0, -1, 1}) {
-      search.offer({scales, (centre + shift).clamp_(0, largest)});
+      search.offer({scales, (center + shift).clamp_(0, largest)});
     }
   }
   return search.best;

@@ -11,7 +11,7 @@ struct CodePair {
   int64_t first, second;
 };
 
-// One pass over M codebooks of K vectors: neighbours in a ring, so that M = 2 is one exact search.
+// One pass over M codebooks of K vectors: neighbors in a ring, so that M = 2 is one exact search.
 // Large codebooks (K * K pairs would be too many) go one at a time.
 inline std::vector<CodePair> code_pairs(int64_t num_codebooks, int64_t entries) {
   constexpr int64_t kLargestJoint = 256;

@@ -8,7 +8,7 @@
 namespace bitsmith {
 
 // In every metric the cost of giving groups the values p is p^T block p - 2 linear^T p plus what
-// does not depend on p. Best codes [n, M] for `groups` [n] that minimise it (or the present codes,
+// does not depend on p. Best codes [n, M] for `groups` [n] that minimize it (or the present codes,
 // if nothing is better); linear [n, g], block [g, g].
 using GroupSearchReference =
     std::function<torch::Tensor(const torch::Tensor& groups, const torch::Tensor& linear,

@@ -168,7 +168,7 @@ TEST_P(CodeSearch, DoesNotDependOnThreads) {
 }
 
 TEST_P(CodeSearch, KeepsCodesThatAreBest) {
-  if (GetParam().metric == MetricKind::kHessian) return;  // neighbours move: may improve further
+  if (GetParam().metric == MetricKind::kHessian) return;  // neighbors move: may improve further
   if (std::string(GetParam().spec) == "aq3x4g6") return;  // pairs in turn: may improve further
   const auto best = representation->search_codes(target, metric, groups);
   representation->assign_codes(groups, best);

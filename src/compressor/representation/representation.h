@@ -1,6 +1,6 @@
-// The first of the two interfaces that everything hangs on: a quantised weight matrix W
-// [out_features, in_features]. One-shot quantisers, PV-Tuning, saving and evaluation are written
-// against this alone; nobody outside this folder and a representation's own quantiser knows which
+// The first of the two interfaces that everything hangs on: a quantized weight matrix W
+// [out_features, in_features]. One-shot quantizers, PV-Tuning, saving and evaluation are written
+// against this alone; nobody outside this folder and a representation's own quantizer knows which
 // one it is.
 #pragma once
 #include <memory>
@@ -58,7 +58,7 @@ class Representation {
   virtual torch::Tensor codes() const = 0;
   // Best codes for `target` [out, in] in the metric, for the groups listed ([n] int64 flat indices,
   // ascending; undefined: all), starting from the present codes and with the continuous parameters
-  // fixed. With a Hessian, groups of a row are visited in turn with their neighbours' present codes
+  // fixed. With a Hessian, groups of a row are visited in turn with their neighbors' present codes
   // (coordinate descent): the row objective never rises. Returns [n, codes per group] int32;
   // changes nothing.
   virtual torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,

@@ -16,10 +16,10 @@ struct SearchKernels {
   // row.
   void (*costs)(const float* base, const float* columns, const float* linear, int64_t rows,
                 int64_t dim, int64_t padded, float* costs);
-  // best[r] = the first k that minimises the same.
+  // best[r] = the first k that minimizes the same.
   void (*nearest)(const float* base, const float* columns, const float* linear, int64_t rows,
                   int64_t dim, int64_t padded, int32_t* best);
-  // Min-plus product: best[r] = a k1 that minimises second[r, k1] + min_k0 (first[r, k0] +
+  // Min-plus product: best[r] = a k1 that minimizes second[r, k1] + min_k0 (first[r, k0] +
   // cross[k0, k1]); first [rows, padded0], second [rows, padded1], cross [count0, padded1].
   void (*nearest_pair)(const float* first, const float* second, const float* cross, int64_t rows,
                        int64_t count0, int64_t padded0, int64_t padded1, int32_t* best);

@@ -7,7 +7,7 @@
 
 namespace bitsmith {
 
-// A code group is one scalar. Scales are continuous; zero points are integers that the quantiser
+// A code group is one scalar. Scales are continuous; zero points are integers that the quantizer
 // chooses and that stay as they are afterwards.
 class UniformRepresentation : public Representation {
  public:

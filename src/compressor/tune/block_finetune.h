@@ -1,4 +1,4 @@
-// Fine-tuning of one quantised block against the outputs of the original one (AQLM, Egiazarian et
+// Fine-tuning of one quantized block against the outputs of the original one (AQLM, Egiazarian et
 // al. 2024, section 3.3): codebooks, scales, norms and biases move, codes stay.
 #pragma once
 #include <cstdint>

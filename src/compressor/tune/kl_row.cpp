@@ -5,7 +5,7 @@
 
 #include "evaluate/softmax_row.h"
 
-// The loops are written so that the compiler vectorises them, once per instruction set; the loader
+// The loops are written so that the compiler vectorizes them, once per instruction set; the loader
 // picks.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -28,7 +28,7 @@ Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original)
     }
   }
   if (linears().empty())
-    throw Error("this model has no quantised matrix to tune: quantize it first");
+    throw Error("this model has no quantized matrix to tune: quantize it first");
 }
 
 }  // namespace bitsmith

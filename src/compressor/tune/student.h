@@ -1,4 +1,4 @@
-// The student of a tuning run: a quantised decoder and what the optimiser changes in it.
+// The student of a tuning run: a quantized decoder and what the optimizer changes in it.
 #pragma once
 #include <memory>
 
@@ -8,8 +8,8 @@ namespace bitsmith {
 
 class Student : public TunedBlocks {
  public:
-  // `original`: the same model before it was quantised; code steps are in units of the distance to
-  // it. Throws Error when nothing in the decoder is quantised.
+  // `original`: the same model before it was quantized; code steps are in units of the distance to
+  // it. Throws Error when nothing in the decoder is quantized.
   Student(std::unique_ptr<Decoder> decoder, Decoder& original);
   Decoder& decoder() { return *decoder_; }
 

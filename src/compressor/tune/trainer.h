@@ -1,4 +1,4 @@
-// PV-Tuning (Malinovskii et al. 2024), algorithm 3: the quantised student learns the teacher's
+// PV-Tuning (Malinovskii et al. 2024), algorithm 3: the quantized student learns the teacher's
 // next-token distributions, step by step (tuning_step.h), validated, resumable.
 #pragma once
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace bitsmith {
 
-// Trains `student` towards `teacher` (both of one dtype) on data.train; validates on
+// Trains `student` toward `teacher` (both of one dtype) on data.train; validates on
 // data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
 // is one step or validation. On SIGINT saves the state and throws Interrupted; divergence (NaN, or
 // the loss far above its start) stops with the best kept. The best projected tensors are in

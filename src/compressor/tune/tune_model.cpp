@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 void check_same_model(const ModelConfig& a, const ModelConfig& b, const fs::path& path) {
   if (a.vocab_size != b.vocab_size || a.hidden_size != b.hidden_size ||
       a.num_hidden_layers != b.num_hidden_layers || a.intermediate_size != b.intermediate_size) {
-    throw UsageError(concat("the teacher ", path.string(), " is not the model that was quantised: ",
+    throw UsageError(concat("the teacher ", path.string(), " is not the model that was quantized: ",
                             b.num_hidden_layers, " layers of ", b.hidden_size, " with ",
                             b.vocab_size, " tokens against ", a.num_hidden_layers, " of ",
                             a.hidden_size, " with ", a.vocab_size));
@@ -34,11 +34,11 @@ uint64_t predicted_memory(const ModelConfig& c, const TuneOptions& options) {
   const uint64_t decoder = block * c.num_hidden_layers;
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
   const uint64_t weights = 2 * element * (decoder + c.vocab_size * c.hidden_size);
-  const uint64_t optimiser =
+  const uint64_t optimizer =
       decoder * (4 + (options.strategy == Strategy::kPv ? 4 : 0) + element + 1);
   const uint64_t activations = options.micro_tokens * c.num_hidden_layers * element *
                                (9 * c.hidden_size + 5 * c.intermediate_size);
-  return weights + optimiser + activations + (uint64_t{400} << 20);
+  return weights + optimizer + activations + (uint64_t{400} << 20);
 }
 
 // Which of the two this processor multiplies faster.
@@ -84,7 +84,7 @@ OrderedJson options_json(const TuneOptions& o) {
           {"seed", o.seed}};
 }
 
-// The quantised directory's tensors with the tuned ones in place of theirs.
+// The quantized directory's tensors with the tuned ones in place of theirs.
 std::vector<TensorSource> merged_tensors(const Checkpoint& base, const SafetensorsFile& tuned) {
   std::vector<TensorSource> tensors;
   for (const TensorView& tensor : base.tensors()) {
@@ -106,7 +106,7 @@ OrderedJson base_recipe(const fs::path& base) {
 std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
                              const TuneResult& result) {
   const fs::path path = base / "README.md";
-  std::string card = fs::exists(path) ? read_text_file(path) : "# Quantised by Bitsmith\n";
+  std::string card = fs::exists(path) ? read_text_file(path) : "# Quantized by Bitsmith\n";
   char text[400];
   std::snprintf(text, sizeof(text),
                 "\n## Tuned\n\nPV-Tuning, strategy `%s`: %ld tokens against the original model. KL "

@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-// continuous: the P step alone (codebooks, scales, norms). pv: also codes, by the linearised
+// continuous: the P step alone (codebooks, scales, norms). pv: also codes, by the linearized
 // subspace V step.
 enum class Strategy { kContinuous, kPv };
 Strategy parse_strategy(const std::string& name);  // UsageError names the choices
@@ -19,7 +19,7 @@ struct TuneOptions {
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
   int64_t tokens = 0;
   double minutes = 0;
-  int64_t batch_tokens = 4096;  // one optimiser step
+  int64_t batch_tokens = 4096;  // one optimizer step
   int64_t micro_tokens = 2048;  // one forward and backward pass; bounds the activations' memory
   // Step lengths in units of each tensor's own root mean square (the paper's 3e-4 at an RMS of 0.02
   // is 0.015); both fall linearly to `final_rate` of themselves over the run.

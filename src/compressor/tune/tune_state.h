@@ -11,7 +11,7 @@ namespace bitsmith {
 
 struct TuneProgress {
   std::string recipe_hash;  // of model, teacher, data and options: another run's state is refused
-  int64_t step = 0;         // optimiser steps done; the data order follows from it
+  int64_t step = 0;         // optimizer steps done; the data order follows from it
   double elapsed_seconds = 0;  // of all earlier sessions
   double best_kl = 0, first_kl = 0;
   int64_t best_step = 0;
@@ -19,7 +19,7 @@ struct TuneProgress {
   double last_validation = 0;  // share of the budget at the last validation
 };
 
-// Atomic. Student's values and both optimisers' moments, exactly.
+// Atomic. Student's values and both optimizers' moments, exactly.
 void save_tune_state(const std::filesystem::path& path, Student& student,
                      const TuneProgress& progress);
 // False when there is no such file; Error when it belongs to another run or does not fit the

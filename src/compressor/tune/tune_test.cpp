@@ -70,13 +70,13 @@ TEST(Adam, EqualsTorchsAdam) {
   torch::manual_seed(2);
   auto reference = torch::randn({40, 8}).requires_grad_(true);
   auto value = reference.detach().clone();
-  torch::optim::Adam optimiser({reference},
+  torch::optim::Adam optimizer({reference},
                                torch::optim::AdamOptions(0.01).betas({0.9, 0.95}).eps(1e-8));
   AdamState adam;
   for (int64_t step = 1; step <= 5; ++step) {
     const auto gradient = torch::randn({40, 8});
     reference.mutable_grad() = gradient.clone();
-    optimiser.step();
+    optimizer.step();
     value.sub_(adam.direction(gradient, step, torch::kFloat32, {}), 0.01);
   }
   EXPECT_LT((value - reference).abs().max().item<double>(), 1e-6);
@@ -133,7 +133,7 @@ TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
   EXPECT_GT(result.changed.numel(), 0);
   EXPECT_LE(change_rms, options.trust_ratio * code_unit * (1 + 1e-5));
   EXPECT_NEAR(change_rms, result.change, 1e-5);
-  // Nearest codes to W - step * direction: the linearised objective falls.
+  // Nearest codes to W - step * direction: the linearized objective falls.
   EXPECT_LT((change * direction).sum().item<double>(), 0.0);
   const auto differ = (representation->codes() != codes_before).any(1).nonzero().squeeze(1);
   EXPECT_TRUE(torch::equal(differ, std::get<0>(result.changed.sort())));

@@ -1,5 +1,5 @@
-// Quantised blocks under training: their linear layers carry a dense copy of their weights for
-// forward and backward passes, beside everything that the optimiser changes.
+// Quantized blocks under training: their linear layers carry a dense copy of their weights for
+// forward and backward passes, beside everything that the optimizer changes.
 #pragma once
 #include <map>
 #include <memory>
@@ -21,7 +21,7 @@ struct Trainable {
   double unit = 1;  // root mean square of the value at the start: the step's unit
 };
 
-// One quantised linear layer.
+// One quantized linear layer.
 struct TunedLinear {
   Linear* linear = nullptr;
   torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
@@ -33,7 +33,7 @@ struct TunedLinear {
 
 class TunedBlocks {
  public:
-  // Adds block number `layer` of the model, which must outlive this: every quantised linear layer
+  // Adds block number `layer` of the model, which must outlive this: every quantized linear layer
   // gets its dense copy in `dtype`, as a leaf that wants a gradient, and so do norms and biases.
   void add(Block& block, int64_t layer, torch::Dtype dtype);
 

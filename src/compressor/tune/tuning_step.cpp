@@ -48,7 +48,7 @@ void p_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& op
 }
 
 // The V step of one matrix; returns how many groups changed. Their momentum is spent: a code moves
-// by the whole distance to its neighbour at once, and would be pushed on beyond it.
+// by the whole distance to its neighbor at once, and would be pushed on beyond it.
 int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
                      const VStepOptions& options) {
   const torch::NoGradGuard no_grad;

@@ -1,4 +1,4 @@
-// The linearised subspace V step of PV-Tuning (section 3.3, algorithm 3): move the weights by one
+// The linearized subspace V step of PV-Tuning (section 3.3, algorithm 3): move the weights by one
 // Adam step, and round back to codes only the few groups whose update is largest.
 #pragma once
 #include "compressor/representation/representation.h"
@@ -19,8 +19,8 @@ struct VStepResult {
 };
 
 // `code_unit`: how far, root mean square, a weight lies from its original: about the distance
-// between neighbouring codes, which shrinks with every bit. (The paper's trust ratio is a share of
-// ||W||.) `direction` [out, in] float32: Adam's normalised update. Target: W - step * code_unit *
+// between neighboring codes, which shrinks with every bit. (The paper's trust ratio is a share of
+// ||W||.) `direction` [out, in] float32: Adam's normalized update. Target: W - step * code_unit *
 // direction. Groups are taken greedily by the norm of their update; a group whose change would
 // leave the trust region ends the step, but one group may always change.
 VStepResult v_step(Representation& representation, const torch::Tensor& direction, double code_unit,

@@ -25,7 +25,7 @@ void store_entries(const __m512i sums[4], uint8_t* table) {
   _mm512_store_si512(table + kLookupEntries, high);
 }
 
-// The tables of one codebook for J neighbouring groups, which share the loads of the codebook.
+// The tables of one codebook for J neighboring groups, which share the loads of the codebook.
 // x: pairs of inputs. Pairs is their number a group where it is known at compile time, else 0.
 template <int J, int Pairs>
 void build_group_tables(const int16_t* codebook, int64_t pairs_per_group, const int32_t* x,

@@ -23,7 +23,7 @@ inline ThreadPool& bench_pool(int threads) {
   return *pool;
 }
 
-// Bytes a second from main memory, measured again for every benchmark: neighbours on the machine
+// Bytes a second from main memory, measured again for every benchmark: neighbors on the machine
 // change it from minute to minute.
 inline double memory_bandwidth(ThreadPool& pool) { return read_bandwidth(pool, int64_t{1} << 30); }
 

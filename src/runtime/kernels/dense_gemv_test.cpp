@@ -41,7 +41,7 @@ TEST(DenseGemv, EveryLevelAgreesWithScalar) {
 }
 
 // What makes results independent of how rows are shared among threads.
-TEST(DenseGemv, ARowDoesNotDependOnItsNeighbours) {
+TEST(DenseGemv, ARowDoesNotDependOnItsNeighbors) {
   Random random(2);
   const int64_t rows = 7, in = 75;
   const auto w = normal_values(rows * in, random), x = normal_values(in, random);

@@ -11,7 +11,7 @@
 //   4 bits  32 bytes, byte j: positions j, 32 + j
 //   6 bits  the 16 bytes of bits 4 and 5, then the 32 bytes of bits 0 to 3
 //   8 bits  64 bytes
-// A position's place in the row is grouped_place(); with 4 and 6 bits neighbouring places share a
+// A position's place in the row is grouped_place(); with 4 and 6 bits neighboring places share a
 // byte, so that a short last block ends early: after the bytes of its codes.
 // Included by files compiled for AVX: plain types only.
 #pragma once

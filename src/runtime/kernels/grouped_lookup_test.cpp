@@ -19,7 +19,7 @@ TEST(GroupedLookup, CodesComeBackFromTheirPlaces) {
     for (const int64_t count : {1, 2, 15, 16, 17, 33, 63, 64}) {
       const int64_t bytes = grouped_block_bytes(bits, count);
       std::vector<uint8_t> block(static_cast<size_t>(bytes + 1));
-      block.back() = 77;  // the neighbour
+      block.back() = 77;  // the neighbor
       std::vector<int> codes;
       for (int64_t place = 0; place < count; ++place) {
         codes.push_back(static_cast<int>(random.below(1u << bits)));
