@@ -8,12 +8,12 @@
 #include <cstdlib>
 
 #include "compressor/quantize/codebook_em.h"
-#include "compressor/quantize/grouped_solve.h"
+#include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/additive_search.h"
-#include "compressor/representation/grouped_dequantize.h"
-#include "compressor/representation/grouped_search.h"
+#include "compressor/representation/gvq_dequantize.h"
+#include "compressor/representation/gvq_search.h"
 
 namespace bitsmith {
 namespace {
@@ -94,16 +94,16 @@ void inverse_hessian_factor(benchmark::State& state) {
           [&] { benchmark::DoNotOptimize(inverse_factor(hessian, 0.01)); });
 }
 
-GroupedSpec spec_of(const char* text) { return std::get<GroupedSpec>(parse_representation(text)); }
+GvqSpec spec_of(const char* text) { return std::get<GvqSpec>(parse_representation(text)); }
 
-struct Grouped {
-  GroupedLayout layout;
+struct Gvq {
+  GvqLayout layout;
   torch::Tensor centroids, codes;
 };
 
-Grouped random_grouped(const GroupedSpec& spec) {
+Gvq random_gvq(const GvqSpec& spec) {
   const int64_t n = layer_size();
-  const GroupedLayout layout = grouped_layout(spec, n, n);
+  const GvqLayout layout = gvq_layout(spec, n, n);
   return {layout,
           0.02 * torch::randn(
                      {layout.strips, layout.column_groups, spec.centroids(), layout.vector_size}),
@@ -112,9 +112,9 @@ Grouped random_grouped(const GroupedSpec& spec) {
 
 // 10 iterations of EM: K multiply-adds a weight each.
 void codebook_start(benchmark::State& state, const char* text) {
-  const GroupedSpec spec = spec_of(text);
+  const GvqSpec spec = spec_of(text);
   const int64_t n = layer_size();
-  const GroupedLayout layout = grouped_layout(spec, n, n);
+  const GvqLayout layout = gvq_layout(spec, n, n);
   const auto points = layer().weight.narrow(1, 0, layout.columns).contiguous();
   const auto metric = torch::eye(layout.vector_size).repeat({layout.tile_row_codes(), 1, 1});
   constexpr int kIterations = 10;
@@ -128,24 +128,24 @@ void codebook_start(benchmark::State& state, const char* text) {
 
 // K multiply-adds a weight for the search, n / 2 for the error's way on.
 void feedback_sweep(benchmark::State& state, const char* text) {
-  const GroupedSpec spec = spec_of(text);
-  const Grouped g = random_grouped(spec);
+  const GvqSpec spec = spec_of(text);
+  const Gvq g = random_gvq(spec);
   const double n = static_cast<double>(layer_size());
   measure(state, cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
-    GroupedSearch search(g.layout, g.centroids, {});
+    GvqSearch search(g.layout, g.centroids, {});
     benchmark::DoNotOptimize(search_with_feedback(search, g.codes, layer().weight, layer().factor));
   });
 }
 
 // (W - Q) H, then what changed codes do to the columns after: n / 2 for each weight if all change.
 void coordinate_descent(benchmark::State& state, const char* text) {
-  const GroupedSpec spec = spec_of(text);
-  const Grouped g = random_grouped(spec);
+  const GvqSpec spec = spec_of(text);
+  const Gvq g = random_gvq(spec);
   const double n = static_cast<double>(layer_size());
   measure(
       state, 3 * cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
-        GroupedSearch search(g.layout, g.centroids, {});
-        const auto dense = grouped_decode(g.layout, g.centroids, g.codes, {});
+        GvqSearch search(g.layout, g.centroids, {});
+        const auto dense = gvq_decode(g.layout, g.centroids, g.codes, {});
         benchmark::DoNotOptimize(
             search_code_groups(search, dense, g.codes, layer().weight, {{}, layer().hessian}, {}));
       });
@@ -153,8 +153,8 @@ void coordinate_descent(benchmark::State& state, const char* text) {
 
 // One product with H an iteration, and one for the first residual.
 void codebook_solve(benchmark::State& state, const char* text) {
-  const Grouped g = random_grouped(spec_of(text));
-  const GroupedProblem problem{layer().weight, layer().hessian, g.layout, g.codes, {}};
+  const Gvq g = random_gvq(spec_of(text));
+  const GvqProblem problem{layer().weight, layer().hessian, g.layout, g.codes, {}};
   constexpr int kIterations = 4;
   measure(state, 2 * (kIterations + 1) * cube(), torch::kFloat,
           [&] { benchmark::DoNotOptimize(solve_centroids(problem, g.centroids, kIterations)); });

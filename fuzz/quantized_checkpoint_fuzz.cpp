@@ -2,7 +2,8 @@
 // The first byte says what the rest is:
 //   0  a config.json, a zero byte, a safetensors file;
 //   1  a config.json, a zero byte, then values for tensors of the shapes that it asks for;
-//   2  one byte that chooses a representation for a tiny model, then such values.
+//   2  one byte that chooses a representation for a tiny model and, by its highest bit, the
+//      version of the format, then such values.
 // A file that begins with "{" is 1 without the first byte, so that any config.json is a seed.
 // In 1 and 2 four bytes before the values damage one tensor: which, what of it, and by how much.
 #include <iterator>
@@ -34,14 +35,14 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "aq1x16g4",
                                             "aq3x5g2",
                                             "aq2x12g16",
-                                            "aq1x8g8-s4",
-                                            "aq2x5g4-s1",
-                                            "aq2x8g8-s8",
+                                            "aq1x8g8-s8x4",
+                                            "aq2x5g4-s4x1",
+                                            "aq2x8g8-s8x8",
                                             "gvq1d2b-n64",
                                             "gvq2d2b",
                                             "gvq2d1.5b-n96-s2",
                                             "gvq1d3b-n48-s8-c16",
-                                            "gvq4d0.75b-n128-g16-s4",
+                                            "gvq4d0.75b-n128-t16-s4",
                                             "gvq1d2b-n48-r2"};
 
 class MemoryCheckpoint : public Checkpoint {
@@ -127,12 +128,20 @@ Json tiny_config(int choice) {
   Json config = parse_json(kTinyConfig, "fuzz");
   const RepresentationSpec spec = parse_representation(
       kRepresentations[static_cast<size_t>(choice) % std::size(kRepresentations)]);
+  const ModelConfig model = parse_model_config(config, "fuzz");
   SpecMap specs;
-  for (const LinearShape& matrix : quantizable_matrices(parse_model_config(config, "fuzz"))) {
+  for (const LinearShape& matrix : quantizable_matrices(model)) {
     const bool block = matrix.name.starts_with("model.layers");
-    specs[matrix.name] = block ? spec : RepresentationSpec(UniformSpec{8, 0, false});
+    specs[matrix.name] = block ? spec : row_representation(8, matrix.in_features);
   }
-  config["quantization_config"] = make_bitsmith_config(specs);
+  if (choice < 128) {
+    config["quantization_config"] = Json::parse(make_bitsmith_config(specs, model).dump());
+  } else {
+    Json modules;
+    for (const auto& [module, asked] : specs) modules[module] = to_string(asked);
+    config["quantization_config"] = {
+        {"quant_method", "bitsmith"}, {"version", 1}, {"modules", modules}};
+  }
   return config;
 }
 

@@ -10,6 +10,16 @@ safetensors and gguf; the output is committed, so that the tests need none of th
 Every model directory holds config.json, the weights, the tokenizer, and golden.safetensors: `ids`
 (int64 [tokens]) and `logits` (float32 [tokens, vocab]), computed in float32 from the weights as
 stored. Everything comes from this script and its seeds; the text from grammar.py beside it.
+
+tiny_quantized_v1 and tiny_quantized_v2 were written by Bitsmith itself, the first by the last commit that
+wrote version 1 of the quantized format, from tiny_llama:
+
+    bitsmith quantize testdata/tiny_llama --representation gvq2d2b-n512-s16 --method rtn --embedding 8 \\
+      --override 'layers.0.self_attn.q_proj=aq2x4g8-s3' --override 'layers.0.self_attn.k_proj=int3g16-z' \\
+      --override 'layers.0.self_attn.v_proj=aq1x4g8' --override 'layers.0.self_attn.o_proj=gvq1d3b-n256-r3' \\
+      --override 'layers.0.mlp.up_proj=gvq4d1b-n1024-g16-c16' --override 'layers.0.mlp.gate_proj=gvq2d2b'
+
+(config.json and model.safetensors of the result). The tests read them for ever.
 """
 import json
 import random

@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/gguf.h"
 #include "checkpoint/model_size.h"
+#include "format/quantization_config.h"
 
 namespace bitsmith {
 namespace {
@@ -36,6 +37,17 @@ std::string tokenizer_kind(const Checkpoint& checkpoint) {
   }
   if (std::filesystem::exists(checkpoint.path() / "tokenizer.model")) return "SentencePiece";
   return "none";
+}
+
+// Of a model that another program quantized, nothing.
+std::map<std::string, int64_t> representations(const Checkpoint& checkpoint) {
+  try {
+    return representation_counts(
+        parse_quantization_config(checkpoint.config_json(), checkpoint.config(), "config.json"),
+        checkpoint.config());
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 // Counts and bytes of the tensors of one type.
@@ -79,6 +91,7 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   }
   if (checkpoint.config_json().contains("quantization_config")) {
     result["quantization_config"] = checkpoint.config_json().at("quantization_config");
+    result["representations"] = representations(checkpoint);
   }
   if (const auto ignored = checkpoint.ignored_tensors(); !ignored.empty()) {
     result["ignored_tensors"] = ignored;
@@ -147,6 +160,11 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
                              format_bytes(static_cast<double>(checkpoint.file_bytes())), ")"));
   if (facts.contains("quantization_config")) {
     text += row("quantization", quantization_summary(facts["quantization_config"]));
+    std::string names;
+    for (const auto& [name, count] : representations(checkpoint)) {
+      names += concat(names.empty() ? "" : ", ", count, " ", name);
+    }
+    if (!names.empty()) text += row("matrices", names);
   }
   return text;
 }

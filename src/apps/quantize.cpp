@@ -27,17 +27,17 @@ constexpr const char* kQuantizeHelp =
     "  intBgG[-z]  uniform: B bits a weight, one scale for each G inputs (0: a whole row), -z "
     "adds\n"
     "              zero points. int8g64 is nearly lossless, int4g64 good, int2g64 poor\n"
-    "  aqMxBgG[-sS]\n"
+    "  aqMxBgG[-sGxS]\n"
     "              additive (AQLM): G weights are the sum of M vectors, each from a codebook of "
     "2^B;\n"
     "              M * B / G bits a weight. aq2x8g8 has 2 bits, aq3x8g8 3; best at about 2 bits.\n"
-    "              -s: each group has a scale of S bits besides\n"
-    "  gvqDdBb[-nN][-gC][-sS][-c16][-rR]\n"
-    "              grouped codebooks (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
+    "              -s: a scale of S bits for each G weights besides\n"
+    "  gvqDdBb[-nN][-tC|-tRxC][-sS][-c16][-rR]\n"
+    "              codebook tiles (GPTVQ): vectors of D = 1, 2, 4 weights, B bits a weight, a\n"
     "              codebook for each N weights (default: it costs 1/8 bit a weight, with -s "
-    "1/32), in\n"
-    "              groups of C columns; -s: a 4-bit scale for each S weights, -c16: fp16 "
-    "codebooks.\n"
+    "1/32), or\n"
+    "              for each tile of R rows x C inputs; -s: a 4-bit scale for each S weights, -c16: "
+    "fp16 codebooks.\n"
     "              gvq2d2b has 2.13 bits; best from 3 bits on with scales: gvq2d3b-s32 has 3.16\n"
     "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.";
 
@@ -130,7 +130,7 @@ void add_quantize(CLI::App& app) {
   sub.add_option("MODEL", command->model, "The original: Hugging Face directory or GGUF file")
       ->required();
   sub.add_option("--representation", command->representation,
-                 "What the blocks' matrices become: intBgG[-z], aqMxBgG[-sS] or gvqDdBb[...]")
+                 "What the blocks' matrices become: intBgG[-z], aqMxBgG[-sGxS] or gvqDdBb[...]")
       ->required();
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();

@@ -1,9 +1,7 @@
-#include <cstring>
 #include <string_view>
 
 #include "base/error.h"
 #include "checkpoint/model_size.h"
-#include "format/bit_packing.h"
 #include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
 
@@ -20,47 +18,6 @@ const std::string& stored_module(const ModelConfig& config, const std::string& m
 std::string module_of_weight(const std::string& name) {
   constexpr std::string_view kWeight = ".weight";
   return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
-}
-
-// Hugging Face's AQLM keeps codes of B bits as int8 (B up to 8) or int16, c >= 2^(B-1) as c - 2^B;
-// where that is not the packed row already, `codes` is replaced by it.
-void pack_hf_codes(QuantizedTensor& tensor, const std::string& module) {
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
-  if (spec.nbits_per_codebook == 8 || spec.nbits_per_codebook == 16) return;
-  TensorView& codes = tensor.parts.front();
-  const int64_t groups = tensor.in_features / spec.in_group_size;
-  const std::vector<int64_t> shape = {tensor.out_features, groups, spec.num_codebooks};
-  const DType dtype = spec.nbits_per_codebook < 8 ? DType::I8 : DType::I16;
-  const int64_t per_row = groups * spec.num_codebooks, width = dtype == DType::I8 ? 1 : 2;
-  if (codes.dtype != dtype || codes.shape != shape ||
-      static_cast<int64_t>(codes.bytes.size()) != tensor.out_features * per_row * width) {
-    throw Error(concat(module, ".codes: expected ", dtype_name(dtype), " ", shape_string(shape),
-                       ", found ", dtype_name(codes.dtype), " ", shape_string(codes.shape)));
-  }
-  // The file stays mapped for the other parts.
-  struct Storage {
-    std::shared_ptr<const void> file;
-    std::vector<std::byte> codes;
-  };
-  const PartLayout layout = part_layout(spec, tensor.out_features, tensor.in_features).front();
-  const int64_t bytes = byte_size(layout.dtype, layout.shape), row_bytes = layout.shape[1];
-  const auto storage = std::make_shared<Storage>();
-  storage->file = tensor.storage;
-  storage->codes.resize(static_cast<size_t>(bytes));
-  const unsigned mask = (1u << spec.nbits_per_codebook) - 1;
-  std::vector<uint16_t> row(static_cast<size_t>(per_row));
-  for (int64_t r = 0; r < tensor.out_features; ++r) {
-    for (int64_t i = 0; i < per_row; ++i) {
-      uint16_t value = 0;  // little-endian: the low byte is enough for int8
-      std::memcpy(&value, codes.bytes.data() + (r * per_row + i) * width, width);
-      row[i] = static_cast<uint16_t>(value & mask);
-    }
-    pack_row(row, spec.nbits_per_codebook,
-             std::span(storage->codes)
-                 .subspan(static_cast<size_t>(r * row_bytes), static_cast<size_t>(row_bytes)));
-  }
-  codes = {codes.name, layout.dtype, layout.shape, storage->codes};
-  tensor.storage = storage;
 }
 
 }  // namespace
@@ -90,7 +47,25 @@ std::shared_ptr<const ModelFiles> ModelFiles::from(std::shared_ptr<const Checkpo
       verify(files->quantized(module), concat(source.path().string(), ": ", module));
     }
   }
+  for (const TensorView& tensor : source.tensors()) files->check_is_part(tensor.name);
   return files;
+}
+
+// A quantized matrix with arrays that its representation does not have would decode to other
+// weights than those meant.
+void ModelFiles::check_is_part(const std::string& tensor) const {
+  const size_t dot = tensor.rfind('.');
+  const std::string module = tensor.substr(0, dot == std::string::npos ? 0 : dot);
+  const auto found = specs_.find(module);
+  if (found == specs_.end() || tensor.ends_with(".bias")) return;
+  const LinearShape& matrix = matrices_.at(module);
+  const std::string name = tensor.substr(dot + 1);
+  for (const PartLayout& part :
+       part_layout(found->second, matrix.out_features, matrix.in_features)) {
+    if (part.name == name) return;
+  }
+  throw Error(concat(checkpoint_->path().string(), ": ", excerpt(tensor), " is no part of ",
+                     to_string(found->second), ", which ", module, " has in config.json"));
 }
 
 std::optional<RepresentationSpec> ModelFiles::spec(const std::string& module) const {

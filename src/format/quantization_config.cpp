@@ -1,7 +1,7 @@
 #include "format/quantization_config.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "base/error.h"
 
@@ -10,60 +10,83 @@ namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens";
 constexpr const char* kHead = "lm_head";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 bool is_block_linear(const std::string& module) { return module != kEmbedding && module != kHead; }
 
-int64_t bounded(const Json& config, const char* key, int64_t low, int64_t high,
-                const std::string& source) {
-  const auto value = json_get<int64_t>(config, key, source);
-  if (value < low || value > high) {
-    throw Error(concat(source, ": ", key, " is ", value, "; Bitsmith reads ", low, " to ", high));
+// The matrices of nn.Linear modules: all but the embedding, and lm_head also where it is tied and
+// has no tensor of its own.
+std::vector<LinearShape> linears(const ModelConfig& config, bool with_tied_head) {
+  std::vector<LinearShape> matrices = quantizable_matrices(config);
+  matrices.erase(matrices.begin());
+  if (with_tied_head && config.tie_word_embeddings) {
+    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
   }
-  return value;
+  return matrices;
 }
 
-SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearShape>& matrices,
-                      const std::string& source) {
-  AdditiveSpec spec;
-  spec.num_codebooks = static_cast<int>(bounded(quantization, "num_codebooks", 1, 8, source));
-  spec.nbits_per_codebook =
-      static_cast<int>(bounded(quantization, "nbits_per_codebook", 1, 16, source));
-  spec.in_group_size = bounded(quantization, "in_group_size", 1, 64, source);
-  bounded(quantization, "out_group_size", 1, 1, source);
-  const auto dense = json_get_or<std::set<std::string>>(
-      quantization, "linear_weights_not_to_quantize", {}, source);
-  SpecMap specs;
-  for (const LinearShape& matrix : matrices) {
-    const bool listed = dense.contains(matrix.name) || dense.contains(matrix.name + ".weight");
-    if (matrix.name != kEmbedding && !listed) specs[matrix.name] = spec;
+using Matrices = std::map<std::string, LinearShape>;
+
+// `spec` with every size for the matrix of this name.
+RepresentationSpec resolved_for(const Matrices& matrices, const std::string& module,
+                                const RepresentationSpec& spec, const std::string& source) {
+  const auto found = matrices.find(module);
+  if (found == matrices.end()) {
+    throw Error(
+        concat(source, ": the model has no matrix '", excerpt(module), "' to be quantized"));
   }
-  return specs;
+  try {
+    return resolved(spec, found->second.out_features, found->second.in_features, module);
+  } catch (const UsageError& error) {
+    throw Error(concat(source, ": ", error.what()));
+  }
 }
 
-SpecMap parse_bitsmith(const Json& quantization, const std::vector<LinearShape>& matrices,
-                       const std::string& source) {
-  const auto version = json_get<int64_t>(quantization, "version", source);
-  if (version != kVersion) {
-    throw Error(concat(source, ": the quantized format has version ", version,
-                       "; this Bitsmith reads version ", kVersion));
-  }
-  std::set<std::string> known;
-  for (const LinearShape& matrix : matrices) known.insert(matrix.name);
+// {"modules": {MODULE: TEXT}}. Sizes that a text leaves out are those of version 1's rules, which
+// are those of today; a file that followed other rules has parts of other shapes and is refused.
+SpecMap parse_version_1(const Json& quantization, const Matrices& matrices,
+                        const std::string& source) {
   SpecMap specs;
   using Modules = std::map<std::string, std::string>;
   for (const auto& [module, text] : json_get<Modules>(quantization, "modules", source)) {
-    if (!known.contains(module)) {
-      throw Error(
-          concat(source, ": the model has no matrix '", excerpt(module), "' to be quantized"));
-    }
     try {
-      specs[module] = parse_representation(text);
+      specs[module] = resolved_for(matrices, module, parse_representation(text), source);
     } catch (const UsageError& error) {
       throw Error(concat(source, ": ", module, ": ", error.what()));
     }
   }
   return specs;
+}
+
+// {"representations": [{"terms": [FIELDS], "modules": [MODULE, ...]}, ...]}.
+SpecMap parse_version_2(const Json& quantization, const Matrices& matrices,
+                        const std::string& source) {
+  SpecMap specs;
+  for (const Json& entry : json_get<std::vector<Json>>(quantization, "representations", source)) {
+    const auto terms = json_get<std::vector<Json>>(entry, "terms", source);
+    if (terms.size() != 1) {
+      throw Error(concat(source, ": a representation has ", terms.size(),
+                         " terms; this Bitsmith reads one"));
+    }
+    const RepresentationSpec spec = spec_from_json(terms.front(), source);
+    for (const auto& module : json_get<std::vector<std::string>>(entry, "modules", source)) {
+      if (!specs.insert({module, resolved_for(matrices, module, spec, source)}).second) {
+        throw Error(concat(source, ": '", excerpt(module), "' has two representations"));
+      }
+    }
+  }
+  return specs;
+}
+
+SpecMap parse_bitsmith(const Json& quantization, const ModelConfig& config,
+                       const std::string& source) {
+  Matrices matrices;
+  for (const LinearShape& matrix : quantizable_matrices(config)) matrices[matrix.name] = matrix;
+  const auto version = json_get<int64_t>(quantization, "version", source);
+  if (version == 1) return parse_version_1(quantization, matrices, source);
+  if (version == kVersion) return parse_version_2(quantization, matrices, source);
+  throw Error(concat(source, ": the quantized format has version ", version,
+                     "; this Bitsmith reads versions 1 to ", kVersion));
 }
 
 }  // namespace
@@ -86,68 +109,66 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
   const Json quantization = json_get_or<Json>(config_json, "quantization_config", nullptr, source);
   if (quantization.is_null()) return {};
   const auto method = json_get<std::string>(quantization, "quant_method", where);
-  const std::vector<LinearShape> matrices = quantizable_matrices(config);
   SpecMap specs;
-  if (method == "aqlm") {
-    specs = parse_hf_aqlm(quantization, matrices, where);
+  if (is_hf_aqlm(config_json)) {
+    specs = parse_hf_aqlm(quantization, linears(config, /*with_tied_head=*/false), where);
   } else if (method == "bitsmith") {
-    specs = parse_bitsmith(quantization, matrices, where);
+    specs = parse_bitsmith(quantization, config, where);
   } else {
     throw Error(concat(where, ": the method '", excerpt(method),
                        "' is not supported; Bitsmith reads 'bitsmith' and 'aqlm'"));
   }
   for (const auto& [module, spec] : specs) {
-    if (!is_block_linear(module) && !std::holds_alternative<UniformSpec>(spec)) {
+    if (!is_block_linear(module) && !rows_stand_alone(spec)) {
       throw Error(concat(where, ": ", module, " is ", to_string(spec),
-                         "; embeddings and heads may only be uniform (intBgG)"));
+                         "; embeddings and heads need representations whose rows stand alone "
+                         "(intBgG)"));
     }
   }
   return specs;
 }
 
-bool is_hf_aqlm(const Json& config_json) {
-  const auto found = config_json.find("quantization_config");
-  return found != config_json.end() && found->is_object() &&
-         found->value("quant_method", Json()) == "aqlm";
-}
-
-bool fits_hf_aqlm(const SpecMap& specs) {
-  if (specs.empty()) return false;
-  const auto* first = std::get_if<AdditiveSpec>(&specs.begin()->second);
-  // Other numbers of bits have codes as wide as these there, and group scales have no place.
-  if (!first || (first->nbits_per_codebook != 8 && first->nbits_per_codebook != 16)) return false;
-  if (first->scale_bits > 0) return false;
-  return std::all_of(specs.begin(), specs.end(), [&](const auto& entry) {
-    return is_block_linear(entry.first) && entry.second == specs.begin()->second;
-  });
-}
-
-OrderedJson make_hf_aqlm_config(const SpecMap& specs, const ModelConfig& config,
-                                const std::vector<std::string>& dense_tensors) {
-  const auto& spec = std::get<AdditiveSpec>(specs.begin()->second);
-  std::set<std::string> dense(dense_tensors.begin(), dense_tensors.end());
-  // transformers 4 looks for the weight's name, transformers 5 for the module's; lm_head is an
-  // nn.Linear also where it is tied and has no tensor of its own.
-  std::set<std::string> linears = {kHead};
+std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
+                                                     const ModelConfig& config) {
+  std::map<std::string, int64_t> counts;
   for (const LinearShape& matrix : quantizable_matrices(config)) {
-    if (matrix.name != kEmbedding && !specs.contains(matrix.name)) linears.insert(matrix.name);
+    const auto found = specs.find(matrix.name);
+    if (found == specs.end()) continue;
+    ++counts[short_name(found->second, matrix.out_features, matrix.in_features)];
   }
-  for (const std::string& linear : linears) {
-    dense.insert(linear);
-    dense.insert(linear + ".weight");
-  }
-  return {{"quant_method", "aqlm"},
-          {"nbits_per_codebook", spec.nbits_per_codebook},
-          {"num_codebooks", spec.num_codebooks},
-          {"out_group_size", 1},
-          {"in_group_size", spec.in_group_size},
-          {"linear_weights_not_to_quantize", dense}};
+  return counts;
 }
 
-OrderedJson make_bitsmith_config(const SpecMap& specs) {
-  OrderedJson modules = OrderedJson::object();
-  for (const auto& [module, spec] : specs) modules[module] = to_string(spec);
-  return {{"quant_method", "bitsmith"}, {"version", kVersion}, {"modules", modules}};
+bool fits_hugging_face(const SpecMap& specs) {
+  return fits_hf_aqlm(specs) && std::all_of(specs.begin(), specs.end(), [](const auto& entry) {
+           return is_block_linear(entry.first);
+         });
+}
+
+OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelConfig& config,
+                                     const std::vector<std::string>& dense_tensors) {
+  return make_hf_aqlm_config(specs, linears(config, /*with_tied_head=*/true), dense_tensors);
+}
+
+OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config) {
+  std::vector<std::pair<RepresentationSpec, std::vector<std::string>>> entries;
+  for (const LinearShape& matrix : quantizable_matrices(config)) {
+    const auto found = specs.find(matrix.name);
+    if (found == specs.end()) continue;
+    const RepresentationSpec spec =
+        resolved(found->second, matrix.out_features, matrix.in_features, matrix.name);
+    auto entry = std::find_if(entries.begin(), entries.end(),
+                              [&](const auto& e) { return e.first == spec; });
+    if (entry == entries.end()) entry = entries.insert(entry, {spec, {}});
+    entry->second.push_back(matrix.name);
+  }
+  OrderedJson representations = OrderedJson::array();
+  for (const auto& [spec, modules] : entries) {
+    representations.push_back(
+        {{"terms", OrderedJson::array({spec_to_json(spec)})}, {"modules", modules}});
+  }
+  return {
+      {"quant_method", "bitsmith"}, {"version", kVersion}, {"representations", representations}};
 }
 
 }  // namespace bitsmith

@@ -1,6 +1,6 @@
 // config.json's "quantization_config" <-> which matrix has which representation. Two forms:
-// Hugging Face's "aqlm" (one additive representation for all that is quantized) and "bitsmith"
-// (a map from module to representation). docs/format.md.
+// Hugging Face's "aqlm" (kinds/hf_aqlm.h) and "bitsmith" (resolved specs, each with its modules).
+// docs/format.md.
 #pragma once
 #include <map>
 #include <string>
@@ -9,30 +9,30 @@
 
 #include "base/json.h"
 #include "checkpoint/model_config.h"
+#include "format/kinds/hf_aqlm.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {
-
-using SpecMap = std::map<std::string, RepresentationSpec>;  // module -> spec
 
 // Every matrix that may be quantized: the blocks' linear layers, model.embed_tokens, and lm_head
 // unless it is tied.
 std::vector<LinearShape> quantizable_matrices(const ModelConfig& config);
 
-// Empty without a quantization_config. Throws Error for another method, unknown modules, and
-// representations that a module cannot have; `source` names the file.
+// Resolved specs. Empty without a quantization_config. Throws Error for another method, unknown
+// modules, and representations that a module cannot have; `source` names the file.
 SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& config,
                                   const std::string& source);
 
-// Whether the directory is Hugging Face's AQLM.
-bool is_hf_aqlm(const Json& config_json);
-// Whether "aqlm" can say it: one additive representation of 8- or 16-bit codes without group
-// scales, dense embeddings.
-bool fits_hf_aqlm(const SpecMap& specs);
+// How many matrices have which representation, by its short_name().
+std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
+                                                     const ModelConfig& config);
 
-// `dense_tensors`: the names of all tensors that are not parts of quantized matrices.
-OrderedJson make_hf_aqlm_config(const SpecMap& specs, const ModelConfig& config,
-                                const std::vector<std::string>& dense_tensors);
-OrderedJson make_bitsmith_config(const SpecMap& specs);
+// The form in which `specs` are written. `dense_tensors`: the names of all tensors that are not
+// parts of quantized matrices.
+// Whether Hugging Face's form can hold them: dense embeddings, and fits_hf_aqlm().
+bool fits_hugging_face(const SpecMap& specs);
+OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelConfig& config,
+                                     const std::vector<std::string>& dense_tensors);
+OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config);
 
 }  // namespace bitsmith

@@ -44,6 +44,8 @@ class ModelFiles {
   double file_bits() const;
 
  private:
+  void check_is_part(const std::string& tensor) const;
+
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
   std::map<std::string, LinearShape> matrices_;  // what may be quantized, by module

@@ -177,7 +177,7 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
     write_safetensors(folder / "model.safetensors", tensors);
     Json config = read_json_file(folder / "config.json");
     config["quantization_config"] =
-        Json::parse(make_hf_aqlm_config(made.content.specs, base->config(), dense).dump());
+        Json::parse(make_hugging_face_config(made.content.specs, base->config(), dense).dump());
     write_file_atomic(folder / "config.json", config.dump());
     expect_same(*ModelFiles::open(folder), made);
 
@@ -247,17 +247,26 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
     write_file_atomic(folder_ / "config.json", config.dump());
     EXPECT_THROW(ModelFiles::open(folder_), Error) << what;
   };
-  const char* q_proj = "model.layers.0.self_attn.q_proj";
-  expect_error("unknown module", [](Json& q) { q["modules"]["model.layers.9.x"] = "int4g16"; });
-  expect_error("missing parts", [](Json& q) { q["modules"]["model.embed_tokens"] = "int4g16"; });
-  expect_error("not listed", [&](Json& q) { q["modules"].erase(q_proj); });
-  expect_error("wrong bits", [&](Json& q) { q["modules"][q_proj] = "int3g16"; });
-  expect_error("wrong group", [&](Json& q) { q["modules"][q_proj] = "int4g7"; });
-  expect_error("wrong kind", [&](Json& q) { q["modules"][q_proj] = "aq2x8g8"; });
-  expect_error("bad name", [&](Json& q) { q["modules"][q_proj] = "int4"; });
-  expect_error("not a name", [&](Json& q) { q["modules"][q_proj] = 4; });
-  expect_error("not a map", [&](Json& q) { q["modules"] = 4; });
-  expect_error("version", [](Json& q) { q["version"] = 2; });
+  const Json entry = good.at("quantization_config").at("representations").at(0);
+  const auto terms = [](Json& q) -> Json& { return q["representations"][0]["terms"]; };
+  const auto modules = [](Json& q) -> Json& { return q["representations"][0]["modules"]; };
+  expect_error("unknown module", [&](Json& q) { modules(q).push_back("model.layers.9.x"); });
+  expect_error("missing parts", [&](Json& q) { modules(q).push_back("model.embed_tokens"); });
+  expect_error("not listed", [&](Json& q) { modules(q).erase(0); });
+  expect_error("listed twice", [&](Json& q) { modules(q).push_back(modules(q).at(0)); });
+  expect_error("two entries", [&](Json& q) { q["representations"].push_back(entry); });
+  expect_error("wrong bits", [&](Json& q) { terms(q)[0]["nbits"] = 3; });
+  expect_error("wrong group", [&](Json& q) { terms(q)[0]["group_size"] = 7; });
+  expect_error("no kind", [&](Json& q) { terms(q)[0].erase("kind"); });
+  expect_error("unknown kind", [&](Json& q) { terms(q)[0]["kind"] = "fp"; });
+  expect_error("wrong kind",
+               [&](Json& q) { terms(q)[0] = Json::parse(spec_to_json(AdditiveSpec{}).dump()); });
+  expect_error("unknown field", [&](Json& q) { terms(q)[0]["later"] = 1; });
+  expect_error("no terms", [&](Json& q) { terms(q) = Json::array(); });
+  expect_error("two terms", [&](Json& q) { terms(q).push_back(entry.at("terms").at(0)); });
+  expect_error("not a list", [&](Json& q) { modules(q) = 4; });
+  expect_error("no list", [](Json& q) { q.erase("representations"); });
+  expect_error("version", [](Json& q) { q["version"] = 3; });
   expect_error("method", [](Json& q) { q["quant_method"] = "gptq"; });
   expect_error("no method", [](Json& q) { q = Json::array(); });
   expect_error("aqlm", [](Json& q) {
@@ -267,6 +276,54 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
          {"in_group_size", 8},
          {"out_group_size", 2}};
   });
+}
+
+// {"modules": {MODULE: TEXT}}, as files of version 1 have it.
+TEST_F(QuantizedCheckpoint, Version1IsRead) {
+  const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
+  auto names = all_linears(base->config(), "gvq2d2b-n512-s16");
+  names["model.layers.0.self_attn.q_proj"] = "aq2x4g8-s8x3";
+  names["model.layers.0.self_attn.k_proj"] = "gvq2d1b-n256-t16";
+  names["model.embed_tokens"] = "int8g0";
+  const Made made = make_random(*base, names, DType::F16, 13);
+  write_quantized_checkpoint(folder_, *base, made.content);
+  Json config = read_json_file(folder_ / "config.json");
+  names["model.layers.0.self_attn.q_proj"] = "aq2x4g8-s3";
+  names["model.layers.0.self_attn.k_proj"] = "gvq2d1b-n256-g16";
+  const auto open = [&](const std::map<std::string, std::string>& modules) {
+    config["quantization_config"] = {
+        {"quant_method", "bitsmith"}, {"version", 1}, {"modules", modules}};
+    write_file_atomic(folder_ / "config.json", config.dump());
+    return ModelFiles::open(folder_);
+  };
+  expect_same(*open(names), made);
+
+  const char* q_proj = "model.layers.0.self_attn.q_proj";
+  for (const char* bad : {"int4", "int4g7", "int4g16", "aq2x4g8", "gvq2d2b-n512"}) {
+    auto other = names;
+    other[q_proj] = bad;
+    EXPECT_THROW(open(other), Error) << bad;
+  }
+  auto unknown = names;
+  unknown["model.layers.9.x"] = "int4g16";
+  EXPECT_THROW(open(unknown), Error);
+}
+
+// Files that a Bitsmith of each version has written (testdata/make_models.py): the same matrices.
+TEST_F(QuantizedCheckpoint, EveryVersionOpensAndDecodesTheSame) {
+  const auto open = [](const char* name) {
+    return ModelFiles::open(fs::path(BITSMITH_TESTDATA) / name);
+  };
+  const auto old = open("tiny_quantized_v1"), now = open("tiny_quantized_v2");
+  EXPECT_EQ(old->specs(), now->specs());
+  EXPECT_GE(now->specs().size(), 7u);
+  for (const auto& [module, spec] : now->specs()) {
+    const QuantizedTensor a = old->quantized(module), b = now->quantized(module);
+    std::vector<float> first(static_cast<size_t>(a.in_features * a.out_features)), second = first;
+    decode_rows(a, 0, a.out_features, first);
+    decode_rows(b, 0, b.out_features, second);
+    EXPECT_EQ(first, second) << module;
+  }
 }
 
 TEST_F(QuantizedCheckpoint, DamagedPartsAreErrors) {

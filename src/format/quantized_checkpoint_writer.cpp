@@ -34,11 +34,11 @@ void copy_companions(const std::filesystem::path& from, const std::filesystem::p
   }
 }
 
+// Whether the tensor belongs to a quantized matrix. A bias beside it is dense.
 bool is_part(const std::string& tensor, const SpecMap& specs) {
   const size_t dot = tensor.rfind('.');
-  if (dot == std::string::npos || !specs.contains(tensor.substr(0, dot))) return false;
-  const std::string name = tensor.substr(dot + 1);
-  return name == "codes" || name == "codebooks" || name == "scales" || name == "zeros";
+  return dot != std::string::npos && specs.contains(tensor.substr(0, dot)) &&
+         !tensor.ends_with(".bias");
 }
 
 // The tensors with dense ones as F16; nothing where a value is beyond its range.
@@ -65,7 +65,7 @@ const char* torch_dtype(DType dtype) {
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content) {
   std::optional<std::vector<TensorSource>> all_fp16;
-  if (fits_hf_aqlm(content.specs)) all_fp16 = with_dense_fp16(content);
+  if (fits_hugging_face(content.specs)) all_fp16 = with_dense_fp16(content);
   const std::vector<TensorSource>& tensors = all_fp16 ? *all_fp16 : content.tensors;
 
   OrderedJson config = base.config_json();
@@ -78,9 +78,9 @@ void write_quantized_checkpoint(const std::filesystem::path& folder, const Check
   }
   if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];  // transformers 5's name
   if (!content.specs.empty()) {
-    config["quantization_config"] = all_fp16
-                                        ? make_hf_aqlm_config(content.specs, base.config(), dense)
-                                        : make_bitsmith_config(content.specs);
+    config["quantization_config"] =
+        all_fp16 ? make_hugging_face_config(content.specs, base.config(), dense)
+                 : make_bitsmith_config(content.specs, base.config());
   }
 
   write_sharded_safetensors(folder, tensors);

@@ -29,10 +29,10 @@ constexpr const char* kSpecs[] = {"int1g8",
                                   "aq1x12g1",
                                   "aq8x1g48",
                                   "aq1x16g16",
-                                  "aq2x5g16-s3",
+                                  "aq2x5g16-s16x3",
                                   "gvq2d2b-n64",
                                   "gvq1d3b-n48-s8-c16",
-                                  "gvq4d0.75b-n200-g24-s12",
+                                  "gvq4d0.75b-n200-t24-s12",
                                   "gvq1d2b-n48-r2",
                                   "gvq2d1.5b-n96-s2"};
 
@@ -59,9 +59,9 @@ std::vector<float> half_values(const TensorView& part) {
   return values;
 }
 
-float slow_grouped_weight(const QuantizedTensor& tensor, const GroupedSpec& spec, int64_t row,
-                          int64_t column) {
-  const GroupedLayout layout = grouped_layout(spec, kRows, kColumns);
+float slow_gvq_weight(const QuantizedTensor& tensor, const GvqSpec& spec, int64_t row,
+                      int64_t column) {
+  const GvqLayout layout = gvq_layout(spec, kRows, kColumns);
   const auto bits_at = [](const TensorView& part, int64_t first_byte, int64_t index, int nbits) {
     int code = 0;
     for (int bit = 0; bit < nbits; ++bit) {
@@ -120,8 +120,8 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     }
     return code;
   };
-  if (const auto* spec = std::get_if<GroupedSpec>(&tensor.spec)) {
-    return slow_grouped_weight(tensor, *spec, row, column);
+  if (const auto* spec = std::get_if<GvqSpec>(&tensor.spec)) {
+    return slow_gvq_weight(tensor, *spec, row, column);
   }
   const std::vector<float> scales = half_values(tensor.part("scales"));
   if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec)) {

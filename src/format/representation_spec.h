@@ -1,83 +1,51 @@
-// What a representation string says: "int4g64", "int2g32-z", "aq2x8g8", "gvq2d2b".
+// What a representation's text says: "int4g64", "int2g32-z", "aq2x8g8", "gvq2d2b".
 #pragma once
 #include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
-#include "checkpoint/tensor_view.h"
+#include "base/json.h"
+#include "format/kinds/kinds.h"
+#include "format/part_layout.h"
 
 namespace bitsmith {
 
-// intBgG[-z]: w = scale * (code - zero), codes of B bits, one fp16 scale per row and G inputs
-// (G = 0: the whole row). Without zero points zero is 2^(B-1); scales may be negative. With -z a
-// zero point of B bits per group is stored.
-struct UniformSpec {
-  int nbits = 4;            // 1..8
-  int64_t group_size = 64;  // 0 or a divisor of in_features
-  bool zero_points = false;
-  bool operator==(const UniformSpec&) const = default;
-};
+// A kind and its sizes. A resolved spec has every size that its matrix needs; as it is asked for, a
+// spec may leave some to a rule ("gvq2d2b": how many weights share a codebook). Files hold
+// resolved specs, so that a change of the rules changes no file.
+using RepresentationSpec = TermSpec;
 
-// aqMxBgG[-sS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]]; fp16
-// codebooks [M, 2^B, G] of the matrix, fp16 scale per row. M = 1 is plain vector quantization. With
-// -s every group has a scale of S bits more, an index into 2^S fp16 values of the matrix.
-struct AdditiveSpec {
-  int num_codebooks = 2;       // 1..8
-  int nbits_per_codebook = 8;  // 1..16
-  int64_t in_group_size = 8;   // a divisor of in_features, at most 64
-  int scale_bits = 0;          // S: 0 (none) .. 8
-  bool operator==(const AdditiveSpec&) const = default;
-};
-
-// gvqDdBb[-nN][-gC][-sS][-c16][-rR] (GPTVQ, van Baalen et al. 2024): D adjacent inputs share an
-// index of B * D bits into a codebook of 2^(B D) centroids; every strip of rows x group of columns,
-// about N weights, has a codebook of its own.
-struct GroupedSpec {
-  int vector_size = 2;           // D: 1, 2 or 4
-  int index_bits = 4;            // B * D: 1..16; B may be a decimal, as 1.5
-  int64_t codebook_weights = 0;  // N; 0: so many that codebooks cost 1/8 bit a weight, with -s 1/32
-  int64_t column_group = 0;      // C inputs, a divisor of in_features; 0: the largest up to 256
-  int64_t scale_block = 0;       // S inputs share a 4-bit logarithmic scale; 0: none
-  bool fp16_codebooks = false;   // -c16: fp16 instead of int8 with an fp16 scale a codebook
-  int rank = 0;                  // -rR (D = 1): codebooks are sums of R shared rows; 0: free
-  int64_t centroids() const { return int64_t{1} << index_bits; }
-  bool operator==(const GroupedSpec&) const = default;
-};
-
-using RepresentationSpec = std::variant<UniformSpec, AdditiveSpec, GroupedSpec>;
-
-// How a gvq matrix is cut. Codes lie tile by tile: strip by strip, in each the column groups in
-// turn, in each its rows.
-struct GroupedLayout {
-  int64_t columns;        // inputs of a column group
-  int64_t column_groups;  // a row
-  int64_t rows;           // of a strip; the last one may be shorter
-  int64_t strips;
-  int64_t tile_row_codes() const { return columns / vector_size; }
-  int64_t vector_size;
-};
-// Throws UsageError when the sizes do not fit; the message names those that do.
-GroupedLayout grouped_layout(const GroupedSpec& spec, int64_t out_features, int64_t in_features,
-                             const std::string& module = "");
-
-// Throws UsageError that says what the grammar is and which value is out of range.
+// Throws UsageError that says what the grammar is and which value is out of range. The spellings of
+// format version 1 are understood too (aq..-sS, gvq..-gC).
 RepresentationSpec parse_representation(const std::string& text);
 std::string to_string(const RepresentationSpec& spec);
+// The name of a resolved spec as a user would have asked for it: sizes that the rules would give
+// are left out.
+std::string short_name(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
 
-// One stored array of a quantized matrix, kept in the file as tensor "MODULE.NAME".
-struct PartLayout {
-  std::string name;  // "codes", "codebooks", "scales", "zeros", ...
-  DType dtype;
-  std::vector<int64_t> shape;
-};
+// With every size. Throws UsageError when the sizes do not fit the matrix; the message names those
+// that do, and `module` when given.
+RepresentationSpec resolved(const RepresentationSpec& spec, int64_t out_features,
+                            int64_t in_features, const std::string& module = "");
+// A resolved spec as config.json has it, and back. Error names `source`.
+OrderedJson spec_to_json(const RepresentationSpec& resolved_spec);
+RepresentationSpec spec_from_json(const Json& fields, const std::string& source);
 
 // The arrays of a [out_features, in_features] matrix in this representation (docs/format.md).
-// Throws UsageError when the sizes do not fit; the message names the group sizes that do, and
-// `module` when given.
+// Throws UsageError like resolved().
 std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_features,
                                     int64_t in_features, const std::string& module = "");
 // Everything the file holds, in bits per weight.
 double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
+
+// Whether rows can be quantized slice by slice, as embeddings and heads are.
+bool rows_stand_alone(const RepresentationSpec& spec);
+// What --embedding BITS stands for.
+RepresentationSpec row_representation(int bits, int64_t in_features);
+// UsageError where no sensible result can come of it: sizes that do not fit, or codebooks with more
+// vectors than the matrix has groups to take them. (Files may hold the latter and are read.)
+void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
+// The fewest rows that a matrix of so many inputs can have.
+int64_t least_rows(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
 
 }  // namespace bitsmith

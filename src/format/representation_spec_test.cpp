@@ -21,8 +21,8 @@ std::string error_of(const std::function<void()>& call) {
 TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
   for (const char* name :
        {"int1g0", "int4g64", "int8g0-z", "int2g32-z", "aq1x16g8", "aq2x8g8", "aq8x1g1", "aq3x12g64",
-        "gvq2d2b", "gvq1d3b-n512-s64", "gvq4d2.25b-n65536-g288-s32-c16", "gvq2d1.5b", "gvq4d0.75b",
-        "gvq1d4b-n1024-c16-r8"}) {
+        "gvq2d2b", "aq2x8g8-s8x4", "gvq1d3b-n512-s64", "gvq4d2.25b-n65536-t288-s32-c16",
+        "gvq2d1.5b", "gvq4d0.75b", "gvq2d2b-t64x192-s16", "gvq1d4b-n1024-c16-r8"}) {
     EXPECT_EQ(to_string(parse_representation(name)), name);
   }
   EXPECT_EQ(std::get<UniformSpec>(parse_representation("int3g128-z")), (UniformSpec{3, 128, true}));
@@ -58,6 +58,12 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "gvq2d2b-n0",
                            "gvq2d2.b",
                            "gvq2d2b-c16-s4",
+                           "gvq2d2b-n64-t8x16",
+                           "gvq2d2b-t8x",
+                           "gvq2d2b-g8x16",
+                           "aq2x8g8-s4x4",
+                           "aq2x8g8-s8x9",
+                           "aq2x8g8-s9",
                            "gvq2d2.123b",
                            "gvq0d2b",
                            "int4g99999999999999999999",
@@ -83,9 +89,9 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
   EXPECT_EQ(message("aq2x8g2", 21),
             "group size 2 does not divide 21 inputs of model.x; sizes that do: 1, 3, 7, 21");
   EXPECT_EQ(
-      message("gvq2d2b-g100", 48),
-      "column groups of 100 inputs do not fit 48 inputs of model.x; column groups that do: 2, "
-      "4, 6, 8, 12, 16, 24, 48");
+      message("gvq2d2b-t100", 48),
+      "tiles of 100 inputs do not fit 48 inputs of model.x; tiles that do: 2, 4, 6, 8, 12, 16, 24, "
+      "48");
   EXPECT_NE(message("gvq4d2b", 576).find("256 centroids for the"), std::string::npos);
   EXPECT_NE(message("gvq2d2b-s32", 48).find("scales for 32 inputs do not fit 48"),
             std::string::npos);
@@ -94,9 +100,76 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
   EXPECT_THROW(part_layout(UniformSpec{}, 0, 64), Error);
 }
 
+TEST(RepresentationSpec, TheSpellingsOfVersion1AreUnderstood) {
+  EXPECT_EQ(to_string(parse_representation("aq2x8g8-s4")), "aq2x8g8-s8x4");
+  EXPECT_EQ(to_string(parse_representation("aq2x5g16-s8")), "aq2x5g16-s16x8");
+  EXPECT_EQ(to_string(parse_representation("gvq2d2b-n512-g64-s32")), "gvq2d2b-n512-t64-s32");
+}
+
+TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
+  constexpr int64_t kOut = 48, kIn = 96;
+  const auto resolve = [](const char* name) {
+    return resolved(parse_representation(name), kOut, kIn);
+  };
+  EXPECT_EQ(to_string(resolve("int8g0")), "int8g96");
+  EXPECT_EQ(to_string(resolve("gvq2d2b")), "gvq2d2b-t24x96");
+  EXPECT_EQ(to_string(resolve("gvq2d2b-n512-t32")), "gvq2d2b-t16x32");
+  for (const char* name :
+       {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
+        "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3"}) {
+    const RepresentationSpec spec = resolve(name);
+    EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
+    EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;
+    const auto asked = part_layout(parse_representation(name), kOut, kIn);
+    const auto exact = part_layout(spec, kOut, kIn);
+    ASSERT_EQ(asked.size(), exact.size()) << name;
+    for (size_t i = 0; i < asked.size(); ++i) {
+      EXPECT_EQ(asked[i].name, exact[i].name) << name;
+      EXPECT_EQ(asked[i].dtype, exact[i].dtype) << name;
+      EXPECT_EQ(asked[i].shape, exact[i].shape) << name;
+    }
+  }
+}
+
+TEST(RepresentationSpec, ShortNamesLeaveOutWhatTheRulesGive) {
+  const auto name = [](const char* text) {
+    return short_name(resolved(parse_representation(text), 48, 96), 48, 96);
+  };
+  EXPECT_EQ(name("gvq2d2b-s32"), "gvq2d2b-s32");
+  EXPECT_EQ(name("gvq2d2b-t24x96"), "gvq2d2b");
+  EXPECT_EQ(name("gvq2d2b-n512-t32"), "gvq2d2b-t16x32");
+  EXPECT_EQ(name("int4g32-z"), "int4g32-z");
+}
+
+TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
+  const auto message = [](const std::string& fields) {
+    try {
+      spec_from_json(parse_json(fields, "x"), "config.json");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string gvq = R"("kind": "gvq", "index_nbits": 4, "tile_rows": 8, "tile_columns": 16, )"
+                          R"("scale_group_size": 0, "codebook_dtype": "int8", "codebook_rank": 0)";
+  EXPECT_EQ(message("{\"vector_size\": 2, " + gvq + "}"), "");
+  EXPECT_NE(message("{\"vector_size\": 3, " + gvq + "}").find("vector_size is 3"),
+            std::string::npos);
+  EXPECT_NE(message("{\"vector_size\": 2, \"later\": 1, " + gvq + "}").find("'later' is not known"),
+            std::string::npos);
+  EXPECT_NE(message("{" + gvq + "}").find("'vector_size' is missing"), std::string::npos);
+  EXPECT_NE(message(R"({"kind": "e8p"})").find("no representation 'e8p'"), std::string::npos);
+  EXPECT_NE(message(R"({"kind": "int", "nbits": 9, "group_size": 8, "zero_points": false})")
+                .find("nbits is 9; Bitsmith reads 1 to 8"),
+            std::string::npos);
+  EXPECT_NE(message(R"({"kind": "int", "nbits": 4, "group_size": 0, "zero_points": false})")
+                .find("group_size is 0"),
+            std::string::npos);
+}
+
 TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
   const auto layout = [](const char* name, int64_t out, int64_t in) {
-    return grouped_layout(std::get<GroupedSpec>(parse_representation(name)), out, in);
+    return gvq_layout(std::get<GvqSpec>(parse_representation(name)), out, in);
   };
   EXPECT_EQ(layout("gvq2d2b", 576, 576).columns, 192);
   EXPECT_EQ(layout("gvq2d2b", 576, 576).rows, 11);
@@ -104,7 +177,7 @@ TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
   EXPECT_EQ(layout("gvq2d2b", 576, 1536).columns, 256);
   EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).columns, 256);
   EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).rows, 32);  // 8192 weights a codebook
-  EXPECT_EQ(layout("gvq2d2b-n2048-g64", 576, 576).rows, 32);
+  EXPECT_EQ(layout("gvq2d2b-n2048-t64", 576, 576).rows, 32);
   EXPECT_EQ(layout("gvq2d2b", 4, 576).strips, 1);
   EXPECT_EQ(layout("gvq1d2b", 33, 47).columns, 47);
 }

@@ -195,10 +195,19 @@ class Aqlm {
 
 }  // namespace
 
-std::unique_ptr<Representation> aqlm(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                     const AdditiveSpec& spec, const QuantizeOptions& options,
-                                     std::vector<StageReport>& stages) {
+std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                         const AdditiveSpec& spec, const QuantizeOptions& options,
+                                         std::vector<StageReport>& stages) {
   return Aqlm(weight, hessian, spec, options, stages).run();
+}
+
+std::unique_ptr<Representation> round_to_nearest(const torch::Tensor& weight,
+                                                 const AdditiveSpec& spec,
+                                                 const QuantizeOptions& options) {
+  QuantizeOptions start_only = options;
+  start_only.max_rounds = 0;
+  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 
 }  // namespace bitsmith

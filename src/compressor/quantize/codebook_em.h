@@ -1,4 +1,4 @@
-// Where grouped codebooks begin: one codebook for each strip of rows of a column group, by weighted
+// Where codebook tiles begin: one codebook for each strip of rows of a column group, by weighted
 // EM (GPTVQ, section 3.2), each vector's distance in the metric of its inputs.
 #pragma once
 #include "compressor/quantize/quantizer.h"

@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "base/random.h"
-#include "compressor/quantize/grouped_solve.h"
+#include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/hessian.h"
-#include "compressor/representation/grouped_dequantize.h"
+#include "compressor/representation/gvq_dequantize.h"
 
 namespace bitsmith {
 namespace {
@@ -66,9 +66,9 @@ Points random_points(int64_t rows, int64_t places, int64_t d) {
 
 double cost_of(const Points& p, const CodebookStart& start, int64_t rows) {
   const int64_t places = p.metric.size(0), d = p.metric.size(1), out = p.x.size(0);
-  const GroupedLayout layout{places * d, 1, rows, (out + rows - 1) / rows, d};
+  const GvqLayout layout{places * d, 1, rows, (out + rows - 1) / rows, d};
   const auto e =
-      (p.x - grouped_decode(layout, start.centroids, start.codes, {})).reshape({out, places, 1, d});
+      (p.x - gvq_decode(layout, start.centroids, start.codes, {})).reshape({out, places, 1, d});
   return torch::matmul(torch::matmul(e, p.metric), e.transpose(2, 3)).sum().item<double>();
 }
 
@@ -103,14 +103,13 @@ TEST(StartCodebooks, CopiesAreNotNeededTwice) {
 TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
   torch::manual_seed(7);
   const int64_t out = 20, in = 16;
-  const GroupedLayout layout{8, 2, 10, 2, 1};
+  const GvqLayout layout{8, 2, 10, 2, 1};
   const auto x = torch::randn({60, in});
-  GroupedProblem problem{torch::randn({out, in}), torch::matmul(x.t(), x) / 30.0, layout,
-                         torch::randint(4, {out * in, 1}, torch::kInt),
-                         torch::rand({out, 4}) + 0.5};
+  GvqProblem problem{torch::randn({out, in}), torch::matmul(x.t(), x) / 30.0, layout,
+                     torch::randint(4, {out * in, 1}, torch::kInt), torch::rand({out, 4}) + 0.5};
   const auto objective = [&](const torch::Tensor& centroids) {
     return quadratic_error(
-        problem.weight - grouped_decode(layout, centroids, problem.codes, problem.block_scales),
+        problem.weight - gvq_decode(layout, centroids, problem.codes, problem.block_scales),
         problem.hessian, true);
   };
   auto centroids = torch::randn({2, 2, 4, 1});

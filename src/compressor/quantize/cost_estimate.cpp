@@ -63,10 +63,8 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
     return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); });
   };
   int64_t few = std::max<int64_t>(1, 32768 / in);
-  if (const auto* grouped = std::get_if<GroupedSpec>(&matrix.spec)) {  // enough for one codebook
-    const int64_t columns = grouped_layout(*grouped, matrix.shape.out_features, in).columns;
-    few = std::max(few, 2 * grouped->centroids() * grouped->vector_size / columns);
-  }
+  // Twice as many vectors as a codebook has.
+  few = std::max(few, 2 * least_rows(matrix.spec, matrix.shape.out_features, in));
   const int64_t many = 3 * few;
   const double short_time = seconds_for(few), long_time = seconds_for(many);
   const double slope =

@@ -89,8 +89,9 @@ class Sweep {
 
 }  // namespace
 
-std::unique_ptr<Representation> gptq(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                     const UniformSpec& spec, const QuantizeOptions& options) {
+std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                         const UniformSpec& spec, const QuantizeOptions& options,
+                                         std::vector<StageReport>&) {
   const int64_t in_features = weight.size(1);
   const auto h = hessian.defined() ? hessian : torch::eye(in_features, torch::kFloat);
   const auto diagonal = h.diagonal();

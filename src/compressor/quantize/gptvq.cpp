@@ -3,15 +3,15 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "compressor/quantize/codebook_em.h"
-#include "compressor/quantize/grouped_solve.h"
+#include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
-#include "compressor/representation/grouped_dequantize.h"
-#include "compressor/representation/grouped_representation.h"
-#include "compressor/representation/grouped_search.h"
+#include "compressor/representation/gvq_dequantize.h"
+#include "compressor/representation/gvq_representation.h"
+#include "compressor/representation/gvq_search.h"
 
 namespace bitsmith {
 namespace {
@@ -33,7 +33,7 @@ struct BlockScales {
 
 // 4-bit logarithmic scales (GPTVQ, appendix I): log2 of the largest magnitude of each block,
 // between the smallest and the largest of the tile. Blocks of zeros take the smallest.
-BlockScales block_scales(const torch::Tensor& weight, const GroupedLayout& layout, int64_t size) {
+BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, int64_t size) {
   const int64_t out = weight.size(0), blocks = weight.size(1) / size;
   const auto largest = weight.reshape({out, blocks, size}).abs().amax(2);
   auto grid = torch::zeros({layout.strips, 1, 2}, torch::kFloat);
@@ -54,7 +54,7 @@ BlockScales block_scales(const torch::Tensor& weight, const GroupedLayout& layou
     const auto code = ((logs - line[0]) / step).round().clamp(0, 15);
     codes.narrow(0, first, rows).copy_(code);
   }
-  return {codes, grid, grouped_block_scales(layout, codes, grid)};
+  return {codes, grid, gvq_block_scales(layout, codes, grid)};
 }
 
 // U^-1 in float64.
@@ -64,7 +64,7 @@ torch::Tensor upper_inverse(const torch::Tensor& upper) {
 
 class Gptvq {
  public:
-  Gptvq(const torch::Tensor& weight, const torch::Tensor& hessian, const GroupedSpec& spec,
+  Gptvq(const torch::Tensor& weight, const torch::Tensor& hessian, const GvqSpec& spec,
         const QuantizeOptions& options, std::vector<StageReport>& stages)
       : weight_(weight),
         hessian_(hessian.defined() ? hessian : torch::eye(weight.size(1), torch::kFloat)),
@@ -72,7 +72,7 @@ class Gptvq {
         options_(options),
         out_(weight.size(0)),
         in_(weight.size(1)),
-        layout_(grouped_layout(spec, out_, in_)),
+        layout_(gvq_layout(spec, out_, in_)),
         stages_(stages, weight_, hessian_) {}
 
   std::unique_ptr<Representation> run() {
@@ -81,9 +81,9 @@ class Gptvq {
     objective_ = strip_errors_.sum().item<double>();
     stages_.add("sweep", objective_);
     if (options_.codebook_update) refine();
-    GroupedParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
+    GvqParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
     if (spec_.rank > 0) reduce_rank(parts);
-    auto result = std::make_unique<GroupedRepresentation>(spec_, out_, in_, parts);
+    auto result = std::make_unique<GvqRepresentation>(spec_, out_, in_, parts);
     result->project();
     return result;
   }
@@ -114,7 +114,7 @@ class Gptvq {
       codes.push_back(best.codes.reshape({out_, tile_codes()}));
       if (end == in_) break;
       const auto left =
-          target - grouped_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
+          target - gvq_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
       const auto later = factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end);
       const auto spread =
           row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
@@ -125,10 +125,10 @@ class Gptvq {
     if (spec_.scale_block == 0) return;
     scale_codes_ = torch::cat(scale_codes, 1).contiguous();
     scale_grid_ = torch::cat(scale_grids, 1).contiguous();
-    scales_ = grouped_block_scales(layout_, scale_codes_, scale_grid_);
+    scales_ = gvq_block_scales(layout_, scale_codes_, scale_grid_);
   }
 
-  GroupedLayout column_group_layout() const {
+  GvqLayout column_group_layout() const {
     return {layout_.columns, 1, layout_.rows, layout_.strips, layout_.vector_size};
   }
 
@@ -136,7 +136,7 @@ class Gptvq {
   // the later columns have made the best of them.
   GptvqState quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
                             const torch::Tensor& scales, int64_t g) const {
-    const GroupedLayout layout = column_group_layout();
+    const GvqLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
     const auto hessian = row_chunked_matmul(inverse, inverse.t().contiguous()).to(torch::kFloat);
@@ -158,9 +158,9 @@ class Gptvq {
     GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
     double lowest = std::numeric_limits<double>::infinity();
     for (int round = 0; round <= options_.feedback_rounds; ++round) {
-      GroupedSearch search(layout, state.centroids, scales);
+      GvqSearch search(layout, state.centroids, scales);
       state.codes = search_with_feedback(search, state.codes, target, factor);
-      const auto dense = grouped_decode(layout, state.centroids, state.codes, scales);
+      const auto dense = gvq_decode(layout, state.centroids, state.codes, scales);
       const double reached = quadratic_error(target - dense, hessian, /*exact=*/false);
       if (reached < lowest) {
         lowest = reached;
@@ -169,7 +169,7 @@ class Gptvq {
         break;
       }
       if (round == options_.feedback_rounds) break;
-      const GroupedProblem problem{target, hessian, layout, state.codes, scales};
+      const GvqProblem problem{target, hessian, layout, state.codes, scales};
       state.centroids = project_codebooks(
           file_spec(), solve_centroids(problem, state.centroids, kLocalIterations));
     }
@@ -186,8 +186,8 @@ class Gptvq {
       const auto centroids = project_codebooks(
           file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations));
       accept({centroids, state_.codes}, concat("round ", round, " codebooks"));
-      GroupedSearch search(layout_, state_.centroids, scales_);
-      const auto dense = grouped_decode(layout_, state_.centroids, state_.codes, scales_);
+      GvqSearch search(layout_, state_.centroids, scales_);
+      const auto dense = gvq_decode(layout_, state_.centroids, state_.codes, scales_);
       accept({state_.centroids,
               search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {})},
              concat("round ", round, " codes"));
@@ -197,7 +197,7 @@ class Gptvq {
 
   // Codebooks of low rank, from free ones: sorted, factored, then both factors and the codes in
   // turn.
-  void reduce_rank(GroupedParts& parts) {
+  void reduce_rank(GvqParts& parts) {
     const auto [sorted, order] = state_.centroids.sort(2);
     const auto places = order.argsort(2, /*descending=*/false)
                             .reshape({-1, spec_.centroids()});  // of each old centroid
@@ -211,21 +211,21 @@ class Gptvq {
       return CodebookFactors{project_codebooks(spec_, f.rows), round_to_fp16(f.basis)};
     };
     CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
-    objective_ = objective(grouped_centroids(factors.rows, factors.basis), state_.codes);
+    objective_ = objective(gvq_centroids(factors.rows, factors.basis), state_.codes);
     stages_.restart();  // free codebooks reached less
     stages_.add("rank", objective_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = objective_;
       const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
-      const double reached = objective(grouped_centroids(solved.rows, solved.basis), state_.codes);
+      const double reached = objective(gvq_centroids(solved.rows, solved.basis), state_.codes);
       if (reached < objective_) {
         factors = solved;
         objective_ = reached;
       }
       stages_.add(concat("rank round ", round, " codebooks"), objective_);
-      const auto centroids = grouped_centroids(factors.rows, factors.basis).contiguous();
-      GroupedSearch search(layout_, centroids, scales_);
-      const auto dense = grouped_decode(layout_, centroids, state_.codes, scales_);
+      const auto centroids = gvq_centroids(factors.rows, factors.basis).contiguous();
+      GvqSearch search(layout_, centroids, scales_);
+      const auto dense = gvq_decode(layout_, centroids, state_.codes, scales_);
       const auto codes =
           search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {});
       const double searched = objective(centroids, codes);
@@ -242,21 +242,21 @@ class Gptvq {
   }
 
   // Codebooks of low rank are rounded only once they have it.
-  GroupedSpec file_spec() const {
-    GroupedSpec spec = spec_;
+  GvqSpec file_spec() const {
+    GvqSpec spec = spec_;
     spec.fp16_codebooks |= spec.rank > 0;
     return spec;
   }
 
-  GroupedProblem problem() const { return {weight_, hessian_, layout_, state_.codes, scales_}; }
+  GvqProblem problem() const { return {weight_, hessian_, layout_, state_.codes, scales_}; }
 
   double objective(const torch::Tensor& centroids, const torch::Tensor& codes) const {
     return strip_errors(centroids, codes).sum().item<double>();
   }
   // Each strip's part of the objective, [strips] float64.
   torch::Tensor strip_errors(const torch::Tensor& centroids, const torch::Tensor& codes) const {
-    const auto rows = row_errors(weight_ - grouped_decode(layout_, centroids, codes, scales_),
-                                 hessian_, /*exact=*/false);
+    const auto rows = row_errors(weight_ - gvq_decode(layout_, centroids, codes, scales_), hessian_,
+                                 /*exact=*/false);
     auto strips = torch::zeros({layout_.strips}, torch::kDouble);
     for (int64_t s = 0; s < layout_.strips; ++s) strips[s] = strip_rows(rows, s).sum();
     return strips;
@@ -284,10 +284,10 @@ class Gptvq {
   }
 
   torch::Tensor weight_, hessian_;
-  GroupedSpec spec_;
+  GvqSpec spec_;
   QuantizeOptions options_;
   int64_t out_, in_;
-  GroupedLayout layout_;
+  GvqLayout layout_;
   StageReports stages_;
   double objective_ = 0;
   torch::Tensor strip_errors_;  // [strips] float64; their sum is objective_
@@ -297,10 +297,19 @@ class Gptvq {
 
 }  // namespace
 
-std::unique_ptr<Representation> gptvq(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                      const GroupedSpec& spec, const QuantizeOptions& options,
-                                      std::vector<StageReport>& stages) {
+std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                         const GvqSpec& spec, const QuantizeOptions& options,
+                                         std::vector<StageReport>& stages) {
   return Gptvq(weight, hessian, spec, options, stages).run();
+}
+
+std::unique_ptr<Representation> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,
+                                                 const QuantizeOptions& options) {
+  QuantizeOptions start_only = options;
+  start_only.feedback_rounds = 0;
+  start_only.codebook_update = false;
+  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 
 }  // namespace bitsmith

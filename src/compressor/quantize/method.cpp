@@ -1,11 +1,10 @@
 #include "base/error.h"
-#include "compressor/quantize/quantizer.h"
+#include "compressor/quantize/methods.h"
 
 namespace bitsmith {
 
 Method default_method(const RepresentationSpec& spec) {
-  if (std::holds_alternative<UniformSpec>(spec)) return Method::kGptq;
-  return std::holds_alternative<GroupedSpec>(spec) ? Method::kGptvq : Method::kAqlm;
+  return std::visit([](const auto& s) { return method_of(s); }, spec);
 }
 
 const char* method_name(Method method) {

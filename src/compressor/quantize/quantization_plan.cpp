@@ -12,14 +12,6 @@ namespace {
 constexpr const char* kEmbedding = "model.embed_tokens";
 constexpr const char* kHead = "lm_head";
 
-// The largest power of two up to the group size that suits the bits (finer for fewer) and divides
-// the inputs.
-RepresentationSpec embedding_spec(int bits, int64_t hidden_size) {
-  int64_t group = bits == 8 ? 64 : 32;
-  while (hidden_size % group != 0) group /= 2;
-  return UniformSpec{.nbits = bits, .group_size = group};
-}
-
 // The asked method where it can make `spec`, else the spec's own (an override may be of another
 // kind than the representation that the method was asked for).
 Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
@@ -104,12 +96,12 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
     if (is_embedding) {
       spec.reset();
       if (options.embedding_bits < 16)
-        spec = embedding_spec(options.embedding_bits, config.hidden_size);
+        spec = row_representation(options.embedding_bits, config.hidden_size);
     }
     for (size_t i = 0; i < overrides.size(); ++i)
       if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
     if (kept || !spec) continue;
-    if (is_embedding && !std::holds_alternative<UniformSpec>(*spec))
+    if (is_embedding && !rows_stand_alone(*spec))
       throw UsageError(concat(shape.name,
                               " is looked up row by row and may only be uniform "
                               "(intBgG), not ",

@@ -161,7 +161,7 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
   const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
-  for (const char* representation : {"int4g16", "aq1x4g8", "aq2x3g8-s2", "gvq2d1b-n128"}) {
+  for (const char* representation : {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
     fs::remove_all(folder_ / "whole");

@@ -32,19 +32,6 @@ void check_inputs(const torch::Tensor& weight, const torch::Tensor& hessian,
 
 }  // namespace
 
-void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
-  part_layout(spec, out_features, in_features);
-  const auto* additive = std::get_if<AdditiveSpec>(&spec);
-  if (!additive) return;
-  const int64_t vectors = int64_t{1} << additive->nbits_per_codebook;
-  const int64_t groups = out_features * in_features / additive->in_group_size;
-  if (vectors > groups) {
-    throw UsageError(concat(vectors, " vectors a codebook for the ", groups, " groups of ",
-                            out_features, " x ", in_features,
-                            " weights; use fewer bits a codebook, or leave this matrix out"));
-  }
-}
-
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
                       const torch::Tensor& hessian) {
   const double total = quadratic_error(weight, hessian, /*exact=*/true);
@@ -65,30 +52,12 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
   };
 
   QuantizedLayer layer;
-  if (const auto* uniform = std::get_if<UniformSpec>(&spec)) {
-    layer.representation =
-        options.method == Method::kRtn ? rtn(w, *uniform) : gptq(w, h, *uniform, options);
-  } else if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) {
-    if (options.method == Method::kGptvq) {
-      layer.representation = gptvq(w, h, *grouped, options, layer.stages);
-    } else {
-      QuantizeOptions start_only = options;
-      start_only.feedback_rounds = 0;
-      start_only.codebook_update = false;
-      std::vector<StageReport> without_hessian;  // another objective than the layer's
-      layer.representation = gptvq(w, {}, *grouped, start_only, without_hessian);
-    }
-  } else {
-    const auto& additive = std::get<AdditiveSpec>(spec);
-    if (options.method == Method::kAqlm) {
-      layer.representation = aqlm(w, h, additive, options, layer.stages);
-    } else {
-      QuantizeOptions start_only = options;
-      start_only.max_rounds = 0;
-      std::vector<StageReport> without_hessian;  // another objective than the layer's
-      layer.representation = aqlm(w, {}, additive, start_only, without_hessian);
-    }
-  }
+  layer.representation = std::visit(
+      [&](const auto& kind) {
+        return options.method == Method::kRtn ? round_to_nearest(w, kind, options)
+                                              : one_shot(w, h, kind, options, layer.stages);
+      },
+      spec);
   layer.relative_error = relative_error(w, layer.representation->dequantize(), h);
   layer.seconds = elapsed();
   if (layer.stages.empty()) {

@@ -59,10 +59,6 @@ struct QuantizedLayer {
   std::vector<StageReport> stages;
 };
 
-// UsageError where no sensible result can come of it: sizes that do not fit, or codebooks with more
-// vectors than the matrix has groups to take them. (Files may hold the latter and are read.)
-void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
-
 // weight [out, in] float32, hessian [in, in] float32 = 2/n sum x x^T (undefined: identity; RTN
 // ignores it in its codes). NaN or Inf in either throws Error. Deterministic for a seed; thread
 // count changes nothing.

@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"int3g32", "rtn"}, Case{"int2g32-z", "rtn"}, Case{"int3g32", "gptq"},
                     Case{"int2g0-z", "gptq"}, Case{"int1g32", "gptq"}, Case{"aq2x4g8", "rtn"},
                     Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"}, Case{"aq3x3g8", "aqlm"},
-                    Case{"aq1x6g8-s3", "aqlm"}, Case{"gvq2d2b-n640", "rtn"},
+                    Case{"aq1x6g8-s8x3", "aqlm"}, Case{"gvq2d2b-n640", "rtn"},
                     Case{"gvq2d2b-n640", "gptvq"}, Case{"gvq1d2b-n256", "gptvq"},
                     Case{"gvq1d3b-n512-r3", "gptvq"}, Case{"gvq4d1b-n1024-s16-c16", "gptvq"}));
 

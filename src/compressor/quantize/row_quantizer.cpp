@@ -15,7 +15,7 @@ constexpr int64_t kSliceWeights = int64_t{1} << 22;
 }  // namespace
 
 void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedParts& parts) {
-  BITSMITH_CHECK(std::holds_alternative<UniformSpec>(matrix.spec));
+  BITSMITH_CHECK(rows_stand_alone(matrix.spec));
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const int64_t rows = matrix.shape.out_features, columns = matrix.shape.in_features;

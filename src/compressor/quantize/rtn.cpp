@@ -4,7 +4,8 @@
 
 namespace bitsmith {
 
-std::unique_ptr<Representation> rtn(const torch::Tensor& weight, const UniformSpec& spec) {
+std::unique_ptr<Representation> round_to_nearest(const torch::Tensor& weight,
+                                                 const UniformSpec& spec, const QuantizeOptions&) {
   const int64_t size = spec.group_size > 0 ? spec.group_size : weight.size(1);
   const auto groups = weight.reshape({weight.size(0), -1, size});
   const auto grid = best_uniform_grid(groups, {}, spec);

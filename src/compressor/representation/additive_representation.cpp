@@ -5,6 +5,7 @@
 #include "compressor/representation/additive_search.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds.h"
 
 namespace bitsmith {
 AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
@@ -28,9 +29,8 @@ AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
   BITSMITH_CHECK(codes.size(1) == spec.num_codebooks && codes.size(0) == num_groups());
 }
 
-std::unique_ptr<AdditiveRepresentation> AdditiveRepresentation::from_format(
-    const QuantizedTensor& tensor) {
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+std::unique_ptr<Representation> make_representation(const AdditiveSpec& spec,
+                                                    const QuantizedTensor& tensor) {
   const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
   GroupScales group_scales;
   if (spec.scale_bits > 0) {

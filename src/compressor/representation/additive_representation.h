@@ -1,4 +1,4 @@
-// aqMxBgG[-sS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]], with
+// aqMxBgG[-sGxS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]], with
 // -s also times a scale of the group.
 #pragma once
 #include <memory>
@@ -15,7 +15,6 @@ class AdditiveRepresentation : public Representation {
   AdditiveRepresentation(const AdditiveSpec& spec, const torch::Tensor& codebooks,
                          const torch::Tensor& scales, const torch::Tensor& codes,
                          const GroupScales& group_scales = {});
-  static std::unique_ptr<AdditiveRepresentation> from_format(const QuantizedTensor& tensor);
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;

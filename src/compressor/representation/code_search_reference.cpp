@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "compressor/representation/code_pairs.h"
-#include "compressor/representation/grouped_dequantize.h"
+#include "compressor/representation/gvq_dequantize.h"
 
 namespace bitsmith {
 namespace {
@@ -145,11 +145,10 @@ torch::Tensor search_additive_reference(const Representation& representation,
   return search_codes_reference(representation, target, metric, groups, search);
 }
 
-torch::Tensor search_grouped_reference(const Representation& representation,
-                                       const GroupedLayout& layout, const torch::Tensor& centroids,
-                                       const torch::Tensor& block_scales,
-                                       const torch::Tensor& target, const Metric& metric,
-                                       const torch::Tensor& groups) {
+torch::Tensor search_gvq_reference(const Representation& representation, const GvqLayout& layout,
+                                   const torch::Tensor& centroids,
+                                   const torch::Tensor& block_scales, const torch::Tensor& target,
+                                   const Metric& metric, const torch::Tensor& groups) {
   const auto tiles = centroids.reshape({-1, centroids.size(2), layout.vector_size});
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
                           const torch::Tensor& block, const torch::Tensor& present) {

@@ -20,8 +20,8 @@ torch::Tensor search_codes_reference(const Representation& representation,
                                      const torch::Tensor& groups,
                                      const GroupSearchReference& search);
 
-// uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h; grouped: as in
-// grouped_dequantize.h.
+// uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h; gvq: as in
+// gvq_dequantize.h.
 torch::Tensor search_uniform_reference(const Representation& representation, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Metric& metric,
@@ -30,10 +30,9 @@ torch::Tensor search_additive_reference(const Representation& representation,
                                         const torch::Tensor& codebooks, const torch::Tensor& scales,
                                         const torch::Tensor& target, const Metric& metric,
                                         const torch::Tensor& groups);
-torch::Tensor search_grouped_reference(const Representation& representation,
-                                       const GroupedLayout& layout, const torch::Tensor& centroids,
-                                       const torch::Tensor& block_scales,
-                                       const torch::Tensor& target, const Metric& metric,
-                                       const torch::Tensor& groups);
+torch::Tensor search_gvq_reference(const Representation& representation, const GvqLayout& layout,
+                                   const torch::Tensor& centroids,
+                                   const torch::Tensor& block_scales, const torch::Tensor& target,
+                                   const Metric& metric, const torch::Tensor& groups);
 
 }  // namespace bitsmith

@@ -5,8 +5,8 @@
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/group_scales.h"
-#include "compressor/representation/grouped_representation.h"
-#include "compressor/representation/grouped_search.h"
+#include "compressor/representation/gvq_representation.h"
+#include "compressor/representation/gvq_search.h"
 #include "compressor/representation/uniform_representation.h"
 #include "compressor/representation/uniform_search.h"
 
@@ -45,22 +45,21 @@ class CodeSearch : public testing::TestWithParam<Case> {
       representation = std::make_unique<UniformRepresentation>(
           *uniform, scales, zeros, torch::randint(1 << uniform->nbits, {kOut, kIn}, torch::kInt));
       nbits = uniform->nbits;
-    } else if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) {
-      layout = grouped_layout(*grouped, kOut, kIn);
-      GroupedParts parts;
-      codebooks = torch::randn(
-          {layout.strips, layout.column_groups, grouped->centroids(), layout.vector_size});
+    } else if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
+      layout = gvq_layout(*gvq, kOut, kIn);
+      GvqParts parts;
+      codebooks =
+          torch::randn({layout.strips, layout.column_groups, gvq->centroids(), layout.vector_size});
       parts.codebooks = codebooks;
       parts.codes =
-          torch::randint(grouped->centroids(), {kOut * kIn / layout.vector_size, 1}, torch::kInt);
-      if (grouped->scale_block > 0) {
-        parts.block_scale_codes =
-            torch::randint(16, {kOut, kIn / grouped->scale_block}, torch::kInt);
+          torch::randint(gvq->centroids(), {kOut * kIn / layout.vector_size, 1}, torch::kInt);
+      if (gvq->scale_block > 0) {
+        parts.block_scale_codes = torch::randint(16, {kOut, kIn / gvq->scale_block}, torch::kInt);
         parts.block_scale_grid =
             round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
-        scales = grouped_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
+        scales = gvq_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
       }
-      representation = std::make_unique<GroupedRepresentation>(*grouped, kOut, kIn, parts);
+      representation = std::make_unique<GvqRepresentation>(*gvq, kOut, kIn, parts);
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec);
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -93,8 +92,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
                                       groups);
     }
     if (layout.strips > 0) {
-      return search_grouped_reference(*representation, layout, codebooks, scales, target, metric,
-                                      groups);
+      return search_gvq_reference(*representation, layout, codebooks, scales, target, metric,
+                                  groups);
     }
     return search_additive_reference(*representation, codebooks, scales, target, metric, groups);
   }
@@ -120,15 +119,15 @@ class CodeSearch : public testing::TestWithParam<Case> {
   std::unique_ptr<Representation> representation;
   torch::Tensor codebooks, scales, zeros, target, groups;
   Metric metric;
-  GroupedLayout layout = {};
+  GvqLayout layout = {};
   int nbits = 0;
 };
 
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char* spec :
-       {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32", "aq2x4g6-s2",
-        "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-g72"}) {
+       {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32", "aq2x4g6-s6x2",
+        "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-t72"}) {
     for (const auto metric : {MetricKind::kIdentity, MetricKind::kDiagonal, MetricKind::kHessian}) {
       for (const bool some : {false, true}) all.push_back({spec, metric, some});
     }
@@ -309,13 +308,14 @@ TEST(ErrorFeedback, OfScalarCodebooksOnAUniformGridIsGptq) {
   const auto scales = torch::full({out, 1}, 0.6f), zeros = torch::full({out, 1}, 4, torch::kInt);
   const auto codes = torch::zeros({out * in, 1}, torch::kInt);
   UniformSearch uniform(scales, zeros, in, 3);
-  const GroupedLayout layout = grouped_layout({1, 3, 48 * 4, 48}, out, in);
+  const GvqLayout layout = gvq_layout(
+      {.vector_size = 1, .index_bits = 3, .codebook_weights = 48 * 4, .tile_columns = 48}, out, in);
   const auto grid = 0.6f * (torch::arange(8, torch::kFloat) - 4);
   const auto centroids =
       grid.reshape({1, 1, 8, 1}).repeat({layout.strips, layout.column_groups, 1, 1});
-  GroupedSearch grouped(layout, centroids, {});
+  GvqSearch gvq(layout, centroids, {});
   const auto a = search_with_feedback(uniform, codes, target, factor);
-  const auto b = search_with_feedback(grouped, codes, target, factor);
+  const auto b = search_with_feedback(gvq, codes, target, factor);
   EXPECT_GE((a == b).to(torch::kFloat).mean().item<float>(), 0.995);  // ties may fall differently
 }
 
@@ -327,15 +327,15 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
   const auto inverse = torch::linalg_inv(hessian.to(torch::kDouble));
   const auto factor = torch::linalg_cholesky(inverse).t().to(torch::kFloat).contiguous();
   for (const char* text : {"gvq1d2b-n512", "gvq2d2b-n1024", "gvq4d2b-n4608"}) {
-    const auto spec = std::get<GroupedSpec>(parse_representation(text));
-    const GroupedLayout layout = grouped_layout(spec, out, in);
+    const auto spec = std::get<GvqSpec>(parse_representation(text));
+    const GvqLayout layout = gvq_layout(spec, out, in);
     const auto centroids =
         torch::randn({layout.strips, layout.column_groups, spec.centroids(), spec.vector_size});
     const auto none = torch::zeros({out * in / spec.vector_size, 1}, torch::kInt);
-    GroupedSearch search(layout, centroids, {});
+    GvqSearch search(layout, centroids, {});
     const auto error = [&](const torch::Tensor& codes) {
-      GroupedParts parts{centroids, {}, codes, {}, {}};
-      const GroupedRepresentation r(spec, out, in, parts);
+      GvqParts parts{centroids, {}, codes, {}, {}};
+      const GvqRepresentation r(spec, out, in, parts);
       const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
       return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum().item<double>();
     };

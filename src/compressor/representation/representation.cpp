@@ -1,9 +1,6 @@
 #include "compressor/representation/representation.h"
 
-#include "base/error.h"
-#include "compressor/representation/additive_representation.h"
-#include "compressor/representation/grouped_representation.h"
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/kinds.h"
 
 namespace bitsmith {
 
@@ -22,14 +19,8 @@ void Representation::assign_codes(const torch::Tensor& groups, const torch::Tens
 }
 
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor) {
-  if (std::holds_alternative<UniformSpec>(tensor.spec)) {
-    return UniformRepresentation::from_format(tensor);
-  }
-  if (std::holds_alternative<GroupedSpec>(tensor.spec)) {
-    return GroupedRepresentation::from_format(tensor);
-  }
-  BITSMITH_CHECK(std::holds_alternative<AdditiveSpec>(tensor.spec));
-  return AdditiveRepresentation::from_format(tensor);
+  return std::visit([&](const auto& spec) { return make_representation(spec, tensor); },
+                    tensor.spec);
 }
 
 }  // namespace bitsmith

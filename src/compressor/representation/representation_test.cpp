@@ -10,8 +10,8 @@
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_representation.h"
 #include "compressor/representation/format_parts.h"
-#include "compressor/representation/grouped_dequantize.h"
-#include "compressor/representation/grouped_representation.h"
+#include "compressor/representation/gvq_dequantize.h"
+#include "compressor/representation/gvq_representation.h"
 #include "compressor/representation/parallel.h"
 #include "compressor/representation/uniform_representation.h"
 
@@ -31,20 +31,20 @@ std::unique_ptr<Representation> random_representation(const std::string& text, i
                                                    random_codes({out, groups}, uniform->nbits),
                                                    random_codes({out, in}, uniform->nbits));
   }
-  if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) {
-    const GroupedLayout layout = grouped_layout(*grouped, out, in);
-    const int64_t entries = grouped->rank > 0 ? grouped->rank : grouped->centroids();
-    GroupedParts parts;
+  if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
+    const GvqLayout layout = gvq_layout(*gvq, out, in);
+    const int64_t entries = gvq->rank > 0 ? gvq->rank : gvq->centroids();
+    GvqParts parts;
     parts.codebooks =
         torch::randn({layout.strips, layout.column_groups, entries, layout.vector_size});
-    if (grouped->rank > 0) parts.basis = torch::randn({grouped->rank, grouped->centroids()});
-    parts.codes = random_codes({out * in / layout.vector_size, 1}, grouped->index_bits);
-    if (grouped->scale_block > 0) {
-      parts.block_scale_codes = random_codes({out, in / grouped->scale_block}, 4);
+    if (gvq->rank > 0) parts.basis = torch::randn({gvq->rank, gvq->centroids()});
+    parts.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
+    if (gvq->scale_block > 0) {
+      parts.block_scale_codes = random_codes({out, in / gvq->scale_block}, 4);
       parts.block_scale_grid =
           round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
     }
-    return std::make_unique<GroupedRepresentation>(*grouped, out, in, parts);
+    return std::make_unique<GvqRepresentation>(*gvq, out, in, parts);
   }
   const auto& additive = std::get<AdditiveSpec>(spec);
   const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -71,9 +71,9 @@ class EveryRepresentation : public testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Specs, EveryRepresentation,
                          testing::Values("int4g16", "int3g0", "int1g48", "int8g8-z", "int2g24-z",
                                          "aq2x8g8", "aq1x4g4", "aq1x12g16", "aq3x5g2", "aq8x1g1",
-                                         "aq2x4g8-s3", "aq1x5g6-s1", "gvq2d2b-n256",
+                                         "aq2x4g8-s8x3", "aq1x5g6-s6x1", "gvq2d2b-n256",
                                          "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8",
-                                         "gvq4d1b-n400-g16-s16", "gvq1d3b-n300-r3",
+                                         "gvq4d1b-n400-t16-s16", "gvq1d3b-n300-r3",
                                          "gvq1d2b-n128-s4-c16-r2"));
 
 TEST_P(EveryRepresentation, FileHoldsExactlyWhatDequantizeGives) {
@@ -162,14 +162,15 @@ TEST(AdditiveDequantize, IsTheSumOfGatheredVectors) {
                            additive_dequantize_reference(codebooks, scales, codes)));
 }
 
-TEST(GroupedDequantize, IsThePlainGather) {
+TEST(GvqDequantize, IsThePlainGather) {
   torch::manual_seed(5);
-  const GroupedLayout layout = grouped_layout({2, 4, 400, 0, 8}, 37, 96);
+  const GvqLayout layout = gvq_layout(
+      {.vector_size = 2, .index_bits = 4, .codebook_weights = 400, .scale_block = 8}, 37, 96);
   const auto centroids = torch::randn({layout.strips, layout.column_groups, 16, 2});
   const auto codes = random_codes({37 * 48, 1}, 4);
   for (const auto& scales : {torch::Tensor(), torch::rand({37, 12})}) {
-    EXPECT_TRUE(torch::equal(grouped_decode(layout, centroids, codes, scales),
-                             grouped_dequantize_reference(layout, centroids, codes, scales)));
+    EXPECT_TRUE(torch::equal(gvq_decode(layout, centroids, codes, scales),
+                             gvq_dequantize_reference(layout, centroids, codes, scales)));
   }
 }
 

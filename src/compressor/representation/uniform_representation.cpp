@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds.h"
 #include "compressor/representation/uniform_search.h"
 
 namespace bitsmith {
@@ -60,9 +61,8 @@ UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torc
   BITSMITH_CHECK(zeros_.sizes() == scales_.sizes());
 }
 
-std::unique_ptr<UniformRepresentation> UniformRepresentation::from_format(
-    const QuantizedTensor& tensor) {
-  const auto& spec = std::get<UniformSpec>(tensor.spec);
+std::unique_ptr<Representation> make_representation(const UniformSpec& spec,
+                                                    const QuantizedTensor& tensor) {
   const int64_t groups = spec.group_size > 0 ? tensor.in_features / spec.group_size : 1;
   return std::make_unique<UniformRepresentation>(
       spec, read_fp16_part(tensor, "scales", {tensor.out_features, groups}),

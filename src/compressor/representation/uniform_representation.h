@@ -15,7 +15,6 @@ class UniformRepresentation : public Representation {
   // codes [out, in] int32.
   UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
                         const torch::Tensor& zeros, const torch::Tensor& codes);
-  static std::unique_ptr<UniformRepresentation> from_format(const QuantizedTensor& tensor);
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;

@@ -147,7 +147,7 @@ TEST_P(VStep, ChangesNothingWithoutAnUpdate) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Representations, VStep,
-                         testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s2",
+                         testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s4x2",
                                          "gvq2d2b-n512"));
 
 }  // namespace

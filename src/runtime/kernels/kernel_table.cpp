@@ -13,8 +13,8 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.uniform);
   fill_scalar(table.gather);
   fill_scalar(table.lookup);
-  fill_scalar(table.grouped);
-  fill_scalar(table.grouped_lookup);
+  fill_scalar(table.gvq);
+  fill_scalar(table.gvq_lookup);
   fill_scalar(table.gemm);
   fill_scalar(table.limits);
 #if defined(__x86_64__)
@@ -22,8 +22,8 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.dense);
     fill_avx2(table.uniform);
     fill_avx2(table.gather);
-    fill_avx2(table.grouped);
-    fill_avx2(table.grouped_lookup);
+    fill_avx2(table.gvq);
+    fill_avx2(table.gvq_lookup);
     fill_avx2(table.gemm);
     fill_avx2(table.limits);
   }
@@ -31,8 +31,8 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
     fill_avx512(table.lookup);
-    fill_avx512(table.grouped);
-    fill_avx512(table.grouped_lookup);
+    fill_avx512(table.gvq);
+    fill_avx512(table.gvq_lookup);
     fill_avx512(table.gemm);
     fill_avx512(table.limits);
   }

@@ -5,8 +5,8 @@
 #include "runtime/kernels/additive_lookup.h"
 #include "runtime/kernels/cpu_features.h"
 #include "runtime/kernels/dense_gemv.h"
-#include "runtime/kernels/grouped_gemv.h"
-#include "runtime/kernels/grouped_lookup.h"
+#include "runtime/kernels/gvq_gemv.h"
+#include "runtime/kernels/gvq_lookup.h"
 #include "runtime/kernels/machine_limits.h"
 #include "runtime/kernels/panel_gemm.h"
 #include "runtime/kernels/uniform_gemv.h"
@@ -19,8 +19,8 @@ struct KernelTable {
   UniformGemvKernels uniform;
   AdditiveGatherKernels gather;
   AdditiveLookupKernels lookup;
-  GroupedGemvKernels grouped;
-  GroupedLookupKernels grouped_lookup;
+  GvqGemvKernels gvq;
+  GvqLookupKernels gvq_lookup;
   PanelGemmKernels gemm;
   LimitKernels limits;
 };

@@ -7,14 +7,20 @@
 
 namespace bitsmith {
 
+// The runtime's half of each kind (format/kinds/kinds.h): the matrix for this processor.
+std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec& spec, const QuantizedTensor& tensor);
+
 std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor);
 // Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI).
 std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor);
 // Additive codes of any size.
 std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor);
-std::unique_ptr<WeightMatrix> make_grouped_matrix(const QuantizedTensor& tensor);
-// Grouped int8 codebooks where this processor can look them up by byte and rows fall into blocks.
-bool grouped_lookup_fits(const QuantizedTensor& tensor);
-std::unique_ptr<WeightMatrix> make_grouped_lookup_matrix(const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_gvq_matrix(const QuantizedTensor& tensor);
+// Codebook tiles of int8 values where this processor can look them up by byte and rows fall into
+// blocks.
+bool gvq_lookup_fits(const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_gvq_lookup_matrix(const QuantizedTensor& tensor);
 
 }  // namespace bitsmith

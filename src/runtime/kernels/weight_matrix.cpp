@@ -6,19 +6,25 @@
 
 namespace bitsmith {
 
-std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
-  if (std::holds_alternative<UniformSpec>(tensor.spec)) return make_uniform_matrix(tensor);
-  if (std::holds_alternative<GroupedSpec>(tensor.spec)) {
-    return grouped_lookup_fits(tensor) ? make_grouped_lookup_matrix(tensor)
-                                       : make_grouped_matrix(tensor);
-  }
+std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec&, const QuantizedTensor& tensor) {
+  return make_uniform_matrix(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const QuantizedTensor& tensor) {
   // A table is built for every 256 codebook vectors and looked up once a row: not for few rows, and
   // what is looked up is added as it is, without scales of its own.
   constexpr int64_t kLookupMinRows = 64;
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
   const bool tables = selected_isa() == Isa::avx512 && tensor.out_features >= kLookupMinRows &&
                       spec.nbits_per_codebook <= 8 && spec.scale_bits == 0;
   return tables ? make_lookup_matrix(tensor) : make_gather_matrix(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec&, const QuantizedTensor& tensor) {
+  return gvq_lookup_fits(tensor) ? make_gvq_lookup_matrix(tensor) : make_gvq_matrix(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
+  return std::visit([&](const auto& spec) { return make_matrix(spec, tensor); }, tensor.spec);
 }
 
 }  // namespace bitsmith

@@ -29,7 +29,7 @@ void fill_fp16(std::span<std::byte> part, double mean, double deviation, Random&
 
 int code_bits(const RepresentationSpec& spec) {
   if (const auto* uniform = std::get_if<UniformSpec>(&spec)) return uniform->nbits;
-  if (const auto* grouped = std::get_if<GroupedSpec>(&spec)) return grouped->index_bits;
+  if (const auto* gvq = std::get_if<GvqSpec>(&spec)) return gvq->index_bits;
   return std::get<AdditiveSpec>(spec).nbits_per_codebook;
 }
 
@@ -157,7 +157,7 @@ TEST(WeightMatrix, UniformGroupsThatAreNotUnits) {
 // Tables of 16-bit integers: far below 1e-3 of the norm.
 TEST(WeightMatrix, Additive) {
   for (const char* representation : {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq8x8g8", "aq2x5g4",
-                                     "aq1x3g2", "aq2x5g8-s3", "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
+                                     "aq1x3g2", "aq2x5g8-s8x3", "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
     expect_quantized(representation, 64, 96, 1e-3);
     expect_quantized(representation, 131, 608, 1e-3);
     expect_quantized(representation, 5, 32, 1e-3);
@@ -166,13 +166,13 @@ TEST(WeightMatrix, Additive) {
 
 TEST(WeightMatrix, AdditiveManyBits) {
   for (const char* representation :
-       {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s2"}) {
+       {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s4x2"}) {
     expect_quantized(representation, 70, 96, 1e-6);
   }
 }
 
 // int8 codebooks, in integers.
-TEST(WeightMatrix, GroupedLookup) {
+TEST(WeightMatrix, GvqLookup) {
   for (const char* representation :
        {"gvq1d2b", "gvq1d3b-n512", "gvq1d4b-n300-s8", "gvq1d4b-n1024-s96", "gvq1d8b-n4096",
         "gvq2d1b-n400", "gvq2d2b-n1024", "gvq2d2b-n2048-s16", "gvq2d2.5b-n1500", "gvq2d3b-n3000",
@@ -185,7 +185,7 @@ TEST(WeightMatrix, GroupedLookup) {
 }
 
 // What that does not take.
-TEST(WeightMatrix, GroupedCodebooks) {
+TEST(WeightMatrix, GvqCodebooks) {
   for (const char* representation :
        {"gvq1d2b-c16", "gvq1d3b-n512-c16", "gvq1d4b-n300-s8-c16", "gvq1d8b-n4096-c16",
         "gvq1d2b-n512-r2", "gvq1d3b-n512-c16-r2", "gvq2d1b-n400-c16", "gvq2d2b-n1024-c16",

@@ -1,0 +1,35 @@
+// The continuous half of GPTVQ: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic in all codebooks
+// of a matrix at once (GPTVQ, section 3.3).
+#pragma once
+#include "compressor/torch.h"
+#include "format/representation_spec.h"
+
+namespace bitsmith {
+
+struct GvqProblem {
+  torch::Tensor weight;   // [out, in] float32: what is wanted
+  torch::Tensor hessian;  // [in, in] float32, or undefined: identity
+  GvqLayout layout;
+  torch::Tensor codes;         // [out * in / D, 1] int32
+  torch::Tensor block_scales;  // [out, in / S] float32, or undefined
+};
+
+// Conjugate gradients on the centroids [strips, column groups, K, D] from the present ones,
+// preconditioned by each centroid's own D x D block of the normal matrix. The objective never rises
+// by more than rounding; centroids without vectors stay.
+torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& centroids,
+                              int iterations);
+
+// Rank-reduced codebooks: centroid k of a tile is sum_i rows[tile, i] basis[i, k].
+struct CodebookFactors {
+  torch::Tensor rows;   // [strips, column groups, R, 1] float32
+  torch::Tensor basis;  // [R, K] float32
+};
+// The best factors of rank R of all codebooks [strips, column groups, K, 1], whose centroids are in
+// ascending order (singular value decomposition; GPTVQ, appendix H).
+CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank);
+// Each factor in turn by conjugate gradients, the other fixed.
+CodebookFactors solve_factors(const GvqProblem& problem, const CodebookFactors& factors,
+                              int iterations);
+
+}  // namespace bitsmith

@@ -1,0 +1,174 @@
+#include "compressor/representation/gvq_representation.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "compressor/representation/code_search_reference.h"
+#include "compressor/representation/format_parts.h"
+#include "compressor/representation/gvq_dequantize.h"
+#include "compressor/representation/gvq_search.h"
+#include "compressor/representation/kinds.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int kScaleBits = 4;
+constexpr double kLargestInt8 = 127;
+// An int8 codebook's scale is at least this: fp16 has too few digits below.
+constexpr double kSmallestScale = 1.0 / (1 << 17);
+
+// fp16 scales [strips, column groups] of int8 codebooks.
+torch::Tensor int8_scales(const torch::Tensor& codebooks) {
+  return round_to_fp16((codebooks.abs().amax({2, 3}) / kLargestInt8).clamp_min(kSmallestScale));
+}
+
+torch::Tensor int8_values(const torch::Tensor& codebooks, const torch::Tensor& scales) {
+  const auto each = scales.unsqueeze(2).unsqueeze(3);
+  return (codebooks / each).round().clamp(-kLargestInt8, kLargestInt8);
+}
+
+torch::Tensor read_codebooks(const QuantizedTensor& tensor, const GvqSpec& spec) {
+  const TensorView& part = tensor.part("codebooks");
+  if (spec.fp16_codebooks) return read_fp16_part(tensor, "codebooks", part.shape);
+  auto values = torch::empty(part.shape, torch::kChar);
+  std::memcpy(values.data_ptr(), part.bytes.data(), part.bytes.size());
+  const auto scales =
+      read_fp16_part(tensor, "codebook_scales", {part.shape[0], part.shape[1], 1, 1});
+  return values.to(torch::kFloat) * scales;
+}
+
+}  // namespace
+
+torch::Tensor gvq_centroids(const torch::Tensor& codebooks, const torch::Tensor& basis) {
+  if (!basis.defined()) return codebooks;
+  auto sum = codebooks.select(2, 0) * basis[0];  // [.., 1] x [K]
+  for (int64_t i = 1; i < basis.size(0); ++i) sum = sum + codebooks.select(2, i) * basis[i];
+  return sum.unsqueeze(3);
+}
+
+torch::Tensor gvq_block_scales(const GvqLayout& layout, const torch::Tensor& codes,
+                               const torch::Tensor& grid) {
+  auto scales = torch::empty(codes.sizes(), torch::kFloat);
+  const int64_t blocks = codes.size(1), per_tile = blocks / layout.column_groups;
+  const auto host = codes.contiguous(), host_grid = grid.contiguous();
+  const auto* code = host.const_data_ptr<int32_t>();
+  const auto* line = host_grid.const_data_ptr<float>();
+  auto* scale = scales.mutable_data_ptr<float>();
+  for (int64_t row = 0; row < codes.size(0); ++row) {
+    for (int64_t b = 0; b < blocks; ++b, ++code, ++scale) {
+      const float* own = line + 2 * (row / layout.rows * layout.column_groups + b / per_tile);
+      *scale = std::exp2(own[0] + static_cast<float>(*code) * own[1]);
+    }
+  }
+  return scales;
+}
+
+torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebooks) {
+  if (spec.fp16_codebooks) return round_to_fp16(codebooks);
+  const auto scales = int8_scales(codebooks);
+  return int8_values(codebooks, scales) * scales.unsqueeze(2).unsqueeze(3);
+}
+
+GvqRepresentation::GvqRepresentation(const GvqSpec& spec, int64_t out_features, int64_t in_features,
+                                     const GvqParts& parts)
+    : Representation(spec, out_features, in_features),
+      gvq_(spec),
+      layout_(gvq_layout(spec, out_features, in_features)),
+      parts_(parts) {
+  const auto leaf = [](const torch::Tensor& values) {
+    return values.detach().contiguous().requires_grad_(true);
+  };
+  parts_.codebooks = leaf(parts.codebooks);
+  if (spec.rank > 0) parts_.basis = leaf(parts.basis);
+  parts_.codes = parts.codes.to(torch::kInt).contiguous();
+  BITSMITH_CHECK(parts_.codes.sizes() == at::IntArrayRef({num_groups(), 1}));
+  BITSMITH_CHECK((spec.scale_block > 0) == parts.block_scale_codes.defined());
+  if (spec.scale_block > 0) {
+    block_scales_ = gvq_block_scales(layout_, parts.block_scale_codes, parts.block_scale_grid);
+  }
+}
+
+std::unique_ptr<Representation> make_representation(const GvqSpec& spec,
+                                                    const QuantizedTensor& tensor) {
+  GvqParts parts;
+  parts.codebooks = read_codebooks(tensor, spec);
+  if (spec.rank > 0) {
+    parts.basis = read_fp16_part(tensor, "codebook_basis", {spec.rank, spec.centroids()});
+  }
+  parts.codes = read_codes(tensor).reshape({-1, 1});
+  if (spec.scale_block > 0) {
+    parts.block_scale_codes =
+        read_packed_part(tensor, "block_scales", tensor.in_features / spec.scale_block, kScaleBits);
+    parts.block_scale_grid =
+        read_fp16_part(tensor, "block_scale_grid", tensor.part("block_scale_grid").shape);
+  }
+  return std::make_unique<GvqRepresentation>(spec, tensor.out_features, tensor.in_features, parts);
+}
+
+torch::Tensor GvqRepresentation::dequantize() const {
+  return gvq_dequantize(layout_, centroids(), parts_.codes, block_scales_);
+}
+
+std::vector<ContinuousParameter> GvqRepresentation::continuous_parameters() const {
+  std::vector<ContinuousParameter> parameters = {{"codebooks", parts_.codebooks, true}};
+  if (parts_.basis.defined()) parameters.push_back({"codebook_basis", parts_.basis, true});
+  return parameters;
+}
+
+void GvqRepresentation::project() {
+  const torch::NoGradGuard no_grad;
+  parts_.codebooks.copy_(project_codebooks(gvq_, parts_.codebooks));
+  if (parts_.basis.defined()) parts_.basis.copy_(round_to_fp16(parts_.basis));
+}
+
+torch::Tensor GvqRepresentation::search_codes(const torch::Tensor& target, const Metric& metric,
+                                              const torch::Tensor& groups) const {
+  const torch::NoGradGuard no_grad;
+  const auto vectors = centroids();
+  if (!parts_.codes.is_cpu()) {
+    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, metric, groups);
+  }
+  GvqSearch search(layout_, vectors, block_scales_);
+  const auto weight = metric.hessian.defined() ? dequantize() : torch::Tensor();
+  return search_code_groups(search, weight, parts_.codes, target, metric, groups);
+}
+
+torch::Tensor GvqRepresentation::decode_groups(const torch::Tensor& groups,
+                                               const torch::Tensor& codes) const {
+  const torch::NoGradGuard no_grad;
+  const auto listed =
+      groups.defined() ? groups : torch::arange(num_groups(), codes.options().dtype(torch::kLong));
+  const auto vectors = centroids();
+  const auto at = tile_of_groups(layout_, listed) * vectors.size(2) + codes.select(1, 0);
+  const auto values = vectors.reshape({-1, layout_.vector_size}).index_select(0, at);
+  if (!block_scales_.defined()) return values;
+  const int64_t groups_per_scale = gvq_.scale_block / layout_.vector_size;
+  const auto scales =
+      block_scales_.reshape(-1).index_select(0, listed.floor_divide(groups_per_scale));
+  return values * scales.unsqueeze(1);
+}
+
+QuantizedTensor GvqRepresentation::to_format() const {
+  const torch::NoGradGuard no_grad;
+  auto tensor = allocate_quantized(spec_, out_features_, in_features_);
+  write_codes(tensor, parts_.codes);
+  if (gvq_.fp16_codebooks) {
+    write_fp16_part(tensor, "codebooks", parts_.codebooks);
+  } else {
+    const auto scales = int8_scales(parts_.codebooks);
+    const auto values =
+        int8_values(parts_.codebooks, scales).to(torch::kCPU, torch::kChar).contiguous();
+    const auto bytes = mutable_part(tensor, "codebooks");
+    BITSMITH_CHECK(static_cast<size_t>(values.nbytes()) == bytes.size());
+    std::memcpy(bytes.data(), values.const_data_ptr(), bytes.size());
+    write_fp16_part(tensor, "codebook_scales", scales);
+  }
+  if (parts_.basis.defined()) write_fp16_part(tensor, "codebook_basis", parts_.basis);
+  if (gvq_.scale_block > 0) {
+    write_packed_part(tensor, "block_scales", parts_.block_scale_codes, kScaleBits);
+    write_fp16_part(tensor, "block_scale_grid", parts_.block_scale_grid);
+  }
+  return tensor;
+}
+
+}  // namespace bitsmith

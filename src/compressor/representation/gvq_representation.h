@@ -1,0 +1,55 @@
+// gvqDdBb (GPTVQ): vectors of D adjacent inputs, a codebook for each strip of rows x group of
+// columns.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "compressor/representation/representation.h"
+
+namespace bitsmith {
+
+// What a gvq matrix holds, as float32 values that project() may round.
+struct GvqParts {
+  torch::Tensor codebooks;  // [strips, column groups, K or R, D]
+  torch::Tensor basis;      // [R, K]: centroid k = sum_i codebooks[.., i, 0] basis[i, k]; undefined
+                            // without a rank
+  torch::Tensor codes;      // [out * in / D, 1] int32
+  torch::Tensor block_scale_codes;  // [out, in / S] int32 in 0..15; undefined without scales
+  torch::Tensor block_scale_grid;   // [strips, column groups, 2]: log2 of the first scale, step
+};
+
+// [strips, column groups, K, D], differentiable.
+torch::Tensor gvq_centroids(const torch::Tensor& codebooks, const torch::Tensor& basis);
+// [out, in / S]: 2^(first + code * step) of the tile, as format/ computes it.
+torch::Tensor gvq_block_scales(const GvqLayout& layout, const torch::Tensor& codes,
+                               const torch::Tensor& grid);
+// Codebooks [strips, column groups, E, D] as the file holds them: fp16, or int8 times an fp16 scale
+// each, the largest value at 127.
+torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebooks);
+
+class GvqRepresentation : public Representation {
+ public:
+  GvqRepresentation(const GvqSpec& spec, int64_t out_features, int64_t in_features,
+                    const GvqParts& parts);
+
+  torch::Tensor dequantize() const override;
+  std::vector<ContinuousParameter> continuous_parameters() const override;
+  void project() override;
+  int64_t group_inputs() const override { return layout_.vector_size; }
+  torch::Tensor codes() const override { return parts_.codes; }
+  torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+                             const torch::Tensor& groups) const override;
+  torch::Tensor decode_groups(const torch::Tensor& groups,
+                              const torch::Tensor& codes) const override;
+  QuantizedTensor to_format() const override;
+
+ private:
+  torch::Tensor centroids() const { return gvq_centroids(parts_.codebooks, parts_.basis); }
+
+  GvqSpec gvq_;
+  GvqLayout layout_;
+  GvqParts parts_;              // codebooks and basis: leaves
+  torch::Tensor block_scales_;  // [out, in / S] or undefined
+};
+
+}  // namespace bitsmith

@@ -1,0 +1,59 @@
+// The kinds of representation, in one list. A kind is a struct of sizes, its spec, with the members
+// that the concept below names; each has a file pair in this folder. Whatever is asked of a spec
+// anywhere is asked by std::visit over the list, so nothing else in format/ names a kind. To add
+// one: its file pair, an alternative of TermSpec, and what the compiler then finds missing in
+// compressor/representation, compressor/quantize and runtime/kernels.
+#pragma once
+#include <concepts>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "format/kinds/additive.h"
+#include "format/kinds/gvq.h"
+#include "format/kinds/uniform.h"
+
+namespace bitsmith {
+
+template <typename S>
+concept Kind = std::equality_comparable<S> &&
+    requires(const S& spec, SpecReader& text, const Json& fields, int64_t size,
+             const QuantizedTensor& tensor, std::span<float> row, const std::string& source) {
+  // How its text begins, and its name in config.json.
+  { S::kName } -> std::convertible_to<const char*>;
+  // One line for help and errors.
+  { S::kGrammar } -> std::convertible_to<const char*>;
+  // Whether every part runs over the matrix's rows first, so that rows can be
+  // quantized slice by slice: what an embedding needs.
+  { S::kRowsStandAlone } -> std::convertible_to<bool>;
+  // Reads what follows the name. UsageError through `text`.
+  { S::parse(text) } -> std::same_as<S>;
+  { spec.text() } -> std::same_as<std::string>;
+  // The resolved spec's fields, and back. Error names `source`.
+  { spec.to_json() } -> std::same_as<OrderedJson>;
+  { S::from_json(fields, source) } -> std::same_as<S>;
+  // (out_features, in_features) -> every size that `spec` leaves to a rule, filled
+  // in. And back: sizes that are as the rule would have them left to it again.
+  // UsageError where the sizes do not fit, with those that do.
+  { spec.resolved(size, size, source) } -> std::same_as<S>;
+  { spec.shortened(size, size) } -> std::same_as<S>;
+  // Throws UsageError like resolved(); `source` says whose the sizes are.
+  { spec.parts(size, size, source) } -> std::same_as<std::vector<PartLayout>>;
+  { spec.code_layout(size, size) } -> std::same_as<CodeLayout>;
+  // UsageError where no sensible codebooks can come of a matrix so small.
+  {spec.check_quantizable(size, size)};
+  // The fewest rows that a matrix as wide can have.
+  { spec.least_rows(size, size) } -> std::same_as<int64_t>;
+  // The reference decode, and what verify() asks beside finite F16 values.
+  {spec.decode_row(tensor, size, row)};
+  {spec.check_values(tensor, source)};
+};
+
+using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec>;
+
+static_assert([]<typename... S>(std::type_identity<std::variant<S...>>) {
+  return (Kind<S> && ...);
+}(std::type_identity<TermSpec>()));
+
+}  // namespace bitsmith

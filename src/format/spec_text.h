@@ -1,0 +1,33 @@
+// Reads a representation's text ("int4g64", "gvq2d3b-s32") from left to right.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace bitsmith {
+
+class SpecReader {
+ public:
+  // `grammar`: what every error ends with.
+  SpecReader(const std::string& text, const std::string& grammar)
+      : text_(text), grammar_(grammar), rest_(text_) {}
+  SpecReader(const SpecReader&) = delete;
+  SpecReader& operator=(const SpecReader&) = delete;
+
+  // Skips `literal` if it comes next.
+  bool take(std::string_view literal);
+  void expect(std::string_view literal);
+  void expect_end();
+  // A whole number in [low, high] without leading zeros; `what` names it in errors ("bits").
+  int64_t number(const char* what, int64_t low, int64_t high);
+  // A number with at most two decimals, in hundredths.
+  int64_t hundredths(const char* what);
+  // Throws UsageError: the text, the reason, the grammar.
+  [[noreturn]] void fail(const std::string& reason) const;
+
+ private:
+  std::string text_, grammar_;
+  std::string_view rest_;
+};
+
+}  // namespace bitsmith

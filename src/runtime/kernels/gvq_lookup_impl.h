@@ -1,0 +1,106 @@
+// The kernel over an instruction set's registers; included once by each set's file, everything in
+// an unnamed namespace so that no other file's copy is ever linked in its place.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "runtime/kernels/gvq_lookup.h"
+
+namespace bitsmith {
+namespace {
+
+// Codes that are needed some hundred cycles later; the groups of a strip follow each other.
+constexpr int64_t kAhead = 2048, kScalesAhead = 256;
+
+inline void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+
+template <int kBits>
+constexpr int64_t kBlockBytes = (kGvqBlock * kBits) / 8;
+
+// I: the registers, of which kParts hold a block. Its Table<kBits> is one coordinate of the
+// centroids: table[codes].
+template <typename I, int kBits, bool kBlockScales>
+class GvqLookup {
+ public:
+  static void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
+                       float* sums) {
+    const auto kernel = tiles.vector_size == 1   ? multiply_groups<1>
+                        : tiles.vector_size == 2 ? multiply_groups<2>
+                                                 : multiply_groups<4>;
+    kernel(tiles, rows, x, sums);
+  }
+
+ private:
+  using Floats = typename I::Floats;
+  static constexpr int64_t kLanes = kGvqLanes / I::kParts;
+
+  template <int kSize>
+  static void multiply_groups(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
+                              float* sums) {
+    using T = typename I::template Table<kBits>;
+    constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
+    const int8_t* t = tiles.tables;
+    for (int64_t g = 0; g < tiles.groups; ++g, t += kSize * kEntries) {
+      const auto run = [&](const auto&... tables) {
+        multiply_rows(tiles, g, rows, x, sums, tables...);
+      };
+      if constexpr (kSize == 1) run(T(t));
+      if constexpr (kSize == 2) run(T(t), T(t + kEntries));
+      if constexpr (kSize == 4) {
+        run(T(t), T(t + kEntries), T(t + 2 * kEntries), T(t + 3 * kEntries));
+      }
+    }
+  }
+
+  template <typename... Tables>
+  static void multiply_rows(const GvqLookupTiles& tiles, int64_t group, int64_t rows,
+                            const GvqLookupInput& x, float* sums, const Tables&... tables) {
+    constexpr int64_t kInputs = kGvqBlock * static_cast<int64_t>(sizeof...(tables));
+    const int64_t first_block = group * tiles.blocks;
+    const Floats tile_scale = I::broadcast(tiles.scales[group]);
+    [[maybe_unused]] const std::conditional_t<kBlockScales, typename I::Scales, const float*>
+        block_scales(tiles.scale_values + group * (kBlockScales ? 16 : 0));
+    const uint8_t* row = tiles.codes + group * tiles.group_bytes;
+    const uint8_t* scales = tiles.block_scales + group * tiles.scale_group_bytes;
+    for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, scales += tiles.scale_row_bytes) {
+      for (int part = 0; part < I::kParts; ++part) {
+        Floats sum = I::zeros();
+        for (int64_t b = 0; b < tiles.blocks; ++b) {
+          const int64_t block = first_block + b, lane = part * kLanes;
+          const int8_t* inputs = x.codes + block * kInputs + 4 * lane;
+          const uint8_t* from = row + b * kBlockBytes<kBits>;
+          prefetch(from + kAhead);
+          const auto codes = I::template load_codes<kBits>(from, part);
+          auto dot = I::start(x.offsets + block * kGvqLanes + lane);
+          ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqBlock), ...);
+          Floats scale = I::load(x.scales + block * kGvqLanes + lane);
+          if constexpr (kBlockScales) {
+            prefetch(scales + kScalesAhead);
+            int32_t packed;
+            __builtin_memcpy(&packed, scales + tiles.scale_bytes[b], sizeof(packed));
+            scale = I::multiply(
+                scale, block_scales.look_up(packed, tiles.scale_shifts + b * kGvqLanes + lane));
+          }
+          sum = I::multiply_add(I::to_floats(dot), scale, sum);
+        }
+        float* to = sums + r * kGvqLanes + part * kLanes;
+        I::store(to, I::multiply_add(sum, tile_scale, I::load(to)));
+      }
+    }
+  }
+};
+
+template <typename I, int kBits>
+void multiply_bits(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
+                   float* sums) {
+  const auto kernel = tiles.block_scales ? GvqLookup<I, kBits, true>::multiply
+                                         : GvqLookup<I, kBits, false>::multiply;
+  kernel(tiles, rows, x, sums);
+}
+
+}  // namespace
+}  // namespace bitsmith
