@@ -49,9 +49,8 @@ torch::Tensor AdditiveRepresentation::dequantize() const {
 }
 
 std::vector<ContinuousParameter> AdditiveRepresentation::continuous_parameters() const {
-  std::vector<ContinuousParameter> all = {{"codebooks", codebooks_, true},
-                                          {"scales", scales_, false}};
-  if (group_scales_.defined()) all.push_back({"group_scale_values", group_scales_.values, true});
+  std::vector<ContinuousParameter> all = {{"codebooks", codebooks_}, {"scales", scales_}};
+  if (group_scales_.defined()) all.push_back({"group_scale_values", group_scales_.values});
   return all;
 }
 

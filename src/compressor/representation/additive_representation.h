@@ -1,5 +1,5 @@
-// aqMxBgG[-sGxS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]], with
-// -s also times a scale of the group.
+// aqMxBgG[-sGxS] (AQLM): w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]],
+// with -s also times a scale of the group.
 #pragma once
 #include <memory>
 #include <vector>

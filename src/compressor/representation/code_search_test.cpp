@@ -305,7 +305,7 @@ TEST(ErrorFeedback, OfScalarCodebooksOnAUniformGridIsGptq) {
   const auto target = torch::randn({out, in});
   const auto inverse = torch::linalg_inv(random_hessian(in).to(torch::kDouble));
   const auto factor = torch::linalg_cholesky(inverse).t().to(torch::kFloat).contiguous();
-  const auto scales = torch::full({out, 1}, 0.6f), zeros = torch::full({out, 1}, 4, torch::kInt);
+  const auto scales = torch::full({out, 1}, 0.6f), zeros = torch::full({out, 1}, 4.0f);
   const auto codes = torch::zeros({out * in, 1}, torch::kInt);
   UniformSearch uniform(scales, zeros, in, 3);
   const GvqLayout layout = gvq_layout(

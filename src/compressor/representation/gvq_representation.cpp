@@ -110,8 +110,8 @@ torch::Tensor GvqRepresentation::dequantize() const {
 }
 
 std::vector<ContinuousParameter> GvqRepresentation::continuous_parameters() const {
-  std::vector<ContinuousParameter> parameters = {{"codebooks", parts_.codebooks, true}};
-  if (parts_.basis.defined()) parameters.push_back({"codebook_basis", parts_.basis, true});
+  std::vector<ContinuousParameter> parameters = {{"codebooks", parts_.codebooks}};
+  if (parts_.basis.defined()) parameters.push_back({"codebook_basis", parts_.basis});
   return parameters;
 }
 

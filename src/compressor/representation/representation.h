@@ -23,8 +23,6 @@ struct Metric {
 struct ContinuousParameter {
   std::string name;     // the part's name in the file: "codebooks", "scales"
   torch::Tensor value;  // float32 leaf; the representation reads it at every dequantize()
-  bool shared_by_rows;  // true: codebooks; false: dimension 0 runs over rows (row-parallel work
-                        // owns a slice)
 };
 
 // Codes are held group by group: group j of row r covers inputs [j * g, (j+1) * g), g =
@@ -77,8 +75,7 @@ class Representation {
   // (e) What the file holds, exactly dequantize() after project().
   virtual QuantizedTensor to_format() const = 0;
 
-  // (f) Rows are independent given the parameters shared_by_rows; every implementation here
-  // searches row-parallel, and results do not depend on the number of threads.
+  // (f) Every implementation searches row-parallel; results do not depend on the number of threads.
 
  protected:
   Representation(RepresentationSpec spec, int64_t out_features, int64_t in_features)

@@ -154,6 +154,26 @@ TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
             0.02 * expected.norm().item<float>());
 }
 
+TEST(UniformRepresentation, ZeroPointsMoveBetweenLevelsAndAreRoundedForTheFile) {
+  torch::manual_seed(8);
+  const UniformSpec spec{.nbits = 2, .group_size = 4, .zero_points = true};
+  UniformRepresentation representation(spec, torch::rand({3, 2}) + 0.5, torch::full({3, 2}, 1),
+                                       random_codes({3, 8}, 2));
+  const auto zeros = representation.continuous_parameters().at(1);
+  EXPECT_EQ(zeros.name, "zeros");
+  const torch::NoGradGuard no_grad;
+  const auto before = representation.dequantize().clone();
+  const auto scales = representation.continuous_parameters().at(0).value;
+  zeros.value.add_(0.25);
+  const auto moved = (before - representation.dequantize()).reshape({3, 2, 4});
+  EXPECT_LT((moved - 0.25 * scales.unsqueeze(2)).abs().max().item<float>(), 1e-6);
+  representation.project();
+  EXPECT_TRUE(torch::equal(zeros.value, torch::full({3, 2}, 1.0f)));
+  zeros.value.fill_(5);
+  representation.project();
+  EXPECT_TRUE(torch::equal(zeros.value, torch::full({3, 2}, 3.0f)));  // of two bits
+}
+
 TEST(AdditiveDequantize, IsTheSumOfGatheredVectors) {
   torch::manual_seed(3);
   const auto codebooks = torch::randn({3, 32, 8}), scales = torch::randn({11});

@@ -25,7 +25,8 @@ class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
     const auto saved = context->get_saved_variables();
     const auto& scales = saved[0];
     const auto grad = grads[0].to(torch::kFloat).reshape({scales.size(0), scales.size(1), -1});
-    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), torch::Tensor(), torch::Tensor()};
+    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), -scales * grad.sum(2),
+            torch::Tensor()};
   }
 
  private:
@@ -52,9 +53,10 @@ UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torc
     : Representation(spec, codes.size(0), codes.size(1)),
       uniform_(spec),
       scales_(scales.detach().contiguous().requires_grad_(true)),
-      zeros_(spec.zero_points ? zeros.to(torch::kInt).contiguous()
-                              : torch::full(scales.sizes(), 1 << (spec.nbits - 1),
-                                            scales.options().dtype(torch::kInt))),
+      zeros_(spec.zero_points
+                 ? zeros.detach().to(torch::kFloat).contiguous().clone().requires_grad_(true)
+                 : torch::full(scales.sizes(), static_cast<float>(1 << (spec.nbits - 1)),
+                               scales.options().requires_grad(false))),
       codes_(codes.to(torch::kInt).contiguous().reshape({-1, 1})) {
   const int64_t group_size = spec.group_size > 0 ? spec.group_size : in_features_;
   BITSMITH_CHECK(scales.size(0) == out_features_ && scales.size(1) * group_size == in_features_);
@@ -75,12 +77,15 @@ torch::Tensor UniformRepresentation::dequantize() const {
 }
 
 std::vector<ContinuousParameter> UniformRepresentation::continuous_parameters() const {
-  return {{"scales", scales_, false}};
+  std::vector<ContinuousParameter> all = {{"scales", scales_}};
+  if (uniform_.zero_points) all.push_back({"zeros", zeros_});
+  return all;
 }
 
 void UniformRepresentation::project() {
   const torch::NoGradGuard no_grad;
   scales_.copy_(round_to_fp16(scales_));
+  if (uniform_.zero_points) zeros_.round_().clamp_(0, (1 << uniform_.nbits) - 1);
 }
 
 torch::Tensor UniformRepresentation::search_codes(const torch::Tensor& target, const Metric& metric,
@@ -123,7 +128,9 @@ QuantizedTensor UniformRepresentation::to_format() const {
   auto tensor = allocate_quantized(spec_, out_features_, in_features_);
   write_codes(tensor, codes_.reshape({out_features_, in_features_}));
   write_fp16_part(tensor, "scales", scales_);
-  if (uniform_.zero_points) write_packed_part(tensor, "zeros", zeros_, uniform_.nbits);
+  if (uniform_.zero_points) {
+    write_packed_part(tensor, "zeros", zeros_.detach().round(), uniform_.nbits);
+  }
   return tensor;
 }
 

@@ -7,11 +7,11 @@
 
 namespace bitsmith {
 
-// A code group is one scalar. Scales are continuous; zero points are integers that the quantizer
-// chooses and that stay as they are afterwards.
+// A code group is one scalar. Scales are continuous, and so are zero points between two
+// projections; project() rounds them to what the file holds.
 class UniformRepresentation : public Representation {
  public:
-  // scales [out, groups] float32; zeros [out, groups] int32 (undefined without zero points);
+  // scales [out, groups] float32; zeros [out, groups] of any type (undefined without zero points);
   // codes [out, in] int32.
   UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
                         const torch::Tensor& zeros, const torch::Tensor& codes);
@@ -30,7 +30,7 @@ class UniformRepresentation : public Representation {
  private:
   UniformSpec uniform_;
   torch::Tensor scales_;  // [out, groups] float32, leaf
-  torch::Tensor zeros_;   // [out, groups] int32, all 2^(B-1) without zero points
+  torch::Tensor zeros_;   // [out, groups] float32; a leaf, or all 2^(B-1) without zero points
   torch::Tensor codes_;   // [out * in, 1] int32
 };
 

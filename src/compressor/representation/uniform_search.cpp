@@ -10,11 +10,11 @@ void UniformSearch::search(int64_t slot, int64_t count, const int64_t* groups, c
   const float block = blocks_[static_cast<size_t>(slot)];
   if (!(block > 0)) return;  // a dead input: every code is as good
   const auto* scales = scales_.const_data_ptr<float>();
-  const auto* zeros = zeros_.const_data_ptr<int32_t>();
+  const auto* zeros = zeros_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = groups[i] / size_;
     if (scales[at] == 0) continue;
-    const float level = linear[i] / block / scales[at] + static_cast<float>(zeros[at]);
+    const float level = linear[i] / block / scales[at] + zeros[at];
     codes[i] = static_cast<int32_t>(std::clamp(std::nearbyint(level), 0.0f, largest_));
   }
 }
@@ -22,10 +22,10 @@ void UniformSearch::search(int64_t slot, int64_t count, const int64_t* groups, c
 void UniformSearch::decode(int64_t count, const int64_t* groups, const int32_t* codes,
                            float* values) const {
   const auto* scales = scales_.const_data_ptr<float>();
-  const auto* zeros = zeros_.const_data_ptr<int32_t>();
+  const auto* zeros = zeros_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = groups[i] / size_;
-    values[i] = scales[at] * static_cast<float>(codes[i] - zeros[at]);
+    values[i] = scales[at] * (static_cast<float>(codes[i]) - zeros[at]);
   }
 }
 

@@ -9,10 +9,10 @@ namespace bitsmith {
 
 class UniformSearch : public GroupSearch {
  public:
-  // scales float32 and zeros int32 [out, groups], on the CPU; `size` inputs share one.
+  // scales and zeros float32 [out, groups], on the CPU; `size` inputs share one.
   UniformSearch(const torch::Tensor& scales, const torch::Tensor& zeros, int64_t size, int nbits)
       : scales_(scales.detach().contiguous()),
-        zeros_(zeros.contiguous()),
+        zeros_(zeros.detach().contiguous()),
         size_(size),
         largest_(static_cast<float>((1 << nbits) - 1)) {}
 
