@@ -133,8 +133,8 @@ std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optiona
 void EvalCommand::run() const {
   if (texts.empty()) {
     throw UsageError(
-        "eval needs a text to judge on: --text FILE (.txt or .jsonl; repeat it for several; the "
-        "README says where WikiText-2 comes from)");
+        "eval needs a text to judge on: --text FILE (.txt or .jsonl; repeat it for several; "
+        "docs/evaluation.md says where WikiText-2 comes from)");
   }
   const EngineOptions resolved = resolve_engine(engine);
   const int threads = resolved_threads(common);

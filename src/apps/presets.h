@@ -14,7 +14,7 @@ struct Preset {
   double minutes;              // of the whole pipeline, unless --minutes
   int64_t calibration_tokens;  // for the one-shot quantizer
   int64_t context;             // tokens a window
-  int rounds;                  // of AQLM at most; tuning repairs what is left
+  int rounds;                  // of AQLM and GPTVQ at most; tuning repairs what is left
   int kmeans_iterations;       // of its start
 };
 

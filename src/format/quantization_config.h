@@ -27,9 +27,9 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
 std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
                                                      const ModelConfig& config);
 
-// The form in which `specs` are written. `dense_tensors`: the names of all tensors that are not
+// The form in which `specs` are written: Hugging Face's where it can hold them (dense embeddings,
+// and fits_hf_aqlm()), else Bitsmith's. `dense_tensors`: the names of all tensors that are not
 // parts of quantized matrices.
-// Whether Hugging Face's form can hold them: dense embeddings, and fits_hf_aqlm().
 bool fits_hugging_face(const SpecMap& specs);
 OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelConfig& config,
                                      const std::vector<std::string>& dense_tensors);

@@ -107,7 +107,7 @@ bool rows_stand_alone(const RepresentationSpec& spec) {
 }
 
 RepresentationSpec row_representation(int bits, int64_t in_features) {
-  return UniformSpec::for_rows(bits, in_features);
+  return row_term(bits, in_features);
 }
 
 void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {

@@ -150,8 +150,8 @@ TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
     }
     return std::string();
   };
-  const std::string gvq = R"("kind": "gvq", "index_nbits": 4, "tile_rows": 8, "tile_columns": 16, )"
-                          R"("scale_group_size": 0, "codebook_dtype": "int8", "codebook_rank": 0)";
+  const std::string gvq = R"("kind": "gvq", "index_bits": 4, "tile_rows": 8, "tile_columns": 16, )"
+                          R"("scale_block": 0, "codebook_dtype": "int8", "codebook_rank": 0)";
   EXPECT_EQ(message("{\"vector_size\": 2, " + gvq + "}"), "");
   EXPECT_NE(message("{\"vector_size\": 3, " + gvq + "}").find("vector_size is 3"),
             std::string::npos);

@@ -46,7 +46,7 @@ std::string AdditiveSpec::text() const {
 
 AdditiveSpec AdditiveSpec::from_json(const Json& fields, const std::string& source) {
   check_spec_keys(fields,
-                  {"kind", "num_codebooks", "nbits_per_codebook", "in_group_size", "scale_nbits"},
+                  {"kind", "num_codebooks", "nbits_per_codebook", "in_group_size", "scale_bits"},
                   source);
   AdditiveSpec spec;
   spec.num_codebooks =
@@ -54,7 +54,7 @@ AdditiveSpec AdditiveSpec::from_json(const Json& fields, const std::string& sour
   spec.nbits_per_codebook =
       static_cast<int>(spec_field(fields, "nbits_per_codebook", 1, kMostCodeBits, source));
   spec.in_group_size = spec_field(fields, "in_group_size", 1, kLargestVector, source);
-  spec.scale_bits = static_cast<int>(spec_field(fields, "scale_nbits", 0, kMostScaleBits, source));
+  spec.scale_bits = static_cast<int>(spec_field(fields, "scale_bits", 0, kMostScaleBits, source));
   return spec;
 }
 
@@ -63,7 +63,7 @@ OrderedJson AdditiveSpec::to_json() const {
           {"num_codebooks", num_codebooks},
           {"nbits_per_codebook", nbits_per_codebook},
           {"in_group_size", in_group_size},
-          {"scale_nbits", scale_bits}};
+          {"scale_bits", scale_bits}};
 }
 
 AdditiveSpec AdditiveSpec::resolved(int64_t, int64_t in_features, const std::string& where) const {

@@ -143,19 +143,19 @@ std::string GvqSpec::text() const {
 
 GvqSpec GvqSpec::from_json(const Json& fields, const std::string& source) {
   check_spec_keys(fields,
-                  {"kind", "vector_size", "index_nbits", "tile_rows", "tile_columns",
-                   "scale_group_size", "codebook_dtype", "codebook_rank"},
+                  {"kind", "vector_size", "index_bits", "tile_rows", "tile_columns", "scale_block",
+                   "codebook_dtype", "codebook_rank"},
                   source);
   GvqSpec spec;
   spec.vector_size = static_cast<int>(spec_field(fields, "vector_size", 1, 4, source));
   if (spec.vector_size == 3) throw Error(source + ": vector_size is 3; it can be 1, 2 or 4");
-  spec.index_bits = static_cast<int>(spec_field(fields, "index_nbits", 1, 16, source));
+  spec.index_bits = static_cast<int>(spec_field(fields, "index_bits", 1, 16, source));
   spec.tile_rows = spec_field(fields, "tile_rows", 1, kLargestSize, source);
   spec.tile_columns = spec_field(fields, "tile_columns", 1, kLargestSize, source);
-  spec.scale_block = spec_field(fields, "scale_group_size", 0, kLargestSize, source);
+  spec.scale_block = spec_field(fields, "scale_block", 0, kLargestSize, source);
   if (spec.scale_block % spec.vector_size != 0) {
-    throw Error(concat(source, ": scale_group_size ", spec.scale_block, " cuts vectors of ",
-                       spec.vector_size));
+    throw Error(
+        concat(source, ": scale_block ", spec.scale_block, " cuts vectors of ", spec.vector_size));
   }
   const auto dtype = json_get<std::string>(fields, "codebook_dtype", source);
   if (dtype != "int8" && dtype != "float16") {
@@ -170,10 +170,10 @@ GvqSpec GvqSpec::from_json(const Json& fields, const std::string& source) {
 OrderedJson GvqSpec::to_json() const {
   return {{"kind", kName},
           {"vector_size", vector_size},
-          {"index_nbits", index_bits},
+          {"index_bits", index_bits},
           {"tile_rows", tile_rows},
           {"tile_columns", tile_columns},
-          {"scale_group_size", scale_block},
+          {"scale_block", scale_block},
           {"codebook_dtype", fp16_codebooks ? "float16" : "int8"},
           {"codebook_rank", rank}};
 }

@@ -56,4 +56,9 @@ static_assert([]<typename... S>(std::type_identity<std::variant<S...>>) {
   return (Kind<S> && ...);
 }(std::type_identity<TermSpec>()));
 
+// What --embedding BITS stands for, whose rows stand alone.
+inline TermSpec row_term(int bits, int64_t in_features) {
+  return UniformSpec::for_rows(bits, in_features);
+}
+
 }  // namespace bitsmith
