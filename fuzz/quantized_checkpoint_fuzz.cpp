@@ -43,7 +43,10 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "gvq2d1.5b-n96-s2",
                                             "gvq1d3b-n48-s8-c16",
                                             "gvq4d0.75b-n128-t16-s4",
-                                            "gvq1d2b-n48-r2"};
+                                            "gvq1d2b-n48-r2",
+                                            "int3g16+out2%",
+                                            "aq1x8g8+lr3",
+                                            "gvq2d2b+out5w+lr1"};
 
 class MemoryCheckpoint : public Checkpoint {
  public:

@@ -43,6 +43,17 @@ void add_layer_options(CLI::App& command, QuantizeOptions& o) {
       ->capture_default_str();
   command.add_flag("!--no-codebook-update", o.codebook_update,
                    "GPTVQ: leave codebooks and codes as the sweep made them");
+  command
+      .add_option_function<std::string>(
+          "--outliers", [&o](const std::string& name) { o.outliers = parse_outlier_choice(name); },
+          "+out: which weights are kept: magnitude, saliency (by the Hessian), admm (the best "
+          "sparse approximation)")
+      ->default_str(outlier_choice_name(o.outliers));
+  command
+      .add_option("--sum-rounds", o.sum_rounds,
+                  "Sums (+out, +lr): times the codes are made anew for what the other terms spare")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
 }
 
 }  // namespace bitsmith

@@ -39,6 +39,9 @@ constexpr const char* kQuantizeHelp =
     "              for each tile of R rows x C inputs; -s: a 4-bit scale for each S weights, -c16: "
     "fp16 codebooks.\n"
     "              gvq2d2b has 2.13 bits; best from 3 bits on with scales: gvq2d3b-s32 has 3.16\n"
+    "  R+outP%, R+lrK\n"
+    "              R and P percent of the weights in 16 bits (0.5 is 0.13 bits more), or R and a\n"
+    "              product of two matrices of rank K\n"
     "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.";
 
 struct QuantizeCommand {

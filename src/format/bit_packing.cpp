@@ -25,6 +25,15 @@ void pack_row(std::span<const uint16_t> codes, int nbits, std::span<std::byte> p
   if (filled > 0) packed[at] = static_cast<std::byte>(pending);
 }
 
+uint16_t packed_code(std::span<const std::byte> packed, int nbits, int64_t index) {
+  const int64_t bit = index * nbits;
+  uint32_t value = 0;
+  for (int64_t byte = bit / 8, shift = 0; byte * 8 < bit + nbits; ++byte, shift += 8) {
+    value |= std::to_integer<uint32_t>(packed[static_cast<size_t>(byte)]) << shift;
+  }
+  return static_cast<uint16_t>(value >> (bit % 8) & ((1u << nbits) - 1));
+}
+
 void unpack_row(std::span<const std::byte> packed, int nbits, std::span<uint16_t> codes) {
   BITSMITH_CHECK(nbits >= 1 && nbits <= 16);
   BITSMITH_CHECK(static_cast<int64_t>(packed.size()) ==

@@ -63,12 +63,7 @@ SpecMap parse_version_2(const Json& quantization, const Matrices& matrices,
                         const std::string& source) {
   SpecMap specs;
   for (const Json& entry : json_get<std::vector<Json>>(quantization, "representations", source)) {
-    const auto terms = json_get<std::vector<Json>>(entry, "terms", source);
-    if (terms.size() != 1) {
-      throw Error(concat(source, ": a representation has ", terms.size(),
-                         " terms; this Bitsmith reads one"));
-    }
-    const RepresentationSpec spec = spec_from_json(terms.front(), source);
+    const RepresentationSpec spec = spec_from_json(json_get<Json>(entry, "terms", source), source);
     for (const auto& module : json_get<std::vector<std::string>>(entry, "modules", source)) {
       if (!specs.insert({module, resolved_for(matrices, module, spec, source)}).second) {
         throw Error(concat(source, ": '", excerpt(module), "' has two representations"));
@@ -164,8 +159,7 @@ OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config
   }
   OrderedJson representations = OrderedJson::array();
   for (const auto& [spec, modules] : entries) {
-    representations.push_back(
-        {{"terms", OrderedJson::array({spec_to_json(spec)})}, {"modules", modules}});
+    representations.push_back({{"terms", spec_to_json(spec)}, {"modules", modules}});
   }
   return {
       {"quant_method", "bitsmith"}, {"version", kVersion}, {"representations", representations}};

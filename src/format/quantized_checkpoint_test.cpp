@@ -161,7 +161,7 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
       if (tensor.name.ends_with(".weight")) dense.push_back(tensor.name);
       if (!tensor.name.ends_with(".codes")) continue;
       const auto& own = made.quantized.at(tensor.name.substr(0, tensor.name.size() - 6));
-      const auto& spec = std::get<AdditiveSpec>(own.spec);
+      const auto& spec = own.term<AdditiveSpec>();
       for (int64_t row = 0; row < own.out_features; ++row) {
         for (const int code : row_codes(own, row)) {
           const int wrapped = code >= 1 << (nbits - 1) ? code - (1 << nbits) : code;
@@ -260,10 +260,14 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
   expect_error("no kind", [&](Json& q) { terms(q)[0].erase("kind"); });
   expect_error("unknown kind", [&](Json& q) { terms(q)[0]["kind"] = "fp"; });
   expect_error("wrong kind",
-               [&](Json& q) { terms(q)[0] = Json::parse(spec_to_json(AdditiveSpec{}).dump()); });
+               [&](Json& q) { terms(q) = Json::parse(spec_to_json(AdditiveSpec{}).dump()); });
   expect_error("unknown field", [&](Json& q) { terms(q)[0]["later"] = 1; });
   expect_error("no terms", [&](Json& q) { terms(q) = Json::array(); });
   expect_error("two terms", [&](Json& q) { terms(q).push_back(entry.at("terms").at(0)); });
+  expect_error("a correction first", [&](Json& q) { terms(q)[0] = {{"kind", "lr"}, {"rank", 2}}; });
+  expect_error("parts of a correction missing", [&](Json& q) {
+    terms(q).push_back({{"kind", "lr"}, {"rank", 2}});
+  });
   expect_error("not a list", [&](Json& q) { modules(q) = 4; });
   expect_error("no list", [](Json& q) { q.erase("representations"); });
   expect_error("version", [](Json& q) { q["version"] = 3; });

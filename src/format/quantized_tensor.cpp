@@ -28,7 +28,7 @@ std::span<const std::byte> code_piece(const QuantizedTensor& tensor, const CodeL
 CodeLayout code_layout(const QuantizedTensor& tensor) {
   return std::visit(
       [&](const auto& s) { return s.code_layout(tensor.out_features, tensor.in_features); },
-      tensor.spec);
+      tensor.spec.terms.front());
 }
 
 uint16_t fp16_bits(std::span<const std::byte> bytes, int64_t index) {
@@ -118,10 +118,14 @@ void set_row_codes(const QuantizedTensor& tensor, int64_t row, std::span<const u
 void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
                  std::span<float> out) {
   BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * tensor.in_features);
-  for (int64_t i = 0; i < count; ++i) {
-    const auto row = out.subspan(static_cast<size_t>(i * tensor.in_features),
-                                 static_cast<size_t>(tensor.in_features));
-    std::visit([&](const auto& s) { s.decode_row(tensor, first + i, row); }, tensor.spec);
+  const auto decode = [&](const TermSpec& term, std::span<float> rows) {
+    std::visit([&](const auto& s) { s.decode_rows(tensor, first, count, rows); }, term);
+  };
+  decode(tensor.spec.terms.front(), out);
+  std::vector<float> values(tensor.spec.terms.size() > 1 ? out.size() : 0);
+  for (size_t t = 1; t < tensor.spec.terms.size(); ++t) {
+    decode(tensor.spec.terms[t], values);
+    for (size_t i = 0; i < out.size(); ++i) out[i] += values[i];
   }
 }
 
@@ -147,7 +151,15 @@ void verify(const QuantizedTensor& tensor, const std::string& source) {
       throw Error(concat(source, ".", expected.name, " holds infinite or undefined values"));
     }
   }
-  std::visit([&](const auto& s) { s.check_values(tensor, source); }, tensor.spec);
+  for (const TermSpec& term : tensor.spec.terms) {
+    std::visit([&](const auto& s) { s.check_values(tensor, source); }, term);
+  }
+}
+
+std::vector<TensorView> named_parts(const QuantizedTensor& tensor, const std::string& module) {
+  std::vector<TensorView> parts = tensor.parts;
+  for (TensorView& part : parts) part.name = module + "." + part.name;
+  return parts;
 }
 
 }  // namespace bitsmith

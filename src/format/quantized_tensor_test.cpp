@@ -120,11 +120,11 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     }
     return code;
   };
-  if (const auto* spec = std::get_if<GvqSpec>(&tensor.spec)) {
+  if (const auto* spec = std::get_if<GvqSpec>(&tensor.spec.terms.front())) {
     return slow_gvq_weight(tensor, *spec, row, column);
   }
   const std::vector<float> scales = half_values(tensor.part("scales"));
-  if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec)) {
+  if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec.terms.front())) {
     const int64_t size = spec->group_size > 0 ? spec->group_size : kColumns;
     const int64_t group = column / size;
     const int zero =
@@ -132,7 +132,7 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     return scales[static_cast<size_t>(row * (kColumns / size) + group)] *
            static_cast<float>(code_at("codes", column, spec->nbits) - zero);
   }
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+  const auto& spec = tensor.term<AdditiveSpec>();
   const std::vector<float> vectors = half_values(tensor.part("codebooks"));
   float sum = 0;
   for (int m = 0; m < spec.num_codebooks; ++m) {
@@ -162,6 +162,70 @@ TEST(QuantizedTensor, DecodeFollowsTheFormat) {
             << name << " at " << row << ", " << column;
       }
     }
+  }
+}
+
+TEST(QuantizedTensor, ASumDecodesToTheSumOfItsTerms) {
+  Random random(6);
+  const QuantizedTensor base = random_tensor("int3g16", random);
+  const QuantizedTensor sum =
+      allocate_quantized(parse_representation("int3g16+out2%+lr2"), kRows, kColumns);
+  for (const TensorView& part : base.parts) {
+    std::ranges::copy(part.bytes, mutable_part(sum, part.name).begin());
+  }
+  const int64_t count = sum.term<SparseSpec>().count;
+  ASSERT_EQ(count, 5);  // of 240 weights
+  write_sparse(sum, {{0, 2, 2, 3, 3, 5}, {0, 47, 20, 3, 4}, {1.5f, -2.0f, 0.25f, 8.0f, -1.0f}});
+  std::vector<float> left, right;
+  for (const char* name : {"low_rank_left", "low_rank_right"}) {
+    const auto bytes = mutable_part(sum, name);
+    for (size_t i = 0; i < bytes.size(); i += 2) {
+      const uint16_t value = float_to_fp16(static_cast<float>(random.normal()));
+      std::memcpy(&bytes[i], &value, 2);
+    }
+  }
+  left = half_values(sum.part("low_rank_left"));
+  right = half_values(sum.part("low_rank_right"));
+  verify(sum, "x");
+  std::vector<float> rows(3 * kColumns), base_rows(3 * kColumns);
+  decode_rows(sum, 2, 3, rows);
+  decode_rows(base, 2, 3, base_rows);
+  for (int64_t row = 2; row < 5; ++row) {
+    for (int64_t column = 0; column < kColumns; ++column) {
+      float expected = base_rows[(row - 2) * kColumns + column];
+      float outlier = 0;
+      if (row == 2 && column == 20) outlier = 0.25f;
+      if (row == 4 && column == 3) outlier = 8.0f;
+      if (row == 4 && column == 4) outlier = -1.0f;
+      expected += outlier;
+      float product = 0;
+      for (int k = 0; k < 2; ++k) product += left[row * 2 + k] * right[k * kColumns + column];
+      expected += product;
+      ASSERT_EQ(rows[(row - 2) * kColumns + column], expected) << row << ", " << column;
+    }
+  }
+}
+
+TEST(QuantizedTensor, PlacesOfOutliersAreChecked) {
+  const auto made = [](const SparseEntries& entries) {
+    const QuantizedTensor tensor =
+        allocate_quantized(parse_representation("int4g48+out3w"), kRows, kColumns);
+    write_sparse(tensor, entries);
+    return tensor;
+  };
+  const SparseEntries good{{0, 0, 2, 2, 2, 3}, {1, 47, 0}, {1, 2, 3}};
+  EXPECT_NO_THROW(verify(made(good), "x"));
+  const SparseEntries back = read_sparse(made(good));
+  EXPECT_EQ(back.row_starts, good.row_starts);
+  EXPECT_EQ(back.columns, good.columns);
+  EXPECT_EQ(back.values, good.values);
+  for (const SparseEntries& bad :
+       {SparseEntries{{0, 0, 2, 2, 2, 2}, {1, 47, 0}, {1, 2, 3}},     // one value too many
+        SparseEntries{{0, 0, 2, 2, 2, 4}, {1, 47, 0}, {1, 2, 3}},     // too few
+        SparseEntries{{0, 0, 2, 2, 2, 3}, {1, 48, 0}, {1, 2, 3}},     // beyond the row
+        SparseEntries{{0, 0, 2, 2, 2, 3}, {2, 2, 0}, {1, 2, 3}},      // twice
+        SparseEntries{{0, 0, 2, 2, 2, 3}, {47, 1, 0}, {1, 2, 3}}}) {  // not rising
+    EXPECT_THROW(verify(made(bad), "x"), Error);
   }
 }
 

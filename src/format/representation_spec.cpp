@@ -1,5 +1,9 @@
 #include "format/representation_spec.h"
 
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+
 #include "base/error.h"
 
 namespace bitsmith {
@@ -24,8 +28,9 @@ std::string grammar() {
     kinds += concat(kinds.empty() ? "" : ", ", S::kGrammar);
     return std::nullopt;
   });
-  return concat("a representation is one of ", kinds,
-                "; for example int4g64, int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64");
+  return concat("a representation is a sum of ", kinds,
+                "; a sum has a + before each term that corrects the first; for example int4g64, "
+                "int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64, int3g64+out0.5%");
 }
 
 std::string of_module(const std::string& module) { return module.empty() ? "" : " of " + module; }
@@ -38,59 +43,106 @@ void check_matrix(int64_t out_features, int64_t in_features, const std::string& 
   element_count({out_features, in_features, 16});  // an Error if sizes in bits overflow
 }
 
+// Reads the kind that comes next, of those that correct or of the others.
+TermSpec parse_term(SpecReader& reader, bool corrects) {
+  const auto term = first_kind([&]<typename S>() -> std::optional<TermSpec> {
+    if (S::kCorrects != corrects || !reader.take(S::kName)) return std::nullopt;
+    return S::parse(reader);
+  });
+  if (!term) reader.fail("the kind is unknown");
+  return *term;
+}
+
+// "" or what is wrong with the sum.
+std::string fault_of(const std::vector<TermSpec>& terms) {
+  if (terms.empty()) return "a representation without terms";
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const bool corrects = std::visit([](const auto& s) { return s.kCorrects; }, terms[i]);
+    if (corrects != (i > 0))
+      return "a sum is a term with codes, and after it those that correct it";
+    for (size_t j = 0; j < i; ++j) {
+      if (terms[i].index() == terms[j].index()) return "a kind occurs twice in a sum";
+    }
+  }
+  return "";
+}
+
+template <typename F>
+void each_term(const RepresentationSpec& spec, const F& f) {
+  for (const TermSpec& term : spec.terms) std::visit(f, term);
+}
+
 }  // namespace
 
 RepresentationSpec parse_representation(const std::string& text) {
   SpecReader reader(text, grammar());
-  const auto spec = first_kind([&]<typename S>() -> std::optional<TermSpec> {
-    if (!reader.take(S::kName)) return std::nullopt;
-    return S::parse(reader);
-  });
-  if (!spec) reader.fail("the kind is unknown");
+  RepresentationSpec spec(std::vector<TermSpec>{parse_term(reader, /*corrects=*/false)});
+  while (reader.take("+")) spec.terms.push_back(parse_term(reader, /*corrects=*/true));
   reader.expect_end();
-  return *spec;
+  if (const std::string fault = fault_of(spec.terms); !fault.empty()) reader.fail(fault);
+  return spec;
 }
 
 std::string to_string(const RepresentationSpec& spec) {
-  return std::visit([](const auto& s) { return s.text(); }, spec);
+  std::string text;
+  each_term(spec, [&](const auto& s) { text += (text.empty() ? "" : "+") + s.text(); });
+  return text;
 }
 
 std::string short_name(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
-  return std::visit([&](const auto& s) { return s.shortened(out_features, in_features).text(); },
-                    spec);
+  std::string text;
+  each_term(spec, [&](const auto& s) {
+    text += (text.empty() ? "" : "+") + s.shortened(out_features, in_features).text();
+  });
+  return text;
 }
 
 RepresentationSpec resolved(const RepresentationSpec& spec, int64_t out_features,
                             int64_t in_features, const std::string& module) {
   check_matrix(out_features, in_features, of_module(module));
-  return std::visit(
-      [&](const auto& s) -> RepresentationSpec {
-        return s.resolved(out_features, in_features, of_module(module));
-      },
-      spec);
+  std::vector<TermSpec> terms;
+  each_term(spec, [&](const auto& s) {
+    terms.push_back(s.resolved(out_features, in_features, of_module(module)));
+  });
+  return RepresentationSpec(terms);
 }
 
 OrderedJson spec_to_json(const RepresentationSpec& resolved_spec) {
-  return std::visit([](const auto& s) { return s.to_json(); }, resolved_spec);
+  OrderedJson terms = OrderedJson::array();
+  each_term(resolved_spec, [&](const auto& s) { terms.push_back(s.to_json()); });
+  return terms;
 }
 
-RepresentationSpec spec_from_json(const Json& fields, const std::string& source) {
-  const auto kind = json_get<std::string>(fields, "kind", source);
-  const auto spec = first_kind([&]<typename S>() -> std::optional<TermSpec> {
-    if (kind != S::kName) return std::nullopt;
-    return S::from_json(fields, source);
-  });
-  if (!spec) {
-    throw Error(concat(source, ": this Bitsmith knows no representation '", excerpt(kind), "'"));
+RepresentationSpec spec_from_json(const Json& terms, const std::string& source) {
+  if (!terms.is_array()) throw Error(source + ": the terms of a representation are not a list");
+  std::vector<TermSpec> found;
+  for (const Json& fields : terms) {
+    const auto kind = json_get<std::string>(fields, "kind", source);
+    const auto term = first_kind([&]<typename S>() -> std::optional<TermSpec> {
+      if (kind != S::kName) return std::nullopt;
+      return S::from_json(fields, source);
+    });
+    if (!term) {
+      throw Error(concat(source, ": this Bitsmith knows no representation '", excerpt(kind), "'"));
+    }
+    found.push_back(*term);
   }
-  return *spec;
+  if (const std::string fault = fault_of(found); !fault.empty()) {
+    throw Error(concat(source, ": ", fault));
+  }
+  return RepresentationSpec(found);
 }
 
 std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_features,
                                     int64_t in_features, const std::string& module) {
   check_matrix(out_features, in_features, of_module(module));
-  return std::visit(
-      [&](const auto& s) { return s.parts(out_features, in_features, of_module(module)); }, spec);
+  std::vector<PartLayout> all;
+  each_term(spec, [&](const auto& s) {
+    for (PartLayout& part : s.parts(out_features, in_features, of_module(module))) {
+      all.push_back(std::move(part));
+    }
+  });
+  return all;
 }
 
 double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
@@ -103,20 +155,25 @@ double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int
 }
 
 bool rows_stand_alone(const RepresentationSpec& spec) {
-  return std::visit([](const auto& s) { return s.kRowsStandAlone; }, spec);
+  bool all = true;
+  each_term(spec, [&](const auto& s) { all &= s.kRowsStandAlone; });
+  return all;
 }
 
 RepresentationSpec row_representation(int bits, int64_t in_features) {
-  return row_term(bits, in_features);
+  return RepresentationSpec(std::vector<TermSpec>{row_term(bits, in_features)});
 }
 
 void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
   part_layout(spec, out_features, in_features);
-  std::visit([&](const auto& s) { s.check_quantizable(out_features, in_features); }, spec);
+  each_term(spec, [&](const auto& s) { s.check_quantizable(out_features, in_features); });
 }
 
 int64_t least_rows(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
-  return std::visit([&](const auto& s) { return s.least_rows(out_features, in_features); }, spec);
+  int64_t rows = 1;
+  each_term(spec,
+            [&](const auto& s) { rows = std::max(rows, s.least_rows(out_features, in_features)); });
+  return rows;
 }
 
 }  // namespace bitsmith

@@ -19,14 +19,32 @@ std::string error_of(const std::function<void()>& call) {
 }
 
 TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
-  for (const char* name :
-       {"int1g0", "int4g64", "int8g0-z", "int2g32-z", "aq1x16g8", "aq2x8g8", "aq8x1g1", "aq3x12g64",
-        "gvq2d2b", "aq2x8g8-s8x4", "gvq1d3b-n512-s64", "gvq4d2.25b-n65536-t288-s32-c16",
-        "gvq2d1.5b", "gvq4d0.75b", "gvq2d2b-t64x192-s16", "gvq1d4b-n1024-c16-r8"}) {
+  for (const char* name : {"int1g0",
+                           "int4g64",
+                           "int8g0-z",
+                           "int2g32-z",
+                           "aq1x16g8",
+                           "aq2x8g8",
+                           "aq8x1g1",
+                           "aq3x12g64",
+                           "gvq2d2b",
+                           "aq2x8g8-s8x4",
+                           "gvq1d3b-n512-s64",
+                           "gvq4d2.25b-n65536-t288-s32-c16",
+                           "gvq2d1.5b",
+                           "gvq4d0.75b",
+                           "gvq2d2b-t64x192-s16",
+                           "int3g64+out0.5%",
+                           "aq2x8g8+lr16",
+                           "gvq2d2b+out1%+lr8",
+                           "int4g64+out12w",
+                           "gvq1d4b-n1024-c16-r8"}) {
     EXPECT_EQ(to_string(parse_representation(name)), name);
   }
-  EXPECT_EQ(std::get<UniformSpec>(parse_representation("int3g128-z")), (UniformSpec{3, 128, true}));
-  EXPECT_EQ(std::get<AdditiveSpec>(parse_representation("aq3x10g4")), (AdditiveSpec{3, 10, 4}));
+  EXPECT_EQ(std::get<UniformSpec>(parse_representation("int3g128-z").terms.front()),
+            (UniformSpec{3, 128, true}));
+  EXPECT_EQ(std::get<AdditiveSpec>(parse_representation("aq3x10g4").terms.front()),
+            (AdditiveSpec{3, 10, 4}));
 }
 
 TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
@@ -64,6 +82,16 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "aq2x8g8-s4x4",
                            "aq2x8g8-s8x9",
                            "aq2x8g8-s9",
+                           "out1%",
+                           "int4g64+",
+                           "int4g64+int4g64",
+                           "int4g64+out1%+out1%",
+                           "int4g64+out0%",
+                           "int4g64+out17%",
+                           "int4g64+out1",
+                           "int4g64+out1.5w",
+                           "int4g64+lr0",
+                           "int4g64out1%",
                            "gvq2d2.123b",
                            "gvq0d2b",
                            "int4g99999999999999999999",
@@ -116,7 +144,8 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
   EXPECT_EQ(to_string(resolve("gvq2d2b-n512-t32")), "gvq2d2b-t16x32");
   for (const char* name :
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
-        "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3"}) {
+        "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3", "int4g8+out1.25%", "aq1x4g8+lr3",
+        "gvq2d2b+out0.5%+lr2"}) {
     const RepresentationSpec spec = resolve(name);
     EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
     EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;
@@ -139,12 +168,14 @@ TEST(RepresentationSpec, ShortNamesLeaveOutWhatTheRulesGive) {
   EXPECT_EQ(name("gvq2d2b-t24x96"), "gvq2d2b");
   EXPECT_EQ(name("gvq2d2b-n512-t32"), "gvq2d2b-t16x32");
   EXPECT_EQ(name("int4g32-z"), "int4g32-z");
+  EXPECT_EQ(name("gvq2d2b+out0.5%+lr2"), "gvq2d2b+out0.5%+lr2");
+  EXPECT_EQ(name("int4g32+out12w"), "int4g32+out0.26%");
 }
 
 TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
   const auto message = [](const std::string& fields) {
     try {
-      spec_from_json(parse_json(fields, "x"), "config.json");
+      spec_from_json(parse_json("[" + fields + "]", "x"), "config.json");
     } catch (const Error& error) {
       return std::string(error.what());
     }
@@ -169,7 +200,7 @@ TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
 
 TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
   const auto layout = [](const char* name, int64_t out, int64_t in) {
-    return gvq_layout(std::get<GvqSpec>(parse_representation(name)), out, in);
+    return gvq_layout(std::get<GvqSpec>(parse_representation(name).terms.front()), out, in);
   };
   EXPECT_EQ(layout("gvq2d2b", 576, 576).columns, 192);
   EXPECT_EQ(layout("gvq2d2b", 576, 576).rows, 11);

@@ -33,8 +33,8 @@ int64_t SpecReader::number(const char* what, int64_t low, int64_t high) {
   return value;
 }
 
-int64_t SpecReader::hundredths(const char* what) {
-  int64_t value = number(what, 0, 16) * 100;
+int64_t SpecReader::hundredths(const char* what, int64_t high) {
+  int64_t value = number(what, 0, high) * 100;
   if (!take(".")) return value;
   for (int64_t unit = 10; unit > 0 && !rest_.empty(); unit /= 10) {
     const char digit = rest_[0];
@@ -50,6 +50,14 @@ int64_t SpecReader::hundredths(const char* what) {
 
 void SpecReader::fail(const std::string& reason) const {
   throw UsageError(concat("representation '", excerpt(text_), "': ", reason, "; ", grammar_));
+}
+
+std::string decimal_text(int64_t hundredths) {
+  std::string text = std::to_string(hundredths / 100);
+  if (hundredths % 100 == 0) return text;
+  text += concat(".", hundredths / 10 % 10);
+  if (hundredths % 10 != 0) text += std::to_string(hundredths % 10);
+  return text;
 }
 
 }  // namespace bitsmith

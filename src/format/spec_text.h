@@ -20,8 +20,8 @@ class SpecReader {
   void expect_end();
   // A whole number in [low, high] without leading zeros; `what` names it in errors ("bits").
   int64_t number(const char* what, int64_t low, int64_t high);
-  // A number with at most two decimals, in hundredths.
-  int64_t hundredths(const char* what);
+  // A number up to `high` with at most two decimals, in hundredths.
+  int64_t hundredths(const char* what, int64_t high);
   // Throws UsageError: the text, the reason, the grammar.
   [[noreturn]] void fail(const std::string& reason) const;
 
@@ -29,5 +29,8 @@ class SpecReader {
   std::string text_, grammar_;
   std::string_view rest_;
 };
+
+// Hundredths as a number with as many decimals as it needs: "1.5".
+std::string decimal_text(int64_t hundredths);
 
 }  // namespace bitsmith

@@ -12,8 +12,8 @@
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/additive_dequantize.h"
-#include "compressor/representation/additive_representation.h"
 #include "compressor/representation/additive_search.h"
+#include "compressor/representation/additive_term.h"
 #include "compressor/representation/format_parts.h"
 
 namespace bitsmith {
@@ -41,7 +41,7 @@ class Aqlm {
         options_(options),
         stages_(stages, weight, hessian) {}
 
-  std::unique_ptr<Representation> run() {
+  std::unique_ptr<CodedTerm> run() {
     state_ = start();
     objective_ = objective(state_);
     stages_.add("start", objective_);
@@ -60,8 +60,8 @@ class Aqlm {
       if (objective_ > before * (1 - options_.tolerance)) break;
     }
     if (options_.max_rounds > 0) accept(with_best_codes(state_), "last codes");
-    return std::make_unique<AdditiveRepresentation>(spec_, state_.codebooks, state_.scales,
-                                                    state_.codes, state_.group_scales);
+    return std::make_unique<AdditiveTerm>(spec_, state_.codebooks, state_.scales, state_.codes,
+                                          state_.group_scales);
   }
 
  private:
@@ -195,15 +195,14 @@ class Aqlm {
 
 }  // namespace
 
-std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                         const AdditiveSpec& spec, const QuantizeOptions& options,
-                                         std::vector<StageReport>& stages) {
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                    const AdditiveSpec& spec, const QuantizeOptions& options,
+                                    std::vector<StageReport>& stages) {
   return Aqlm(weight, hessian, spec, options, stages).run();
 }
 
-std::unique_ptr<Representation> round_to_nearest(const torch::Tensor& weight,
-                                                 const AdditiveSpec& spec,
-                                                 const QuantizeOptions& options) {
+std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const AdditiveSpec& spec,
+                                            const QuantizeOptions& options) {
   QuantizeOptions start_only = options;
   start_only.max_rounds = 0;
   std::vector<StageReport> without_hessian;  // another objective than the layer's

@@ -3,7 +3,7 @@
 #include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/uniform_grid.h"
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/uniform_term.h"
 
 namespace bitsmith {
 namespace {
@@ -30,7 +30,7 @@ class Sweep {
     columns_.assign(columns, columns + in_features_);
   }
 
-  std::unique_ptr<Representation> run() {
+  std::unique_ptr<CodedTerm> run() {
     for (int64_t begin = 0; begin < in_features_; begin += kLazyBlock) {
       const int64_t end = std::min(begin + kLazyBlock, in_features_);
       errors_ = torch::zeros({weight_.size(0), end - begin}, torch::kFloat);
@@ -39,7 +39,7 @@ class Sweep {
       const auto later = factor_.narrow(0, begin, end - begin).narrow(1, end, in_features_ - end);
       weight_.narrow(1, end, in_features_ - end).addmm_(errors_, later, 1, -1);
     }
-    return std::make_unique<UniformRepresentation>(spec_, scales_, zeros_, codes_);
+    return std::make_unique<UniformTerm>(spec_, scales_, zeros_, codes_);
   }
 
  private:
@@ -89,9 +89,9 @@ class Sweep {
 
 }  // namespace
 
-std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                         const UniformSpec& spec, const QuantizeOptions& options,
-                                         std::vector<StageReport>&) {
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                    const UniformSpec& spec, const QuantizeOptions& options,
+                                    std::vector<StageReport>&) {
   const int64_t in_features = weight.size(1);
   const auto h = hessian.defined() ? hessian : torch::eye(in_features, torch::kFloat);
   const auto diagonal = h.diagonal();

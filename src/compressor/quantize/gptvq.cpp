@@ -10,8 +10,8 @@
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_representation.h"
 #include "compressor/representation/gvq_search.h"
+#include "compressor/representation/gvq_term.h"
 
 namespace bitsmith {
 namespace {
@@ -75,7 +75,7 @@ class Gptvq {
         layout_(gvq_layout(spec, out_, in_)),
         stages_(stages, weight_, hessian_) {}
 
-  std::unique_ptr<Representation> run() {
+  std::unique_ptr<CodedTerm> run() {
     sweep();
     strip_errors_ = strip_errors(state_.centroids, state_.codes);
     objective_ = strip_errors_.sum().item<double>();
@@ -83,7 +83,7 @@ class Gptvq {
     if (options_.codebook_update) refine();
     GvqParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
     if (spec_.rank > 0) reduce_rank(parts);
-    auto result = std::make_unique<GvqRepresentation>(spec_, out_, in_, parts);
+    auto result = std::make_unique<GvqTerm>(spec_, out_, in_, parts);
     result->project();
     return result;
   }
@@ -297,14 +297,14 @@ class Gptvq {
 
 }  // namespace
 
-std::unique_ptr<Representation> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
-                                         const GvqSpec& spec, const QuantizeOptions& options,
-                                         std::vector<StageReport>& stages) {
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+                                    const GvqSpec& spec, const QuantizeOptions& options,
+                                    std::vector<StageReport>& stages) {
   return Gptvq(weight, hessian, spec, options, stages).run();
 }
 
-std::unique_ptr<Representation> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,
-                                                 const QuantizeOptions& options) {
+std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,
+                                            const QuantizeOptions& options) {
   QuantizeOptions start_only = options;
   start_only.feedback_rounds = 0;
   start_only.codebook_update = false;

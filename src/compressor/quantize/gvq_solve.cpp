@@ -3,7 +3,7 @@
 #include "compressor/quantize/conjugate_gradients.h"
 #include "compressor/quantize/hessian.h"
 #include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_representation.h"
+#include "compressor/representation/gvq_term.h"
 #include "compressor/representation/parallel.h"
 
 namespace bitsmith {

@@ -4,7 +4,7 @@
 namespace bitsmith {
 
 Method default_method(const RepresentationSpec& spec) {
-  return std::visit([](const auto& s) { return method_of(s); }, spec);
+  return visit_coded(spec.terms.front(), [](const auto& s) { return method_of(s); });
 }
 
 const char* method_name(Method method) {
@@ -52,6 +52,27 @@ const char* codebook_init_name(CodebookInit init) {
       return "mahalanobis";
     case CodebookInit::kQuantiles:
       return "quantiles";
+  }
+  return "unknown";
+}
+
+OutlierChoice parse_outlier_choice(const std::string& name) {
+  for (const OutlierChoice choice :
+       {OutlierChoice::kMagnitude, OutlierChoice::kSaliency, OutlierChoice::kAdmm}) {
+    if (name == outlier_choice_name(choice)) return choice;
+  }
+  throw UsageError(
+      concat("unknown choice of outliers '", name, "'; choices are magnitude, saliency and admm"));
+}
+
+const char* outlier_choice_name(OutlierChoice choice) {
+  switch (choice) {
+    case OutlierChoice::kMagnitude:
+      return "magnitude";
+    case OutlierChoice::kSaliency:
+      return "saliency";
+    case OutlierChoice::kAdmm:
+      return "admm";
   }
   return "unknown";
 }

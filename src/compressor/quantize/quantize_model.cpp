@@ -47,7 +47,9 @@ OrderedJson options_json(const QuantizeModelOptions& options) {
           {"codebook_init", codebook_init_name(options.layer.codebook_init)},
           {"em_iterations", options.layer.em_iterations},
           {"feedback_rounds", options.layer.feedback_rounds},
-          {"codebook_update", options.layer.codebook_update}};
+          {"codebook_update", options.layer.codebook_update},
+          {"outliers", outlier_choice_name(options.layer.outliers)},
+          {"sum_rounds", options.layer.sum_rounds}};
 }
 
 bool needs_calibration(const QuantizationPlan& plan) {

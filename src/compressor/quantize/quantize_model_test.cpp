@@ -161,7 +161,8 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
   const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
-  for (const char* representation : {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128"}) {
+  for (const char* representation :
+       {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128", "int3g16+out1%+lr2"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
     fs::remove_all(folder_ / "whole");
@@ -217,7 +218,7 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   EXPECT_EQ(spec("model.layers.0.self_attn.q_proj"), "int4g16");
   EXPECT_EQ(spec("model.layers.1.self_attn.o_proj"), "dense");
   EXPECT_EQ(spec("model.layers.0.mlp.down_proj"), "dense");
-  EXPECT_EQ(spec("model.layers.1.mlp.down_proj"), "int8g0");
+  EXPECT_EQ(spec("model.layers.1.mlp.down_proj"), "int8g64");
   EXPECT_EQ(spec("model.layers.0.mlp.up_proj"), "int2g16-z");
   EXPECT_EQ(spec("model.embed_tokens"), "int4g32");
   EXPECT_EQ(spec("lm_head"), "int4g32");

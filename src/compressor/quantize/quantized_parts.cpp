@@ -48,10 +48,7 @@ void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
                  const std::string& work_hash) {
   std::vector<TensorView> tensors;
   for (const auto& [module, matrix] : parts.matrices) {
-    for (TensorView part : matrix.parts) {
-      part.name = module + "." + part.name;
-      tensors.push_back(part);
-    }
+    for (const TensorView& part : named_parts(matrix, module)) tensors.push_back(part);
   }
   for (const auto& [name, values] : parts.dense) {
     tensors.push_back({name, DType::F16, values.sizes().vec(), half_bytes(values)});
@@ -89,9 +86,9 @@ QuantizedParts read_parts(const std::filesystem::path& path,
                        "to have it made again"));
   QuantizedParts parts;
   for (const LinearShape& shape : expected) {
-    QuantizedTensor tensor{specs.at(shape.name), shape.out_features, shape.in_features, {}, file};
-    for (const PartLayout& layout :
-         part_layout(tensor.spec, shape.out_features, shape.in_features, shape.name)) {
+    const int64_t out = shape.out_features, in = shape.in_features;
+    QuantizedTensor tensor{resolved(specs.at(shape.name), out, in), out, in, {}, file};
+    for (const PartLayout& layout : part_layout(tensor.spec, out, in, shape.name)) {
       const TensorView* view = file->find(shape.name + "." + layout.name);
       if (!view)
         throw Error(concat(source, ": tensor '", shape.name, ".", layout.name, "' is missing"));

@@ -28,6 +28,13 @@ enum class CodebookInit { kBest, kPlusPlus, kMahalanobis, kQuantiles };
 CodebookInit parse_codebook_init(const std::string& name);  // UsageError names the choices
 const char* codebook_init_name(CodebookInit init);
 
+// Which weights are kept in 16 bits where a representation has outliers. Magnitude: the largest.
+// Saliency: those whose rounding costs most, the others free to make it good (SpQR). ADMM: those of
+// the best sparse approximation of what the codes leave (PV-Tuning, appendix J).
+enum class OutlierChoice { kMagnitude, kSaliency, kAdmm };
+OutlierChoice parse_outlier_choice(const std::string& name);  // UsageError names the choices
+const char* outlier_choice_name(OutlierChoice choice);
+
 struct QuantizeOptions {
   Method method = Method::kAqlm;
   uint64_t seed = 0;
@@ -42,6 +49,8 @@ struct QuantizeOptions {
   int em_iterations = 30;       // GPTVQ: of a codebook's start, until no assignment changes
   int feedback_rounds = 2;      // GPTVQ: codebooks refitted to the codes of a sweep, a column group
   bool codebook_update = true;  // GPTVQ: rounds of codebooks and codes on the whole matrix
+  OutlierChoice outliers = OutlierChoice::kSaliency;
+  int sum_rounds = 2;  // sums: times the term with codes is made, each for what the others spare
 };
 
 // One stage's objective tr((W-Q) H (W-Q)^T) / tr(W H W^T) at its end. Never rises within a layer.

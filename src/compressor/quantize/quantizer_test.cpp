@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "compressor/quantize/hessian.h"
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/uniform_term.h"
 
 namespace bitsmith {
 namespace {
@@ -53,7 +53,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"aq2x8g8", "aqlm"}, Case{"aq1x6g4", "aqlm"}, Case{"aq3x3g8", "aqlm"},
                     Case{"aq1x6g8-s8x3", "aqlm"}, Case{"gvq2d2b-n640", "rtn"},
                     Case{"gvq2d2b-n640", "gptvq"}, Case{"gvq1d2b-n256", "gptvq"},
-                    Case{"gvq1d3b-n512-r3", "gptvq"}, Case{"gvq4d1b-n1024-s16-c16", "gptvq"}));
+                    Case{"gvq1d3b-n512-r3", "gptvq"}, Case{"gvq4d1b-n1024-s16-c16", "gptvq"},
+                    Case{"int3g32+out1%", "rtn"}, Case{"int3g32+out1%", "gptq"},
+                    Case{"aq1x6g4+lr2", "aqlm"}, Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"}));
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const Layer layer = random_layer(40, 160);
@@ -83,7 +85,8 @@ TEST_P(EveryMethod, DoesNotDependOnThreads) {
   at::set_num_threads(3);
   const auto three = run(layer);
   at::set_num_threads(threads);
-  EXPECT_TRUE(torch::equal(one.representation->codes(), three.representation->codes()));
+  EXPECT_TRUE(
+      torch::equal(one.representation->coded().codes(), three.representation->coded().codes()));
   EXPECT_TRUE(torch::equal(one.representation->dequantize(), three.representation->dequantize()));
   EXPECT_EQ(one.stages.size(), three.stages.size());
 }
@@ -208,7 +211,7 @@ TEST(Gptq, FollowsTheSlowReference) {
       const auto move = torch::linalg_solve(hf, h.select(1, c).index_select(0, free));
       w.index_add_(1, free, torch::outer(error, move));
     }
-    const auto found = result.representation->codes().reshape({6, in});
+    const auto found = result.representation->coded().codes().reshape({6, in});
     EXPECT_GE((found == codes).to(torch::kFloat).mean().item<float>(), 0.999);
   }
 }

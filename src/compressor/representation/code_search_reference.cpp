@@ -45,19 +45,17 @@ torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
 
 }  // namespace
 
-torch::Tensor search_codes_reference(const Representation& representation,
-                                     const torch::Tensor& target, const Metric& metric,
-                                     const torch::Tensor& groups,
+torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
+                                     const Metric& metric, const torch::Tensor& groups,
                                      const GroupSearchReference& search) {
   const torch::NoGradGuard no_grad;
-  const int64_t g = representation.group_inputs(), per_row = representation.in_features() / g;
-  const auto listed = groups.defined()
-                          ? groups
-                          : torch::arange(representation.num_groups(),
-                                          representation.codes().options().dtype(torch::kLong));
-  auto result = representation.codes().index_select(0, listed);
+  const int64_t g = term.group_inputs(), per_row = term.in_features() / g;
+  const auto listed = groups.defined() ? groups
+                                       : torch::arange(term.num_groups(),
+                                                       term.codes().options().dtype(torch::kLong));
+  auto result = term.codes().index_select(0, listed);
   if (listed.numel() == 0) return result;
-  auto error = target - representation.dequantize();
+  auto error = target - term.dequantize();
   auto gradient = metric.hessian.defined() ? torch::matmul(error, metric.hessian) : torch::Tensor();
   const auto identity = torch::eye(g, target.options());
   const auto columns = listed.remainder(per_row);
@@ -72,7 +70,7 @@ torch::Tensor search_codes_reference(const Representation& representation,
     torch::Tensor block = identity, linear = wanted, old_values;
     if (metric.hessian.defined()) {
       block = metric.hessian.index({inputs, inputs});
-      old_values = representation.decode_groups(flat, present);
+      old_values = term.decode_groups(flat, present);
       linear = gradient.index({Slice(), inputs}).index_select(0, rows) +
                torch::matmul(old_values, block);
     } else if (metric.diagonal.defined()) {
@@ -82,18 +80,18 @@ torch::Tensor search_codes_reference(const Representation& representation,
     const auto codes = search(flat, linear, block, present);
     result.index_copy_(0, at, codes);
     if (metric.hessian.defined()) {
-      const auto change = representation.decode_groups(flat, codes) - old_values;
+      const auto change = term.decode_groups(flat, codes) - old_values;
       gradient.index_add_(0, rows, torch::matmul(change, metric.hessian.index({inputs})), -1);
     }
   }
   return result;
 }
 
-torch::Tensor search_uniform_reference(const Representation& representation, int nbits,
+torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Metric& metric,
                                        const torch::Tensor& groups) {
-  const int64_t size = representation.in_features() / scales.size(1);
+  const int64_t size = term.in_features() / scales.size(1);
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
                           const torch::Tensor& block, const torch::Tensor& present) {
     const auto at = flat.floor_divide(size);
@@ -103,14 +101,13 @@ torch::Tensor search_uniform_reference(const Representation& representation, int
     // A dead input or a zero scale: every code is as good.
     return torch::where((block > 0) & (scale != 0), codes, present).to(torch::kInt);
   };
-  return search_codes_reference(representation, target, metric, groups, search);
+  return search_codes_reference(term, target, metric, groups, search);
 }
 
-torch::Tensor search_additive_reference(const Representation& representation,
-                                        const torch::Tensor& codebooks, const torch::Tensor& scales,
-                                        const torch::Tensor& target, const Metric& metric,
-                                        const torch::Tensor& groups) {
-  const int64_t per_row = representation.in_features() / codebooks.size(2);
+torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
+                                        const torch::Tensor& scales, const torch::Tensor& target,
+                                        const Metric& metric, const torch::Tensor& groups) {
+  const int64_t per_row = term.in_features() / codebooks.size(2);
   const auto pairs = code_pairs(codebooks.size(0), codebooks.size(1));
   const bool joint = pairs[0].first != pairs[0].second;
   const int64_t costs_per_group = joint ? codebooks.size(1) * codebooks.size(1) : codebooks.size(1);
@@ -142,10 +139,10 @@ torch::Tensor search_additive_reference(const Representation& representation,
     }
     return torch::cat(parts);
   };
-  return search_codes_reference(representation, target, metric, groups, search);
+  return search_codes_reference(term, target, metric, groups, search);
 }
 
-torch::Tensor search_gvq_reference(const Representation& representation, const GvqLayout& layout,
+torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
                                    const Metric& metric, const torch::Tensor& groups) {
@@ -154,7 +151,7 @@ torch::Tensor search_gvq_reference(const Representation& representation, const G
                           const torch::Tensor& block, const torch::Tensor& present) {
     auto scaled = linear;
     if (block_scales.defined()) {
-      const int64_t groups_per_scale = representation.num_groups() / block_scales.numel();
+      const int64_t groups_per_scale = term.num_groups() / block_scales.numel();
       const auto at = flat.floor_divide(groups_per_scale);
       scaled = linear / block_scales.reshape(-1).index_select(0, at).unsqueeze(1);
     }
@@ -165,7 +162,7 @@ torch::Tensor search_gvq_reference(const Representation& representation, const G
     const auto old = present.to(torch::kLong);
     return torch::where(lowest < costs.gather(1, old), best, old).to(torch::kInt);
   };
-  return search_codes_reference(representation, target, metric, groups, search);
+  return search_codes_reference(term, target, metric, groups, search);
 }
 
 }  // namespace bitsmith

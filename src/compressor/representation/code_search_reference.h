@@ -2,7 +2,7 @@
 #pragma once
 #include <functional>
 
-#include "compressor/representation/representation.h"
+#include "compressor/representation/term.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -14,23 +14,21 @@ using GroupSearchReference =
     std::function<torch::Tensor(const torch::Tensor& groups, const torch::Tensor& linear,
                                 const torch::Tensor& block, const torch::Tensor& present)>;
 
-// Representation::search_codes, one column of groups after another.
-torch::Tensor search_codes_reference(const Representation& representation,
-                                     const torch::Tensor& target, const Metric& metric,
-                                     const torch::Tensor& groups,
+// CodedTerm::search_codes, one column of groups after another.
+torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
+                                     const Metric& metric, const torch::Tensor& groups,
                                      const GroupSearchReference& search);
 
 // uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h; gvq: as in
 // gvq_dequantize.h.
-torch::Tensor search_uniform_reference(const Representation& representation, int nbits,
+torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Metric& metric,
                                        const torch::Tensor& groups);
-torch::Tensor search_additive_reference(const Representation& representation,
-                                        const torch::Tensor& codebooks, const torch::Tensor& scales,
-                                        const torch::Tensor& target, const Metric& metric,
-                                        const torch::Tensor& groups);
-torch::Tensor search_gvq_reference(const Representation& representation, const GvqLayout& layout,
+torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
+                                        const torch::Tensor& scales, const torch::Tensor& target,
+                                        const Metric& metric, const torch::Tensor& groups);
+torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
                                    const Metric& metric, const torch::Tensor& groups);

@@ -1,14 +1,14 @@
 #include <gtest/gtest.h>
 
-#include "compressor/representation/additive_representation.h"
 #include "compressor/representation/additive_search.h"
+#include "compressor/representation/additive_term.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/group_scales.h"
-#include "compressor/representation/gvq_representation.h"
 #include "compressor/representation/gvq_search.h"
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/gvq_term.h"
 #include "compressor/representation/uniform_search.h"
+#include "compressor/representation/uniform_term.h"
 
 namespace bitsmith {
 namespace {
@@ -38,14 +38,14 @@ class CodeSearch : public testing::TestWithParam<Case> {
   void SetUp() override {
     torch::manual_seed(11);
     const auto spec = parse_representation(GetParam().spec);
-    if (const auto* uniform = std::get_if<UniformSpec>(&spec)) {
+    if (const auto* uniform = std::get_if<UniformSpec>(&spec.terms.front())) {
       const int64_t groups = kIn / uniform->group_size;
       scales = 0.5 * torch::randn({kOut, groups});
       zeros = torch::full({kOut, groups}, 1 << (uniform->nbits - 1), torch::kInt);
-      representation = std::make_unique<UniformRepresentation>(
+      representation = std::make_unique<UniformTerm>(
           *uniform, scales, zeros, torch::randint(1 << uniform->nbits, {kOut, kIn}, torch::kInt));
       nbits = uniform->nbits;
-    } else if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
+    } else if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) {
       layout = gvq_layout(*gvq, kOut, kIn);
       GvqParts parts;
       codebooks =
@@ -59,9 +59,9 @@ class CodeSearch : public testing::TestWithParam<Case> {
             round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
         scales = gvq_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
       }
-      representation = std::make_unique<GvqRepresentation>(*gvq, kOut, kIn, parts);
+      representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, parts);
     } else {
-      const auto& additive = std::get<AdditiveSpec>(spec);
+      const auto& additive = std::get<AdditiveSpec>(spec.terms.front());
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
       const int64_t entries = int64_t{1} << additive.nbits_per_codebook;
       codebooks = torch::randn({m, entries, g});
@@ -72,7 +72,7 @@ class CodeSearch : public testing::TestWithParam<Case> {
         group_scales = {torch::randn({values}),
                         torch::randint(values, {kOut, kIn / g}, torch::kInt)};
       }
-      representation = std::make_unique<AdditiveRepresentation>(
+      representation = std::make_unique<AdditiveTerm>(
           additive, codebooks, scales, torch::randint(entries, {kOut * kIn / g, m}, torch::kInt),
           group_scales);
       scales = combined_scales(scales, group_scales);
@@ -116,7 +116,7 @@ class CodeSearch : public testing::TestWithParam<Case> {
                             : representation->codes().clone();
   }
 
-  std::unique_ptr<Representation> representation;
+  std::unique_ptr<CodedTerm> representation;
   torch::Tensor codebooks, scales, zeros, target, groups;
   Metric metric;
   GvqLayout layout = {};
@@ -180,7 +180,7 @@ TEST(JointSearch, IsExactOverAllPairs) {
   const int64_t rows = 13, entries = 256, g = 8;
   const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
   const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
-  const AdditiveRepresentation representation({2, 8, g}, codebooks, scales, codes);
+  const AdditiveTerm representation({2, 8, g}, codebooks, scales, codes);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
   const auto found = representation.search_codes(target, {{}, hessian}, {});
@@ -204,13 +204,13 @@ TEST(BeamSearch, IsExactWhenItIsWide) {
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
   const auto cost = [&](const torch::Tensor& found) {
-    const AdditiveRepresentation r({2, 4, g}, codebooks, scales, found);
+    const AdditiveTerm r({2, 4, g}, codebooks, scales, found);
     const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
     return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum(1);
   };
   const auto with_beam = [&](int beam) {
     AdditiveSearch search(codebooks, scales, 1, beam);
-    const AdditiveRepresentation r({2, 4, g}, codebooks, scales, codes);
+    const AdditiveTerm r({2, 4, g}, codebooks, scales, codes);
     return cost(
         search_code_groups(search, r.dequantize().detach(), codes, target, {{}, hessian}, {}));
   };
@@ -225,7 +225,7 @@ TEST(CodeSearchEdges, ZeroScalesAndDeadInputsKeepThePresentCodes) {
   torch::manual_seed(6);
   const auto codes = torch::randint(256, {4 * 2, 2}, torch::kInt);
   const auto scales = torch::tensor({0.0f, 1.0f, 0.0f, -2.0f});
-  const AdditiveRepresentation representation({2, 8, 8}, torch::randn({2, 256, 8}), scales, codes);
+  const AdditiveTerm representation({2, 8, 8}, torch::randn({2, 256, 8}), scales, codes);
   const auto target = torch::randn({4, 16});
   auto hessian = random_hessian(16);
   hessian.narrow(0, 8, 8).zero_();
@@ -239,8 +239,8 @@ TEST(CodeSearchEdges, ZeroScalesAndDeadInputsKeepThePresentCodes) {
 }
 
 TEST(CodeSearchEdges, AnEmptyListOfGroupsIsFine) {
-  const AdditiveRepresentation representation({2, 8, 8}, torch::randn({2, 256, 8}),
-                                              torch::ones({3}), torch::zeros({6, 2}, torch::kInt));
+  const AdditiveTerm representation({2, 8, 8}, torch::randn({2, 256, 8}), torch::ones({3}),
+                                    torch::zeros({6, 2}, torch::kInt));
   const auto none = torch::empty({0}, torch::kLong);
   EXPECT_EQ(representation.search_codes(torch::randn({3, 16}), {}, none).size(0), 0);
 }
@@ -327,7 +327,7 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
   const auto inverse = torch::linalg_inv(hessian.to(torch::kDouble));
   const auto factor = torch::linalg_cholesky(inverse).t().to(torch::kFloat).contiguous();
   for (const char* text : {"gvq1d2b-n512", "gvq2d2b-n1024", "gvq4d2b-n4608"}) {
-    const auto spec = std::get<GvqSpec>(parse_representation(text));
+    const auto spec = std::get<GvqSpec>(parse_representation(text).terms.front());
     const GvqLayout layout = gvq_layout(spec, out, in);
     const auto centroids =
         torch::randn({layout.strips, layout.column_groups, spec.centroids(), spec.vector_size});
@@ -335,7 +335,7 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
     GvqSearch search(layout, centroids, {});
     const auto error = [&](const torch::Tensor& codes) {
       GvqParts parts{centroids, {}, codes, {}, {}};
-      const GvqRepresentation r(spec, out, in, parts);
+      const GvqTerm r(spec, out, in, parts);
       const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
       return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum().item<double>();
     };

@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "compressor/representation/representation.h"
+#include "compressor/representation/term.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -28,7 +28,7 @@ class GroupSearch {
                       float* values) const = 0;
 };
 
-// Representation::search_codes by `search`. weight [out, in]: the present dequantized matrix,
+// CodedTerm::search_codes by `search`. weight [out, in]: the present dequantized matrix,
 // codes: the present codes [num_groups, M]. Returns codes [n, M].
 torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
                                  const torch::Tensor& codes, const torch::Tensor& target,

@@ -1,14 +1,11 @@
 #include "compressor/representation/representation.h"
 
+#include "base/error.h"
 #include "compressor/representation/kinds.h"
 
 namespace bitsmith {
 
-torch::Tensor Representation::forward(const torch::Tensor& x) const {
-  return torch::matmul(x, dequantize().to(x.scalar_type()).t());
-}
-
-void Representation::assign_codes(const torch::Tensor& groups, const torch::Tensor& codes) {
+void CodedTerm::assign_codes(const torch::Tensor& groups, const torch::Tensor& codes) {
   const torch::NoGradGuard no_grad;
   auto live = this->codes();
   if (groups.defined()) {
@@ -18,9 +15,91 @@ void Representation::assign_codes(const torch::Tensor& groups, const torch::Tens
   }
 }
 
+Representation::Representation(std::unique_ptr<CodedTerm> coded,
+                               std::vector<std::unique_ptr<Term>> corrections)
+    : coded_(std::move(coded)), corrections_(std::move(corrections)) {
+  for (const auto& term : corrections_) {
+    BITSMITH_CHECK(term->out_features() == out_features() && term->in_features() == in_features());
+  }
+}
+
+RepresentationSpec Representation::spec() const {
+  std::vector<TermSpec> terms = {coded_->spec()};
+  for (const auto& term : corrections_) terms.push_back(term->spec());
+  return RepresentationSpec(terms);
+}
+
+torch::Tensor Representation::dequantize() const {
+  torch::Tensor sum = coded_->dequantize();
+  for (const auto& term : corrections_) sum = sum + term->dequantize();
+  return sum;
+}
+
+torch::Tensor Representation::correction() const {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor sum;
+  for (const auto& term : corrections_) {
+    sum = sum.defined() ? sum + term->dequantize() : term->dequantize();
+  }
+  return sum;
+}
+
+torch::Tensor Representation::forward(const torch::Tensor& x) const {
+  return torch::matmul(x, dequantize().to(x.scalar_type()).t());
+}
+
+std::vector<ContinuousParameter> Representation::continuous_parameters() const {
+  std::vector<ContinuousParameter> all = coded_->continuous_parameters();
+  for (const auto& term : corrections_) {
+    for (auto& parameter : term->continuous_parameters()) all.push_back(parameter);
+  }
+  return all;
+}
+
+void Representation::project() {
+  coded_->project();
+  for (const auto& term : corrections_) term->project();
+}
+
+double Representation::bits() const {
+  const double weights = static_cast<double>(out_features()) * static_cast<double>(in_features());
+  return bits_per_weight(spec(), out_features(), in_features()) * weights;
+}
+
+QuantizedTensor Representation::to_format() const {
+  const QuantizedTensor tensor = allocate_quantized(spec(), out_features(), in_features());
+  coded_->store(tensor);
+  for (const auto& term : corrections_) term->store(tensor);
+  return tensor;
+}
+
+namespace {
+
+template <typename T>
+std::unique_ptr<T> term_from_format(const TermSpec& term, const QuantizedTensor& tensor) {
+  return std::visit(
+      [&](const auto& spec) -> std::unique_ptr<T> {
+        if constexpr (std::is_convertible_v<decltype(make_term(spec, tensor)),
+                                            std::unique_ptr<T>>) {
+          return make_term(spec, tensor);
+        } else {
+          BITSMITH_CHECK(false);  // a correction where a term with codes is, which no spec has
+          return nullptr;
+        }
+      },
+      term);
+}
+
+}  // namespace
+
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor) {
-  return std::visit([&](const auto& spec) { return make_representation(spec, tensor); },
-                    tensor.spec);
+  const auto& terms = tensor.spec.terms;
+  std::vector<std::unique_ptr<Term>> corrections;
+  for (size_t i = 1; i < terms.size(); ++i) {
+    corrections.push_back(term_from_format<Term>(terms[i], tensor));
+  }
+  return std::make_unique<Representation>(term_from_format<CodedTerm>(terms.front(), tensor),
+                                          std::move(corrections));
 }
 
 }  // namespace bitsmith

@@ -8,12 +8,15 @@
 
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
-#include "compressor/representation/additive_representation.h"
+#include "compressor/representation/additive_term.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_representation.h"
+#include "compressor/representation/gvq_term.h"
+#include "compressor/representation/low_rank_term.h"
 #include "compressor/representation/parallel.h"
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/representation.h"
+#include "compressor/representation/sparse_term.h"
+#include "compressor/representation/uniform_term.h"
 
 namespace bitsmith {
 namespace {
@@ -22,14 +25,12 @@ torch::Tensor random_codes(at::IntArrayRef shape, int nbits) {
   return torch::randint(int64_t{1} << nbits, shape, torch::kInt);
 }
 
-std::unique_ptr<Representation> random_representation(const std::string& text, int64_t out,
-                                                      int64_t in) {
-  const RepresentationSpec spec = parse_representation(text);
+std::unique_ptr<CodedTerm> random_coded_term(const TermSpec& spec, int64_t out, int64_t in) {
   if (const auto* uniform = std::get_if<UniformSpec>(&spec)) {
     const int64_t groups = uniform->group_size > 0 ? in / uniform->group_size : 1;
-    return std::make_unique<UniformRepresentation>(*uniform, 0.1 * torch::randn({out, groups}),
-                                                   random_codes({out, groups}, uniform->nbits),
-                                                   random_codes({out, in}, uniform->nbits));
+    return std::make_unique<UniformTerm>(*uniform, 0.1 * torch::randn({out, groups}),
+                                         random_codes({out, groups}, uniform->nbits),
+                                         random_codes({out, in}, uniform->nbits));
   }
   if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
     const GvqLayout layout = gvq_layout(*gvq, out, in);
@@ -44,7 +45,7 @@ std::unique_ptr<Representation> random_representation(const std::string& text, i
       parts.block_scale_grid =
           round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
     }
-    return std::make_unique<GvqRepresentation>(*gvq, out, in, parts);
+    return std::make_unique<GvqTerm>(*gvq, out, in, parts);
   }
   const auto& additive = std::get<AdditiveSpec>(spec);
   const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -53,10 +54,28 @@ std::unique_ptr<Representation> random_representation(const std::string& text, i
     group_scales = {torch::rand({int64_t{1} << additive.scale_bits}) + 0.1,
                     random_codes({out, in / g}, additive.scale_bits)};
   }
-  return std::make_unique<AdditiveRepresentation>(
+  return std::make_unique<AdditiveTerm>(
       additive, torch::randn({m, int64_t{1} << additive.nbits_per_codebook, g}),
       torch::rand({out}) + 0.1, random_codes({out * in / g, m}, additive.nbits_per_codebook),
       group_scales);
+}
+
+std::unique_ptr<Representation> random_representation(const std::string& text, int64_t out,
+                                                      int64_t in) {
+  const RepresentationSpec spec = resolved(parse_representation(text), out, in);
+  std::vector<std::unique_ptr<Term>> corrections;
+  for (const TermSpec& term : spec.terms) {
+    if (const auto* sparse = std::get_if<SparseSpec>(&term)) {
+      const auto places = torch::randperm(out * in).narrow(0, 0, sparse->count);
+      corrections.push_back(std::make_unique<SparseTerm>(std::get<0>(places.sort()),
+                                                         torch::randn({sparse->count}), out, in));
+    } else if (const auto* low_rank = std::get_if<LowRankSpec>(&term)) {
+      corrections.push_back(std::make_unique<LowRankTerm>(torch::randn({out, low_rank->rank}),
+                                                          torch::randn({low_rank->rank, in})));
+    }
+  }
+  return std::make_unique<Representation>(random_coded_term(spec.terms.front(), out, in),
+                                          std::move(corrections));
 }
 
 class EveryRepresentation : public testing::TestWithParam<const char*> {
@@ -74,7 +93,8 @@ INSTANTIATE_TEST_SUITE_P(Specs, EveryRepresentation,
                                          "aq2x4g8-s8x3", "aq1x5g6-s6x1", "gvq2d2b-n256",
                                          "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8",
                                          "gvq4d1b-n400-t16-s16", "gvq1d3b-n300-r3",
-                                         "gvq1d2b-n128-s4-c16-r2"));
+                                         "gvq1d2b-n128-s4-c16-r2", "int3g16+out2%", "aq2x8g8+lr3",
+                                         "gvq2d2b-n256+out1%+lr2", "int2g24-z+out1w"));
 
 TEST_P(EveryRepresentation, FileHoldsExactlyWhatDequantizeGives) {
   representation->project();
@@ -86,7 +106,7 @@ TEST_P(EveryRepresentation, FileHoldsExactlyWhatDequantizeGives) {
   EXPECT_TRUE(torch::equal(decoded, representation->dequantize()));
 
   const auto again = representation_from_format(file);
-  EXPECT_TRUE(torch::equal(again->codes(), representation->codes()));
+  EXPECT_TRUE(torch::equal(again->coded().codes(), representation->coded().codes()));
   EXPECT_TRUE(torch::equal(again->dequantize(), representation->dequantize()));
   const QuantizedTensor file_again = again->to_format();
   for (size_t i = 0; i < file.parts.size(); ++i) {
@@ -132,16 +152,17 @@ TEST_P(EveryRepresentation, GradientMatchesFiniteDifferences) {
 
 TEST_P(EveryRepresentation, GroupsDecodeToTheirPlaceInTheMatrix) {
   const torch::NoGradGuard no_grad;
-  const int64_t g = representation->group_inputs();
-  const auto groups = torch::arange(1, representation->num_groups(), 3);
-  const auto expected = representation->dequantize().reshape({-1, g}).index_select(0, groups);
-  const auto codes = representation->codes().index_select(0, groups);
-  EXPECT_TRUE(torch::equal(representation->decode_groups(groups, codes), expected));
+  CodedTerm* term = &representation->coded();
+  const int64_t g = term->group_inputs();
+  const auto groups = torch::arange(1, term->num_groups(), 3);
+  const auto expected = term->dequantize().reshape({-1, g}).index_select(0, groups);
+  const auto codes = term->codes().index_select(0, groups);
+  EXPECT_TRUE(torch::equal(term->decode_groups(groups, codes), expected));
 
   const auto others = random_codes(codes.sizes(), 1);
-  representation->assign_codes(groups, others);
-  const auto changed = representation->dequantize().reshape({-1, g}).index_select(0, groups);
-  EXPECT_TRUE(torch::equal(representation->decode_groups(groups, others), changed));
+  term->assign_codes(groups, others);
+  const auto changed = term->dequantize().reshape({-1, g}).index_select(0, groups);
+  EXPECT_TRUE(torch::equal(term->decode_groups(groups, others), changed));
 }
 
 TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
@@ -154,11 +175,11 @@ TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
             0.02 * expected.norm().item<float>());
 }
 
-TEST(UniformRepresentation, ZeroPointsMoveBetweenLevelsAndAreRoundedForTheFile) {
+TEST(UniformTerm, ZeroPointsMoveBetweenLevelsAndAreRoundedForTheFile) {
   torch::manual_seed(8);
   const UniformSpec spec{.nbits = 2, .group_size = 4, .zero_points = true};
-  UniformRepresentation representation(spec, torch::rand({3, 2}) + 0.5, torch::full({3, 2}, 1),
-                                       random_codes({3, 8}, 2));
+  UniformTerm representation(spec, torch::rand({3, 2}) + 0.5, torch::full({3, 2}, 1),
+                             random_codes({3, 8}, 2));
   const auto zeros = representation.continuous_parameters().at(1);
   EXPECT_EQ(zeros.name, "zeros");
   const torch::NoGradGuard no_grad;

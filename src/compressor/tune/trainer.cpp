@@ -62,7 +62,7 @@ class Run {
     micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
     total_steps_ =
         options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
-    for (auto& tuned : student.linears()) groups_ += tuned.representation().num_groups();
+    for (auto& tuned : student.linears()) groups_ += tuned.representation().coded().num_groups();
     progress_.recipe_hash = recipe_hash;
     log_ = std::fopen(log.c_str(), "a");
     if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));

@@ -41,7 +41,7 @@ void for_each_tensor(Student& student, const F& f) {
     f(name + ".second", adam.second);
   };
   for (auto& tuned : student.linears()) {
-    auto codes = tuned.representation().codes();
+    auto codes = tuned.representation().coded().codes();
     f(tuned.linear->name + ".codes", codes);
     moments(tuned.linear->name, tuned.code_moments);
     for (auto& c : tuned.continuous) {
@@ -141,8 +141,7 @@ void save_student_tensors(const std::filesystem::path& path, Student& student) {
   std::vector<torch::Tensor> norms;
   for (auto& tuned : student.linears()) {
     quantized.push_back(tuned.representation().to_format());
-    for (TensorView part : quantized.back().parts) {
-      part.name = tuned.linear->name + "." + part.name;
+    for (const TensorView& part : named_parts(quantized.back(), tuned.linear->name)) {
       views.push_back(part);
     }
   }

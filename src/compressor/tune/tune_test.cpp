@@ -124,7 +124,7 @@ TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
   torch::manual_seed(4);
   const auto direction = torch::randn({48, 64});
   const auto before = representation->dequantize().detach().clone();
-  const auto codes_before = representation->codes().clone();
+  const auto codes_before = representation->coded().codes().clone();
   const double code_unit = before.square().mean().sqrt().item<double>();
   VStepOptions options{.step = 1.0, .trust_ratio = 0.15, .chunk = 0.02, .max_chunks = 50};
   const VStepResult result = v_step(*representation, direction, code_unit, options);
@@ -135,7 +135,7 @@ TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
   EXPECT_NEAR(change_rms, result.change, 1e-5);
   // Nearest codes to W - step * direction: the linearized objective falls.
   EXPECT_LT((change * direction).sum().item<double>(), 0.0);
-  const auto differ = (representation->codes() != codes_before).any(1).nonzero().squeeze(1);
+  const auto differ = (representation->coded().codes() != codes_before).any(1).nonzero().squeeze(1);
   EXPECT_TRUE(torch::equal(differ, std::get<0>(result.changed.sort())));
 }
 
@@ -148,7 +148,7 @@ TEST_P(VStep, ChangesNothingWithoutAnUpdate) {
 
 INSTANTIATE_TEST_SUITE_P(Representations, VStep,
                          testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s4x2",
-                                         "gvq2d2b-n512"));
+                                         "gvq2d2b-n512", "int3g16+lr2"));
 
 }  // namespace
 }  // namespace bitsmith

@@ -64,7 +64,7 @@ void TunedBlocks::refresh() {
 std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
   std::map<std::string, torch::Tensor> values;
   for (auto& tuned : linears_) {
-    values[tuned.linear->name + ".codes"] = tuned.representation().codes().detach().clone();
+    values[tuned.linear->name + ".codes"] = tuned.representation().coded().codes().detach().clone();
     for (auto& c : tuned.continuous) values[c.name] = c.value.detach().clone();
   }
   for (auto& norm : norms_) values[norm.name] = norm.value.detach().clone();
@@ -74,7 +74,7 @@ std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
 void TunedBlocks::restore_values(const std::map<std::string, torch::Tensor>& values) {
   const torch::NoGradGuard no_grad;
   for (auto& tuned : linears_) {
-    tuned.representation().codes().copy_(values.at(tuned.linear->name + ".codes"));
+    tuned.representation().coded().codes().copy_(values.at(tuned.linear->name + ".codes"));
     for (auto& c : tuned.continuous) c.value.copy_(values.at(c.name));
   }
   for (auto& norm : norms_) norm.value.copy_(values.at(norm.name));

@@ -53,7 +53,7 @@ int64_t change_codes(TunedLinear& tuned, const torch::Tensor& direction,
                      const VStepOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto changed = v_step(tuned.representation(), direction, tuned.code_unit, options).changed;
-  tuned.code_moments.first.view({-1, tuned.representation().group_inputs()})
+  tuned.code_moments.first.view({-1, tuned.representation().coded().group_inputs()})
       .index_fill_(0, changed, 0);
   return changed.numel();
 }

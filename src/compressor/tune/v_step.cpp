@@ -9,13 +9,14 @@ namespace bitsmith {
 VStepResult v_step(Representation& representation, const torch::Tensor& direction, double code_unit,
                    const VStepOptions& options) {
   const torch::NoGradGuard no_grad;
-  const int64_t g = representation.group_inputs(), groups = representation.num_groups();
-  const auto weight = representation.dequantize();
-  const auto in_code_space = representation.to_code_space(weight).reshape({groups, g});
-  const auto weights = static_cast<double>(weight.numel());
-  const auto target = weight - options.step * code_unit * direction;
-  const auto update = representation.to_code_space(direction).reshape({groups, g});
-  const auto importance = update.square().sum(1);
+  // What corrects the codes stays as it is: their part of the matrix is to move.
+  CodedTerm& term = representation.coded();
+  const int64_t g = term.group_inputs(), groups = term.num_groups();
+  const auto present = term.dequantize();
+  const auto in_groups = present.reshape({groups, g});
+  const auto weights = static_cast<double>(present.numel());
+  const auto target = present - options.step * code_unit * direction;
+  const auto importance = direction.reshape({groups, g}).square().sum(1);
 
   const int64_t chunk =
       std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * groups)));
@@ -29,17 +30,14 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
   for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
     const auto [sorted, position] = by_importance.sort();  // searches want ascending groups
-    const auto codes = representation.search_codes(target, {}, sorted);
+    const auto codes = term.search_codes(target, {}, sorted);
     const auto changes =
-        (representation.decode_groups(sorted, codes) - in_code_space.index_select(0, sorted))
-            .square()
-            .sum(1);
+        (term.decode_groups(sorted, codes) - in_groups.index_select(0, sorted)).square().sum(1);
     // Rank of each sorted group, so that the walk below goes by importance.
     std::vector<int64_t> walk(static_cast<size_t>(sorted.numel())), kept;
     const auto* rank = position.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < sorted.numel(); ++i) walk[rank[i]] = i;
-    const auto differs =
-        (codes != representation.codes().index_select(0, sorted)).any(1).contiguous();
+    const auto differs = (codes != term.codes().index_select(0, sorted)).any(1).contiguous();
     const auto* change = changes.const_data_ptr<float>();
     const auto* differ = differs.const_data_ptr<bool>();
     for (const int64_t i : walk) {
@@ -55,7 +53,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
     std::sort(kept.begin(), kept.end());
     const auto keep = torch::tensor(kept, torch::kInt64);
     changed.push_back(sorted.index_select(0, keep));
-    representation.assign_codes(changed.back(), codes.index_select(0, keep));
+    term.assign_codes(changed.back(), codes.index_select(0, keep));
   }
   return {torch::cat(changed), std::sqrt(used / weights)};
 }

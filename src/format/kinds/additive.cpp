@@ -13,6 +13,24 @@ namespace {
 constexpr int kMostCodebooks = 8, kMostCodeBits = 16, kMostScaleBits = 8;
 constexpr int64_t kLargestVector = 64;
 
+// The vectors are summed in float32 in the order of the codebooks, then multiplied by the scale.
+void decode_row(const AdditiveSpec& spec, const QuantizedTensor& tensor, int64_t row,
+                std::span<float> out) {
+  const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  const std::vector<uint16_t> codes = row_codes(tensor, row);
+  const auto vectors = tensor.part("codebooks").bytes;
+  const std::vector<float> scales = additive_scales(tensor, row);
+  for (int64_t i = 0; i < tensor.in_features; ++i) {
+    const int64_t group = i / spec.in_group_size, at = i % spec.in_group_size;
+    float sum = 0;
+    for (int64_t m = 0; m < spec.num_codebooks; ++m) {
+      const int64_t entry = m * entries + codes[group * spec.num_codebooks + m];
+      sum += load_fp16(vectors, entry * spec.in_group_size + at);
+    }
+    out[i] = scales[scales.size() > 1 ? group : 0] * sum;
+  }
+}
+
 }  // namespace
 
 AdditiveSpec AdditiveSpec::parse(SpecReader& text) {
@@ -116,26 +134,15 @@ void AdditiveSpec::check_quantizable(int64_t out_features, int64_t in_features) 
   }
 }
 
-// The vectors are summed in float32 in the order of the codebooks, then multiplied by the scale.
-void AdditiveSpec::decode_row(const QuantizedTensor& tensor, int64_t row,
-                              std::span<float> out) const {
-  const int64_t entries = int64_t{1} << nbits_per_codebook;
-  const std::vector<uint16_t> codes = row_codes(tensor, row);
-  const auto vectors = tensor.part("codebooks").bytes;
-  const std::vector<float> scales = additive_scales(tensor, row);
-  for (int64_t i = 0; i < tensor.in_features; ++i) {
-    const int64_t group = i / in_group_size, at = i % in_group_size;
-    float sum = 0;
-    for (int64_t m = 0; m < num_codebooks; ++m) {
-      const int64_t entry = m * entries + codes[group * num_codebooks + m];
-      sum += load_fp16(vectors, entry * in_group_size + at);
-    }
-    out[i] = scales[scales.size() > 1 ? group : 0] * sum;
+void AdditiveSpec::decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                               std::span<float> out) const {
+  for (int64_t i = 0; i < count; ++i) {
+    decode_row(*this, tensor, first + i, row_of(out, i, tensor.in_features));
   }
 }
 
 std::vector<uint16_t> additive_scale_codes(const QuantizedTensor& tensor, int64_t row) {
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+  const auto& spec = tensor.term<AdditiveSpec>();
   std::vector<uint16_t> codes(static_cast<size_t>(tensor.in_features / spec.in_group_size));
   unpack_row(part_row(tensor, "group_scales", row), spec.scale_bits, codes);
   return codes;
@@ -143,7 +150,7 @@ std::vector<uint16_t> additive_scale_codes(const QuantizedTensor& tensor, int64_
 
 std::vector<float> additive_scales(const QuantizedTensor& tensor, int64_t row) {
   const float own = load_fp16(part_row(tensor, "scales", row), 0);
-  if (std::get<AdditiveSpec>(tensor.spec).scale_bits == 0) return {own};
+  if (tensor.term<AdditiveSpec>().scale_bits == 0) return {own};
   const auto values = tensor.part("group_scale_values").bytes;
   std::vector<float> scales;
   for (const uint16_t code : additive_scale_codes(tensor, row)) {

@@ -28,6 +28,7 @@ struct AdditiveSpec {
   static constexpr const char* kGrammar =
       "aqMxBgG[-sGxS] (additive: the sum of M = 1..8 codebooks of 2^B vectors of G inputs, B = "
       "1..16, G = 1..64, -s: a scale of S = 1..8 bits for each G inputs)";
+  static constexpr bool kCorrects = false;
   static constexpr bool kRowsStandAlone = false;
   static AdditiveSpec parse(SpecReader& text);
   std::string text() const;
@@ -40,7 +41,8 @@ struct AdditiveSpec {
   CodeLayout code_layout(int64_t out_features, int64_t in_features) const;
   void check_quantizable(int64_t out_features, int64_t in_features) const;
   int64_t least_rows(int64_t, int64_t) const { return 1; }
-  void decode_row(const QuantizedTensor& tensor, int64_t row, std::span<float> out) const;
+  void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                   std::span<float> out) const;
   void check_values(const QuantizedTensor&, const std::string&) const {}
 };
 

@@ -15,16 +15,6 @@ namespace {
 constexpr int64_t kLargestSize = int64_t{1} << 30;
 constexpr int kBlockScaleBits = 4;
 
-std::string bits_text(const GvqSpec& spec) {
-  const int64_t hundredths = int64_t{100} * spec.index_bits / spec.vector_size;
-  std::string bits = std::to_string(hundredths / 100);
-  if (hundredths % 100 != 0) {
-    bits += concat(".", hundredths / 10 % 10);
-    if (hundredths % 10 != 0) bits += std::to_string(hundredths % 10);
-  }
-  return bits;
-}
-
 // N: how many weights a codebook is made for. int8 codebooks, or fp16, cost 1/8 bit a weight;
 // beside block scales, which do much of what small codebooks do, 1/32. Files of version 1 rely on
 // it.
@@ -89,6 +79,28 @@ bool usable_scale_grid(std::span<const std::byte> bytes) {
   return true;
 }
 
+void decode_row(const GvqSpec& spec, const QuantizedTensor& tensor, int64_t row,
+                std::span<float> out) {
+  const GvqLayout layout = gvq_layout(spec, tensor.out_features, tensor.in_features);
+  const int64_t d = layout.vector_size, strip = row / layout.rows;
+  const std::vector<uint16_t> codes = row_codes(tensor, row);
+  for (int64_t group = 0; group < layout.column_groups; ++group) {
+    const std::vector<float> centroids = tile_centroids(tensor, strip, group);
+    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
+      out[i] = centroids[static_cast<size_t>(codes[i / d] * d + i % d)];
+    }
+  }
+  if (spec.scale_block == 0) return;
+  std::vector<uint16_t> scale_codes(static_cast<size_t>(tensor.in_features / spec.scale_block));
+  unpack_row(part_row(tensor, "block_scales", row), kBlockScaleBits, scale_codes);
+  for (int64_t group = 0; group < layout.column_groups; ++group) {
+    const auto scales = tile_block_scales(tensor, strip, group);
+    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
+      out[i] *= scales[scale_codes[i / spec.scale_block]];
+    }
+  }
+}
+
 }  // namespace
 
 GvqSpec GvqSpec::parse(SpecReader& text) {
@@ -96,7 +108,7 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
   spec.vector_size = static_cast<int>(text.number("inputs a vector", 1, 4));
   if (spec.vector_size == 3) text.fail("vectors have 1, 2 or 4 inputs");
   text.expect("d");
-  const int64_t bits = text.hundredths("bits a weight") * spec.vector_size;
+  const int64_t bits = text.hundredths("bits a weight", 16) * spec.vector_size;
   if (bits % 100 != 0) text.fail("B * D, the bits of an index, is not a whole number");
   if (bits < 100 || bits > 1600) {
     text.fail(concat(bits / 100, " bits of an index (B * D) are outside 1..16"));
@@ -128,7 +140,8 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
 }
 
 std::string GvqSpec::text() const {
-  std::string text = concat(kName, vector_size, "d", bits_text(*this), "b");
+  std::string text =
+      concat(kName, vector_size, "d", decimal_text(int64_t{100} * index_bits / vector_size), "b");
   if (codebook_weights > 0) text += concat("-n", codebook_weights);
   if (tile_rows > 0) {
     text += concat("-t", tile_rows, "x", tile_columns);
@@ -249,24 +262,10 @@ int64_t GvqSpec::least_rows(int64_t, int64_t in_features) const {
   return (centroids() + row_vectors - 1) / row_vectors;
 }
 
-void GvqSpec::decode_row(const QuantizedTensor& tensor, int64_t row, std::span<float> out) const {
-  const GvqLayout layout = gvq_layout(*this, tensor.out_features, tensor.in_features);
-  const int64_t d = layout.vector_size, strip = row / layout.rows;
-  const std::vector<uint16_t> codes = row_codes(tensor, row);
-  for (int64_t group = 0; group < layout.column_groups; ++group) {
-    const std::vector<float> centroids = tile_centroids(tensor, strip, group);
-    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
-      out[i] = centroids[static_cast<size_t>(codes[i / d] * d + i % d)];
-    }
-  }
-  if (scale_block == 0) return;
-  std::vector<uint16_t> scale_codes(static_cast<size_t>(tensor.in_features / scale_block));
-  unpack_row(part_row(tensor, "block_scales", row), kBlockScaleBits, scale_codes);
-  for (int64_t group = 0; group < layout.column_groups; ++group) {
-    const auto scales = tile_block_scales(tensor, strip, group);
-    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
-      out[i] *= scales[scale_codes[i / scale_block]];
-    }
+void GvqSpec::decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                          std::span<float> out) const {
+  for (int64_t i = 0; i < count; ++i) {
+    decode_row(*this, tensor, first + i, row_of(out, i, tensor.in_features));
   }
 }
 
@@ -277,7 +276,7 @@ void GvqSpec::check_values(const QuantizedTensor& tensor, const std::string& sou
 }
 
 std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip, int64_t group) {
-  const auto& spec = std::get<GvqSpec>(tensor.spec);
+  const auto& spec = tensor.term<GvqSpec>();
   const TensorView& part = tensor.part("codebooks");
   const int64_t tile = strip * part.shape[1] + group;
   const int64_t count = part.shape[2] * part.shape[3];

@@ -36,6 +36,7 @@ struct GvqSpec {
       "gvqDdBb[-nN][-tC|-tRxC][-sS][-c16][-rR] (codebook tiles: vectors of D = 1, 2 or 4 inputs, B "
       "bits a weight, a codebook for about N weights, or for each tile of C inputs, or of R rows x "
       "C inputs; a 4-bit scale for each S inputs, -c16 for fp16 codebooks, codebooks of rank R)";
+  static constexpr bool kCorrects = false;
   static constexpr bool kRowsStandAlone = false;
   static GvqSpec parse(SpecReader& text);
   std::string text() const;
@@ -48,7 +49,8 @@ struct GvqSpec {
   CodeLayout code_layout(int64_t out_features, int64_t in_features) const;
   void check_quantizable(int64_t, int64_t) const {}
   int64_t least_rows(int64_t out_features, int64_t in_features) const;
-  void decode_row(const QuantizedTensor& tensor, int64_t row, std::span<float> out) const;
+  void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                   std::span<float> out) const;
   void check_values(const QuantizedTensor& tensor, const std::string& source) const;
 };
 

@@ -16,6 +16,11 @@ bool lists(const std::set<std::string>& names, const std::string& module) {
   return names.contains(module) || names.contains(module + ".weight");
 }
 
+// The additive representation that `spec` is, if it is one.
+const AdditiveSpec* only_term(const RepresentationSpec& spec) {
+  return spec.terms.size() == 1 ? std::get_if<AdditiveSpec>(&spec.terms.front()) : nullptr;
+}
+
 }  // namespace
 
 bool is_hf_aqlm(const Json& config_json) {
@@ -43,7 +48,7 @@ SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearShape>& 
 
 bool fits_hf_aqlm(const SpecMap& specs) {
   if (specs.empty()) return false;
-  const auto* first = std::get_if<AdditiveSpec>(&specs.begin()->second);
+  const auto* first = only_term(specs.begin()->second);
   // Other numbers of bits have codes as wide as these there, and group scales have no place.
   if (!first || (first->nbits_per_codebook != 8 && first->nbits_per_codebook != 16)) return false;
   if (first->scale_bits > 0) return false;
@@ -53,7 +58,7 @@ bool fits_hf_aqlm(const SpecMap& specs) {
 
 OrderedJson make_hf_aqlm_config(const SpecMap& specs, const std::vector<LinearShape>& linears,
                                 const std::vector<std::string>& dense_tensors) {
-  const auto& spec = std::get<AdditiveSpec>(specs.begin()->second);
+  const auto& spec = *only_term(specs.begin()->second);
   std::set<std::string> dense(dense_tensors.begin(), dense_tensors.end());
   for (const LinearShape& linear : linears) {
     if (specs.contains(linear.name)) continue;
@@ -69,7 +74,7 @@ OrderedJson make_hf_aqlm_config(const SpecMap& specs, const std::vector<LinearSh
 }
 
 void pack_hf_codes(QuantizedTensor& tensor, const std::string& module) {
-  const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+  const auto& spec = tensor.term<AdditiveSpec>();
   if (spec.nbits_per_codebook == 8 || spec.nbits_per_codebook == 16) return;
   TensorView& codes = tensor.parts.front();
   const int64_t groups = tensor.in_features / spec.in_group_size;

@@ -1,17 +1,21 @@
-// The kinds of representation, in one list. A kind is a struct of sizes, its spec, with the members
-// that the concept below names; each has a file pair in this folder. Whatever is asked of a spec
-// anywhere is asked by std::visit over the list, so nothing else in format/ names a kind. To add
-// one: its file pair, an alternative of TermSpec, and what the compiler then finds missing in
-// compressor/representation, compressor/quantize and runtime/kernels.
+// The kinds of term that a representation is a sum of, in one list. A kind is a struct of sizes,
+// its spec, with the members that the concept below names; each has a file pair in this folder.
+// Whatever is asked of a spec anywhere is asked by std::visit over the list, so nothing else in
+// format/ names a kind. To add one: its file pair, an alternative of TermSpec, and what the
+// compiler then finds missing in compressor/representation, compressor/quantize and
+// runtime/kernels.
 #pragma once
 #include <concepts>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
 #include "format/kinds/additive.h"
 #include "format/kinds/gvq.h"
+#include "format/kinds/low_rank.h"
+#include "format/kinds/sparse.h"
 #include "format/kinds/uniform.h"
 
 namespace bitsmith {
@@ -24,6 +28,8 @@ concept Kind = std::equality_comparable<S> &&
   { S::kName } -> std::convertible_to<const char*>;
   // One line for help and errors.
   { S::kGrammar } -> std::convertible_to<const char*>;
+  // Whether it has no codes and corrects a term that has (outliers, low rank).
+  { S::kCorrects } -> std::convertible_to<bool>;
   // Whether every part runs over the matrix's rows first, so that rows can be
   // quantized slice by slice: what an embedding needs.
   { S::kRowsStandAlone } -> std::convertible_to<bool>;
@@ -40,17 +46,25 @@ concept Kind = std::equality_comparable<S> &&
   { spec.shortened(size, size) } -> std::same_as<S>;
   // Throws UsageError like resolved(); `source` says whose the sizes are.
   { spec.parts(size, size, source) } -> std::same_as<std::vector<PartLayout>>;
+  // Of no codes where it has none.
   { spec.code_layout(size, size) } -> std::same_as<CodeLayout>;
   // UsageError where no sensible codebooks can come of a matrix so small.
   {spec.check_quantizable(size, size)};
   // The fewest rows that a matrix as wide can have.
   { spec.least_rows(size, size) } -> std::same_as<int64_t>;
-  // The reference decode, and what verify() asks beside finite F16 values.
-  {spec.decode_row(tensor, size, row)};
+  // The reference decode of `size` rows from row `size`, and what verify() asks beside
+  // finite F16 values.
+  {spec.decode_rows(tensor, size, size, row)};
   {spec.check_values(tensor, source)};
 };
 
-using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec>;
+using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec>;
+
+// Whether S is one of them.
+template <typename S>
+constexpr bool kIsKind = []<typename... T>(std::type_identity<std::variant<T...>>) {
+  return (std::is_same_v<S, T> || ...);
+}(std::type_identity<TermSpec>());
 
 static_assert([]<typename... S>(std::type_identity<std::variant<S...>>) {
   return (Kind<S> && ...);

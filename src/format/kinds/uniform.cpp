@@ -15,6 +15,21 @@ namespace {
 constexpr int kMostBits = 8;
 constexpr int64_t kLargestGroup = int64_t{1} << 30;
 
+void decode_row(const UniformSpec& spec, const QuantizedTensor& tensor, int64_t row,
+                std::span<float> out) {
+  const int64_t size = spec.group_size > 0 ? spec.group_size : tensor.in_features;
+  const std::vector<uint16_t> codes = row_codes(tensor, row);
+  const auto scales = part_row(tensor, "scales", row);
+  std::vector<uint16_t> zeros(static_cast<size_t>(tensor.in_features / size),
+                              static_cast<uint16_t>(1u << (spec.nbits - 1)));
+  if (spec.zero_points) unpack_row(part_row(tensor, "zeros", row), spec.nbits, zeros);
+  for (int64_t i = 0; i < tensor.in_features; ++i) {
+    const int64_t group = i / size;
+    const float scale = load_fp16(scales, group);
+    out[i] = scale * static_cast<float>(int{codes[i]} - int{zeros[group]});
+  }
+}
+
 }  // namespace
 
 UniformSpec UniformSpec::for_rows(int nbits, int64_t in_features) {
@@ -76,18 +91,10 @@ std::vector<PartLayout> UniformSpec::parts(int64_t out_features, int64_t in_feat
   return parts;
 }
 
-void UniformSpec::decode_row(const QuantizedTensor& tensor, int64_t row,
-                             std::span<float> out) const {
-  const int64_t size = group_size > 0 ? group_size : tensor.in_features;
-  const std::vector<uint16_t> codes = row_codes(tensor, row);
-  const auto scales = part_row(tensor, "scales", row);
-  std::vector<uint16_t> zeros(static_cast<size_t>(tensor.in_features / size),
-                              static_cast<uint16_t>(1u << (nbits - 1)));
-  if (zero_points) unpack_row(part_row(tensor, "zeros", row), nbits, zeros);
-  for (int64_t i = 0; i < tensor.in_features; ++i) {
-    const int64_t group = i / size;
-    const float scale = load_fp16(scales, group);
-    out[i] = scale * static_cast<float>(int{codes[i]} - int{zeros[group]});
+void UniformSpec::decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                              std::span<float> out) const {
+  for (int64_t i = 0; i < count; ++i) {
+    decode_row(*this, tensor, first + i, row_of(out, i, tensor.in_features));
   }
 }
 

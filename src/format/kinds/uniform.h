@@ -30,6 +30,7 @@ struct UniformSpec {
   static constexpr const char* kGrammar =
       "intBgG[-z] (uniform: B = 1..8 bits, a scale for each G inputs, G = 0 for the whole row, -z "
       "adds zero points)";
+  static constexpr bool kCorrects = false;
   static constexpr bool kRowsStandAlone = true;
   static UniformSpec parse(SpecReader& text);
   std::string text() const;
@@ -44,7 +45,8 @@ struct UniformSpec {
   }
   void check_quantizable(int64_t, int64_t) const {}
   int64_t least_rows(int64_t, int64_t) const { return 1; }
-  void decode_row(const QuantizedTensor& tensor, int64_t row, std::span<float> out) const;
+  void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                   std::span<float> out) const;
   void check_values(const QuantizedTensor&, const std::string&) const {}
 };
 

@@ -14,7 +14,7 @@ class AdditiveMatrix : public PanelMatrix {
  protected:
   explicit AdditiveMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features), scales_(out_features) {
-    const auto& spec = std::get<AdditiveSpec>(tensor.spec);
+    const auto& spec = tensor.term<AdditiveSpec>();
     const auto vectors = tensor.part("codebooks").bytes;
     constexpr int64_t kReadable = 8;  // values past the end, see additive_gather.h
     vectors_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(vectors.size() / 2) + kReadable);

@@ -13,7 +13,7 @@ class GatherMatrix final : public AdditiveMatrix {
       const std::vector<uint16_t> codes = row_codes(tensor, row);
       std::copy(codes.begin(), codes.end(), codes_.data() + row * codes_per_row());
     }
-    if (std::get<AdditiveSpec>(tensor.spec).scale_bits == 0) return;
+    if (tensor.term<AdditiveSpec>().scale_bits == 0) return;
     const TensorView& values = tensor.part("group_scale_values");
     group_scales_ = AlignedBuffer<float>(values.shape[0]);
     decode_to_float(values.dtype, values.bytes,
@@ -60,7 +60,7 @@ class GatherMatrix final : public AdditiveMatrix {
 }  // namespace
 
 std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor) {
-  if (std::get<AdditiveSpec>(tensor.spec).nbits_per_codebook <= 8) {
+  if (tensor.term<AdditiveSpec>().nbits_per_codebook <= 8) {
     return std::make_unique<GatherMatrix<uint8_t>>(tensor);
   }
   return std::make_unique<GatherMatrix<uint16_t>>(tensor);

@@ -42,7 +42,7 @@ class GvqLookupMatrix final : public PanelMatrix {
  public:
   explicit GvqLookupMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features),
-        spec_(std::get<GvqSpec>(tensor.spec)),
+        spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)) {
     const int64_t tile_codes = layout_.tile_row_codes();
     shape_.groups = layout_.column_groups;
@@ -283,7 +283,7 @@ class GvqLookupMatrix final : public PanelMatrix {
 }  // namespace
 
 bool gvq_lookup_fits(const QuantizedTensor& tensor) {
-  const auto& spec = std::get<GvqSpec>(tensor.spec);
+  const auto& spec = tensor.term<GvqSpec>();
   const GvqLayout layout = gvq_layout(spec, tensor.out_features, tensor.in_features);
   if (spec.fp16_codebooks || spec.rank > 0 || spec.index_bits > 8 ||
       code_bits_of(spec) > kernels().gvq_lookup.most_code_bits ||

@@ -14,7 +14,7 @@ class GvqMatrix final : public PanelMatrix {
  public:
   explicit GvqMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features),
-        spec_(std::get<GvqSpec>(tensor.spec)),
+        spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)) {
     const int64_t tile_codes = layout_.tile_row_codes(), d = layout_.vector_size;
     const int64_t run = spec_.scale_block > 0 ? spec_.scale_block / d : tile_codes;

@@ -2,6 +2,7 @@
 // kernels from the table.
 #pragma once
 #include <memory>
+#include <vector>
 
 #include "runtime/kernels/weight_matrix.h"
 
@@ -11,6 +12,10 @@ namespace bitsmith {
 std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec& spec, const QuantizedTensor& tensor);
+// The sum of matrices of one shape; one alone is given back.
+std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms);
 
 std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor);
 // Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI).

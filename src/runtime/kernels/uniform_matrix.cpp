@@ -19,7 +19,7 @@ class UniformMatrix final : public PanelMatrix {
  public:
   explicit UniformMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features) {
-    const auto& spec = std::get<UniformSpec>(tensor.spec);
+    const auto& spec = tensor.term<UniformSpec>();
     tiles_.nbits = spec.nbits;
     tiles_.in_features = in_features;
     tiles_.group_size = spec.group_size > 0 ? spec.group_size : in_features;

@@ -24,7 +24,11 @@ std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec&, const QuantizedTensor&
 }
 
 std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor) {
-  return std::visit([&](const auto& spec) { return make_matrix(spec, tensor); }, tensor.spec);
+  std::vector<std::unique_ptr<WeightMatrix>> terms;
+  for (const TermSpec& term : tensor.spec.terms) {
+    terms.push_back(std::visit([&](const auto& s) { return make_matrix(s, tensor); }, term));
+  }
+  return make_sum_matrix(std::move(terms));
 }
 
 }  // namespace bitsmith

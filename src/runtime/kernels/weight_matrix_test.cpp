@@ -28,9 +28,24 @@ void fill_fp16(std::span<std::byte> part, double mean, double deviation, Random&
 }
 
 int code_bits(const RepresentationSpec& spec) {
-  if (const auto* uniform = std::get_if<UniformSpec>(&spec)) return uniform->nbits;
-  if (const auto* gvq = std::get_if<GvqSpec>(&spec)) return gvq->index_bits;
-  return std::get<AdditiveSpec>(spec).nbits_per_codebook;
+  if (const auto* uniform = std::get_if<UniformSpec>(&spec.terms.front())) return uniform->nbits;
+  if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) return gvq->index_bits;
+  return std::get<AdditiveSpec>(spec.terms.front()).nbits_per_codebook;
+}
+
+// Places and values of outliers, about as large as other weights.
+void fill_sparse(const QuantizedTensor& tensor, int64_t count, Random& random) {
+  SparseEntries entries;
+  entries.row_starts.push_back(0);
+  for (int64_t row = 0; row < tensor.out_features; ++row) {
+    const int64_t end = count * (row + 1) / tensor.out_features;
+    for (int64_t i = entries.row_starts.back(); i < end; ++i) {
+      entries.columns.push_back(static_cast<int32_t>(i - entries.row_starts.back()));
+      entries.values.push_back(static_cast<float>(random.normal()));
+    }
+    entries.row_starts.push_back(end);
+  }
+  write_sparse(tensor, entries);
 }
 
 // Random codes over their whole range, scales of both signs.
@@ -47,7 +62,11 @@ QuantizedTensor random_tensor(const RepresentationSpec& spec, int64_t out, int64
       fill_fp16(bytes, 0.1, 0.1, random);
     } else if (part.name == "scales" || part.name == "codebook_scales") {
       fill_fp16(bytes, 0.02, 0.02, random);
-    } else if (part.name != "codes") {
+    } else if (part.name.starts_with("low_rank")) {
+      fill_fp16(bytes, 0, 0.3, random);
+    } else if (part.name == "outlier_counts") {
+      fill_sparse(tensor, tensor.term<SparseSpec>().count, random);
+    } else if (part.name != "codes" && !part.name.starts_with("outlier")) {
       for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
     }
   }
@@ -156,8 +175,9 @@ TEST(WeightMatrix, UniformGroupsThatAreNotUnits) {
 
 // Tables of 16-bit integers: far below 1e-3 of the norm.
 TEST(WeightMatrix, Additive) {
-  for (const char* representation : {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq8x8g8", "aq2x5g4",
-                                     "aq1x3g2", "aq2x5g8-s8x3", "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
+  for (const char* representation :
+       {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq8x8g8", "aq2x5g4", "aq1x3g2", "aq2x5g8-s8x3",
+        "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
     expect_quantized(representation, 64, 96, 1e-3);
     expect_quantized(representation, 131, 608, 1e-3);
     expect_quantized(representation, 5, 32, 1e-3);
@@ -168,6 +188,13 @@ TEST(WeightMatrix, AdditiveManyBits) {
   for (const char* representation :
        {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s4x2"}) {
     expect_quantized(representation, 70, 96, 1e-6);
+  }
+}
+
+TEST(WeightMatrix, Sums) {
+  for (const char* representation :
+       {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4", "gvq2d2b-n512+out1%"}) {
+    expect_quantized(representation, 70, 96, kInt8Inputs);
   }
 }
 

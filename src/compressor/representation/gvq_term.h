@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "compressor/representation/representation.h"
+#include "compressor/representation/term.h"
 
 namespace bitsmith {
 
@@ -27,10 +27,9 @@ torch::Tensor gvq_block_scales(const GvqLayout& layout, const torch::Tensor& cod
 // each, the largest value at 127.
 torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebooks);
 
-class GvqRepresentation : public Representation {
+class GvqTerm : public CodedTerm {
  public:
-  GvqRepresentation(const GvqSpec& spec, int64_t out_features, int64_t in_features,
-                    const GvqParts& parts);
+  GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features, const GvqParts& parts);
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
@@ -41,7 +40,7 @@ class GvqRepresentation : public Representation {
                              const torch::Tensor& groups) const override;
   torch::Tensor decode_groups(const torch::Tensor& groups,
                               const torch::Tensor& codes) const override;
-  QuantizedTensor to_format() const override;
+  void store(const QuantizedTensor& tensor) const override;
 
  private:
   torch::Tensor centroids() const { return gvq_centroids(parts_.codebooks, parts_.basis); }

@@ -3,18 +3,18 @@
 #include <memory>
 #include <vector>
 
-#include "compressor/representation/representation.h"
+#include "compressor/representation/term.h"
 
 namespace bitsmith {
 
 // A code group is one scalar. Scales are continuous, and so are zero points between two
 // projections; project() rounds them to what the file holds.
-class UniformRepresentation : public Representation {
+class UniformTerm : public CodedTerm {
  public:
   // scales [out, groups] float32; zeros [out, groups] of any type (undefined without zero points);
   // codes [out, in] int32.
-  UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
-                        const torch::Tensor& zeros, const torch::Tensor& codes);
+  UniformTerm(const UniformSpec& spec, const torch::Tensor& scales, const torch::Tensor& zeros,
+              const torch::Tensor& codes);
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
@@ -25,7 +25,7 @@ class UniformRepresentation : public Representation {
                              const torch::Tensor& groups) const override;
   torch::Tensor decode_groups(const torch::Tensor& groups,
                               const torch::Tensor& codes) const override;
-  QuantizedTensor to_format() const override;
+  void store(const QuantizedTensor& tensor) const override;
 
  private:
   UniformSpec uniform_;

@@ -1,4 +1,4 @@
-#include "compressor/representation/uniform_representation.h"
+#include "compressor/representation/uniform_term.h"
 
 #include "base/error.h"
 #include "compressor/representation/code_search_reference.h"
@@ -48,9 +48,9 @@ torch::Tensor nearest_codes(const torch::Tensor& wanted, const torch::Tensor& sc
 
 }  // namespace
 
-UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torch::Tensor& scales,
-                                             const torch::Tensor& zeros, const torch::Tensor& codes)
-    : Representation(spec, codes.size(0), codes.size(1)),
+UniformTerm::UniformTerm(const UniformSpec& spec, const torch::Tensor& scales,
+                         const torch::Tensor& zeros, const torch::Tensor& codes)
+    : CodedTerm(spec, codes.size(0), codes.size(1)),
       uniform_(spec),
       scales_(scales.detach().contiguous().requires_grad_(true)),
       zeros_(spec.zero_points
@@ -63,33 +63,32 @@ UniformRepresentation::UniformRepresentation(const UniformSpec& spec, const torc
   BITSMITH_CHECK(zeros_.sizes() == scales_.sizes());
 }
 
-std::unique_ptr<Representation> make_representation(const UniformSpec& spec,
-                                                    const QuantizedTensor& tensor) {
+std::unique_ptr<CodedTerm> make_term(const UniformSpec& spec, const QuantizedTensor& tensor) {
   const int64_t groups = spec.group_size > 0 ? tensor.in_features / spec.group_size : 1;
-  return std::make_unique<UniformRepresentation>(
+  return std::make_unique<UniformTerm>(
       spec, read_fp16_part(tensor, "scales", {tensor.out_features, groups}),
       spec.zero_points ? read_packed_part(tensor, "zeros", groups, spec.nbits) : torch::Tensor(),
       read_codes(tensor));
 }
 
-torch::Tensor UniformRepresentation::dequantize() const {
+torch::Tensor UniformTerm::dequantize() const {
   return DequantizeUniform::apply(scales_, zeros_, codes_);
 }
 
-std::vector<ContinuousParameter> UniformRepresentation::continuous_parameters() const {
+std::vector<ContinuousParameter> UniformTerm::continuous_parameters() const {
   std::vector<ContinuousParameter> all = {{"scales", scales_}};
   if (uniform_.zero_points) all.push_back({"zeros", zeros_});
   return all;
 }
 
-void UniformRepresentation::project() {
+void UniformTerm::project() {
   const torch::NoGradGuard no_grad;
   scales_.copy_(round_to_fp16(scales_));
   if (uniform_.zero_points) zeros_.round_().clamp_(0, (1 << uniform_.nbits) - 1);
 }
 
-torch::Tensor UniformRepresentation::search_codes(const torch::Tensor& target, const Metric& metric,
-                                                  const torch::Tensor& groups) const {
+torch::Tensor UniformTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+                                        const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   if (metric.hessian.defined()) {
     if (!codes_.is_cpu()) {
@@ -111,8 +110,8 @@ torch::Tensor UniformRepresentation::search_codes(const torch::Tensor& target, c
       zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, groups), largest);
 }
 
-torch::Tensor UniformRepresentation::decode_groups(const torch::Tensor& groups,
-                                                   const torch::Tensor& codes) const {
+torch::Tensor UniformTerm::decode_groups(const torch::Tensor& groups,
+                                         const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
   auto scales = scales_.unsqueeze(2), zeros = zeros_.unsqueeze(2);
   if (!groups.defined()) {
@@ -124,14 +123,12 @@ torch::Tensor UniformRepresentation::decode_groups(const torch::Tensor& groups,
          (codes - zeros.reshape({-1, 1}).index_select(0, at));
 }
 
-QuantizedTensor UniformRepresentation::to_format() const {
-  auto tensor = allocate_quantized(spec_, out_features_, in_features_);
+void UniformTerm::store(const QuantizedTensor& tensor) const {
   write_codes(tensor, codes_.reshape({out_features_, in_features_}));
   write_fp16_part(tensor, "scales", scales_);
   if (uniform_.zero_points) {
     write_packed_part(tensor, "zeros", zeros_.detach().round(), uniform_.nbits);
   }
-  return tensor;
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-#include "compressor/representation/gvq_representation.h"
+#include "compressor/representation/gvq_term.h"
 
 #include <cstring>
 
@@ -69,9 +69,9 @@ torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebo
   return int8_values(codebooks, scales) * scales.unsqueeze(2).unsqueeze(3);
 }
 
-GvqRepresentation::GvqRepresentation(const GvqSpec& spec, int64_t out_features, int64_t in_features,
-                                     const GvqParts& parts)
-    : Representation(spec, out_features, in_features),
+GvqTerm::GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features,
+                 const GvqParts& parts)
+    : CodedTerm(spec, out_features, in_features),
       gvq_(spec),
       layout_(gvq_layout(spec, out_features, in_features)),
       parts_(parts) {
@@ -88,8 +88,7 @@ GvqRepresentation::GvqRepresentation(const GvqSpec& spec, int64_t out_features, 
   }
 }
 
-std::unique_ptr<Representation> make_representation(const GvqSpec& spec,
-                                                    const QuantizedTensor& tensor) {
+std::unique_ptr<CodedTerm> make_term(const GvqSpec& spec, const QuantizedTensor& tensor) {
   GvqParts parts;
   parts.codebooks = read_codebooks(tensor, spec);
   if (spec.rank > 0) {
@@ -102,27 +101,27 @@ std::unique_ptr<Representation> make_representation(const GvqSpec& spec,
     parts.block_scale_grid =
         read_fp16_part(tensor, "block_scale_grid", tensor.part("block_scale_grid").shape);
   }
-  return std::make_unique<GvqRepresentation>(spec, tensor.out_features, tensor.in_features, parts);
+  return std::make_unique<GvqTerm>(spec, tensor.out_features, tensor.in_features, parts);
 }
 
-torch::Tensor GvqRepresentation::dequantize() const {
+torch::Tensor GvqTerm::dequantize() const {
   return gvq_dequantize(layout_, centroids(), parts_.codes, block_scales_);
 }
 
-std::vector<ContinuousParameter> GvqRepresentation::continuous_parameters() const {
+std::vector<ContinuousParameter> GvqTerm::continuous_parameters() const {
   std::vector<ContinuousParameter> parameters = {{"codebooks", parts_.codebooks}};
   if (parts_.basis.defined()) parameters.push_back({"codebook_basis", parts_.basis});
   return parameters;
 }
 
-void GvqRepresentation::project() {
+void GvqTerm::project() {
   const torch::NoGradGuard no_grad;
   parts_.codebooks.copy_(project_codebooks(gvq_, parts_.codebooks));
   if (parts_.basis.defined()) parts_.basis.copy_(round_to_fp16(parts_.basis));
 }
 
-torch::Tensor GvqRepresentation::search_codes(const torch::Tensor& target, const Metric& metric,
-                                              const torch::Tensor& groups) const {
+torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+                                    const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   const auto vectors = centroids();
   if (!parts_.codes.is_cpu()) {
@@ -133,8 +132,8 @@ torch::Tensor GvqRepresentation::search_codes(const torch::Tensor& target, const
   return search_code_groups(search, weight, parts_.codes, target, metric, groups);
 }
 
-torch::Tensor GvqRepresentation::decode_groups(const torch::Tensor& groups,
-                                               const torch::Tensor& codes) const {
+torch::Tensor GvqTerm::decode_groups(const torch::Tensor& groups,
+                                     const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
   const auto listed =
       groups.defined() ? groups : torch::arange(num_groups(), codes.options().dtype(torch::kLong));
@@ -148,9 +147,8 @@ torch::Tensor GvqRepresentation::decode_groups(const torch::Tensor& groups,
   return values * scales.unsqueeze(1);
 }
 
-QuantizedTensor GvqRepresentation::to_format() const {
+void GvqTerm::store(const QuantizedTensor& tensor) const {
   const torch::NoGradGuard no_grad;
-  auto tensor = allocate_quantized(spec_, out_features_, in_features_);
   write_codes(tensor, parts_.codes);
   if (gvq_.fp16_codebooks) {
     write_fp16_part(tensor, "codebooks", parts_.codebooks);
@@ -168,7 +166,6 @@ QuantizedTensor GvqRepresentation::to_format() const {
     write_packed_part(tensor, "block_scales", parts_.block_scale_codes, kScaleBits);
     write_fp16_part(tensor, "block_scale_grid", parts_.block_scale_grid);
   }
-  return tensor;
 }
 
 }  // namespace bitsmith

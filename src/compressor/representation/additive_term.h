@@ -5,16 +5,16 @@
 #include <vector>
 
 #include "compressor/representation/group_scales.h"
-#include "compressor/representation/representation.h"
+#include "compressor/representation/term.h"
 
 namespace bitsmith {
 
-class AdditiveRepresentation : public Representation {
+class AdditiveTerm : public CodedTerm {
  public:
   // codebooks [M, 2^B, G] float32; scales [out] float32; codes [out * in / G, M] int32.
-  AdditiveRepresentation(const AdditiveSpec& spec, const torch::Tensor& codebooks,
-                         const torch::Tensor& scales, const torch::Tensor& codes,
-                         const GroupScales& group_scales = {});
+  AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebooks,
+               const torch::Tensor& scales, const torch::Tensor& codes,
+               const GroupScales& group_scales = {});
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
@@ -25,7 +25,7 @@ class AdditiveRepresentation : public Representation {
                              const torch::Tensor& groups) const override;
   torch::Tensor decode_groups(const torch::Tensor& groups,
                               const torch::Tensor& codes) const override;
-  QuantizedTensor to_format() const override;
+  void store(const QuantizedTensor& tensor) const override;
 
   const torch::Tensor& codebooks() const { return codebooks_; }
   const torch::Tensor& scales() const { return scales_; }

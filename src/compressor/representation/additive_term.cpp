@@ -1,4 +1,4 @@
-#include "compressor/representation/additive_representation.h"
+#include "compressor/representation/additive_term.h"
 
 #include "base/error.h"
 #include "compressor/representation/additive_dequantize.h"
@@ -8,12 +8,10 @@
 #include "compressor/representation/kinds.h"
 
 namespace bitsmith {
-AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
-                                               const torch::Tensor& codebooks,
-                                               const torch::Tensor& scales,
-                                               const torch::Tensor& codes,
-                                               const GroupScales& group_scales)
-    : Representation(spec, scales.size(0), codes.size(0) / scales.size(0) * spec.in_group_size),
+AdditiveTerm::AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebooks,
+                           const torch::Tensor& scales, const torch::Tensor& codes,
+                           const GroupScales& group_scales)
+    : CodedTerm(spec, scales.size(0), codes.size(0) / scales.size(0) * spec.in_group_size),
       additive_(spec),
       codebooks_(codebooks.detach().contiguous().requires_grad_(true)),
       scales_(scales.detach().contiguous().requires_grad_(true)),
@@ -29,8 +27,7 @@ AdditiveRepresentation::AdditiveRepresentation(const AdditiveSpec& spec,
   BITSMITH_CHECK(codes.size(1) == spec.num_codebooks && codes.size(0) == num_groups());
 }
 
-std::unique_ptr<Representation> make_representation(const AdditiveSpec& spec,
-                                                    const QuantizedTensor& tensor) {
+std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTensor& tensor) {
   const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
   GroupScales group_scales;
   if (spec.scale_bits > 0) {
@@ -38,32 +35,31 @@ std::unique_ptr<Representation> make_representation(const AdditiveSpec& spec,
                     read_packed_part(tensor, "group_scales",
                                      tensor.in_features / spec.in_group_size, spec.scale_bits)};
   }
-  return std::make_unique<AdditiveRepresentation>(
+  return std::make_unique<AdditiveTerm>(
       spec, read_fp16_part(tensor, "codebooks", {spec.num_codebooks, entries, spec.in_group_size}),
       read_fp16_part(tensor, "scales", {tensor.out_features}),
       read_codes(tensor).reshape({-1, spec.num_codebooks}), group_scales);
 }
 
-torch::Tensor AdditiveRepresentation::dequantize() const {
+torch::Tensor AdditiveTerm::dequantize() const {
   return additive_dequantize(codebooks_, combined_scales(scales_, group_scales_), codes_);
 }
 
-std::vector<ContinuousParameter> AdditiveRepresentation::continuous_parameters() const {
+std::vector<ContinuousParameter> AdditiveTerm::continuous_parameters() const {
   std::vector<ContinuousParameter> all = {{"codebooks", codebooks_}, {"scales", scales_}};
   if (group_scales_.defined()) all.push_back({"group_scale_values", group_scales_.values});
   return all;
 }
 
-void AdditiveRepresentation::project() {
+void AdditiveTerm::project() {
   const torch::NoGradGuard no_grad;
   codebooks_.copy_(round_to_fp16(codebooks_));
   scales_.copy_(round_to_fp16(scales_));
   if (group_scales_.defined()) group_scales_.values.copy_(round_to_fp16(group_scales_.values));
 }
 
-torch::Tensor AdditiveRepresentation::search_codes(const torch::Tensor& target,
-                                                   const Metric& metric,
-                                                   const torch::Tensor& groups) const {
+torch::Tensor AdditiveTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+                                         const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   const auto scales = combined_scales(scales_, group_scales_);
   if (!codes_.is_cpu()) {
@@ -74,8 +70,8 @@ torch::Tensor AdditiveRepresentation::search_codes(const torch::Tensor& target,
   return search_code_groups(search, weight, codes_, target, metric, groups);
 }
 
-torch::Tensor AdditiveRepresentation::decode_groups(const torch::Tensor& groups,
-                                                    const torch::Tensor& codes) const {
+torch::Tensor AdditiveTerm::decode_groups(const torch::Tensor& groups,
+                                          const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
   auto scales = combined_scales(scales_, group_scales_);
   if (scales.dim() == 1) scales = scales.repeat_interleave(in_features_ / additive_.in_group_size);
@@ -84,8 +80,7 @@ torch::Tensor AdditiveRepresentation::decode_groups(const torch::Tensor& groups,
       codebooks_, groups.defined() ? scales.index_select(0, groups) : scales, codes);
 }
 
-QuantizedTensor AdditiveRepresentation::to_format() const {
-  auto tensor = allocate_quantized(spec_, out_features_, in_features_);
+void AdditiveTerm::store(const QuantizedTensor& tensor) const {
   write_codes(tensor, codes_);
   write_fp16_part(tensor, "codebooks", codebooks_);
   write_fp16_part(tensor, "scales", scales_);
@@ -93,7 +88,6 @@ QuantizedTensor AdditiveRepresentation::to_format() const {
     write_fp16_part(tensor, "group_scale_values", group_scales_.values);
     write_packed_part(tensor, "group_scales", group_scales_.codes, additive_.scale_bits);
   }
-  return tensor;
 }
 
 }  // namespace bitsmith

@@ -1,0 +1,32 @@
+// How terms without codes are fitted to what the codes leave, and sums of terms as a whole.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "compressor/quantize/quantizer.h"
+#include "compressor/torch.h"
+
+namespace bitsmith {
+
+// A fitted term, projected.
+struct FittedCorrection {
+  std::unique_ptr<Term> term;
+  // [out, in] float32: what the term with codes need not hold when it is made anew. Low rank: the
+  // term itself. Outliers: the whole weights at their places, so that codes see zeros there.
+  torch::Tensor spared;
+};
+
+// `weight` [out, in]: what all terms together are to be; `residual`: what the others leave of it;
+// `hessian`: undefined for the identity. float32.
+
+// Outliers: places by options.outliers, then the values with the least error at these places.
+FittedCorrection fit_correction(const SparseSpec& spec, const torch::Tensor& weight,
+                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const QuantizeOptions& options);
+// The best approximation of the residual in the Hessian's norm by a matrix of this rank (LoRC), by
+// subspace iteration.
+FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& weight,
+                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const QuantizeOptions& options);
+
+}  // namespace bitsmith

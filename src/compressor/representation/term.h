@@ -1,0 +1,75 @@
+// One term of a quantized weight matrix: what the compressor knows of a kind
+// (format/kinds/kinds.h).
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compressor/torch.h"
+#include "format/quantized_tensor.h"
+
+namespace bitsmith {
+
+// The distance in which codes are searched: sum over rows of d^T M d, d = target - W. Empty:
+// identity.
+struct Metric {
+  torch::Tensor diagonal;  // [in_features] float32, or undefined
+  torch::Tensor hessian;   // [in_features, in_features] float32, symmetric positive semi-definite,
+                           // or undefined
+};
+
+struct ContinuousParameter {
+  std::string name;     // the part's name in the file: "codebooks", "scales"
+  torch::Tensor value;  // float32 leaf; the term reads it at every dequantize()
+};
+
+// A matrix [out_features, in_features]. Not thread-safe; const calls may run at the same time.
+class Term {
+ public:
+  virtual ~Term() = default;
+  const TermSpec& spec() const { return spec_; }
+  int64_t out_features() const { return out_features_; }
+  int64_t in_features() const { return in_features_; }
+
+  // Dense float32, differentiable with respect to the continuous parameters.
+  virtual torch::Tensor dequantize() const = 0;
+  // Continuous parameters, by reference to the live tensors, and their projection onto what the
+  // file stores (fp16). Validation and saving always follow project().
+  virtual std::vector<ContinuousParameter> continuous_parameters() const = 0;
+  virtual void project() = 0;
+  // Writes its parts: exactly dequantize() after project().
+  virtual void store(const QuantizedTensor& tensor) const = 0;
+
+ protected:
+  Term(const TermSpec& spec, int64_t out_features, int64_t in_features)
+      : spec_(spec), out_features_(out_features), in_features_(in_features) {}
+  TermSpec spec_;
+  int64_t out_features_, in_features_;
+};
+
+// A term with codes, held group by group: group j of row r covers inputs [j * g, (j+1) * g), g =
+// group_inputs(), and has flat index r * (in_features / g) + j. Searches are row-parallel; results
+// do not depend on the number of threads.
+class CodedTerm : public Term {
+ public:
+  virtual int64_t group_inputs() const = 0;
+  int64_t num_groups() const { return out_features_ * (in_features_ / group_inputs()); }
+  // [num_groups, codes per group] int32, a live tensor: saved and restored by the trainer.
+  virtual torch::Tensor codes() const = 0;
+  // Best codes for `target` [out, in] in the metric, for the groups listed ([n] int64 flat indices,
+  // ascending; undefined: all), starting from the present codes and with the continuous parameters
+  // fixed. With a Hessian, groups of a row are visited in turn with their neighbors' present codes
+  // (coordinate descent): the row objective never rises. Returns [n, codes per group] int32;
+  // changes nothing.
+  virtual torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+                                     const torch::Tensor& groups) const = 0;
+  // Values [n, group_inputs] float32 that `codes` [n, codes per group] would give groups [n].
+  virtual torch::Tensor decode_groups(const torch::Tensor& groups,
+                                      const torch::Tensor& codes) const = 0;
+  void assign_codes(const torch::Tensor& groups, const torch::Tensor& codes);
+
+ protected:
+  using Term::Term;
+};
+
+}  // namespace bitsmith
