@@ -155,6 +155,20 @@ void check_work_folder(const fs::path& out, bool force) {
   }
 }
 
+namespace {
+
+// What a run that was killed had begun to write (AtomicFile) and would be part of the result.
+void remove_temporary_files(const fs::path& folder) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().extension() == ".tmp")
+      found.push_back(entry.path());
+  }
+  for (const fs::path& path : found) fs::remove(path);
+}
+
+}  // namespace
+
 WorkFolder::WorkFolder(const fs::path& out, bool force, OrderedJson request)
     : out_(output_path(out)),
       path_(partial_path(out_)),
@@ -205,6 +219,7 @@ void WorkFolder::take() {
     const OrderedJson other = member(found, "request"), settled = member(found, "settled");
     if (same_version && other == request_ && settled.is_object()) {
       settled_ = settled;
+      remove_temporary_files(path_);
       return;
     }
     if (holds_work()) {

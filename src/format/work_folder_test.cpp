@@ -88,6 +88,21 @@ TEST_F(WorkFolderTest, AnOutThatAppearsMeanwhileIsKeptAndSoIsTheResult) {
   EXPECT_EQ(published_text(), "mine");
 }
 
+// As a kill leaves them: between the writing of a temporary file and its renaming.
+TEST_F(WorkFolderTest, WhatWasBegunToBeWrittenIsNoPartOfTheResult) {
+  {
+    WorkFolder work(out_, false, {{"n", 1}});
+    make_result(work, "mine");
+    write_file_atomic(work.file("result") / "README.md.123-4.tmp", "half a card");
+    write_file_atomic(work.file("block-00001.safetensors"), "kept");
+  }
+  WorkFolder again(out_, false, {{"n", 1}});
+  EXPECT_FALSE(fs::exists(again.file("result") / "README.md.123-4.tmp"));
+  EXPECT_EQ(read_text_file(again.file("block-00001.safetensors")), "kept");
+  again.publish(again.file("result"));
+  EXPECT_EQ(published_text(), "mine");
+}
+
 TEST_F(WorkFolderTest, ARunThatMadeNothingLeavesNothing) {
   { const WorkFolder work(out_, false, {{"n", 1}}); }
   EXPECT_TRUE(fs::is_empty(folder_));
