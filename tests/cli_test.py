@@ -44,7 +44,7 @@ class Help(ProgramTest):
     def test_near_names(self):
         for arguments, says in [
                 (["inspekt", TRAINED], "unknown command 'inspekt'; did you mean 'inspect'?"),
-                (["tokenize", TRAINED], "did you mean 'tokenize'?"),
+                (["tokenise", TRAINED], "did you mean 'tokenize'?"),
                 (["inspect", TRAINED, "--tensros"], "unknown option '--tensros'; did you mean '--tensors'?"),
                 (["tokenize", TRAINED, "--txt", "hi"], "did you mean '--text'?"),
                 (["run", TRAINED, "--max-tokns=3"], "unknown option '--max-tokns'; did you mean '--max-tokens'?"),
