@@ -94,7 +94,9 @@ void inverse_hessian_factor(benchmark::State& state) {
           [&] { benchmark::DoNotOptimize(inverse_factor(hessian, 0.01)); });
 }
 
-GvqSpec spec_of(const char* text) { return std::get<GvqSpec>(parse_representation(text).terms.front()); }
+GvqSpec spec_of(const char* text) {
+  return std::get<GvqSpec>(parse_representation(text).terms.front());
+}
 
 struct Gvq {
   GvqLayout layout;
