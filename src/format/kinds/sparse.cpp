@@ -82,10 +82,13 @@ SparseSpec SparseSpec::resolved(int64_t out_features, int64_t in_features,
 SparseSpec SparseSpec::shortened(int64_t out_features, int64_t in_features) const {
   if (count == 0) return *this;
   const double weights = static_cast<double>(out_features) * static_cast<double>(in_features);
-  SparseSpec spec;
-  spec.share = static_cast<int>(std::clamp<double>(
-      std::round(static_cast<double>(count) * 10000 / weights), 1, kLargestShare));
-  return count_of(spec.share, out_features, in_features) == count ? spec : *this;
+  const double share = static_cast<double>(count) * 10000 / weights;
+  for (const int step : {100, 10, 1}) {  // the roundest share that gives this count
+    const double rounded = std::round(share / step) * step;
+    SparseSpec spec{.share = static_cast<int>(std::clamp<double>(rounded, 1, kLargestShare))};
+    if (count_of(spec.share, out_features, in_features) == count) return spec;
+  }
+  return *this;
 }
 
 std::vector<PartLayout> SparseSpec::parts(int64_t out_features, int64_t in_features,
