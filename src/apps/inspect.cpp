@@ -161,8 +161,8 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
   if (facts.contains("quantization_config")) {
     text += row("quantization", quantization_summary(facts["quantization_config"]));
     std::string names;
-    for (const auto& [name, count] : representations(checkpoint)) {
-      names += concat(names.empty() ? "" : ", ", count, " ", name);
+    for (const auto& [name, count] : facts["representations"].items()) {
+      names += concat(names.empty() ? "" : ", ", count.get<int64_t>(), " ", name);
     }
     if (!names.empty()) text += row("matrices", names);
   }

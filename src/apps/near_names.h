@@ -6,7 +6,7 @@
 namespace bitsmith {
 
 // The first word of the command line that `app` does not know, as a sentence for the user: "unknown
-// command 'quantize'; did you mean 'quantize'?". Empty where every word has its place. After a
+// command 'quantise'; did you mean 'quantize'?". Empty where every word has its place. After a
 // parse that failed.
 std::string unknown_word(const CLI::App& app, int argc, const char* const* argv);
 

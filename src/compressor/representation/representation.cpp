@@ -35,15 +35,6 @@ torch::Tensor Representation::dequantize() const {
   return sum;
 }
 
-torch::Tensor Representation::correction() const {
-  const torch::NoGradGuard no_grad;
-  torch::Tensor sum;
-  for (const auto& term : corrections_) {
-    sum = sum.defined() ? sum + term->dequantize() : term->dequantize();
-  }
-  return sum;
-}
-
 torch::Tensor Representation::forward(const torch::Tensor& x) const {
   return torch::matmul(x, dequantize().to(x.scalar_type()).t());
 }

@@ -25,9 +25,6 @@ class Representation {
 
   // The sum of the terms, dense float32, differentiable with respect to continuous_parameters().
   torch::Tensor dequantize() const;
-  // The part of the sum that has no codes: a target of W less this is the coded term's. Without a
-  // gradient; undefined without corrections.
-  torch::Tensor correction() const;
   // x [..., in] -> [..., out] in x's dtype.
   torch::Tensor forward(const torch::Tensor& x) const;
 
