@@ -46,7 +46,9 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "gvq1d2b-n48-r2",
                                             "int3g16+out2%",
                                             "aq1x8g8+lr3",
-                                            "gvq2d2b+out5w+lr1"};
+                                            "gvq2d2b+out5w+lr1",
+                                            "had:int3g8",
+                                            "had-out:gvq2d2b+lr1"};
 
 class MemoryCheckpoint : public Checkpoint {
  public:

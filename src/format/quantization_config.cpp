@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "format/spec_fields.h"
 
 namespace bitsmith {
 namespace {
@@ -58,12 +59,13 @@ SpecMap parse_version_1(const Json& quantization, const Matrices& matrices,
   return specs;
 }
 
-// {"representations": [{"terms": [FIELDS], "modules": [MODULE, ...]}, ...]}.
+// {"representations": [{"transform": FIELDS, "terms": [FIELDS], "modules": [MODULE, ...]}, ...]}.
 SpecMap parse_version_2(const Json& quantization, const Matrices& matrices,
                         const std::string& source) {
   SpecMap specs;
   for (const Json& entry : json_get<std::vector<Json>>(quantization, "representations", source)) {
-    const RepresentationSpec spec = spec_from_json(json_get<Json>(entry, "terms", source), source);
+    check_spec_keys(entry, {"transform", "terms", "modules"}, source);
+    const RepresentationSpec spec = spec_from_json(entry, source);
     for (const auto& module : json_get<std::vector<std::string>>(entry, "modules", source)) {
       if (!specs.insert({module, resolved_for(matrices, module, spec, source)}).second) {
         throw Error(concat(source, ": '", excerpt(module), "' has two representations"));
@@ -159,7 +161,8 @@ OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config
   }
   OrderedJson representations = OrderedJson::array();
   for (const auto& [spec, modules] : entries) {
-    representations.push_back({{"terms", spec_to_json(spec)}, {"modules", modules}});
+    representations.push_back(spec_to_json(spec));
+    representations.back()["modules"] = modules;
   }
   return {
       {"quant_method", "bitsmith"}, {"version", kVersion}, {"representations", representations}};

@@ -260,7 +260,11 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
   expect_error("no kind", [&](Json& q) { terms(q)[0].erase("kind"); });
   expect_error("unknown kind", [&](Json& q) { terms(q)[0]["kind"] = "fp"; });
   expect_error("wrong kind",
-               [&](Json& q) { terms(q) = Json::parse(spec_to_json(AdditiveSpec{}).dump()); });
+               [&](Json& q) { terms(q)[0] = Json::parse(AdditiveSpec{}.to_json().dump()); });
+  expect_error("a transform whose parts are missing", [&](Json& q) {
+    q["representations"][0]["transform"] = {{"kind", "had"}, {"in_block", 2}, {"out_block", 0}};
+  });
+  expect_error("a key of a later version", [&](Json& q) { q["representations"][0]["later"] = 1; });
   expect_error("unknown field", [&](Json& q) { terms(q)[0]["later"] = 1; });
   expect_error("no terms", [&](Json& q) { terms(q) = Json::array(); });
   expect_error("two terms", [&](Json& q) { terms(q).push_back(entry.at("terms").at(0)); });

@@ -115,9 +115,10 @@ void set_row_codes(const QuantizedTensor& tensor, int64_t row, std::span<const u
   }
 }
 
-void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
-                 std::span<float> out) {
-  BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * tensor.in_features);
+namespace {
+
+// Rows of the sum of the terms.
+void decode_sum(const QuantizedTensor& tensor, int64_t first, int64_t count, std::span<float> out) {
   const auto decode = [&](const TermSpec& term, std::span<float> rows) {
     std::visit([&](const auto& s) { s.decode_rows(tensor, first, count, rows); }, term);
   };
@@ -127,6 +128,21 @@ void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
     decode(tensor.spec.terms[t], values);
     for (size_t i = 0; i < out.size(); ++i) out[i] += values[i];
   }
+}
+
+}  // namespace
+
+void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
+                 std::span<float> out) {
+  BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * tensor.in_features);
+  if (!tensor.spec.transform) {
+    decode_sum(tensor, first, count, out);
+    return;
+  }
+  decode_rotated_rows(tensor, *tensor.spec.transform, first, count, out,
+                      [&](int64_t begin, int64_t rows, std::span<float> values) {
+                        decode_sum(tensor, begin, rows, values);
+                      });
 }
 
 void verify(const QuantizedTensor& tensor, const std::string& source) {

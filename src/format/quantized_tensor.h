@@ -55,7 +55,8 @@ std::vector<uint16_t> row_codes(const QuantizedTensor& tensor, int64_t row);
 void set_row_codes(const QuantizedTensor& tensor, int64_t row, std::span<const uint16_t> codes);
 
 // The plain reference decode that everything else is tested against: the terms' values, added in
-// float32 in their order. out: [count, in_features].
+// float32 in their order, and turned back where the sum is in a transform. out: [count,
+// in_features].
 void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count, std::span<float> out);
 
 // Checks dtypes, shapes, byte counts and finite scales; `source` names the tensor in errors.

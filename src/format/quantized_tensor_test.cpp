@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -202,6 +203,50 @@ TEST(QuantizedTensor, ASumDecodesToTheSumOfItsTerms) {
       for (int k = 0; k < 2; ++k) product += left[row * 2 + k] * right[k * kColumns + column];
       expected += product;
       ASSERT_EQ(rows[(row - 2) * kColumns + column], expected) << row << ", " << column;
+    }
+  }
+}
+
+// Against products with Sylvester's matrix, H[i, j] = (-1)^(bits that i and j share).
+TEST(QuantizedTensor, ARotatedMatrixDecodesToTheProductOfThree) {
+  Random random(8);
+  for (const char* name : {"had-in8:int3g16", "had-out2:int3g16", "had-in16-out2:int3g16+lr1"}) {
+    const int64_t rows = 6;
+    const QuantizedTensor tensor = allocate_quantized(parse_representation(name), rows, kColumns);
+    for (const TensorView& part : tensor.parts) {
+      const auto bytes = mutable_part(tensor, part.name);
+      for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
+      for (size_t i = 0; part.dtype == DType::F16 && i < bytes.size(); i += 2) {
+        const uint16_t value = float_to_fp16(static_cast<float>(random.normal()));
+        std::memcpy(&bytes[i], &value, 2);
+      }
+    }
+    QuantizedTensor plain = tensor;
+    plain.spec.transform.reset();
+    std::vector<float> code_space(static_cast<size_t>(rows * kColumns)), decoded(code_space.size());
+    decode_rows(plain, 0, rows, code_space);
+    for (int64_t row = 0; row < rows; ++row) {  // one at a time: blocks are decoded whole
+      decode_rows(tensor, row, 1, row_of(decoded, row, kColumns));
+    }
+    const auto rotation = [](const std::vector<float>& signs, int64_t block, int64_t i, int64_t j) {
+      if (signs.empty()) return i == j ? 1.0 : 0.0;
+      if (i / block != j / block) return 0.0;
+      const double h = std::popcount(static_cast<uint64_t>(i % block & j % block)) % 2 ? -1 : 1;
+      return h / std::sqrt(static_cast<double>(block)) * signs[static_cast<size_t>(j)];
+    };
+    const auto in_signs = input_signs(tensor), out_signs = output_signs(tensor);
+    for (int64_t o = 0; o < rows; ++o) {
+      for (int64_t i = 0; i < kColumns; ++i) {
+        double expected = 0;
+        for (int64_t p = 0; p < rows; ++p) {
+          for (int64_t q = 0; q < kColumns; ++q) {
+            expected += rotation(out_signs, tensor.spec.transform->out_block, p, o) *
+                        code_space[static_cast<size_t>(p * kColumns + q)] *
+                        rotation(in_signs, tensor.spec.transform->in_block, q, i);
+          }
+        }
+        ASSERT_NEAR(decoded[static_cast<size_t>(o * kColumns + i)], expected, 1e-4) << name;
+      }
     }
   }
 }

@@ -29,8 +29,10 @@ std::string grammar() {
     return std::nullopt;
   });
   return concat("a representation is a sum of ", kinds,
-                "; a sum has a + before each term that corrects the first; for example int4g64, "
-                "int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64, int3g64+out0.5%");
+                "; a sum has a + before each term that corrects the first, and may stand in ",
+                TransformSpec::kGrammar,
+                "; for example int4g64, int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64, "
+                "int3g64+out0.5%, had:int3g64");
 }
 
 std::string of_module(const std::string& module) { return module.empty() ? "" : " of " + module; }
@@ -76,7 +78,9 @@ void each_term(const RepresentationSpec& spec, const F& f) {
 
 RepresentationSpec parse_representation(const std::string& text) {
   SpecReader reader(text, grammar());
-  RepresentationSpec spec(std::vector<TermSpec>{parse_term(reader, /*corrects=*/false)});
+  std::optional<TransformSpec> transform;
+  if (reader.take(TransformSpec::kName)) transform = TransformSpec::parse(reader);
+  RepresentationSpec spec({parse_term(reader, /*corrects=*/false)}, transform);
   while (reader.take("+")) spec.terms.push_back(parse_term(reader, /*corrects=*/true));
   reader.expect_end();
   if (const std::string fault = fault_of(spec.terms); !fault.empty()) reader.fail(fault);
@@ -86,15 +90,15 @@ RepresentationSpec parse_representation(const std::string& text) {
 std::string to_string(const RepresentationSpec& spec) {
   std::string text;
   each_term(spec, [&](const auto& s) { text += (text.empty() ? "" : "+") + s.text(); });
-  return text;
+  return spec.transform ? spec.transform->text() + text : text;
 }
 
 std::string short_name(const RepresentationSpec& spec, int64_t out_features, int64_t in_features) {
-  std::string text;
-  each_term(spec, [&](const auto& s) {
-    text += (text.empty() ? "" : "+") + s.shortened(out_features, in_features).text();
-  });
-  return text;
+  std::vector<TermSpec> terms;
+  each_term(spec, [&](const auto& s) { terms.push_back(s.shortened(out_features, in_features)); });
+  std::optional<TransformSpec> transform = spec.transform;
+  if (transform) transform = transform->shortened(out_features, in_features);
+  return to_string(RepresentationSpec(terms, transform));
 }
 
 RepresentationSpec resolved(const RepresentationSpec& spec, int64_t out_features,
@@ -104,16 +108,21 @@ RepresentationSpec resolved(const RepresentationSpec& spec, int64_t out_features
   each_term(spec, [&](const auto& s) {
     terms.push_back(s.resolved(out_features, in_features, of_module(module)));
   });
-  return RepresentationSpec(terms);
+  std::optional<TransformSpec> transform = spec.transform;
+  if (transform) transform = transform->resolved(out_features, in_features, of_module(module));
+  return RepresentationSpec(terms, transform);
 }
 
 OrderedJson spec_to_json(const RepresentationSpec& resolved_spec) {
-  OrderedJson terms = OrderedJson::array();
-  each_term(resolved_spec, [&](const auto& s) { terms.push_back(s.to_json()); });
-  return terms;
+  OrderedJson fields;
+  if (resolved_spec.transform) fields["transform"] = resolved_spec.transform->to_json();
+  fields["terms"] = OrderedJson::array();
+  each_term(resolved_spec, [&](const auto& s) { fields["terms"].push_back(s.to_json()); });
+  return fields;
 }
 
-RepresentationSpec spec_from_json(const Json& terms, const std::string& source) {
+RepresentationSpec spec_from_json(const Json& spec, const std::string& source) {
+  const Json terms = json_get<Json>(spec, "terms", source);
   if (!terms.is_array()) throw Error(source + ": the terms of a representation are not a list");
   std::vector<TermSpec> found;
   for (const Json& fields : terms) {
@@ -130,7 +139,11 @@ RepresentationSpec spec_from_json(const Json& terms, const std::string& source) 
   if (const std::string fault = fault_of(found); !fault.empty()) {
     throw Error(concat(source, ": ", fault));
   }
-  return RepresentationSpec(found);
+  std::optional<TransformSpec> transform;
+  if (spec.contains("transform")) {
+    transform = TransformSpec::from_json(json_get<Json>(spec, "transform", source), source);
+  }
+  return RepresentationSpec(found, transform);
 }
 
 std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_features,
@@ -142,6 +155,10 @@ std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_
       all.push_back(std::move(part));
     }
   });
+  if (spec.transform) {
+    const auto own = spec.transform->parts(out_features, in_features, of_module(module));
+    all.insert(all.end(), own.begin(), own.end());
+  }
   return all;
 }
 
@@ -155,7 +172,7 @@ double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int
 }
 
 bool rows_stand_alone(const RepresentationSpec& spec) {
-  bool all = true;
+  bool all = !spec.transform;
   each_term(spec, [&](const auto& s) { all &= s.kRowsStandAlone; });
   return all;
 }

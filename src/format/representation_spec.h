@@ -1,6 +1,7 @@
-// What a representation's text says: "int4g64", "int2g32-z", "aq2x8g8", "gvq2d2b+lr8".
+// What a representation's text says: "int4g64", "int2g32-z", "aq2x8g8", "had:gvq2d2b+lr8".
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,17 +12,21 @@
 namespace bitsmith {
 
 // A matrix is the sum of terms, each a kind and its sizes. The first one has codes; the others
-// correct it, each kind at most once ("int3g64+out0.5%+lr8"). A resolved spec has every size that
-// its matrix needs; as it is asked for, a spec may leave some to a rule ("gvq2d2b": how many
-// weights share a codebook). Files hold resolved specs, so that a change of the rules changes no
-// file.
+// correct it, each kind at most once ("int3g64+out0.5%+lr8"). The sum may stand inside a transform
+// ("had:int3g64"): then terms, codes and whatever is fitted to them live in its space. A resolved
+// spec has every size that its matrix needs; as it is asked for, a spec may leave some to a rule
+// ("gvq2d2b": how many weights share a codebook). Files hold resolved specs, so that a change of
+// the rules changes no file.
 struct RepresentationSpec {
   std::vector<TermSpec> terms;
+  std::optional<TransformSpec> transform;
 
   RepresentationSpec() : terms{UniformSpec{}} {}
   template <typename S>
   requires kIsKind<S> RepresentationSpec(const S& term) : terms{term} {}
-  explicit RepresentationSpec(std::vector<TermSpec> all) : terms(std::move(all)) {}
+  explicit RepresentationSpec(std::vector<TermSpec> all,
+                              std::optional<TransformSpec> around = std::nullopt)
+      : terms(std::move(all)), transform(around) {}
   bool operator==(const RepresentationSpec&) const = default;
 };
 
@@ -37,9 +42,11 @@ std::string short_name(const RepresentationSpec& spec, int64_t out_features, int
 // that do, and `module` when given.
 RepresentationSpec resolved(const RepresentationSpec& spec, int64_t out_features,
                             int64_t in_features, const std::string& module = "");
-// A resolved spec as config.json has it, a list of terms, and back. Error names `source`.
+// A resolved spec as config.json has it, {"transform": FIELDS, "terms": [FIELDS, ...]} without the
+// first where there is none, and back; other keys of `fields` are not looked at. Error names
+// `source`.
 OrderedJson spec_to_json(const RepresentationSpec& resolved_spec);
-RepresentationSpec spec_from_json(const Json& terms, const std::string& source);
+RepresentationSpec spec_from_json(const Json& fields, const std::string& source);
 
 // The arrays of a [out_features, in_features] matrix in this representation (docs/format.md).
 // Throws UsageError like resolved().

@@ -38,6 +38,10 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
                            "aq2x8g8+lr16",
                            "gvq2d2b+out1%+lr8",
                            "int4g64+out12w",
+                           "had:int4g64",
+                           "had-in:aq2x8g8",
+                           "had-out128:gvq2d2b",
+                           "had-in64-out:int3g64+out1%+lr2",
                            "gvq1d4b-n1024-c16-r8"}) {
     EXPECT_EQ(to_string(parse_representation(name)), name);
   }
@@ -92,6 +96,14 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "int4g64+out1.5w",
                            "int4g64+lr0",
                            "int4g64out1%",
+                           "hadint4g64",
+                           "had:",
+                           "had:out1%",
+                           "had:had:int4g64",
+                           "had-in3:int4g64",
+                           "had-in0:int4g64",
+                           "had-out64-in64:int4g64",
+                           "int4g64+had:lr2",
                            "gvq2d2.123b",
                            "gvq0d2b",
                            "int4g99999999999999999999",
@@ -124,6 +136,12 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
   EXPECT_NE(message("gvq2d2b-s32", 48).find("scales for 32 inputs do not fit 48"),
             std::string::npos);
   EXPECT_NE(message("gvq4d1b", 30).find("vectors of 4 inputs do not fit 30"), std::string::npos);
+  EXPECT_EQ(message("had-in64:int4g8", 40),
+            "the 40 inputs of model.x cannot be rotated in blocks of 64; blocks of 2, 4, ... 8 "
+            "divide them");
+  EXPECT_EQ(message("had:int4g7", 7),
+            "the 7 inputs of model.x cannot be rotated in blocks: their "
+            "number is odd");
   EXPECT_THROW(part_layout(UniformSpec{}, int64_t{1} << 40, int64_t{1} << 40), Error);
   EXPECT_THROW(part_layout(UniformSpec{}, 0, 64), Error);
 }
@@ -142,10 +160,12 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
   EXPECT_EQ(to_string(resolve("int8g0")), "int8g96");
   EXPECT_EQ(to_string(resolve("gvq2d2b")), "gvq2d2b-t24x96");
   EXPECT_EQ(to_string(resolve("gvq2d2b-n512-t32")), "gvq2d2b-t16x32");
+  EXPECT_EQ(to_string(resolve("had:int8g0")), concat("had-in32-out", kOut & -kOut, ":int8g96"));
+  EXPECT_EQ(to_string(resolve("had-in16:int8g0")), "had-in16:int8g96");
   for (const char* name :
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
         "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3", "int4g8+out1.25%", "aq1x4g8+lr3",
-        "gvq2d2b+out0.5%+lr2"}) {
+        "gvq2d2b+out0.5%+lr2", "had:int4g8+lr3", "had-out2:aq1x4g8"}) {
     const RepresentationSpec spec = resolve(name);
     EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
     EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;
@@ -170,12 +190,15 @@ TEST(RepresentationSpec, ShortNamesLeaveOutWhatTheRulesGive) {
   EXPECT_EQ(name("int4g32-z"), "int4g32-z");
   EXPECT_EQ(name("gvq2d2b+out0.5%+lr2"), "gvq2d2b+out0.5%+lr2");
   EXPECT_EQ(name("int4g32+out12w"), "int4g32+out0.26%");
+  EXPECT_EQ(name("had:int4g32"), "had:int4g32");
+  EXPECT_EQ(name("had-in32-out16:int4g32"), "had:int4g32");
+  EXPECT_EQ(name("had-in8-out:int4g32"), "had-in8-out:int4g32");
 }
 
 TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
   const auto message = [](const std::string& fields) {
     try {
-      spec_from_json(parse_json("[" + fields + "]", "x"), "config.json");
+      spec_from_json(parse_json("{\"terms\": [" + fields + "]}", "x"), "config.json");
     } catch (const Error& error) {
       return std::string(error.what());
     }
@@ -196,6 +219,22 @@ TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
   EXPECT_NE(message(R"({"kind": "int", "nbits": 4, "group_size": 0, "zero_points": false})")
                 .find("group_size is 0"),
             std::string::npos);
+
+  const auto with_transform = [](const std::string& transform) {
+    const std::string terms =
+        R"("terms": [{"kind": "int", "nbits": 4, "group_size": 8, "zero_points": false}])";
+    return spec_from_json(parse_json("{\"transform\": " + transform + ", " + terms + "}", "x"),
+                          "x");
+  };
+  EXPECT_EQ(to_string(with_transform(R"({"kind": "had", "in_block": 8, "out_block": 0})")),
+            "had-in8:int4g8");
+  for (const char* transform : {"1", "{}", R"({"kind": "dct", "in_block": 8, "out_block": 8})",
+                                R"({"kind": "had", "in_block": 0, "out_block": 0})",
+                                R"({"kind": "had", "in_block": 12, "out_block": 8})",
+                                R"({"kind": "had", "in_block": 8, "out_block": -1})",
+                                R"({"kind": "had", "in_block": 8, "out_block": 8, "later": 1})"}) {
+    EXPECT_THROW(with_transform(transform), Error) << transform;
+  }
 }
 
 TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {

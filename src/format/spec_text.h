@@ -18,6 +18,7 @@ class SpecReader {
   bool take(std::string_view literal);
   void expect(std::string_view literal);
   void expect_end();
+  bool at_digit() const { return !rest_.empty() && rest_[0] >= '0' && rest_[0] <= '9'; }
   // A whole number in [low, high] without leading zeros; `what` names it in errors ("bits").
   int64_t number(const char* what, int64_t low, int64_t high);
   // A number up to `high` with at most two decimals, in hundredths.

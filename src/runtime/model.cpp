@@ -58,12 +58,12 @@ void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
 
     normalize(block.input_norm, count, normed_.data());
     attention(layer, rows);  // normed_ -> attended_ [rows, heads * head_dim]
-    apply(block.o, attended_, count, delta_);
+    apply(attended_, count, {{block.o, delta_}});
     add(delta_.data(), std::ssize(x_), x_.data());
 
     normalize(block.post_attention_norm, count, normed_.data());
     mlp(block, count);  // normed_ -> gate_ [rows, intermediate]
-    apply(block.down, gate_, count, delta_);
+    apply(gate_, count, {{block.down, delta_}});
     add(delta_.data(), std::ssize(x_), x_.data());
   }
   normalize(weights_.final_norm, count, hidden.data());
@@ -78,9 +78,8 @@ void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
   const int64_t group = config.num_attention_heads / kv_heads;  // queries that share a key head
   const int64_t window = config.sliding_window[static_cast<size_t>(layer)];
 
-  apply(block.q, normed_, count, q_);  // [rows, heads * head_dim]
-  apply(block.k, normed_, count, k_);  // [rows, kv_heads * head_dim]
-  apply(block.v, normed_, count, v_);
+  // [rows, heads * head_dim], and twice [rows, kv_heads * head_dim]
+  apply(normed_, count, {{block.q, q_}, {block.k, k_}, {block.v, v_}});
   for_each_row(count, [&](int64_t r) {
     rotate(block.q_norm, config.num_attention_heads, r,
            1.0f / std::sqrt(static_cast<float>(head_dim)), q_);
@@ -136,8 +135,7 @@ void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
 // normed_ [rows, hidden] -> gate_ = silu(W_gate x) * (W_up x), [rows, intermediate].
 void RuntimeModel::mlp(const BlockWeights& block, int64_t rows) {
   const int64_t width = weights_.config.intermediate_size;
-  apply(block.gate, normed_, rows, gate_);
-  apply(block.up, normed_, rows, up_);
+  apply(normed_, rows, {{block.gate, gate_}, {block.up, up_}});
   for_each_row(rows, [&](int64_t r) {
     vector_functions().silu_mul(&gate_[elements(r, width)], &up_[elements(r, width)], width);
   });
@@ -184,15 +182,24 @@ void RuntimeModel::rotate(const std::vector<float>& norm, int64_t heads, int64_t
 }
 
 // y [rows, out_features] = x [rows, in_features] W^T + bias.
-void RuntimeModel::apply(const WeightAndBias& linear, const std::vector<float>& x, int64_t rows,
-                         std::vector<float>& y) {
-  const int64_t out_features = linear.matrix->out_features;
-  BITSMITH_CHECK(x.size() == elements(rows, linear.matrix->in_features));
-  y.resize(elements(rows, out_features));
-  linear.matrix->multiply(x.data(), rows, y.data(), pool_);
-  if (linear.bias.empty()) return;
-  for (int64_t r = 0; r < rows; ++r)
-    add(linear.bias.data(), out_features, &y[elements(r, out_features)]);
+void RuntimeModel::apply(const std::vector<float>& x, int64_t rows,
+                         std::initializer_list<Output> outputs) {
+  const InputRotation* done = nullptr;  // what rotated_ holds
+  for (const auto& [linear, y] : outputs) {
+    WeightMatrix& matrix = *linear.matrix;
+    BITSMITH_CHECK(x.size() == elements(rows, matrix.in_features));
+    y.resize(elements(rows, matrix.out_features));
+    const InputRotation* rotation = matrix.input_rotation();
+    if (rotation && !(done && *done == *rotation)) {
+      rotated_.resize(x.size());
+      rotation->apply(x.data(), rows, rotated_.data(), pool_);
+      done = rotation;
+    }
+    matrix.multiply_rotated(rotation ? rotated_.data() : x.data(), rows, y.data(), pool_);
+    if (linear.bias.empty()) continue;
+    for (int64_t r = 0; r < rows; ++r)
+      add(linear.bias.data(), matrix.out_features, &y[elements(r, matrix.out_features)]);
+  }
 }
 
 // out [rows, hidden] = RMS norm of the residual stream.

@@ -51,8 +51,12 @@ class RuntimeModel {
   void compute_rotary(std::span<const Row> rows);
   void rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
               std::vector<float>& x);
-  void apply(const WeightAndBias& linear, const std::vector<float>& x, int64_t rows,
-             std::vector<float>& y);
+  // Each linear's outputs of the inputs x, which they share: x is rotated once for all of them.
+  struct Output {
+    const WeightAndBias& linear;
+    std::vector<float>& y;
+  };
+  void apply(const std::vector<float>& x, int64_t rows, std::initializer_list<Output> outputs);
   void normalize(const std::vector<float>& weight, int64_t rows, float* out);
   void for_each_row(int64_t rows, const std::function<void(int64_t)>& task);
 
@@ -63,7 +67,7 @@ class RuntimeModel {
   std::vector<int64_t> positions_;      // [rows]
   std::vector<float> cosines_, sines_;  // [rows, head_dim / 2]
   // Work space of one forward call, [rows, ...] each.
-  std::vector<float> x_, normed_, q_, k_, v_, attended_, gate_, up_, delta_;
+  std::vector<float> x_, normed_, rotated_, q_, k_, v_, attended_, gate_, up_, delta_;
 };
 
 }  // namespace bitsmith

@@ -96,8 +96,10 @@ std::vector<float> all_logits(const std::filesystem::path& path,
 TEST(QuantizedModel, LogitsAreThoseOfTheDecodedWeights) {
   std::vector<int32_t> tokens;
   for (int i = 0; i < 40; ++i) tokens.push_back(i * 31 % 384);
-  for (const auto& [representation, embedding] :
-       {std::pair{"int4g16", "int8g64"}, {"int2g0-z", "int4g16"}, {"aq2x8g8", "int8g0"}}) {
+  for (const auto& [representation, embedding] : {std::pair{"int4g16", "int8g64"},
+                                                  {"int2g0-z", "int4g16"},
+                                                  {"aq2x8g8", "int8g0"},
+                                                  {"had:int4g16", "int8g0"}}) {
     const TwoForms model(representation, embedding);
     EXPECT_TRUE(ModelFiles::open(model.quantized())->is_quantized());
     const auto actual = all_logits(model.quantized(), tokens);

@@ -13,17 +13,19 @@ namespace {
 
 constexpr int64_t kSliceElements = 1 << 19;  // at most: 2 MiB of float32 scratch a thread
 
-// Rows come as float, any slice of them on any thread.
+// Rows come as float, any slice of `unit` rows or a multiple on any thread.
 torch::Tensor from_rows(const std::vector<int64_t>& shape, torch::Dtype dtype,
-                        const std::function<void(int64_t, int64_t, std::span<float>)>& read_rows) {
+                        const std::function<void(int64_t, int64_t, std::span<float>)>& read_rows,
+                        int64_t unit = 1) {
   BITSMITH_CHECK(!shape.empty());
   const int64_t columns = shape.back();
   const int64_t rows = shape.size() == 1 ? 1 : element_count(shape) / columns;
   torch::Tensor result = torch::empty(shape, dtype);
   torch::Tensor matrix = result.view({rows, columns});
   const int64_t share = rows / (2 * at::get_num_threads());
-  const int64_t slice =
+  const int64_t wanted =
       std::clamp<int64_t>(share, 1, std::max<int64_t>(1, kSliceElements / columns));
+  const int64_t slice = (wanted + unit - 1) / unit * unit;
   at::parallel_for(0, (rows + slice - 1) / slice, 1, [&](int64_t begin, int64_t end) {
     const at::NoGradGuard no_grad;
     for (int64_t s = begin; s < end; ++s) {
@@ -60,10 +62,14 @@ torch::Tensor read_matrix(const ModelFiles& files, const std::string& module, to
 }
 
 torch::Tensor decode_matrix(const QuantizedTensor& tensor, torch::Dtype dtype) {
-  return from_rows({tensor.out_features, tensor.in_features}, dtype,
-                   [&](int64_t first, int64_t count, std::span<float> out) {
-                     decode_rows(tensor, first, count, out);
-                   });
+  // Rows that a rotation mixes are decoded together.
+  const int64_t unit = tensor.spec.transform ? tensor.spec.transform->rows_together() : 1;
+  return from_rows(
+      {tensor.out_features, tensor.in_features}, dtype,
+      [&](int64_t first, int64_t count, std::span<float> out) {
+        decode_rows(tensor, first, count, out);
+      },
+      unit);
 }
 
 }  // namespace bitsmith

@@ -56,15 +56,17 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   const torch::Tensor x = torch::randn({64, in});
   const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
   QuantizeOptions probe = options;
+  RepresentationSpec spec = matrix.spec;
+  spec.transform.reset();  // costs little, and few rows may not fit its blocks
   probe.method = matrix.method;
   probe.max_rounds = std::min(probe.max_rounds, kProbeRounds);
   const auto seconds_for = [&](int64_t rows) {
     const torch::Tensor weight = torch::randn({rows, in});
-    return seconds_of([&] { quantize_layer(weight, hessian, matrix.spec, probe); });
+    return seconds_of([&] { quantize_layer(weight, hessian, spec, probe); });
   };
   int64_t few = std::max<int64_t>(1, 32768 / in);
   // Twice as many vectors as a codebook has.
-  few = std::max(few, 2 * least_rows(matrix.spec, matrix.shape.out_features, in));
+  few = std::max(few, 2 * least_rows(spec, matrix.shape.out_features, in));
   const int64_t many = 3 * few;
   const double short_time = seconds_for(few), long_time = seconds_for(many);
   const double slope =

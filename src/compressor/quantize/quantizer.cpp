@@ -69,14 +69,16 @@ Corrections fit_corrections(const torch::Tensor& weight, const torch::Tensor& re
 }
 
 // The term with codes and its corrections, each for what the others leave, in rounds while the
-// error falls. The best round is kept.
+// error falls. The best round is kept. Weight and Hessian are in code space.
 std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
                                              const torch::Tensor& hessian,
                                              const RepresentationSpec& spec,
                                              const QuantizeOptions& options,
+                                             const std::shared_ptr<const Rotation>& rotation,
                                              std::vector<StageReport>& stages) {
   if (spec.terms.size() == 1) {
-    return std::make_unique<Representation>(quantize_coded(weight, hessian, spec, options, stages));
+    return std::make_unique<Representation>(quantize_coded(weight, hessian, spec, options, stages),
+                                            std::vector<std::unique_ptr<Term>>(), rotation);
   }
   const auto start = std::chrono::steady_clock::now();
   const torch::Tensor metric = options.method == Method::kRtn ? torch::Tensor() : hessian;
@@ -92,7 +94,8 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
     if (best && !(error < least)) break;
     least = error;
     target = weight - corrections.spared;
-    best = std::make_unique<Representation>(std::move(coded), std::move(corrections.terms));
+    best =
+        std::make_unique<Representation>(std::move(coded), std::move(corrections.terms), rotation);
     if (options.method == Method::kRtn) continue;  // another objective than the layer's
     stages.push_back(
         {concat("sum ", round), error,
@@ -123,7 +126,18 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
   };
 
   QuantizedLayer layer;
-  layer.representation = quantize_sum(w, h, spec, options, layer.stages);
+  std::shared_ptr<const Rotation> rotation;
+  torch::Tensor code_w = w, code_h = h;
+  if (spec.transform) {
+    rotation = std::make_shared<const Rotation>(*resolved(spec, w.size(0), w.size(1)).transform,
+                                                w.size(0), w.size(1), options.seed);
+    code_w = rotation->to_code_space(w);
+    if (h.defined()) {  // R H R^T
+      code_h = rotation->rotate_inputs(rotation->rotate_inputs(h).t().contiguous());
+      code_h = ((code_h + code_h.t()) / 2).contiguous();
+    }
+  }
+  layer.representation = quantize_sum(code_w, code_h, spec, options, rotation, layer.stages);
   layer.relative_error = relative_error(w, layer.representation->dequantize(), h);
   layer.seconds = elapsed();
   if (layer.stages.empty()) {

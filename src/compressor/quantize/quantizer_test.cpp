@@ -55,7 +55,20 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"gvq2d2b-n640", "gptvq"}, Case{"gvq1d2b-n256", "gptvq"},
                     Case{"gvq1d3b-n512-r3", "gptvq"}, Case{"gvq4d1b-n1024-s16-c16", "gptvq"},
                     Case{"int3g32+out1%", "rtn"}, Case{"int3g32+out1%", "gptq"},
-                    Case{"aq1x6g4+lr2", "aqlm"}, Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"}));
+                    Case{"aq1x6g4+lr2", "aqlm"}, Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"},
+                    Case{"had:int3g32", "rtn"}, Case{"had:int3g32", "gptq"},
+                    Case{"had-in8:aq1x6g4", "aqlm"}, Case{"had-out:gvq2d2b-n640", "gptvq"}));
+
+// A large weight costs all others of its group their resolution.
+TEST(Rotation, SpreadsLargeWeights) {
+  Layer layer = random_layer(64, 128);
+  layer.weight.pow_(3);
+  for (const char* method : {"rtn", "gptq"}) {
+    const double plain = quantize(layer, "int3g64", method).relative_error;
+    const double rotated = quantize(layer, "had:int3g64", method).relative_error;
+    EXPECT_LT(rotated, 0.8 * plain) << method;
+  }
+}
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const Layer layer = random_layer(40, 160);

@@ -16,8 +16,11 @@ void CodedTerm::assign_codes(const torch::Tensor& groups, const torch::Tensor& c
 }
 
 Representation::Representation(std::unique_ptr<CodedTerm> coded,
-                               std::vector<std::unique_ptr<Term>> corrections)
-    : coded_(std::move(coded)), corrections_(std::move(corrections)) {
+                               std::vector<std::unique_ptr<Term>> corrections,
+                               std::shared_ptr<const Rotation> rotation)
+    : coded_(std::move(coded)),
+      corrections_(std::move(corrections)),
+      rotation_(std::move(rotation)) {
   for (const auto& term : corrections_) {
     BITSMITH_CHECK(term->out_features() == out_features() && term->in_features() == in_features());
   }
@@ -26,13 +29,18 @@ Representation::Representation(std::unique_ptr<CodedTerm> coded,
 RepresentationSpec Representation::spec() const {
   std::vector<TermSpec> terms = {coded_->spec()};
   for (const auto& term : corrections_) terms.push_back(term->spec());
-  return RepresentationSpec(terms);
+  if (!rotation_) return RepresentationSpec(terms);
+  return RepresentationSpec(terms, rotation_->spec());
 }
 
 torch::Tensor Representation::dequantize() const {
   torch::Tensor sum = coded_->dequantize();
   for (const auto& term : corrections_) sum = sum + term->dequantize();
-  return sum;
+  return rotation_ ? rotation_->to_weights(sum) : sum;
+}
+
+torch::Tensor Representation::to_code_space(const torch::Tensor& weights) const {
+  return rotation_ ? rotation_->to_code_space(weights) : weights;
 }
 
 torch::Tensor Representation::forward(const torch::Tensor& x) const {
@@ -61,6 +69,7 @@ QuantizedTensor Representation::to_format() const {
   const QuantizedTensor tensor = allocate_quantized(spec(), out_features(), in_features());
   coded_->store(tensor);
   for (const auto& term : corrections_) term->store(tensor);
+  if (rotation_) rotation_->store(tensor);
   return tensor;
 }
 
@@ -89,8 +98,9 @@ std::unique_ptr<Representation> representation_from_format(const QuantizedTensor
   for (size_t i = 1; i < terms.size(); ++i) {
     corrections.push_back(term_from_format<Term>(terms[i], tensor));
   }
-  return std::make_unique<Representation>(term_from_format<CodedTerm>(terms.front(), tensor),
-                                          std::move(corrections));
+  return std::make_unique<Representation>(
+      term_from_format<CodedTerm>(terms.front(), tensor), std::move(corrections),
+      tensor.spec.transform ? std::make_shared<const Rotation>(tensor) : nullptr);
 }
 
 }  // namespace bitsmith

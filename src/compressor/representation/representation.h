@@ -1,11 +1,13 @@
 // The first of the two interfaces that everything hangs on: a quantized weight matrix W
-// [out_features, in_features], the sum of a term with codes and of terms that correct it. One-shot
-// quantizers, PV-Tuning, saving and evaluation are written against this and term.h; only a kind's
-// own files know which kind it is.
+// [out_features, in_features], the sum of a term with codes and of terms that correct it, as it is
+// or inside a rotation. Codes, terms and whatever is fitted to them live in code space, which is
+// the space of the weights where there is no rotation. One-shot quantizers, PV-Tuning, saving and
+// evaluation are written against this and term.h; only a kind's own files know which kind it is.
 #pragma once
 #include <memory>
 #include <vector>
 
+#include "compressor/representation/rotation.h"
 #include "compressor/representation/term.h"
 
 namespace bitsmith {
@@ -15,7 +17,8 @@ class Representation {
  public:
   // Terms of one shape.
   explicit Representation(std::unique_ptr<CodedTerm> coded,
-                          std::vector<std::unique_ptr<Term>> corrections = {});
+                          std::vector<std::unique_ptr<Term>> corrections = {},
+                          std::shared_ptr<const Rotation> rotation = nullptr);
 
   RepresentationSpec spec() const;
   int64_t out_features() const { return coded_->out_features(); }
@@ -23,8 +26,10 @@ class Representation {
   CodedTerm& coded() { return *coded_; }
   const CodedTerm& coded() const { return *coded_; }
 
-  // The sum of the terms, dense float32, differentiable with respect to continuous_parameters().
+  // The weights, dense float32, differentiable with respect to continuous_parameters().
   torch::Tensor dequantize() const;
+  // Weights, targets for them, or gradients with respect to them, [out, in] -> code space.
+  torch::Tensor to_code_space(const torch::Tensor& weights) const;
   // x [..., in] -> [..., out] in x's dtype.
   torch::Tensor forward(const torch::Tensor& x) const;
 
@@ -40,6 +45,7 @@ class Representation {
  private:
   std::unique_ptr<CodedTerm> coded_;
   std::vector<std::unique_ptr<Term>> corrections_;
+  std::shared_ptr<const Rotation> rotation_;  // null: none
 };
 
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor);

@@ -74,8 +74,9 @@ std::unique_ptr<Representation> random_representation(const std::string& text, i
                                                           torch::randn({low_rank->rank, in})));
     }
   }
-  return std::make_unique<Representation>(random_coded_term(spec.terms.front(), out, in),
-                                          std::move(corrections));
+  return std::make_unique<Representation>(
+      random_coded_term(spec.terms.front(), out, in), std::move(corrections),
+      spec.transform ? std::make_shared<const Rotation>(*spec.transform, out, in, 5) : nullptr);
 }
 
 class EveryRepresentation : public testing::TestWithParam<const char*> {
@@ -87,14 +88,14 @@ class EveryRepresentation : public testing::TestWithParam<const char*> {
   std::unique_ptr<Representation> representation;
 };
 
-INSTANTIATE_TEST_SUITE_P(Specs, EveryRepresentation,
-                         testing::Values("int4g16", "int3g0", "int1g48", "int8g8-z", "int2g24-z",
-                                         "aq2x8g8", "aq1x4g4", "aq1x12g16", "aq3x5g2", "aq8x1g1",
-                                         "aq2x4g8-s8x3", "aq1x5g6-s6x1", "gvq2d2b-n256",
-                                         "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8",
-                                         "gvq4d1b-n400-t16-s16", "gvq1d3b-n300-r3",
-                                         "gvq1d2b-n128-s4-c16-r2", "int3g16+out2%", "aq2x8g8+lr3",
-                                         "gvq2d2b-n256+out1%+lr2", "int2g24-z+out1w"));
+INSTANTIATE_TEST_SUITE_P(
+    Specs, EveryRepresentation,
+    testing::Values("int4g16", "int3g0", "int1g48", "int8g8-z", "int2g24-z", "aq2x8g8", "aq1x4g4",
+                    "aq1x12g16", "aq3x5g2", "aq8x1g1", "aq2x4g8-s8x3", "aq1x5g6-s6x1",
+                    "gvq2d2b-n256", "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8", "gvq4d1b-n400-t16-s16",
+                    "gvq1d3b-n300-r3", "gvq1d2b-n128-s4-c16-r2", "int3g16+out2%", "aq2x8g8+lr3",
+                    "gvq2d2b-n256+out1%+lr2", "int2g24-z+out1w", "had:int3g16", "had-in:aq2x8g8",
+                    "had-out4:gvq2d2b-n256", "had-in4-out:int2g24-z+out1%+lr2"));
 
 TEST_P(EveryRepresentation, FileHoldsExactlyWhatDequantizeGives) {
   representation->project();
@@ -173,6 +174,32 @@ TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
   const auto expected = torch::matmul(x.to(torch::kFloat), representation->dequantize().t());
   EXPECT_LT((y.to(torch::kFloat) - expected).norm().item<float>(),
             0.02 * expected.norm().item<float>());
+}
+
+TEST_P(EveryRepresentation, CodeSpaceIsTheSumsOwn) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor sum = representation->coded().dequantize();
+  if (representation->spec().terms.size() > 1) return;
+  const auto there = representation->to_code_space(representation->dequantize());
+  EXPECT_LT((there - sum).norm().item<float>(), 1e-5 * sum.norm().item<float>());
+}
+
+TEST(Rotation, IsOrthogonalAndTheSameInEveryWay) {
+  torch::manual_seed(6);
+  const Rotation rotation({.in_block = 16, .out_block = 4}, 12, 48, 3);
+  const auto w = torch::randn({12, 48}), x = torch::randn({5, 48});
+  const auto v = rotation.to_code_space(w);
+  EXPECT_LT((rotation.to_weights(v) - w).abs().max().item<float>(), 1e-5);
+  EXPECT_NEAR(v.norm().item<double>(), w.norm().item<double>(), 1e-4);
+  // x W^T in code space.
+  const auto y = rotation.rotate_outputs(x.mm(w.t()));
+  EXPECT_LT((rotation.rotate_inputs(x).mm(v.t()) - y).abs().max().item<float>(), 1e-4);
+  const auto exact = rotation.rotate_inputs(x.to(torch::kDouble));  // the plain operations
+  EXPECT_LT((rotation.rotate_inputs(x) - exact).abs().max().item<double>(), 1e-5);
+  // Linears that share their inputs share the rotation.
+  const Rotation other({.in_block = 16, .out_block = 0}, 20, 48, 3);
+  EXPECT_TRUE(torch::equal(other.rotate_inputs(x), rotation.rotate_inputs(x)));
+  EXPECT_TRUE(torch::equal(other.rotate_outputs(y), y));
 }
 
 TEST(UniformTerm, ZeroPointsMoveBetweenLevelsAndAreRoundedForTheFile) {

@@ -84,7 +84,8 @@ TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Te
   for (auto& tuned : student.linears()) {
     if (!options.track_codes) break;
     const auto direction =
-        tuned.code_moments.direction(tuned.gradient, step, torch::kBFloat16, options.code_adam);
+        tuned.code_moments.direction(tuned.representation().to_code_space(tuned.gradient), step,
+                                     torch::kBFloat16, options.code_adam);
     if (!options.change_codes) continue;
     result.changed += change_codes(tuned, direction, options.v);
     result.update_power += direction.square().sum().item<double>();

@@ -18,7 +18,8 @@ bool lists(const std::set<std::string>& names, const std::string& module) {
 
 // The additive representation that `spec` is, if it is one.
 const AdditiveSpec* only_term(const RepresentationSpec& spec) {
-  return spec.terms.size() == 1 ? std::get_if<AdditiveSpec>(&spec.terms.front()) : nullptr;
+  if (spec.transform || spec.terms.size() != 1) return nullptr;
+  return std::get_if<AdditiveSpec>(&spec.terms.front());
 }
 
 }  // namespace

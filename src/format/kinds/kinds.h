@@ -14,6 +14,7 @@
 
 #include "format/kinds/additive.h"
 #include "format/kinds/gvq.h"
+#include "format/kinds/hadamard.h"
 #include "format/kinds/low_rank.h"
 #include "format/kinds/sparse.h"
 #include "format/kinds/uniform.h"
@@ -59,6 +60,9 @@ concept Kind = std::equality_comparable<S> &&
 };
 
 using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec>;
+
+// What may stand around a sum of terms.
+using TransformSpec = HadamardSpec;
 
 // Whether S is one of them.
 template <typename S>

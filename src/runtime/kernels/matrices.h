@@ -16,6 +16,9 @@ std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec& spec, const Quantize
 std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec& spec, const QuantizedTensor& tensor);
 // The sum of matrices of one shape; one alone is given back.
 std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms);
+// `inner` inside the tensor's rotation.
+std::unique_ptr<WeightMatrix> make_rotated_matrix(std::unique_ptr<WeightMatrix> inner,
+                                                  const QuantizedTensor& tensor);
 
 std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor);
 // Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI).

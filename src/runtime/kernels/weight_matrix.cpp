@@ -28,7 +28,8 @@ std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tenso
   for (const TermSpec& term : tensor.spec.terms) {
     terms.push_back(std::visit([&](const auto& s) { return make_matrix(s, tensor); }, term));
   }
-  return make_sum_matrix(std::move(terms));
+  auto sum = make_sum_matrix(std::move(terms));
+  return tensor.spec.transform ? make_rotated_matrix(std::move(sum), tensor) : std::move(sum);
 }
 
 }  // namespace bitsmith

@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "runtime/kernels/input_rotation.h"
 
 namespace bitsmith {
 
@@ -21,6 +22,13 @@ class WeightMatrix {
   // rows, then multiply). The result does not depend on the number of threads. Not reentrant: one
   // caller at a time.
   virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
+  // The rotation of x that multiply() begins with; null: none. Linears that share their inputs
+  // share it too, and a caller may do it once for all of them.
+  virtual const InputRotation* input_rotation() const { return nullptr; }
+  // multiply() of inputs that are rotated already.
+  virtual void multiply_rotated(const float* rotated, int64_t tokens, float* y, ThreadPool& pool) {
+    multiply(rotated, tokens, y, pool);
+  }
   // One decoded row [in_features]; the embedding lookup.
   virtual void decode_row(int64_t row, float* out) const = 0;
   // Bytes that one token's multiply reads (for the ratio to memory bandwidth).

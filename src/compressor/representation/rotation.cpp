@@ -1,0 +1,151 @@
+#include "compressor/representation/rotation.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace bitsmith {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+constexpr int64_t kTaskRows = 16;
+
+// Signs of a side that is not rotated are empty.
+bool rotated_side(const torch::Tensor& signs) { return signs.numel() > 0; }
+
+bool has_kernel(const torch::Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat; }
+
+// Along the last dimension.
+torch::Tensor hadamard_rows(const torch::Tensor& x, int64_t block) {
+  if (!has_kernel(x)) return hadamard_reference(x, block);
+  auto result = x.contiguous().clone();
+  const int64_t n = x.size(-1), rows = x.numel() / n;
+  auto* data = result.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, kTaskRows, [&](int64_t begin, int64_t end) {
+    hadamard_along_rows(data + begin * n, end - begin, n, block);
+  });
+  return result;
+}
+
+// Of a matrix, along its first dimension.
+torch::Tensor hadamard_columns(const torch::Tensor& x, int64_t block) {
+  if (!has_kernel(x)) return hadamard_reference(x.t(), block).t().contiguous();
+  auto result = x.contiguous().clone();
+  const int64_t columns = x.size(1);
+  auto* data = result.mutable_data_ptr<float>();
+  at::parallel_for(0, x.size(0) / block, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      hadamard_down_columns(data + b * block * columns, block, columns);
+    }
+  });
+  return result;
+}
+
+class RotateToWeights : public torch::autograd::Function<RotateToWeights> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& rotated,
+                               const torch::Tensor& input_signs, const torch::Tensor& output_signs,
+                               int64_t in_block, int64_t out_block) {
+    context->save_for_backward({input_signs, output_signs});
+    context->saved_data["in_block"] = in_block;
+    context->saved_data["out_block"] = out_block;
+    torch::Tensor w = rotated;
+    if (rotated_side(output_signs))
+      w = hadamard_columns(w, out_block).mul_(output_signs.unsqueeze(1));
+    if (rotated_side(input_signs)) w = hadamard_rows(w, in_block).mul_(input_signs);
+    return w;
+  }
+  static tensor_list backward(AutogradContext* context, tensor_list grads) {
+    const auto signs = context->get_saved_variables();
+    auto gradient =
+        to_code_space(grads[0], signs[0], signs[1], context->saved_data["in_block"].toInt(),
+                      context->saved_data["out_block"].toInt());
+    return {gradient, torch::Tensor(), torch::Tensor(), torch::Tensor(), torch::Tensor()};
+  }
+  static torch::Tensor to_code_space(const torch::Tensor& weights, const torch::Tensor& input_signs,
+                                     const torch::Tensor& output_signs, int64_t in_block,
+                                     int64_t out_block) {
+    torch::Tensor v = weights;
+    if (rotated_side(input_signs)) v = hadamard_rows(v * input_signs, in_block);
+    if (rotated_side(output_signs)) v = hadamard_columns(v * output_signs.unsqueeze(1), out_block);
+    return v;
+  }
+};
+
+torch::Tensor random_signs(int64_t count, uint64_t seed, uint64_t side) {
+  Random random(seed, (static_cast<uint64_t>(count) << 1) | side);
+  auto signs = torch::empty({count}, torch::kFloat);
+  auto* sign = signs.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < count; ++i) sign[i] = random.below(2) == 0 ? 1.0f : -1.0f;
+  return signs;
+}
+
+torch::Tensor as_tensor(const std::vector<float>& signs) {
+  return signs.empty() ? torch::empty({0}) : torch::tensor(signs);
+}
+
+torch::Tensor rotated_along(const torch::Tensor& x, const torch::Tensor& signs, int64_t block) {
+  return rotated_side(signs) ? hadamard_rows(x * signs.to(x.scalar_type()), block) : x;
+}
+
+}  // namespace
+
+torch::Tensor hadamard_reference(const torch::Tensor& x, int64_t block) {
+  const auto sizes = x.sizes().vec();
+  torch::Tensor values = x.reshape({-1, block});
+  for (int64_t half = 1; half < block; half *= 2) {
+    const auto pairs = values.reshape({-1, block / (2 * half), 2, half});
+    const auto a = pairs.select(2, 0), b = pairs.select(2, 1);
+    values = torch::stack({a + b, a - b}, 2);
+  }
+  return values.reshape(sizes) * (1 / std::sqrt(static_cast<double>(block)));
+}
+
+Rotation::Rotation(const TransformSpec& spec, int64_t out_features, int64_t in_features,
+                   uint64_t seed)
+    : spec_(spec),
+      input_signs_(random_signs(spec.in_block > 0 ? in_features : 0, seed, 0)),
+      output_signs_(random_signs(spec.out_block > 0 ? out_features : 0, seed, 1)) {
+  BITSMITH_CHECK(spec == spec.resolved(out_features, in_features, ""));
+}
+
+Rotation::Rotation(const QuantizedTensor& tensor)
+    : spec_(tensor.spec.transform.value()),
+      input_signs_(as_tensor(input_signs(tensor))),
+      output_signs_(as_tensor(output_signs(tensor))) {}
+
+torch::Tensor Rotation::to_weights(const torch::Tensor& rotated) const {
+  return RotateToWeights::apply(rotated, input_signs_, output_signs_, spec_.in_block,
+                                spec_.out_block);
+}
+
+torch::Tensor Rotation::to_code_space(const torch::Tensor& weights) const {
+  const torch::NoGradGuard no_grad;
+  return RotateToWeights::to_code_space(weights, input_signs_, output_signs_, spec_.in_block,
+                                        spec_.out_block);
+}
+
+torch::Tensor Rotation::rotate_inputs(const torch::Tensor& x) const {
+  return rotated_along(x, input_signs_, spec_.in_block);
+}
+
+torch::Tensor Rotation::rotate_outputs(const torch::Tensor& y) const {
+  return rotated_along(y, output_signs_, spec_.out_block);
+}
+
+void Rotation::store(const QuantizedTensor& tensor) const {
+  const auto write = [&](const char* part, const torch::Tensor& signs) {
+    if (!rotated_side(signs)) return;
+    write_signs(tensor, part, {signs.const_data_ptr<float>(), static_cast<size_t>(signs.numel())});
+  };
+  write("input_signs", input_signs_);
+  write("output_signs", output_signs_);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,68 @@
+// had:R: the matrix is held rotated, W = out-rotation^T (sum of terms) in-rotation, so that large
+// weights and inputs are spread over a block (QuIP, Chee et al. 2023; QuIP#, Tseng et al. 2024). A
+// rotation is signs, and then Hadamard matrices of a block's size along the diagonal. Not a kind of
+// term: a transform around the sum.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "format/part_layout.h"
+#include "format/spec_text.h"
+
+namespace bitsmith {
+
+struct QuantizedTensor;
+
+struct HadamardSpec {
+  static constexpr int64_t kByRule = -1;  // the largest block that divides the size, at most 1024
+  static constexpr int64_t kNone = 0;     // this side is not rotated
+
+  // Inputs and outputs of a block: powers of two from 2 on. One side at least is rotated.
+  int64_t in_block = kByRule;
+  int64_t out_block = kByRule;
+  bool operator==(const HadamardSpec&) const = default;
+
+  static constexpr const char* kName = "had";
+  static constexpr const char* kGrammar =
+      "had[-in[N]][-out[N]]:R (R behind a Hadamard rotation of inputs, outputs or, without -in and "
+      "-out, both, in blocks of N)";
+  // Reads what follows the name, up to and with the colon. UsageError through `text`.
+  static HadamardSpec parse(SpecReader& text);
+  std::string text() const;
+  // The resolved spec's fields, and back. Error names `source`.
+  OrderedJson to_json() const;
+  static HadamardSpec from_json(const Json& fields, const std::string& source);
+  // With every size; and back: sizes that the rule would give left to it again. UsageError where
+  // the sizes do not fit; `where` says whose they are.
+  HadamardSpec resolved(int64_t out_features, int64_t in_features, const std::string& where) const;
+  HadamardSpec shortened(int64_t out_features, int64_t in_features) const;
+  // Of a resolved spec: so many neighboring rows are decoded together.
+  int64_t rows_together() const { return out_block > 0 ? out_block : 1; }
+  // input_signs, output_signs: bit i is 1 where input or output i changes its sign.
+  std::vector<PartLayout> parts(int64_t out_features, int64_t in_features,
+                                const std::string& where) const;
+};
+
+// The signs of a rotated side, +1 or -1 each; empty for the other.
+std::vector<float> input_signs(const QuantizedTensor& tensor);
+std::vector<float> output_signs(const QuantizedTensor& tensor);
+void write_signs(const QuantizedTensor& tensor, const std::string& part,
+                 std::span<const float> signs);
+
+// In place, H / sqrt(block) with H Sylvester's Hadamard matrix, its own inverse. The same values
+// for any split of the other dimension. Along rows: x [rows, n], blocks of neighbors in a row.
+void hadamard_along_rows(float* x, int64_t rows, int64_t n, int64_t block);
+// Down columns: x [block, columns], one block.
+void hadamard_down_columns(float* x, int64_t block, int64_t columns);
+
+// Rows of a matrix from rows of what the terms give: decode(first, count, out) fills rows of the
+// sum. out [count, in_features].
+void decode_rotated_rows(const QuantizedTensor& tensor, const HadamardSpec& spec, int64_t first,
+                         int64_t count, std::span<float> out,
+                         const std::function<void(int64_t, int64_t, std::span<float>)>& decode);
+
+}  // namespace bitsmith
