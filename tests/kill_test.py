@@ -91,9 +91,12 @@ def main():
                                  "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2,
                                  "--finetune-epochs", 2, "--cross-term", 0.5, "--true-sequential"],
                     folder, options.kills, rng)
-        check_stage("tune", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv",
-                             "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
-                             "--checkpoint-minutes", 0.01], folder, options.kills, rng)
+        check_stage("sum", ["quantize", TRAINED, "--representation", "had:int2g16+out1%+lr2", "--data", CALIBRATION,
+                            "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
+        for start in ["quantize", "sum"]:
+            check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
+                                          "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
+                                          "--checkpoint-minutes", 0.01], folder, options.kills, rng)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,12 +1,9 @@
 // The one-shot quantizers behind quantize_layer(). weight [out, in] and hessian [in, in] are
 // float32, contiguous and finite; the representation comes back projected.
 #pragma once
-#include <cstdlib>
 #include <memory>
-#include <type_traits>
 #include <vector>
 
-#include "base/error.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/torch.h"
 
@@ -46,21 +43,5 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Te
 constexpr Method method_of(const UniformSpec&) { return Method::kGptq; }
 constexpr Method method_of(const AdditiveSpec&) { return Method::kAqlm; }
 constexpr Method method_of(const GvqSpec&) { return Method::kGptvq; }
-
-// f(spec) for a term with codes.
-template <typename F>
-auto visit_coded(const TermSpec& term, const F& f) {
-  return std::visit(
-      [&](const auto& spec) -> decltype(f(UniformSpec())) {
-        using S = std::decay_t<decltype(spec)>;
-        if constexpr (!S::kCorrects) {
-          return f(spec);
-        } else {
-          BITSMITH_CHECK(false);  // no spec begins with a correction
-          std::abort();
-        }
-      },
-      term);
-}
 
 }  // namespace bitsmith

@@ -73,34 +73,19 @@ QuantizedTensor Representation::to_format() const {
   return tensor;
 }
 
-namespace {
-
-template <typename T>
-std::unique_ptr<T> term_from_format(const TermSpec& term, const QuantizedTensor& tensor) {
-  return std::visit(
-      [&](const auto& spec) -> std::unique_ptr<T> {
-        if constexpr (std::is_convertible_v<decltype(make_term(spec, tensor)),
-                                            std::unique_ptr<T>>) {
-          return make_term(spec, tensor);
-        } else {
-          BITSMITH_CHECK(false);  // a correction where a term with codes is, which no spec has
-          return nullptr;
-        }
-      },
-      term);
-}
-
-}  // namespace
-
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor) {
   const auto& terms = tensor.spec.terms;
+  auto coded =
+      visit_coded(terms.front(), [&](const auto& spec) { return make_term(spec, tensor); });
   std::vector<std::unique_ptr<Term>> corrections;
   for (size_t i = 1; i < terms.size(); ++i) {
-    corrections.push_back(term_from_format<Term>(terms[i], tensor));
+    corrections.push_back(std::visit(
+        [&](const auto& spec) -> std::unique_ptr<Term> { return make_term(spec, tensor); },
+        terms[i]));
   }
-  return std::make_unique<Representation>(
-      term_from_format<CodedTerm>(terms.front(), tensor), std::move(corrections),
-      tensor.spec.transform ? std::make_shared<const Rotation>(tensor) : nullptr);
+  auto rotation = tensor.spec.transform ? std::make_shared<const Rotation>(tensor) : nullptr;
+  return std::make_unique<Representation>(std::move(coded), std::move(corrections),
+                                          std::move(rotation));
 }
 
 }  // namespace bitsmith

@@ -6,12 +6,14 @@
 // runtime/kernels.
 #pragma once
 #include <concepts>
+#include <cstdlib>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <variant>
 #include <vector>
 
+#include "base/error.h"
 #include "format/kinds/additive.h"
 #include "format/kinds/gvq.h"
 #include "format/kinds/hadamard.h"
@@ -60,6 +62,21 @@ concept Kind = std::equality_comparable<S> &&
 };
 
 using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec>;
+
+// f(spec) for a term with codes, which is what a sum begins with.
+template <typename F>
+auto visit_coded(const TermSpec& term, const F& f) {
+  return std::visit(
+      [&](const auto& spec) -> decltype(f(UniformSpec())) {
+        if constexpr (!std::decay_t<decltype(spec)>::kCorrects) {
+          return f(spec);
+        } else {
+          BITSMITH_CHECK(false);
+          std::abort();
+        }
+      },
+      term);
+}
 
 // What may stand around a sum of terms.
 using TransformSpec = HadamardSpec;
