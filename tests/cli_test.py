@@ -176,6 +176,7 @@ class Layer(ProgramTest):
         hessian = [sum(row[i] * row[j] for row in x) / 32 for i in range(features) for j in range(features)]
         self.layer = self.write("layer.safetensors", {"weight": ([out, features], weight),
                                                       "hessian": ([features, features], hessian)})
+        self.tensors = {"weight": ([out, features], weight), "hessian": ([features, features], hessian)}
         self.plain = self.write("plain.safetensors", {"weight": ([out, features], weight)})
         self.empty = self.write("empty.safetensors", {"bias": ([out], weight[:out])})
 
@@ -190,6 +191,38 @@ class Layer(ProgramTest):
             self.assertGreaterEqual(len(result["stages"]), 1)
         self.assertLess(report["results"][0]["relative_error"], report["results"][1]["relative_error"])
         self.assertIn("int4g16", self.succeed("layer", self.plain, "--representation", "int4g16", "--stages").out)
+
+    def test_takes_the_whole_objective_of_the_file(self):
+        out, features = self.tensors["weight"][0]
+        weights = [0.01 if row % 2 else 1 for row in range(out)]
+        full = [(weights[i] if i == j else 0) for i in range(out) for j in range(out)]
+        cross = [(0.2 if i == j else 0) for i in range(features) for j in range(features)]
+        names = ["--representation", "int2g16", "--representation", "aq1x4g4", "--representation", "gvq2d2b-n256"]
+
+        def errors(file, *options):
+            report = self.succeed("layer", file, *names, *options, "--json").json()
+            return [result["relative_error"] for result in report["results"]]
+
+        plain = errors(self.layer)
+        rows = self.write("rows.safetensors", {**self.tensors, "row_weights": ([out], weights)})
+        self.assertNotEqual(errors(rows), plain)
+        whole = self.write("whole.safetensors", {**self.tensors, "output_factor": ([out, out], full)})
+        for a, b in zip(errors(rows), errors(whole)):
+            self.assertAlmostEqual(a, b, delta=0.1 * a)
+        self.assertIn("full output factor", self.succeed("layer", whole, *names).out)
+        shifted = self.write("shifted.safetensors", {**self.tensors, "cross": ([features, features], cross)})
+        self.assertNotEqual(errors(shifted), plain)
+        self.assertEqual(errors(shifted, "--cross-term", 0), plain)
+
+    def test_refuses_objectives_that_do_not_fit(self):
+        out = self.tensors["weight"][0][0]
+        for tensor, values, says in [("row_weights", ([out + 1], [1] * (out + 1)), "row_weights"),
+                                     ("row_weights", ([out], [-1] + [1] * (out - 1)), "negative weight for row 0"),
+                                     ("row_weights", ([out], [float("nan")] * out), "row_weights"),
+                                     ("output_factor", ([out], [1] * out), "output_factor"),
+                                     ("cross", ([out], [1] * out), "cross")]:
+            file = self.write("bad.safetensors", {**self.tensors, tensor: values})
+            self.fail_cleanly("layer", file, "--representation", "int4g16", codes=(1,), says=[says])
 
     def test_says_what_it_cannot_do(self):
         self.fail_cleanly("layer", self.empty, "--representation", "int4g16", says=["weight"])

@@ -7,9 +7,9 @@
 #include "apps/training_data.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "checkpoint/safetensors.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/model/torch_threads.h"
+#include "compressor/objective/layer_file.h"
 #include "compressor/quantize/layer_hessians.h"
 #include "compressor/quantize/module_pattern.h"
 
@@ -46,7 +46,7 @@ struct HessianCommand {
         files, dataset.train, compute_dtype(dtype), names,
         [&](const Linear& linear, const torch::Tensor& hessian) {
           const fs::path path = fs::path(out) / (linear.name + ".safetensors");
-          write_layer(path, read_matrix(*files, linear.name, torch::kFloat32), hessian);
+          write_layer_file(path, {read_matrix(*files, linear.name, torch::kFloat32), hessian, {}});
           written.push_back({{"module", linear.name},
                              {"out_features", linear.out_features},
                              {"in_features", linear.in_features},
@@ -76,17 +76,6 @@ struct HessianCommand {
     const std::string example = block_linears(config, 0).back().name;
     for (const ModulePattern& pattern : patterns) pattern.require_used(example);
     return names;
-  }
-
-  static void write_layer(const fs::path& path, const torch::Tensor& weight,
-                          const torch::Tensor& hessian) {
-    const auto view = [](const char* name, const torch::Tensor& t) {
-      return TensorView{
-          name, DType::F32, t.sizes().vec(),
-          std::as_bytes(std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel())))};
-    };
-    write_safetensors(path,
-                      {view("weight", weight.contiguous()), view("hessian", hessian.contiguous())});
   }
 };
 

@@ -7,8 +7,9 @@
 #include "apps/layer_options.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "checkpoint/safetensors.h"
 #include "compressor/model/torch_threads.h"
+#include "compressor/objective/hessian_sum.h"
+#include "compressor/objective/layer_file.h"
 
 namespace bitsmith {
 namespace {
@@ -16,15 +17,21 @@ namespace {
 constexpr const char* kLayerHelp =
     "Quantizes one matrix: error, true bits and time, in seconds. To try an idea, or to compare.\n"
     "  bitsmith layer LAYER.safetensors --representation gvq2d2b --representation aq2x8g8\n"
-    "LAYER holds `weight` [out, in] and, where the method wants one, `hessian` [in, in], of any\n"
-    "float type (bitsmith hessian writes such files). The error is tr((W-Q) H (W-Q)^T) / tr(W H\n"
-    "W^T), with H as it is in the file (without it: the identity).";
+    "LAYER holds `weight` [out, in] and what an error of it costs, of any float type (bitsmith\n"
+    "hessian writes such files); what is not there is the identity:\n"
+    "  hessian        [in, in]    H of the inputs, 2/n times the sum of x x^T\n"
+    "  row_weights    [out]       G of the outputs, a diagonal: what a row's error counts\n"
+    "  output_factor  [out, out]  G of the outputs, full; in place of row_weights\n"
+    "  cross          [in, in]    C, 2/n times the sum of (x' - x) x^T, x' the original model's\n"
+    "                             inputs: the target is T = W + share W C H^-1 in place of W\n"
+    "The error is tr(G (T-Q) H (T-Q)^T) / tr(G T H T^T), with H as it is in the file.";
 
 struct LayerCommand {
   CommonOptions common;
   QuantizeOptions options;
   std::string file, method;
   std::vector<std::string> representations;
+  double cross_term = 0.5;
   bool stages = false;
 
   void run() {
@@ -32,23 +39,22 @@ struct LayerCommand {
     options.seed = common.seed;
     std::vector<RepresentationSpec> specs;
     for (const std::string& text : representations) specs.push_back(parse_representation(text));
-    torch::Tensor weight, hessian;
-    {
-      const SafetensorsFile layer = open_safetensors(file);  // its pages are given back
-      weight = read(layer, "weight");
-      hessian = read(layer, "hessian");
-    }
-    if (!weight.defined()) throw Error(concat(file, ": there is no tensor 'weight'"));
-    if (weight.dim() != 2) throw Error(concat(file, ": 'weight' is not a matrix"));
+    LayerFile layer = read_layer_file(file);
+    const torch::Tensor& weight = layer.weight;
+    Objective& objective = layer.objective;
     for (const RepresentationSpec& spec : specs) {  // all are checked before any work
       check_quantizable(spec, weight.size(0), weight.size(1));
       method_for(spec);
     }
+    if (layer.cross.defined() && cross_term > 0) {
+      objective.shift = cross_term_shift(
+          weight, input_drift(objective.hessian, layer.cross, options.damping), cross_term);
+    }
     OrderedJson results = OrderedJson::array();
-    std::string table = header(weight, hessian);
+    std::string table = header(weight, objective);
     for (const RepresentationSpec& spec : specs) {
       options.method = method_for(spec);
-      const QuantizedLayer quantized = quantize_layer(weight, hessian, spec, options);
+      const QuantizedLayer quantized = quantize_layer(weight, objective, spec, options);
       results.push_back(describe(spec, quantized));
       table += "\n" + row(spec, quantized);
       if (stages) table += stage_lines(quantized);
@@ -65,26 +71,16 @@ struct LayerCommand {
     return method.empty() ? default_method(spec) : parse_method(method, spec);
   }
 
-  static torch::Tensor read(const SafetensorsFile& layer, const std::string& name) {
-    const TensorView* view = layer.find(name);
-    if (!view) return {};
-    if (!holds_floats(view->dtype)) {
-      throw Error(concat("'", name, "' has the data type ", dtype_name(view->dtype),
-                         ", expected a floating-point type"));
-    }
-    auto values = torch::empty(view->shape, torch::kFloat);
-    decode_to_float(
-        view->dtype, view->bytes,
-        std::span(values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())));
-    return values;
-  }
-
-  std::string header(const torch::Tensor& weight, const torch::Tensor& hessian) const {
+  std::string header(const torch::Tensor& weight, const Objective& objective) const {
     char line[200];
     std::snprintf(line, sizeof(line), "\n%-28s %-6s %9s %15s %9s", "representation", "method",
                   "bits", "relative error", "seconds");
     return concat(file, ": ", weight.size(0), " x ", weight.size(1),
-                  hessian.defined() ? "" : ", no Hessian", line);
+                  objective.hessian.defined() ? "" : ", no Hessian",
+                  objective.joins_rows()              ? ", full output factor"
+                  : objective.output_factor.defined() ? ", weights of rows"
+                                                      : "",
+                  objective.shift.defined() ? ", cross term" : "", line);
   }
   std::string row(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
     char line[200];
@@ -127,13 +123,17 @@ struct LayerCommand {
 void add_layer(CLI::App& app) {
   auto command = std::make_shared<LayerCommand>();
   CLI::App& sub = *app.add_subcommand("layer", kLayerHelp);
-  sub.add_option("LAYER", command->file, "safetensors file with `weight` and `hessian`")
+  sub.add_option("LAYER", command->file, "safetensors file with `weight` and its objective")
       ->required();
   sub.add_option("--representation", command->representations,
                  "What the matrix becomes (see bitsmith quantize --help); may repeat")
       ->required();
   sub.add_option("--method", command->method,
                  "rtn, gptq, aqlm, gptvq (default: by representation)");
+  sub.add_option("--cross-term", command->cross_term,
+                 "Share of the cross term, where the file has `cross`")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   sub.add_flag("--stages", command->stages, "Print the error after each stage");
   add_layer_options(sub, command->options);
   add_common_options(sub, command->common);

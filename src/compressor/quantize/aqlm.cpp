@@ -4,10 +4,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/codebook_solve.h"
-#include "compressor/quantize/hessian.h"
-#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/kmeans.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
@@ -33,23 +32,23 @@ struct AqlmState {
 
 class Aqlm {
  public:
-  Aqlm(const torch::Tensor& weight, const torch::Tensor& hessian, const AdditiveSpec& spec,
+  Aqlm(const torch::Tensor& weight, const Objective& objective, const AdditiveSpec& spec,
        const QuantizeOptions& options, std::vector<StageReport>& stages)
       : weight_(weight),
-        hessian_(hessian),
+        objective_(objective),
         spec_(spec),
         options_(options),
-        stages_(stages, weight, hessian) {}
+        stages_(stages, weight, objective) {}
 
   std::unique_ptr<CodedTerm> run() {
     state_ = start();
-    objective_ = objective(state_);
-    stages_.add("start", objective_);
-    for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
+    error_ = error(state_);
+    stages_.add("start", error_);
+    for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
       if (interrupted())
         throw Interrupted("quantization was stopped; the same command begins anew");
-      const double before = objective_;
-      const bool feedback = round == 1 && hessian_.defined();
+      const double before = error_;
+      const bool feedback = round == 1 && objective_.hessian.defined();
       const auto codes =
           feedback ? with_best_codes(with_feedback(state_)) : with_best_codes(state_);
       accept(codes, concat("round ", round, " codes"));
@@ -57,7 +56,7 @@ class Aqlm {
         accept(with_best_group_scales(state_), concat("round ", round, " group scales"));
       }
       accept(with_best_codebooks(state_), concat("round ", round, " codebooks"));
-      if (objective_ > before * (1 - options_.tolerance)) break;
+      if (error_ > before * (1 - options_.tolerance)) break;
     }
     if (options_.max_rounds > 0) accept(with_best_codes(state_), "last codes");
     return std::make_unique<AdditiveTerm>(spec_, state_.codebooks, state_.scales, state_.codes,
@@ -77,16 +76,27 @@ class Aqlm {
     const auto all = combined_scales(safe, groups);
     const auto divisors =
         all.dim() == 1 ? all.unsqueeze(1) : all.repeat_interleave(spec_.in_group_size, 1);
-    auto weights = hessian_.defined() ? hessian_.diagonal().clone()
-                                      : torch::ones({weight_.size(1)}, torch::kFloat);
+    const auto& hessian = objective_.hessian;
+    auto weights = hessian.defined() ? hessian.diagonal().clone()
+                                     : torch::ones({weight_.size(1)}, torch::kFloat);
     // Inputs hardly ever active still get sensible weights.
     const double mean = weights.mean().item<double>();
     weights = weights.clamp_min(mean > 0 ? 1e-4 * mean : 1.0);
     weights = weights / weights.mean();
     Random random(options_.seed);
-    const auto start = residual_kmeans(weight_ / divisors, combined_scales(scales, groups), weights,
-                                       spec_, options_.kmeans_iterations, random);
+    const auto start =
+        residual_kmeans(weight_ / divisors, with_row_weights(combined_scales(scales, groups)),
+                        weights, spec_, options_.kmeans_iterations, random);
     return {round_to_fp16(start.codebooks), scales, start.codes, groups};
+  }
+
+  // Scales as they count in a sum over rows, each with its weight.
+  torch::Tensor with_row_weights(const torch::Tensor& scales) const {
+    auto own = objective_.row_weights();
+    if (!own.defined()) return scales;
+    const double mean = own.mean().item<double>();
+    own = own.clamp_min(mean > 0 ? 1e-4 * mean : 1.0).sqrt();
+    return scales * (scales.dim() == 1 ? own : own.unsqueeze(1));
   }
 
   // Each group's root mean square in units of its row's, the nearest of 2^S values: the best ones
@@ -120,13 +130,15 @@ class Aqlm {
 
   // One pass with error feedback finds codes that coordinate descent from the start does not reach
   // (a fifth to a third less error at three codebooks). Groups of strongly active inputs go first,
-  // while most others are still free to make up for their errors.
+  // while most others are still free to make up for their errors. It takes rows one by one,
+  // whatever G.
   AqlmState with_feedback(const AqlmState& from) const {
+    const auto& hessian = objective_.hessian;
     const int64_t g = spec_.in_group_size, per_row = weight_.size(1) / g;
-    const auto activity = hessian_.diagonal().reshape({per_row, g}).sum(1);
+    const auto activity = hessian.diagonal().reshape({per_row, g}).sum(1);
     const auto order = std::get<1>(activity.sort(/*stable=*/true, 0, /*descending=*/true));
     const auto inputs = (order.unsqueeze(1) * g + torch::arange(g)).reshape({-1});
-    const auto permuted = hessian_.index_select(0, inputs).index_select(1, inputs);
+    const auto permuted = hessian.index_select(0, inputs).index_select(1, inputs);
     const std::vector<int64_t> shape = {weight_.size(0), per_row, spec_.num_codebooks};
     const auto reorder = [&](const torch::Tensor& codes, const torch::Tensor& groups) {
       return codes.reshape(shape).index_select(1, groups).reshape({-1, spec_.num_codebooks});
@@ -145,7 +157,7 @@ class Aqlm {
     AdditiveSearch search(from.codebooks, from.all_scales(), weight_.size(1) / spec_.in_group_size,
                           options_.beam);
     return {from.codebooks, from.scales,
-            search_code_groups(search, from.dense(), from.codes, weight_, {{}, hessian_}, {}),
+            search_code_groups(search, from.dense(), from.codes, weight_, objective_, {}),
             from.group_scales};
   }
 
@@ -155,50 +167,51 @@ class Aqlm {
     GroupScaleSearch search(vectors, from.group_scales.values, spec_.in_group_size);
     GroupScales found = from.group_scales;
     found.codes = search_code_groups(search, from.dense(), found.codes.reshape({-1, 1}), weight_,
-                                     {{}, hessian_}, {})
+                                     objective_, {})
                       .reshape(found.codes.sizes());
     found.values = round_to_fp16(
-        solve_group_scale_values(weight_, hessian_, vectors, found, kSolverIterations));
+        solve_group_scale_values(weight_, objective_, vectors, found, kSolverIterations));
     return {from.codebooks, from.scales, from.codes, found};
   }
 
   AqlmState with_best_codebooks(const AqlmState& from) const {
     const auto codebooks = round_to_fp16(solve_codebooks(
-        weight_, hessian_, from.codebooks, from.all_scales(), from.codes, kSolverIterations));
+        weight_, objective_, from.codebooks, from.all_scales(), from.codes, kSolverIterations));
     const auto ones = combined_scales(torch::ones_like(from.scales), from.group_scales);
     const auto vectors = additive_decode(codebooks, ones, from.codes);
-    const auto scales = solve_scales(weight_, hessian_, vectors, from.scales);
+    const auto scales = solve_scales(weight_, objective_, vectors, from.scales, kSolverIterations);
     return {codebooks, round_to_fp16(scales), from.codes, from.group_scales};
   }
 
-  double objective(const AqlmState& state) const {
-    return quadratic_error(weight_ - state.dense(), hessian_, /*exact=*/false);
+  double error(const AqlmState& state) const {
+    return objective_.error(weight_ - state.dense(), /*exact=*/false);
   }
 
   // Rounding to what the file holds can undo a small gain: then nothing changes.
   void accept(const AqlmState& candidate, const std::string& stage) {
-    const double reached = objective(candidate);
-    if (reached < objective_) {
+    const double reached = error(candidate);
+    if (reached < error_) {
       state_ = candidate;
-      objective_ = reached;
+      error_ = reached;
     }
-    stages_.add(stage, objective_);
+    stages_.add(stage, error_);
   }
 
-  torch::Tensor weight_, hessian_;
+  torch::Tensor weight_;
+  Objective objective_;
   AdditiveSpec spec_;
   QuantizeOptions options_;
   StageReports stages_;
-  double objective_ = 0;
+  double error_ = 0;  // of state_
   AqlmState state_;
 };
 
 }  // namespace
 
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const AdditiveSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages) {
-  return Aqlm(weight, hessian, spec, options, stages).run();
+  return Aqlm(weight, objective, spec, options, stages).run();
 }
 
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const AdditiveSpec& spec,

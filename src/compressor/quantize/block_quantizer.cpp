@@ -65,17 +65,18 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
                                      const torch::Tensor& hessian, const torch::Tensor& drift,
                                      QuantizedParts& parts, const LayerObserver& observer) const {
-  torch::Tensor target = decoder_.dtype() == torch::kFloat32
-                             ? linear.weight
-                             : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
+  const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
+                                   ? linear.weight
+                                   : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
   QuantizeOptions own = options_.layer;
   own.method = matrix.method;
+  Objective objective(hessian);
+  if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
+    objective.shift = cross_term_shift(weight, drift, options_.cross_term);
+  }
   QuantizedLayer result;
   try {
-    if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
-      target = target + options_.cross_term * row_chunked_matmul(target, drift);
-    }
-    result = quantize_layer(target, hessian, matrix.spec, own);
+    result = quantize_layer(weight, objective, matrix.spec, own);
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& e) {

@@ -10,9 +10,10 @@
 #include <vector>
 
 #include "compressor/model/decoder.h"
+#include "compressor/objective/hessian_sum.h"
+#include "compressor/objective/objective.h"
 #include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/block_stream.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/quantize/quantization_plan.h"
 #include "compressor/quantize/quantized_parts.h"
 

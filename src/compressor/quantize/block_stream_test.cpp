@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "compressor/quantize/hessian.h"
+#include "compressor/objective/hessian_sum.h"
 #include "format/quantized_checkpoint.h"
 
 namespace bitsmith {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 #include "compressor/representation/search_kernels.h"
 
 namespace bitsmith {

@@ -7,7 +7,6 @@
 
 #include "base/random.h"
 #include "compressor/quantize/gvq_solve.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/representation/gvq_dequantize.h"
 
 namespace bitsmith {
@@ -108,9 +107,8 @@ TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
   GvqProblem problem{torch::randn({out, in}), torch::matmul(x.t(), x) / 30.0, layout,
                      torch::randint(4, {out * in, 1}, torch::kInt), torch::rand({out, 4}) + 0.5};
   const auto objective = [&](const torch::Tensor& centroids) {
-    return quadratic_error(
-        problem.weight - gvq_decode(layout, centroids, problem.codes, problem.block_scales),
-        problem.hessian, true);
+    return problem.objective.error(
+        problem.weight - gvq_decode(layout, centroids, problem.codes, problem.block_scales));
   };
   auto centroids = torch::randn({2, 2, 4, 1});
   double before = objective(centroids);

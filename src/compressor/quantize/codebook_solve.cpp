@@ -2,43 +2,36 @@
 
 #include <vector>
 
+#include "compressor/objective/row_products.h"
+#include "compressor/parallel.h"
 #include "compressor/quantize/conjugate_gradients.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/representation/additive_dequantize.h"
-#include "compressor/representation/parallel.h"
 
 namespace bitsmith {
 namespace {
 
-torch::Tensor times_hessian(const torch::Tensor& matrix, const torch::Tensor& hessian) {
-  return hessian.defined() ? row_chunked_matmul(matrix, hessian) : matrix;
-}
-
 // Inverse blocks [M * K, g, g] of the normal matrix's diagonal: for vector k of codebook m the sum
-// of s_r^2 H_jj over the groups (r, j) that use it.
-torch::Tensor inverse_blocks(const torch::Tensor& hessian, const torch::Tensor& codebooks,
+// of G_rr s_r^2 H_jj over the groups (r, j) that use it.
+torch::Tensor inverse_blocks(const Objective& objective, const torch::Tensor& codebooks,
                              const torch::Tensor& scales, const torch::Tensor& codes) {
   const int64_t num_codebooks = codebooks.size(0), entries = codebooks.size(1);
   const int64_t g = codebooks.size(2), out = scales.size(0), per_row = codes.size(0) / out;
-  torch::Tensor blocks;  // [per_row, g * g]
-  if (hessian.defined()) {
-    blocks = hessian.reshape({per_row, g, per_row, g}).diagonal(0, 0, 2).permute({2, 0, 1});
-  } else {
-    blocks = torch::eye(g, torch::kFloat).expand({per_row, g, g});
-  }
-  blocks = blocks.reshape({per_row, g * g}).contiguous();
+  const auto blocks = objective.blocks(per_row * g, g).reshape({per_row, g * g});
   auto weights = torch::zeros({num_codebooks, entries, per_row}, torch::kFloat);
   auto* w = weights.mutable_data_ptr<float>();
   const auto s = scales.dim() == 1 ? scales.unsqueeze(1).expand({out, per_row}).contiguous()
                                    : scales.contiguous();
   const auto* scale = s.const_data_ptr<float>();
   const auto* c = codes.const_data_ptr<int32_t>();
+  const auto row_weights = objective.row_weights();
+  const auto* of_row = row_weights.defined() ? row_weights.const_data_ptr<float>() : nullptr;
   parallel_tasks(num_codebooks, [&](int64_t m) {
     for (int64_t r = 0; r < out; ++r) {
       for (int64_t j = 0; j < per_row; ++j) {
         const int64_t k = c[(r * per_row + j) * num_codebooks + m];
         const float own = scale[r * per_row + j];
-        w[(m * entries + k) * per_row + j] += own * own;
+        const float square = own * own;
+        w[(m * entries + k) * per_row + j] += of_row ? of_row[r] * square : square;
       }
     }
   });
@@ -52,10 +45,10 @@ torch::Tensor inverse_blocks(const torch::Tensor& hessian, const torch::Tensor& 
 
 }  // namespace
 
-torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& hessian,
+torch::Tensor solve_codebooks(const torch::Tensor& weight, const Objective& objective,
                               const torch::Tensor& codebooks, const torch::Tensor& scales,
                               const torch::Tensor& codes, int iterations) {
-  const auto inverse = inverse_blocks(hessian, codebooks, scales, codes);
+  const auto inverse = inverse_blocks(objective, codebooks, scales, codes);
   const auto scatter = [&](const torch::Tensor& dense) {
     return additive_decode_transpose(dense, codebooks, scales, codes).codebooks;
   };
@@ -63,23 +56,37 @@ torch::Tensor solve_codebooks(const torch::Tensor& weight, const torch::Tensor& 
     return torch::bmm(inverse, r.reshape({inverse.size(0), -1, 1})).reshape(r.sizes());
   };
   const auto residual =
-      scatter(times_hessian(weight - additive_decode(codebooks, scales, codes), hessian));
+      scatter(objective.apply(weight - additive_decode(codebooks, scales, codes)));
   const auto apply = [&](const torch::Tensor& direction) {
-    return scatter(times_hessian(additive_decode(direction, scales, codes), hessian));
+    return scatter(objective.apply(additive_decode(direction, scales, codes)));
   };
   return conjugate_gradients(codebooks, residual, apply, precondition, iterations, /*systems=*/1);
 }
 
-torch::Tensor solve_scales(const torch::Tensor& weight, const torch::Tensor& hessian,
-                           const torch::Tensor& vectors, const torch::Tensor& scales) {
-  const auto image = times_hessian(vectors, hessian);
+torch::Tensor solve_scales(const torch::Tensor& weight, const Objective& objective,
+                           const torch::Tensor& vectors, const torch::Tensor& scales,
+                           int iterations) {
+  if (objective.joins_rows()) {
+    const auto decode = [&](const torch::Tensor& s) { return vectors * s.unsqueeze(1); };
+    const auto gather = [&](const torch::Tensor& dense) { return (vectors * dense).sum(1); };
+    const auto curvature =
+        Objective(objective.hessian).row_errors(vectors, false).to(torch::kFloat) *
+        objective.row_weights();
+    const auto inverse =
+        torch::where(curvature > 0, curvature, torch::ones_like(curvature)).reciprocal();
+    return conjugate_gradients(
+        scales, gather(objective.apply(weight - decode(scales))),
+        [&](const torch::Tensor& x) { return gather(objective.apply(decode(x))); },
+        [&](const torch::Tensor& r) { return r * inverse; }, iterations, /*systems=*/1);
+  }
+  const auto image = Objective(objective.hessian).apply(vectors);  // a row's weight changes nothing
   const auto power = (image * vectors).sum(1, false, torch::kDouble);
   const auto fit = (image * weight).sum(1, false, torch::kDouble) / power.clamp_min(1e-30);
   return torch::where((power > 0) & torch::isfinite(fit), fit, scales.to(torch::kDouble))
       .to(torch::kFloat);
 }
 
-torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const torch::Tensor& hessian,
+torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const Objective& objective,
                                        const torch::Tensor& vectors, const GroupScales& groups,
                                        int iterations) {
   const int64_t g = vectors.size(1) / groups.codes.size(1);
@@ -92,18 +99,23 @@ torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const torch:
     const auto dots = (vectors * dense).reshape({-1, g}).sum(1);
     return torch::zeros_like(groups.values).index_add_(0, codes, dots);
   };
-  auto own = hessian.defined() ? torch::zeros_like(vectors) : vectors;
-  for (int64_t j = 0; hessian.defined() && j < vectors.size(1); j += g) {
-    own.narrow(1, j, g).copy_(
-        torch::mm(vectors.narrow(1, j, g), hessian.narrow(0, j, g).narrow(1, j, g)));
+  auto own = vectors;
+  if (objective.hessian.defined()) {
+    const auto blocks = objective.blocks(vectors.size(1), g);
+    own = torch::zeros_like(vectors);
+    for (int64_t j = 0; j < vectors.size(1); j += g) {
+      own.narrow(1, j, g).copy_(torch::mm(vectors.narrow(1, j, g), blocks[j / g]));
+    }
   }
+  const auto row_weights = objective.row_weights();
+  if (row_weights.defined()) own = own * row_weights.unsqueeze(1);
   const auto curvature = gather(own);
   const auto inverse =
       torch::where(curvature > 0, curvature, torch::ones_like(curvature)).reciprocal();
-  const auto residual = gather(times_hessian(weight - decode(groups.values), hessian));
+  const auto residual = gather(objective.apply(weight - decode(groups.values)));
   return conjugate_gradients(
       groups.values, residual,
-      [&](const torch::Tensor& x) { return gather(times_hessian(decode(x), hessian)); },
+      [&](const torch::Tensor& x) { return gather(objective.apply(decode(x))); },
       [&](const torch::Tensor& r) { return r * inverse; }, iterations, /*systems=*/1);
 }
 

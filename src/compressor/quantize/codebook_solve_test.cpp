@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "compressor/quantize/hessian.h"
 #include "compressor/quantize/kmeans.h"
 #include "compressor/representation/additive_dequantize.h"
 
@@ -24,7 +23,7 @@ Problem random_problem() {
 }
 
 double objective(const Problem& p, const torch::Tensor& codebooks, const torch::Tensor& scales) {
-  return quadratic_error(p.weight - additive_decode(codebooks, scales, p.codes), p.hessian, true);
+  return Objective(p.hessian).error(p.weight - additive_decode(codebooks, scales, p.codes));
 }
 
 // The minimum by a dense least-squares solve with the square root of H, in float64.
@@ -69,7 +68,7 @@ TEST(SolveCodebooks, IgnoresUnusedVectors) {
 TEST(SolveScales, EveryRowIsAtItsMinimum) {
   const Problem p = random_problem();
   const auto vectors = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
-  const auto best = solve_scales(p.weight, p.hessian, vectors, p.scales);
+  const auto best = solve_scales(p.weight, p.hessian, vectors, p.scales, 1);
   const double reached = objective(p, p.codebooks, best);
   for (int64_t row = 0; row < kOut; ++row) {
     for (const double step : {-0.01, 0.01}) {
@@ -131,30 +130,29 @@ TEST(ResidualKMeans, FindsSeparateClustersWhateverTheStart) {
   EXPECT_LT((decoded - points).norm().item<float>(), 1e-3 * points.norm().item<float>());
 }
 
-TEST(HessianSum, IsTwiceTheMeanOuterProduct) {
-  constexpr int64_t kWide = 500;  // more than a block of the sum
-  torch::manual_seed(34);
-  const auto x = torch::randn({3, 50, kWide});
-  HessianSum sum(kWide);
-  sum.add(x[0]);
-  sum.add(x.narrow(0, 1, 2).to(torch::kBFloat16));
-  const auto rounded = torch::cat(
-      {x[0], x.narrow(0, 1, 2).to(torch::kBFloat16).to(torch::kFloat).reshape({100, kWide})});
-  EXPECT_TRUE(
-      torch::allclose(sum.hessian(), 2 * torch::matmul(rounded.t(), rounded) / 150, 1e-4, 1e-5));
-}
-
-TEST(RowChunkedMatmul, IsTheProductForAnyNumberOfThreads) {
-  torch::manual_seed(35);
-  const auto a = torch::randn({301, 200}), b = torch::randn({200, 150});
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
-  const auto one = row_chunked_matmul(a, b);
-  at::set_num_threads(3);
-  const auto three = row_chunked_matmul(a, b);
-  at::set_num_threads(threads);
-  EXPECT_TRUE(torch::equal(one, three));
-  EXPECT_TRUE(torch::allclose(one, torch::matmul(a, b), 1e-4, 1e-4));
+// No step away lowers the objective.
+TEST(Solves, ReachTheMinimumOfAnyOutputFactor) {
+  const Problem p = random_problem();
+  const auto x = torch::randn({60, kOut});
+  for (const auto& g : {torch::rand({kOut}) + 0.1, torch::matmul(x.t(), x) / 60}) {
+    Objective objective(p.hessian);
+    objective.output_factor = g;
+    const auto cost = [&](const torch::Tensor& codebooks, const torch::Tensor& scales) {
+      return objective.error(p.weight - additive_decode(codebooks, scales, p.codes));
+    };
+    const auto codebooks =
+        solve_codebooks(p.weight, objective, p.codebooks, p.scales, p.codes, 200);
+    const auto vectors = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
+    const auto scales = solve_scales(p.weight, objective, vectors, p.scales, 200);
+    const double of_codebooks = cost(codebooks, p.scales), of_scales = cost(p.codebooks, scales);
+    EXPECT_LT(of_codebooks, cost(p.codebooks, p.scales));
+    EXPECT_LT(of_scales, cost(p.codebooks, p.scales));
+    for (int i = 0; i < 10; ++i) {
+      const auto step = 0.02 * torch::randn_like(codebooks);
+      EXPECT_GT(cost(codebooks + step, p.scales), of_codebooks);
+      EXPECT_GT(cost(p.codebooks, scales + 0.02 * torch::randn({kOut})), of_scales);
+    }
+  }
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 
 namespace bitsmith {
 namespace {

@@ -17,16 +17,17 @@ struct FittedCorrection {
 };
 
 // `weight` [out, in]: what all terms together are to be; `residual`: what the others leave of it;
-// `hessian`: undefined for the identity. float32.
+// float32; the objective has no shift.
 
-// Outliers: places by options.outliers, then the values with the least error at these places.
+// Outliers: places by options.outliers, then the values with the least error at these places. Error
+// for ADMM with a full output factor.
 FittedCorrection fit_correction(const SparseSpec& spec, const torch::Tensor& weight,
-                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const torch::Tensor& residual, const Objective& objective,
                                 const QuantizeOptions& options);
-// The best approximation of the residual in the Hessian's norm by a matrix of this rank (LoRC), by
-// subspace iteration.
+// The best approximation of the residual in the objective's norm by a matrix of this rank (LoRC),
+// by subspace iteration.
 FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& weight,
-                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const torch::Tensor& residual, const Objective& objective,
                                 const QuantizeOptions& options);
 
 }  // namespace bitsmith

@@ -1,6 +1,7 @@
 #include <algorithm>
+#include <cmath>
 
-#include "compressor/quantize/inverse_factor.h"
+#include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/uniform_grid.h"
 #include "compressor/representation/uniform_term.h"
@@ -13,12 +14,14 @@ constexpr int64_t kLazyBlock = 128;
 // The state of one sweep; columns are in the order of `order`.
 class Sweep {
  public:
-  Sweep(const torch::Tensor& weight, const torch::Tensor& factor, const torch::Tensor& order,
-        const UniformSpec& spec)
+  // row_factor: of a full output factor G, G^-1 = U^T U; undefined: rows apart.
+  Sweep(const torch::Tensor& weight, const torch::Tensor& factor, const torch::Tensor& row_factor,
+        const torch::Tensor& order, const UniformSpec& spec)
       : spec_(spec),
         in_features_(weight.size(1)),
         size_(spec.group_size > 0 ? spec.group_size : in_features_),
         factor_(factor),
+        row_factor_(row_factor),
         weight_(weight.index_select(1, order)),
         scales_(torch::zeros({weight.size(0), in_features_ / size_}, torch::kFloat)),
         zeros_(torch::zeros({weight.size(0), in_features_ / size_}, torch::kInt)),
@@ -48,7 +51,9 @@ class Sweep {
     if (!ready_[group]) choose_grid(group, begin, i, end);
     const UniformGrid grid{scales_.select(1, group), zeros_.select(1, group)};
     const auto w = weight_.select(1, i);
-    const auto codes = uniform_codes(w.unsqueeze(1), grid, spec_.nbits).squeeze(1);
+    const auto codes = row_factor_.defined()
+                           ? codes_with_row_feedback(w, grid)
+                           : uniform_codes(w.unsqueeze(1), grid, spec_.nbits).squeeze(1);
     codes_.select(1, column).copy_(codes);
     const auto diagonal = factor_.index({i, i});
     const auto error = (w - (codes - grid.zeros) * grid.scales) / diagonal;
@@ -57,6 +62,29 @@ class Sweep {
       weight_.narrow(1, i + 1, end - i - 1)
           .addr_(error, factor_.select(0, i).narrow(0, i + 1, end - i - 1), 1, -1);
     }
+  }
+
+  // The codes of one column where rows meet: what a row's code leaves is spread over the rows after
+  // it. Both feedbacks together lower tr(G D H D^T) greedily, weight after weight.
+  torch::Tensor codes_with_row_feedback(const torch::Tensor& column,
+                                        const UniformGrid& grid) const {
+    auto wanted = column.contiguous().clone();
+    const auto scales = grid.scales.contiguous(), zeros = grid.zeros.contiguous();
+    auto codes = torch::empty({wanted.size(0)}, torch::kInt);
+    const int64_t out = wanted.size(0);
+    auto* w = wanted.mutable_data_ptr<float>();
+    for (int64_t row = 0; row < out; ++row) {
+      const float* factor = row_factor_.const_data_ptr<float>() + row * out;
+      const float scale = scales.const_data_ptr<float>()[row];
+      const int zero = zeros.const_data_ptr<int>()[row], largest = (1 << spec_.nbits) - 1;
+      const float level =
+          std::nearbyint(w[row] / (scale == 0 ? 1 : scale) + static_cast<float>(zero));
+      const int code = static_cast<int>(std::clamp(level, 0.0f, static_cast<float>(largest)));
+      codes.mutable_data_ptr<int>()[row] = code;
+      const float error = (w[row] - scale * static_cast<float>(code - zero)) / factor[row];
+      for (int64_t later = row + 1; later < out; ++later) w[later] -= error * factor[later];
+    }
+    return codes;
   }
 
   // From the present weights: none of the group's columns has been quantized yet, and all carry the
@@ -80,7 +108,7 @@ class Sweep {
 
   UniformSpec spec_;
   int64_t in_features_, size_;
-  torch::Tensor factor_, weight_, scales_, zeros_, codes_;
+  torch::Tensor factor_, row_factor_, weight_, scales_, zeros_, codes_;
   torch::Tensor errors_;  // [out, block], each column's rounding error over its U_ii
   std::vector<std::vector<int64_t>> positions_;  // of each group's columns in the order
   std::vector<bool> ready_;                      // group has its grid
@@ -89,16 +117,20 @@ class Sweep {
 
 }  // namespace
 
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const UniformSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>&) {
   const int64_t in_features = weight.size(1);
-  const auto h = hessian.defined() ? hessian : torch::eye(in_features, torch::kFloat);
+  const auto h = objective.dense_hessian(in_features);
   const auto diagonal = h.diagonal();
   const auto order = options.act_order ? std::get<1>(diagonal.sort(/*stable=*/true, 0, true))
                                        : torch::arange(in_features, torch::kLong);
   const auto permuted = h.index_select(0, order).index_select(1, order);
-  return Sweep(weight, inverse_factor(permuted, options.damping), order, spec).run();
+  // Weights of rows change no code: each row's cost is its own.
+  const auto row_factor = objective.joins_rows()
+                              ? inverse_factor(objective.output_factor, options.damping)
+                              : torch::Tensor();
+  return Sweep(weight, inverse_factor(permuted, options.damping), row_factor, order, spec).run();
 }
 
 }  // namespace bitsmith

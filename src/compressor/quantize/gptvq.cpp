@@ -2,10 +2,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "compressor/objective/inverse_factor.h"
+#include "compressor/objective/row_products.h"
 #include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/gvq_solve.h"
-#include "compressor/quantize/hessian.h"
-#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
@@ -64,22 +64,27 @@ torch::Tensor upper_inverse(const torch::Tensor& upper) {
 
 class Gptvq {
  public:
-  Gptvq(const torch::Tensor& weight, const torch::Tensor& hessian, const GvqSpec& spec,
+  Gptvq(const torch::Tensor& weight, const Objective& objective, const GvqSpec& spec,
         const QuantizeOptions& options, std::vector<StageReport>& stages)
       : weight_(weight),
-        hessian_(hessian.defined() ? hessian : torch::eye(weight.size(1), torch::kFloat)),
+        objective_(with_hessian(objective, weight.size(1))),
         spec_(spec),
         options_(options),
         out_(weight.size(0)),
         in_(weight.size(1)),
         layout_(gvq_layout(spec, out_, in_)),
-        stages_(stages, weight_, hessian_) {}
+        stages_(stages, weight_, objective_) {}
 
   std::unique_ptr<CodedTerm> run() {
+    if (objective_.joins_rows() && !(options_.codebook_update && options_.max_rounds > 0)) {
+      throw Error(
+          "the sweep of gptvq knows of a full output factor its diagonal only: it needs rounds of "
+          "codebooks and codes after it (--rounds, without --no-codebook-update)");
+    }
     sweep();
     strip_errors_ = strip_errors(state_.centroids, state_.codes);
-    objective_ = strip_errors_.sum().item<double>();
-    stages_.add("sweep", objective_);
+    error_ = strip_errors_.sum().item<double>();
+    stages_.add("sweep", error_);
     if (options_.codebook_update) refine();
     GvqParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
     if (spec_.rank > 0) reduce_rank(parts);
@@ -89,12 +94,16 @@ class Gptvq {
   }
 
  private:
+  static Objective with_hessian(Objective objective, int64_t in) {
+    objective.hessian = objective.dense_hessian(in);
+    return objective;
+  }
   int64_t tile_codes() const { return layout_.tile_row_codes(); }
 
   // Column group after column group: its codebooks from the weights as they should now be, its
   // codes with error feedback, then what it leaves to the groups that follow.
   void sweep() {
-    const auto factor = inverse_factor(hessian_, options_.damping);
+    const auto factor = objective_.factor(in_, options_.damping);
     auto wanted = weight_.clone();
     std::vector<torch::Tensor> centroids, codes, scale_codes, scale_grids;
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
@@ -133,14 +142,15 @@ class Gptvq {
   }
 
   // The group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost once
-  // the later columns have made the best of them.
+  // the later columns have made the best of them. Rows stand alone, each with its weight.
   GptvqState quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
                             const torch::Tensor& scales, int64_t g) const {
     const GvqLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
-    const auto hessian = row_chunked_matmul(inverse, inverse.t().contiguous()).to(torch::kFloat);
-    // A vector's own metric R_b R_b^T, R_b the diagonal block of R = U^-1.
+    Objective objective(row_chunked_matmul(inverse, inverse.t().contiguous()).to(torch::kFloat));
+    objective.output_factor = objective_.row_weights();
+    // What a vector's error costs, R_b R_b^T, R_b the diagonal block of R = U^-1.
     const auto diagonal =
         inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});
     const auto metric = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
@@ -150,6 +160,10 @@ class Gptvq {
       const int64_t size = spec_.scale_block;
       points = target / scales.repeat_interleave(size, 1);
       weights = scales.square().repeat_interleave(size / d, 1);
+    }
+    if (objective.output_factor.defined()) {
+      const auto own = objective.output_factor.unsqueeze(1);
+      weights = weights.defined() ? weights * own : own.expand({out_, places}).contiguous();
     }
     const CodebookStart start =
         start_codebooks(points, weights, metric.contiguous(), layout.rows, spec_.centroids(),
@@ -161,7 +175,7 @@ class Gptvq {
       GvqSearch search(layout, state.centroids, scales);
       state.codes = search_with_feedback(search, state.codes, target, factor);
       const auto dense = gvq_decode(layout, state.centroids, state.codes, scales);
-      const double reached = quadratic_error(target - dense, hessian, /*exact=*/false);
+      const double reached = objective.error(target - dense, /*exact=*/false);
       if (reached < lowest) {
         lowest = reached;
         best = state;
@@ -169,7 +183,7 @@ class Gptvq {
         break;
       }
       if (round == options_.feedback_rounds) break;
-      const GvqProblem problem{target, hessian, layout, state.codes, scales};
+      const GvqProblem problem{target, objective, layout, state.codes, scales};
       state.centroids = project_codebooks(
           file_spec(), solve_centroids(problem, state.centroids, kLocalIterations));
     }
@@ -179,19 +193,19 @@ class Gptvq {
   // Rounds of codebooks and codes on the whole matrix, from which error feedback is no longer
   // needed: each vector sees all the others as they are.
   void refine() {
-    for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
+    for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
       if (interrupted())
         throw Interrupted("quantization was stopped; the same command begins anew");
-      const double before = objective_;
+      const double before = error_;
       const auto centroids = project_codebooks(
           file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations));
       accept({centroids, state_.codes}, concat("round ", round, " codebooks"));
       GvqSearch search(layout_, state_.centroids, scales_);
       const auto dense = gvq_decode(layout_, state_.centroids, state_.codes, scales_);
       accept({state_.centroids,
-              search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {})},
+              search_code_groups(search, dense, state_.codes, weight_, objective_, {})},
              concat("round ", round, " codes"));
-      if (objective_ > before * (1 - options_.tolerance)) break;
+      if (error_ > before * (1 - options_.tolerance)) break;
     }
   }
 
@@ -211,30 +225,29 @@ class Gptvq {
       return CodebookFactors{project_codebooks(spec_, f.rows), round_to_fp16(f.basis)};
     };
     CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
-    objective_ = objective(gvq_centroids(factors.rows, factors.basis), state_.codes);
+    error_ = error(gvq_centroids(factors.rows, factors.basis), state_.codes);
     stages_.restart();  // free codebooks reached less
-    stages_.add("rank", objective_);
+    stages_.add("rank", error_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
-      const double before = objective_;
+      const double before = error_;
       const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
-      const double reached = objective(gvq_centroids(solved.rows, solved.basis), state_.codes);
-      if (reached < objective_) {
+      const double reached = error(gvq_centroids(solved.rows, solved.basis), state_.codes);
+      if (reached < error_) {
         factors = solved;
-        objective_ = reached;
+        error_ = reached;
       }
-      stages_.add(concat("rank round ", round, " codebooks"), objective_);
+      stages_.add(concat("rank round ", round, " codebooks"), error_);
       const auto centroids = gvq_centroids(factors.rows, factors.basis).contiguous();
       GvqSearch search(layout_, centroids, scales_);
       const auto dense = gvq_decode(layout_, centroids, state_.codes, scales_);
-      const auto codes =
-          search_code_groups(search, dense, state_.codes, weight_, {{}, hessian_}, {});
-      const double searched = objective(centroids, codes);
-      if (searched < objective_) {
+      const auto codes = search_code_groups(search, dense, state_.codes, weight_, objective_, {});
+      const double searched = error(centroids, codes);
+      if (searched < error_) {
         state_.codes = codes;
-        objective_ = searched;
+        error_ = searched;
       }
-      stages_.add(concat("rank round ", round, " codes"), objective_);
-      if (objective_ > before * (1 - options_.tolerance)) break;
+      stages_.add(concat("rank round ", round, " codes"), error_);
+      if (error_ > before * (1 - options_.tolerance)) break;
     }
     parts.codebooks = factors.rows;
     parts.basis = factors.basis;
@@ -248,15 +261,15 @@ class Gptvq {
     return spec;
   }
 
-  GvqProblem problem() const { return {weight_, hessian_, layout_, state_.codes, scales_}; }
+  GvqProblem problem() const { return {weight_, objective_, layout_, state_.codes, scales_}; }
 
-  double objective(const torch::Tensor& centroids, const torch::Tensor& codes) const {
+  double error(const torch::Tensor& centroids, const torch::Tensor& codes) const {
     return strip_errors(centroids, codes).sum().item<double>();
   }
-  // Each strip's part of the objective, [strips] float64.
+  // Each strip's part of the error, [strips] float64.
   torch::Tensor strip_errors(const torch::Tensor& centroids, const torch::Tensor& codes) const {
-    const auto rows = row_errors(weight_ - gvq_decode(layout_, centroids, codes, scales_), hessian_,
-                                 /*exact=*/false);
+    const auto rows = objective_.row_errors(
+        weight_ - gvq_decode(layout_, centroids, codes, scales_), /*exact=*/false);
     auto strips = torch::zeros({layout_.strips}, torch::kDouble);
     for (int64_t s = 0; s < layout_.strips; ++s) strips[s] = strip_rows(rows, s).sum();
     return strips;
@@ -270,7 +283,10 @@ class Gptvq {
   // gain.
   void accept(const GptvqState& candidate, const std::string& stage) {
     const auto reached = strip_errors(candidate.centroids, candidate.codes);
-    const auto better = reached < strip_errors_;
+    // Where strips meet it is all or none.
+    const auto better = objective_.joins_rows()
+                            ? (reached.sum() < strip_errors_.sum()).expand_as(reached).contiguous()
+                            : reached < strip_errors_;
     state_.centroids =
         torch::where(better.reshape({-1, 1, 1, 1}), candidate.centroids, state_.centroids);
     const auto better_rows = better.repeat_interleave(layout_.rows).narrow(0, 0, out_).unsqueeze(1);
@@ -278,29 +294,30 @@ class Gptvq {
     state_.codes = torch::where(better_rows, by_row(candidate.codes), by_row(state_.codes))
                        .reshape({-1, 1})
                        .contiguous();
-    strip_errors_ = torch::minimum(reached, strip_errors_);
-    objective_ = strip_errors_.sum().item<double>();
-    stages_.add(stage, objective_);
+    strip_errors_ = torch::where(better, reached, strip_errors_);
+    error_ = strip_errors_.sum().item<double>();
+    stages_.add(stage, error_);
   }
 
-  torch::Tensor weight_, hessian_;
+  torch::Tensor weight_;
+  Objective objective_;  // its Hessian is defined
   GvqSpec spec_;
   QuantizeOptions options_;
   int64_t out_, in_;
   GvqLayout layout_;
   StageReports stages_;
-  double objective_ = 0;
-  torch::Tensor strip_errors_;  // [strips] float64; their sum is objective_
+  double error_ = 0;
+  torch::Tensor strip_errors_;  // [strips] float64; their sum is error_
   GptvqState state_;
   torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
 };
 
 }  // namespace
 
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const GvqSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages) {
-  return Gptvq(weight, hessian, spec, options, stages).run();
+  return Gptvq(weight, objective, spec, options, stages).run();
 }
 
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,

@@ -1,17 +1,12 @@
 #include "compressor/quantize/gvq_solve.h"
 
+#include "compressor/parallel.h"
 #include "compressor/quantize/conjugate_gradients.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/representation/gvq_dequantize.h"
 #include "compressor/representation/gvq_term.h"
-#include "compressor/representation/parallel.h"
 
 namespace bitsmith {
 namespace {
-
-torch::Tensor times_hessian(const GvqProblem& problem, const torch::Tensor& matrix) {
-  return problem.hessian.defined() ? row_chunked_matmul(matrix, problem.hessian) : matrix;
-}
 
 torch::Tensor decode(const GvqProblem& problem, const torch::Tensor& centroids) {
   return gvq_decode(problem.layout, centroids, problem.codes, problem.block_scales);
@@ -23,18 +18,13 @@ torch::Tensor scatter(const GvqProblem& problem, const torch::Tensor& matrix,
                               problem.block_scales);
 }
 
-// The sum over its vectors of scale^2 H_jj for every centroid: [tiles * K, D, D].
+// The sum over its vectors of G_rr scale^2 H_jj for every centroid: [tiles * K, D, D].
 torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroids) {
   const GvqLayout& layout = problem.layout;
   const int64_t d = layout.vector_size, in = problem.weight.size(1), out = problem.weight.size(0);
   const int64_t per_row = in / d, entries = centroids.size(2);
-  torch::Tensor blocks;  // [per_row, D, D]
-  if (problem.hessian.defined()) {
-    blocks = problem.hessian.reshape({per_row, d, per_row, d}).diagonal(0, 0, 2).permute({2, 0, 1});
-  } else {
-    blocks = torch::eye(d, torch::kFloat).expand({per_row, d, d});
-  }
-  blocks = blocks.contiguous();
+  const auto blocks = problem.objective.blocks(in, d);
+  const auto row_weights = problem.objective.row_weights();
   const auto codes = problem.codes.contiguous();
   const auto scales =
       problem.block_scales.defined() ? problem.block_scales.contiguous() : problem.block_scales;
@@ -53,6 +43,7 @@ torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroi
           weight = scales.const_data_ptr<float>()[row * scales.size(1) + j / per_scale];
           weight *= weight;
         }
+        if (row_weights.defined()) weight *= row_weights.const_data_ptr<float>()[row];
         float* own = sum + (tile * entries + code[row * per_row + j]) * d * d;
         for (int64_t i = 0; i < d * d; ++i) own[i] += weight * block[j * d * d + i];
       }
@@ -62,12 +53,17 @@ torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroi
 }
 
 torch::Tensor residual_of(const GvqProblem& problem, const torch::Tensor& centroids) {
-  return scatter(problem, times_hessian(problem, problem.weight - decode(problem, centroids)),
+  return scatter(problem, problem.objective.apply(problem.weight - decode(problem, centroids)),
                  centroids);
 }
 
 torch::Tensor normal_product(const GvqProblem& problem, const torch::Tensor& direction) {
-  return scatter(problem, times_hessian(problem, decode(problem, direction)), direction);
+  return scatter(problem, problem.objective.apply(decode(problem, direction)), direction);
+}
+
+// Strips do not share a codebook; a full output factor couples them nonetheless.
+int64_t independent_systems(const GvqProblem& problem) {
+  return problem.objective.joins_rows() ? 1 : problem.layout.strips;
 }
 
 // Where nothing is used the curvature is zero, and so is every residual: any positive number does.
@@ -92,9 +88,8 @@ torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& ce
   const auto precondition = [&](const torch::Tensor& r) {
     return torch::bmm(inverse, r.reshape({-1, d, 1})).reshape(r.sizes());
   };
-  // Rows do not share a term of the objective, strips do not share a codebook.
   return conjugate_gradients(centroids, residual_of(problem, centroids), apply, precondition,
-                             iterations, problem.layout.strips);
+                             iterations, independent_systems(problem));
 }
 
 CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank) {
@@ -133,7 +128,7 @@ CodebookFactors solve_factors(const GvqProblem& problem, const CodebookFactors& 
       return (flat(r) * inverse).reshape(r.sizes());
     };
     now.rows = conjugate_gradients(now.rows, residual, apply, precondition, iterations,
-                                   problem.layout.strips);
+                                   independent_systems(problem));
   }
   {  // basis, the same for all tiles
     const auto rows = flat(now.rows);

@@ -1,14 +1,15 @@
-// The continuous half of GPTVQ: with codes fixed, tr((W-Q) H (W-Q)^T) is quadratic in all codebooks
-// of a matrix at once (GPTVQ, section 3.3).
+// The continuous half of GPTVQ: with codes fixed, tr(G (W-Q) H (W-Q)^T) is quadratic in all
+// codebooks of a matrix at once (GPTVQ, section 3.3).
 #pragma once
+#include "compressor/objective/objective.h"
 #include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {
 
 struct GvqProblem {
-  torch::Tensor weight;   // [out, in] float32: what is wanted
-  torch::Tensor hessian;  // [in, in] float32, or undefined: identity
+  torch::Tensor weight;  // [out, in] float32: what is wanted
+  Objective objective;   // without a shift
   GvqLayout layout;
   torch::Tensor codes;         // [out * in / D, 1] int32
   torch::Tensor block_scales;  // [out, in / S] float32, or undefined

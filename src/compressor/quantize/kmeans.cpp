@@ -68,7 +68,7 @@ class WeightedKMeans {
  private:
   void assign() {
     AdditiveSearch search(centers, ones_, points_.size(1) / g_);
-    codes = search_code_groups(search, {}, codes, points_, {weights_, {}}, {});
+    codes = search_code_groups(search, {}, codes, points_, Objective(weights_), {});
   }
 
   // Each center to the weighted mean of its points; centers without points to the worst ones.

@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize/block_stream.h"
-#include "compressor/quantize/hessian.h"
 
 namespace bitsmith {
 

@@ -11,7 +11,7 @@
 namespace bitsmith {
 
 // Runs `windows` [n, length] int64 through the model as it is, block by block, and calls `use` with
-// each linear layer of the blocks that `modules` names and its Hessian [in, in] (hessian.h);
+// each linear layer of the blocks that `modules` names and its Hessian [in, in] (hessian_sum.h);
 // blocks after the last wanted one do not run. progress(share done, what is being done). Throws
 // Interrupted.
 void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,

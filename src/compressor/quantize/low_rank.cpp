@@ -1,6 +1,7 @@
 #include "base/random.h"
+#include "compressor/objective/inverse_factor.h"
+#include "compressor/objective/row_products.h"
 #include "compressor/quantize/corrections.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/representation/low_rank_term.h"
 
 namespace bitsmith {
@@ -32,15 +33,46 @@ torch::Tensor start(int64_t rows, int64_t columns, uint64_t seed) {
   return values;
 }
 
+// G = R R^T: an error E costs what R^T E costs without G. What is found for R^T E is taken back by
+// R^-T.
+struct OutputRoot {
+  torch::Tensor transposed, inverse;  // R^T, R^-T; diagonals [out]; undefined: the identity
+
+  torch::Tensor apply(const torch::Tensor& matrix) const { return times(transposed, matrix); }
+  torch::Tensor take_back(const torch::Tensor& matrix) const { return times(inverse, matrix); }
+
+ private:
+  static torch::Tensor times(const torch::Tensor& factor, const torch::Tensor& matrix) {
+    if (!factor.defined()) return matrix;
+    return factor.dim() == 1 ? factor.unsqueeze(1) * matrix : row_chunked_matmul(factor, matrix);
+  }
+};
+
+OutputRoot output_root(const Objective& objective, double damping) {
+  const auto& g = objective.output_factor;
+  if (!g.defined()) return {};
+  if (!objective.joins_rows()) {  // a row that costs nothing keeps a little weight, for its inverse
+    const double mean = g.mean().item<double>();
+    const auto root = g.clamp_min(mean > 0 ? 1e-4 * mean : 1.0).sqrt();
+    return {root, root.reciprocal()};
+  }
+  const auto upper = inverse_factor(g, damping);  // G^-1 = U^T U: R = U^-1
+  const auto lower = lower_inverse(upper.t().to(torch::kDouble).contiguous());  // R^T
+  return {lower.to(torch::kFloat), upper.t().contiguous()};
+}
+
 }  // namespace
 
 // The leading left singular vectors U of E H^(1/2) span the best left factor; U^T E is the best
-// right one, whatever the norm.
+// right one, whatever the norm of inputs.
 FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& weight,
-                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const torch::Tensor& unweighted, const Objective& objective,
                                 const QuantizeOptions& options) {
   const int64_t out = weight.size(0), in = weight.size(1);
   const int64_t vectors = std::min({spec.rank + kMoreVectors, out, in});
+  const auto root = output_root(objective, options.damping);
+  const auto residual = root.apply(unweighted);
+  const auto& hessian = objective.hessian;
   const auto transposed = residual.t().contiguous();
   const auto apply = [&](const torch::Tensor& u) {  // E H E^T u
     const auto inner = row_chunked_matmul(transposed, u);
@@ -52,7 +84,13 @@ FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& we
   const auto small = row_chunked_matmul(u.t().contiguous(), apply(u)).to(torch::kDouble);
   const auto axes = std::get<1>(torch::linalg_eigh((small + small.t()) / 2));  // rising
   u = row_chunked_matmul(u, axes.flip(1).narrow(1, 0, spec.rank).to(torch::kFloat).contiguous());
-  const auto right = row_chunked_matmul(u.t().contiguous(), residual);
+  auto right = row_chunked_matmul(u.t().contiguous(), residual);
+  if (objective.output_factor.defined()) {
+    u = root.take_back(u);
+    const auto norm = u.norm(2, 0, /*keepdim=*/true).clamp_min(1e-20);
+    u = u / norm;
+    right = right * norm.t();
+  }
   // Both factors about as large, for fp16.
   const auto scale = right.norm(2, 1, /*keepdim=*/true).clamp_min(1e-20).sqrt();
   auto term = std::make_unique<LowRankTerm>(u * scale.t(), right / scale);

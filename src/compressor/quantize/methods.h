@@ -1,5 +1,6 @@
-// The one-shot quantizers behind quantize_layer(). weight [out, in] and hessian [in, in] are
-// float32, contiguous and finite; the representation comes back projected.
+// The one-shot quantizers behind quantize_layer(). weight [out, in] and the objective's tensors
+// are float32, contiguous and finite, and there is no shift; the representation comes back
+// projected.
 #pragma once
 #include <memory>
 #include <vector>
@@ -10,23 +11,24 @@
 namespace bitsmith {
 
 // Each kind with codes has two overloads. round_to_nearest: codes without data (rtn). one_shot: the
-// kind's method, with the Hessian of the layer's inputs (undefined: identity); it reports its
-// stages.
+// kind's method, which lowers the objective and reports its stages. A full output factor makes it
+// slower: rows are searched in turn.
 
 // Each group's best grid.
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const UniformSpec& spec,
                                             const QuantizeOptions& options);
 // GPTQ (Frantar et al. 2022): columns in turn, each one's rounding error spread over the columns
-// that follow.
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+// that follow; with a full output factor over the rows that follow too (YAQA, Tseng et al. 2025).
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const UniformSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
 
 // k-means.
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const AdditiveSpec& spec,
                                             const QuantizeOptions& options);
-// AQLM (Egiazarian et al. 2024). max_rounds 0 stops after the start.
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+// AQLM (Egiazarian et al. 2024). max_rounds 0 stops after the start, which knows of a full output
+// factor its diagonal only.
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const AdditiveSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
 
@@ -34,8 +36,9 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Te
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,
                                             const QuantizeOptions& options);
 // GPTVQ (van Baalen et al. 2024), in its exact form: each vector's metric and error are those of
-// its whole block of the factor.
-std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const torch::Tensor& hessian,
+// its whole block of the factor. The sweep knows of a full output factor its diagonal only, the
+// rounds after it all: Error where there are none (options.codebook_update, max_rounds).
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const GvqSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
 

@@ -1,15 +1,17 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "compressor/objective/inverse_factor.h"
+#include "compressor/objective/row_products.h"
+#include "compressor/quantize/conjugate_gradients.h"
 #include "compressor/quantize/corrections.h"
-#include "compressor/quantize/hessian.h"
-#include "compressor/quantize/inverse_factor.h"
 #include "compressor/representation/sparse_term.h"
 
 namespace bitsmith {
 namespace {
 
 constexpr int kAdmmIterations = 20;
+constexpr int kValueIterations = 16;  // of conjugate gradients, where rows meet
 
 // Flat places of the `count` largest values, ascending.
 torch::Tensor largest_places(const torch::Tensor& importance, int64_t count) {
@@ -18,17 +20,33 @@ torch::Tensor largest_places(const torch::Tensor& importance, int64_t count) {
 }
 
 // The error that leaving a weight out would bring back, all others free to make it good (SpQR,
-// Dettmers et al. 2023): residual^2 / [H^-1]_jj.
-torch::Tensor saliency(const torch::Tensor& residual, const torch::Tensor& hessian,
-                       double damping) {
-  if (!hessian.defined()) return residual.square();
-  return residual.square() / inverse_factor(hessian, damping).square().sum(0);
+// Dettmers et al. 2023): residual^2 / ([G^-1]_rr [H^-1]_jj).
+torch::Tensor saliency(const torch::Tensor& residual, const Objective& objective, double damping) {
+  const auto inverse_diagonal = [&](const torch::Tensor& matrix) {
+    return inverse_factor(matrix, damping).square().sum(0);
+  };
+  auto importance = residual.square();
+  if (objective.hessian.defined()) importance = importance / inverse_diagonal(objective.hessian);
+  if (!objective.output_factor.defined()) return importance;
+  return objective.joins_rows()
+             ? importance / inverse_diagonal(objective.output_factor).unsqueeze(1)
+             : importance * objective.output_factor.unsqueeze(1);
 }
 
-// The places of the sparse S that makes tr((E - S) H (E - S)^T) small, by the alternating direction
-// method of multipliers (PV-Tuning, appendix J): S free, Z sparse, U their running difference.
-torch::Tensor admm_importance(const torch::Tensor& residual, const torch::Tensor& hessian,
+// The places of the sparse S that makes tr(G (E - S) H (E - S)^T) small, by the alternating
+// direction method of multipliers (PV-Tuning, appendix J): S free, Z sparse, U their running
+// difference. Where rows have weights, all three are those of rows times the weights' roots.
+torch::Tensor admm_importance(const torch::Tensor& error, const Objective& objective,
                               int64_t count) {
+  if (objective.joins_rows()) {
+    throw Error(
+        "outliers cannot be chosen by admm with a full output factor: use --outliers saliency or "
+        "magnitude");
+  }
+  const torch::Tensor& hessian = objective.hessian;
+  const auto residual = objective.output_factor.defined()
+                            ? error * objective.output_factor.sqrt().unsqueeze(1)
+                            : error;
   if (!hessian.defined()) return residual.square();
   const auto rho = hessian.diagonal().mean();
   const auto factor =
@@ -48,23 +66,24 @@ torch::Tensor admm_importance(const torch::Tensor& residual, const torch::Tensor
 }
 
 torch::Tensor choose_places(const SparseSpec& spec, const torch::Tensor& weight,
-                            const torch::Tensor& residual, const torch::Tensor& hessian,
+                            const torch::Tensor& residual, const Objective& objective,
                             const QuantizeOptions& options) {
   switch (options.outliers) {
     case OutlierChoice::kMagnitude:
       return largest_places(weight.abs(), spec.count);
     case OutlierChoice::kSaliency:
-      return largest_places(saliency(residual, hessian, options.damping), spec.count);
+      return largest_places(saliency(residual, objective, options.damping), spec.count);
     case OutlierChoice::kAdmm:
-      return largest_places(admm_importance(residual, hessian, spec.count), spec.count);
+      return largest_places(admm_importance(residual, objective, spec.count), spec.count);
   }
   BITSMITH_CHECK(false);
   return {};
 }
 
-// The values s at a row's places P with the least (e - s) H (e - s)^T: H_PP s_P = (e H)_P.
-torch::Tensor best_values(const torch::Tensor& residual, const torch::Tensor& hessian,
-                          const torch::Tensor& places) {
+// The values s at a row's places P with the least (e - s) H (e - s)^T: H_PP s_P = (e H)_P. A row's
+// weight changes nothing.
+torch::Tensor best_values_of_rows(const torch::Tensor& residual, const torch::Tensor& hessian,
+                                  const torch::Tensor& places) {
   auto values = residual.reshape(-1).index_select(0, places);
   if (!hessian.defined()) return values;
   const int64_t in = residual.size(1), count = places.numel();
@@ -85,14 +104,38 @@ torch::Tensor best_values(const torch::Tensor& residual, const torch::Tensor& he
   return values;
 }
 
+torch::Tensor best_values(const torch::Tensor& residual, const Objective& objective,
+                          const torch::Tensor& places) {
+  const auto values = best_values_of_rows(residual, objective.hessian, places);
+  if (!objective.joins_rows()) return values;
+  const int64_t in = residual.size(1);
+  const auto spread = [&](const torch::Tensor& v) {
+    return torch::zeros_like(residual).reshape(-1).index_put({places}, v).reshape(residual.sizes());
+  };
+  const auto gather = [&](const torch::Tensor& dense) {
+    return dense.reshape(-1).index_select(0, places);
+  };
+  auto curvature =
+      objective.row_weights().index_select(0, places.div(in, /*rounding_mode=*/"floor"));
+  if (objective.hessian.defined()) {
+    curvature = curvature * objective.hessian.diagonal().index_select(0, places.remainder(in));
+  }
+  const auto inverse =
+      torch::where(curvature > 0, curvature, torch::ones_like(curvature)).reciprocal();
+  return conjugate_gradients(
+      values, gather(objective.apply(residual - spread(values))),
+      [&](const torch::Tensor& x) { return gather(objective.apply(spread(x))); },
+      [&](const torch::Tensor& r) { return r * inverse; }, kValueIterations, /*systems=*/1);
+}
+
 }  // namespace
 
 FittedCorrection fit_correction(const SparseSpec& spec, const torch::Tensor& weight,
-                                const torch::Tensor& residual, const torch::Tensor& hessian,
+                                const torch::Tensor& residual, const Objective& objective,
                                 const QuantizeOptions& options) {
   const SparseSpec exact = spec.resolved(weight.size(0), weight.size(1), "");
-  const auto places = choose_places(exact, weight, residual, hessian, options);
-  auto term = std::make_unique<SparseTerm>(places, best_values(residual, hessian, places),
+  const auto places = choose_places(exact, weight, residual, objective, options);
+  auto term = std::make_unique<SparseTerm>(places, best_values(residual, objective, places),
                                            weight.size(0), weight.size(1));
   term->project();
   const auto whole = weight.reshape(-1).index_select(0, places);

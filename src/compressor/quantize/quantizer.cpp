@@ -4,41 +4,32 @@
 
 #include "base/error.h"
 #include "compressor/quantize/corrections.h"
-#include "compressor/quantize/hessian.h"
 #include "compressor/quantize/methods.h"
 
 namespace bitsmith {
 namespace {
 
-void require_finite(const torch::Tensor& matrix, const char* what) {
-  if (torch::isfinite(matrix).all().item<bool>()) return;
-  const auto bad = torch::isfinite(matrix).logical_not().nonzero()[0];
-  throw Error(concat("the ", what, " holds NaN or infinity, first at [", bad[0].item<int64_t>(),
-                     ", ", bad[1].item<int64_t>(), "]; it cannot be quantized"));
-}
-
-void check_inputs(const torch::Tensor& weight, const torch::Tensor& hessian,
-                  const RepresentationSpec& spec) {
+void check_weight(const torch::Tensor& weight, const RepresentationSpec& spec) {
   if (weight.dim() != 2) throw Error("the weight to quantize is not a matrix");
   part_layout(spec, weight.size(0), weight.size(1));  // throws when the group size does not fit
-  require_finite(weight, "weight");
-  if (!hessian.defined()) return;
-  if (hessian.dim() != 2 || hessian.size(0) != weight.size(1) ||
-      hessian.size(1) != weight.size(1)) {
-    throw Error(concat("a weight with ", weight.size(1), " inputs needs a Hessian of ",
-                       weight.size(1), " x ", weight.size(1)));
-  }
-  require_finite(hessian, "Hessian");
+  if (torch::isfinite(weight).all().item<bool>()) return;
+  const auto bad = torch::isfinite(weight).logical_not().nonzero()[0];
+  throw Error(concat("the weight holds NaN or infinity, first at [", bad[0].item<int64_t>(), ", ",
+                     bad[1].item<int64_t>(), "]; it cannot be quantized"));
+}
+
+torch::Tensor as_float(const torch::Tensor& tensor) {
+  return tensor.defined() ? tensor.to(torch::kFloat).contiguous() : tensor;
 }
 
 // The term with codes, for `target`.
-std::unique_ptr<CodedTerm> quantize_coded(const torch::Tensor& target, const torch::Tensor& hessian,
+std::unique_ptr<CodedTerm> quantize_coded(const torch::Tensor& target, const Objective& objective,
                                           const RepresentationSpec& spec,
                                           const QuantizeOptions& options,
                                           std::vector<StageReport>& stages) {
   return visit_coded(spec.terms.front(), [&](const auto& kind) {
     return options.method == Method::kRtn ? round_to_nearest(target, kind, options)
-                                          : one_shot(target, hessian, kind, options, stages);
+                                          : one_shot(target, objective, kind, options, stages);
   });
 }
 
@@ -50,14 +41,15 @@ struct Corrections {
 
 // The corrections of spec in turn, each for what is left so far.
 Corrections fit_corrections(const torch::Tensor& weight, const torch::Tensor& residual,
-                            const torch::Tensor& hessian, const RepresentationSpec& spec,
+                            const Objective& objective, const RepresentationSpec& spec,
                             const QuantizeOptions& options) {
   Corrections all{{}, torch::zeros_like(weight), residual};
   for (size_t i = 1; i < spec.terms.size(); ++i) {
     std::visit(
         [&](const auto& kind) {
           if constexpr (std::decay_t<decltype(kind)>::kCorrects) {
-            auto fitted = fit_correction(kind, weight - all.spared, all.residual, hessian, options);
+            auto fitted =
+                fit_correction(kind, weight - all.spared, all.residual, objective, options);
             all.spared = all.spared + fitted.spared;
             all.residual = all.residual - fitted.term->dequantize();
             all.terms.push_back(std::move(fitted.term));
@@ -69,28 +61,32 @@ Corrections fit_corrections(const torch::Tensor& weight, const torch::Tensor& re
 }
 
 // The term with codes and its corrections, each for what the others leave, in rounds while the
-// error falls. The best round is kept. Weight and Hessian are in code space.
+// error falls. The best round is kept. Weight and objective are in code space.
 std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
-                                             const torch::Tensor& hessian,
+                                             const Objective& objective,
                                              const RepresentationSpec& spec,
                                              const QuantizeOptions& options,
                                              const std::shared_ptr<const Rotation>& rotation,
                                              std::vector<StageReport>& stages) {
   if (spec.terms.size() == 1) {
-    return std::make_unique<Representation>(quantize_coded(weight, hessian, spec, options, stages),
-                                            std::vector<std::unique_ptr<Term>>(), rotation);
+    return std::make_unique<Representation>(
+        quantize_coded(weight, objective, spec, options, stages),
+        std::vector<std::unique_ptr<Term>>(), rotation);
   }
   const auto start = std::chrono::steady_clock::now();
-  const torch::Tensor metric = options.method == Method::kRtn ? torch::Tensor() : hessian;
+  const Objective own = options.method == Method::kRtn ? Objective() : objective;
   std::unique_ptr<Representation> best;
   double least = 0;
   torch::Tensor target = weight;
+  if (options.corrections_first) {
+    target = weight - fit_corrections(weight, weight, own, spec, options).spared;
+  }
   for (int round = 1; round <= std::max(1, options.sum_rounds); ++round) {
     std::vector<StageReport> of_codes;  // another objective than the sum's
-    auto coded = quantize_coded(target, hessian, spec, options, of_codes);
+    auto coded = quantize_coded(target, objective, spec, options, of_codes);
     Corrections corrections =
-        fit_corrections(weight, weight - coded->dequantize(), metric, spec, options);
-    const double error = relative_error(weight, weight - corrections.residual, metric);
+        fit_corrections(weight, weight - coded->dequantize(), own, spec, options);
+    const double error = relative_error(weight, weight - corrections.residual, own);
     if (best && !(error < least)) break;
     least = error;
     target = weight - corrections.spared;
@@ -104,41 +100,54 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
   return best;
 }
 
+// The objective of the weights in code space.
+Objective rotated(const Objective& objective, const Rotation& rotation) {
+  Objective::Rotation inputs, outputs;
+  if (rotation.spec().in_block > 0) {
+    inputs = [&](const torch::Tensor& x) { return rotation.rotate_inputs(x); };
+  }
+  if (rotation.spec().out_block > 0) {
+    outputs = [&](const torch::Tensor& y) { return rotation.rotate_outputs(y); };
+  }
+  return objective.rotated(inputs, outputs);
+}
+
 }  // namespace
 
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
-                      const torch::Tensor& hessian) {
-  const double total = quadratic_error(weight, hessian, /*exact=*/true);
-  const double error = quadratic_error(weight - quantized, hessian, /*exact=*/true);
+                      const Objective& objective) {
+  const torch::Tensor target = objective.target(weight);
+  const Objective centered = objective.centered();
+  const double total = centered.error(target);
+  const double error = centered.error(target - quantized);
   return total > 0 ? error / total : 0;
 }
 
-QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& hessian,
+QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& objective,
                               const RepresentationSpec& spec, const QuantizeOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
-  check_inputs(weight, hessian, spec);
+  check_weight(weight, spec);
+  objective.check(weight.size(0), weight.size(1));
   parse_method(method_name(options.method), spec);  // throws when the two do not fit
-  const auto w = weight.to(torch::kFloat).contiguous();
-  const auto h = hessian.defined() ? hessian.to(torch::kFloat).contiguous() : hessian;
+  Objective own(as_float(objective.hessian));
+  own.output_factor = as_float(objective.output_factor);
+  const auto target = as_float(options.method == Method::kRtn ? weight : objective.target(weight));
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
 
   QuantizedLayer layer;
-  std::shared_ptr<const Rotation> rotation;
-  torch::Tensor code_w = w, code_h = h;
   if (spec.transform) {
-    rotation = std::make_shared<const Rotation>(*resolved(spec, w.size(0), w.size(1)).transform,
-                                                w.size(0), w.size(1), options.seed);
-    code_w = rotation->to_code_space(w);
-    if (h.defined()) {  // R H R^T
-      code_h = rotation->rotate_inputs(rotation->rotate_inputs(h).t().contiguous());
-      code_h = ((code_h + code_h.t()) / 2).contiguous();
-    }
+    const auto rotation =
+        std::make_shared<const Rotation>(*resolved(spec, target.size(0), target.size(1)).transform,
+                                         target.size(0), target.size(1), options.seed);
+    layer.representation = quantize_sum(rotation->to_code_space(target), rotated(own, *rotation),
+                                        spec, options, rotation, layer.stages);
+  } else {
+    layer.representation = quantize_sum(target, own, spec, options, nullptr, layer.stages);
   }
-  layer.representation = quantize_sum(code_w, code_h, spec, options, rotation, layer.stages);
-  layer.relative_error = relative_error(w, layer.representation->dequantize(), h);
+  layer.relative_error = relative_error(target, layer.representation->dequantize(), own);
   layer.seconds = elapsed();
   if (layer.stages.empty()) {
     layer.stages.push_back({method_name(options.method), layer.relative_error, layer.seconds});

@@ -1,4 +1,4 @@
-// [4] One-shot quantization of one matrix: weight [out, in] and Hessian [in, in] -> Representation.
+// [4] One-shot quantization of one matrix: weight [out, in] and Objective -> Representation.
 #pragma once
 #include <functional>
 #include <memory>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compressor/objective/objective.h"
 #include "compressor/representation/representation.h"
 #include "compressor/torch.h"
 
@@ -51,9 +52,12 @@ struct QuantizeOptions {
   bool codebook_update = true;  // GPTVQ: rounds of codebooks and codes on the whole matrix
   OutlierChoice outliers = OutlierChoice::kSaliency;
   int sum_rounds = 2;  // sums: times the term with codes is made, each for what the others spare
+  bool corrections_first =
+      false;  // sums: before the first round the others are fitted to the weights
 };
 
-// One stage's objective tr((W-Q) H (W-Q)^T) / tr(W H W^T) at its end. Never rises within a layer.
+// One stage's objective tr(G (T-Q) H (T-Q)^T) / tr(G T H T^T) at its end. Never rises within a
+// layer.
 struct StageReport {
   std::string stage;  // "start", "round 3 codes", "round 3 codebooks", ...
   double relative_error;
@@ -62,20 +66,19 @@ struct StageReport {
 
 struct QuantizedLayer {
   std::unique_ptr<Representation> representation;  // projected: what the file will hold
-  double relative_error =
-      0;  // undamped Hessian; the squared Frobenius norm ratio when there is none
+  double relative_error = 0;  // by the objective as it was given: H undamped, G whole
   double seconds = 0;
   std::vector<StageReport> stages;
 };
 
-// weight [out, in] float32, hessian [in, in] float32 = 2/n sum x x^T (undefined: identity; RTN
-// ignores it in its codes). NaN or Inf in either throws Error. Deterministic for a seed; thread
-// count changes nothing.
-QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& hessian,
+// weight [out, in] float32; an objective with a full Hessian or none. RTN is nearest to the
+// weights: it ignores the objective in its codes, and the shift in its error. NaN or Inf anywhere,
+// or sizes that do not fit, throw Error. Deterministic for a seed; thread count changes nothing.
+QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& objective,
                               const RepresentationSpec& spec, const QuantizeOptions& options);
 
-// tr(D H D^T) / tr(W H W^T) with D = weight - quantized, in float64 sums.
+// tr(G D H D^T) / tr(G T H T^T) with T the target and D = T - quantized, in float64 sums.
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
-                      const torch::Tensor& hessian);
+                      const Objective& objective);
 
 }  // namespace bitsmith

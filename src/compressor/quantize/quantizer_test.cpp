@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "compressor/quantize/hessian.h"
+#include "compressor/objective/hessian_sum.h"
 #include "compressor/representation/uniform_term.h"
 
 namespace bitsmith {
@@ -310,6 +310,105 @@ TEST(RelativeError, IsTheTraceInFloat64) {
   };
   const double expected = trace(layer.weight - quantized) / trace(layer.weight);
   EXPECT_NEAR(relative_error(layer.weight, quantized, layer.hessian), expected, 1e-9 * expected);
+}
+
+QuantizedLayer quantize_by(const torch::Tensor& weight, const Objective& objective,
+                           const std::string& spec, QuantizeOptions options = {}) {
+  const auto parsed = parse_representation(spec);
+  options.method = default_method(parsed);
+  return quantize_layer(weight, objective, parsed, options);
+}
+
+// Rows of very different weights.
+torch::Tensor random_row_weights(int64_t out) { return torch::logspace(-2, 1, out); }
+
+// The covariance of outputs' gradients that hang together.
+torch::Tensor random_output_factor(int64_t out) {
+  const auto mix = torch::randn({out, out}) / std::sqrt(static_cast<double>(out));
+  HessianSum sum(out);
+  sum.add(torch::matmul(torch::randn({200, out}), mix) * torch::logspace(-0.5, 0.5, out) +
+          0.5 * torch::randn({200, 1}));
+  return sum.hessian();
+}
+
+TEST_P(EveryMethod, LowersTheObjectiveThatItIsGiven) {
+  if (is_rtn()) return;
+  const Layer layer = random_layer(48, 160);
+  QuantizeOptions options;
+  options.tolerance = 0;
+  const auto ignoring = quantize_by(layer.weight, layer.hessian, GetParam().spec, options);
+  const bool shares = std::string(GetParam().spec).find("int") != 0;
+  for (const auto& g : {random_row_weights(48), random_output_factor(48)}) {
+    Objective objective(layer.hessian);
+    objective.output_factor = g;
+    const auto result = quantize_by(layer.weight, objective, GetParam().spec, options);
+    const auto dense = result.representation->dequantize();
+    const auto other = ignoring.representation->dequantize();
+    EXPECT_DOUBLE_EQ(result.relative_error, relative_error(layer.weight, dense, objective));
+    const double without = relative_error(layer.weight, other, objective);
+    // Rows that share nothing have the same best codes whatever their weights.
+    const bool same = g.dim() == 1 && !shares && GetParam().spec == std::string("int3g32");
+    if (same) {
+      EXPECT_TRUE(torch::equal(dense, other));
+    } else {
+      EXPECT_LE(result.relative_error, without * (g.dim() == 1 && !shares ? 1 + 1e-9 : 0.99))
+          << g.dim();
+    }
+    for (size_t i = 1; i < result.stages.size(); ++i) {
+      EXPECT_LE(result.stages[i].relative_error, result.stages[i - 1].relative_error)
+          << result.stages[i].stage;
+    }
+  }
+}
+
+TEST_P(EveryMethod, TakesEqualRowWeightsForNone) {
+  const Layer layer = random_layer(40, 160);
+  Objective objective(layer.hessian);
+  objective.output_factor = torch::ones({40});
+  const auto parsed = parse_representation(GetParam().spec);
+  QuantizeOptions options;
+  options.method = parse_method(GetParam().method, parsed);
+  const auto result = quantize_layer(layer.weight, objective, parsed, options);
+  EXPECT_TRUE(
+      torch::equal(result.representation->dequantize(), run(layer).representation->dequantize()));
+}
+
+TEST_P(EveryMethod, QuantizesTheShiftedTarget) {
+  const Layer layer = random_layer(40, 160);
+  Objective objective(layer.hessian);
+  objective.shift = 0.01 * torch::randn({40, 160});
+  const auto parsed = parse_representation(GetParam().spec);
+  QuantizeOptions options;
+  options.method = parse_method(GetParam().method, parsed);
+  const auto result = quantize_layer(layer.weight, objective, parsed, options);
+  // RTN is nearest to the weights.
+  const auto target = is_rtn() ? layer.weight : layer.weight + objective.shift;
+  const auto expected = run({target, layer.hessian});
+  EXPECT_TRUE(
+      torch::equal(result.representation->dequantize(), expected.representation->dequantize()));
+  EXPECT_EQ(result.relative_error, expected.relative_error);
+}
+
+TEST(OutputFactor, WhatCannotUseItSaysSo) {
+  const Layer layer = random_layer(48, 160);
+  Objective objective(layer.hessian);
+  objective.output_factor = random_output_factor(48);
+  const auto message = [&](const std::string& spec, const QuantizeOptions& options) -> std::string {
+    try {
+      quantize_by(layer.weight, objective, spec, options);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  QuantizeOptions options;
+  options.codebook_update = false;
+  EXPECT_NE(message("gvq2d2b-n640", options).find("--no-codebook-update"), std::string::npos);
+  options = {};
+  options.outliers = OutlierChoice::kAdmm;
+  EXPECT_NE(message("int3g32+out1%", options).find("--outliers saliency"), std::string::npos);
+  objective.output_factor = random_row_weights(48);
+  EXPECT_EQ(message("int3g32+out1%", options), "");
 }
 
 }  // namespace

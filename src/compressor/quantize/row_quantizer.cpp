@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "compressor/quantize/hessian.h"
+#include "compressor/objective/objective.h"
 
 namespace bitsmith {
 namespace {
@@ -36,8 +36,8 @@ void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, Quantiz
       throw Error(
           concat(matrix.shape.name, ", rows ", first, "..", first + count - 1, ": ", e.what()));
     }
-    error += quadratic_error(weight - layer.representation->dequantize(), {}, /*exact=*/true);
-    total += quadratic_error(weight, {}, /*exact=*/true);
+    error += Objective().error(weight - layer.representation->dequantize());
+    total += Objective().error(weight);
     // Every part runs over rows first, and a row's codes begin on a byte: slices concatenate.
     for (const TensorView& part : layer.representation->to_format().parts) {
       const std::span<std::byte> target = mutable_part(whole, part.name);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/half.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 
 namespace bitsmith {
 namespace {

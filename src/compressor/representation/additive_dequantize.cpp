@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 
 namespace bitsmith {
 namespace {

@@ -58,16 +58,16 @@ void AdditiveTerm::project() {
   if (group_scales_.defined()) group_scales_.values.copy_(round_to_fp16(group_scales_.values));
 }
 
-torch::Tensor AdditiveTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+torch::Tensor AdditiveTerm::search_codes(const torch::Tensor& target, const Objective& objective,
                                          const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   const auto scales = combined_scales(scales_, group_scales_);
   if (!codes_.is_cpu()) {
-    return search_additive_reference(*this, codebooks_, scales, target, metric, groups);
+    return search_additive_reference(*this, codebooks_, scales, target, objective, groups);
   }
   AdditiveSearch search(codebooks_, scales, in_features_ / additive_.in_group_size);
-  const auto weight = metric.hessian.defined() ? dequantize() : torch::Tensor();
-  return search_code_groups(search, weight, codes_, target, metric, groups);
+  const auto weight = objective.separable() ? torch::Tensor() : dequantize();
+  return search_code_groups(search, weight, codes_, target, objective, groups);
 }
 
 torch::Tensor AdditiveTerm::decode_groups(const torch::Tensor& groups,

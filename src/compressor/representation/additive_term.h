@@ -21,7 +21,7 @@ class AdditiveTerm : public CodedTerm {
   void project() override;
   int64_t group_inputs() const override { return additive_.in_group_size; }
   torch::Tensor codes() const override { return codes_; }
-  torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+  torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                              const torch::Tensor& groups) const override;
   torch::Tensor decode_groups(const torch::Tensor& groups,
                               const torch::Tensor& codes) const override;

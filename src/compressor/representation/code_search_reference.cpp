@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compressor/representation/code_pairs.h"
+#include "compressor/representation/group_search.h"
 #include "compressor/representation/gvq_dequantize.h"
 
 namespace bitsmith {
@@ -46,7 +47,7 @@ torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
 }  // namespace
 
 torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
-                                     const Metric& metric, const torch::Tensor& groups,
+                                     const Objective& objective, const torch::Tensor& groups,
                                      const GroupSearchReference& search) {
   const torch::NoGradGuard no_grad;
   const int64_t g = term.group_inputs(), per_row = term.in_features() / g;
@@ -55,33 +56,52 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
                                                        term.codes().options().dtype(torch::kLong));
   auto result = term.codes().index_select(0, listed);
   if (listed.numel() == 0) return result;
-  auto error = target - term.dequantize();
-  auto gradient = metric.hessian.defined() ? torch::matmul(error, metric.hessian) : torch::Tensor();
-  const auto identity = torch::eye(g, target.options());
-  const auto columns = listed.remainder(per_row);
-  for (int64_t j = 0; j < per_row; ++j) {
-    const auto at = (columns == j).nonzero().squeeze(1);
-    if (at.numel() == 0) continue;
-    const auto flat = listed.index_select(0, at);
-    const auto rows = flat.floor_divide(per_row);
+  const auto wanted = objective.target(target);
+  const auto columns = listed.remainder(per_row), rows = listed.floor_divide(per_row);
+  const auto blocks = objective.blocks(term.in_features(), g).to(target.device());
+  torch::Tensor hessian, coupling, gradient;  // coupling: G over its diagonal, row by row
+  if (!objective.separable()) {
+    hessian = objective.dense_hessian(term.in_features()).to(target.device());
+    gradient = torch::matmul(wanted - term.dequantize(), hessian);
+  }
+  if (objective.joins_rows()) {
+    const auto own = objective.row_weights().unsqueeze(1);
+    coupling = torch::where(own > 0, objective.output_factor / own, torch::zeros_like(own));
+    gradient = torch::matmul(coupling, gradient);
+  }
+  const auto visit = [&](int64_t j, const torch::Tensor& at) {
+    if (at.numel() == 0) return;
+    const auto flat = listed.index_select(0, at), own_rows = rows.index_select(0, at);
     const Slice inputs(j * g, (j + 1) * g);
-    const auto wanted = target.index({Slice(), inputs}).index_select(0, rows);
-    const auto present = result.index_select(0, at);
-    torch::Tensor block = identity, linear = wanted, old_values;
-    if (metric.hessian.defined()) {
-      block = metric.hessian.index({inputs, inputs});
+    const auto present = result.index_select(0, at), block = blocks[j];
+    torch::Tensor linear, old_values;
+    if (objective.separable()) {
+      linear = torch::matmul(wanted.index({Slice(), inputs}).index_select(0, own_rows), block);
+    } else {
       old_values = term.decode_groups(flat, present);
-      linear = gradient.index({Slice(), inputs}).index_select(0, rows) +
+      linear = gradient.index({Slice(), inputs}).index_select(0, own_rows) +
                torch::matmul(old_values, block);
-    } else if (metric.diagonal.defined()) {
-      block = torch::diag(metric.diagonal.index({inputs}));
-      linear = torch::matmul(wanted, block);
     }
     const auto codes = search(flat, linear, block, present);
     result.index_copy_(0, at, codes);
-    if (metric.hessian.defined()) {
-      const auto change = term.decode_groups(flat, codes) - old_values;
-      gradient.index_add_(0, rows, torch::matmul(change, metric.hessian.index({inputs})), -1);
+    if (objective.separable()) return;
+    const auto change =
+        torch::matmul(term.decode_groups(flat, codes) - old_values, hessian.index({inputs}));
+    if (coupling.defined()) {
+      gradient.sub_(torch::matmul(coupling.index_select(1, own_rows), change));
+    } else {
+      gradient.index_add_(0, own_rows, change, -1);
+    }
+  };
+  // Rows that meet take turns, as in search_code_groups().
+  const int64_t slots = std::clamp<int64_t>(kBlockInputs / g, 1, per_row);
+  for (int64_t begin = 0; begin < per_row; begin += slots) {
+    for (int64_t row = 0; row < (coupling.defined() ? term.out_features() : 1); ++row) {
+      if (coupling.defined() && !(coupling[row][row].item<float>() > 0)) continue;
+      for (int64_t j = begin; j < std::min(begin + slots, per_row); ++j) {
+        const auto here = coupling.defined() ? (columns == j) & (rows == row) : columns == j;
+        visit(j, here.nonzero().squeeze(1));
+      }
     }
   }
   return result;
@@ -89,7 +109,7 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
 
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
-                                       const torch::Tensor& target, const Metric& metric,
+                                       const torch::Tensor& target, const Objective& objective,
                                        const torch::Tensor& groups) {
   const int64_t size = term.in_features() / scales.size(1);
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
@@ -101,12 +121,12 @@ torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
     // A dead input or a zero scale: every code is as good.
     return torch::where((block > 0) & (scale != 0), codes, present).to(torch::kInt);
   };
-  return search_codes_reference(term, target, metric, groups, search);
+  return search_codes_reference(term, target, objective, groups, search);
 }
 
 torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
                                         const torch::Tensor& scales, const torch::Tensor& target,
-                                        const Metric& metric, const torch::Tensor& groups) {
+                                        const Objective& objective, const torch::Tensor& groups) {
   const int64_t per_row = term.in_features() / codebooks.size(2);
   const auto pairs = code_pairs(codebooks.size(0), codebooks.size(1));
   const bool joint = pairs[0].first != pairs[0].second;
@@ -139,13 +159,13 @@ torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tens
     }
     return torch::cat(parts);
   };
-  return search_codes_reference(term, target, metric, groups, search);
+  return search_codes_reference(term, target, objective, groups, search);
 }
 
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
-                                   const Metric& metric, const torch::Tensor& groups) {
+                                   const Objective& objective, const torch::Tensor& groups) {
   const auto tiles = centroids.reshape({-1, centroids.size(2), layout.vector_size});
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
                           const torch::Tensor& block, const torch::Tensor& present) {
@@ -162,7 +182,7 @@ torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layou
     const auto old = present.to(torch::kLong);
     return torch::where(lowest < costs.gather(1, old), best, old).to(torch::kInt);
   };
-  return search_codes_reference(term, target, metric, groups, search);
+  return search_codes_reference(term, target, objective, groups, search);
 }
 
 }  // namespace bitsmith

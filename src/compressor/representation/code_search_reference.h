@@ -7,7 +7,7 @@
 
 namespace bitsmith {
 
-// In every metric the cost of giving groups the values p is p^T block p - 2 linear^T p plus what
+// By every objective the cost of giving groups the values p is p^T block p - 2 linear^T p plus what
 // does not depend on p. Best codes [n, M] for `groups` [n] that minimize it (or the present codes,
 // if nothing is better); linear [n, g], block [g, g].
 using GroupSearchReference =
@@ -16,21 +16,21 @@ using GroupSearchReference =
 
 // CodedTerm::search_codes, one column of groups after another.
 torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
-                                     const Metric& metric, const torch::Tensor& groups,
+                                     const Objective& objective, const torch::Tensor& groups,
                                      const GroupSearchReference& search);
 
 // uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h; gvq: as in
 // gvq_dequantize.h.
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
-                                       const torch::Tensor& target, const Metric& metric,
+                                       const torch::Tensor& target, const Objective& objective,
                                        const torch::Tensor& groups);
 torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
                                         const torch::Tensor& scales, const torch::Tensor& target,
-                                        const Metric& metric, const torch::Tensor& groups);
+                                        const Objective& objective, const torch::Tensor& groups);
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
-                                   const Metric& metric, const torch::Tensor& groups);
+                                   const Objective& objective, const torch::Tensor& groups);
 
 }  // namespace bitsmith

@@ -13,16 +13,16 @@
 namespace bitsmith {
 namespace {
 
-enum class MetricKind { kIdentity, kDiagonal, kHessian };
+enum class Cost { kIdentity, kDiagonal, kHessian, kRowWeights, kShift, kOutputFactor };
 
 struct Case {
   const char* spec;
-  MetricKind metric;
+  Cost cost;
   bool some_groups;
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.spec << " metric " << static_cast<int>(c.metric) << (c.some_groups ? " some" : " all");
+  *out << c.spec << " cost " << static_cast<int>(c.cost) << (c.some_groups ? " some" : " all");
 }
 
 constexpr int64_t kOut = 37,
@@ -77,8 +77,16 @@ class CodeSearch : public testing::TestWithParam<Case> {
           group_scales);
       scales = combined_scales(scales, group_scales);
     }
-    if (GetParam().metric == MetricKind::kDiagonal) metric.diagonal = torch::rand({kIn}) + 0.1;
-    if (GetParam().metric == MetricKind::kHessian) metric.hessian = random_hessian(kIn);
+    const Cost cost = GetParam().cost;
+    if (cost == Cost::kDiagonal) objective.hessian = torch::rand({kIn}) + 0.1;
+    if (cost >= Cost::kHessian) objective.hessian = random_hessian(kIn);
+    if (cost == Cost::kRowWeights) objective.output_factor = torch::rand({kOut});
+    if (cost == Cost::kShift) objective.shift = torch::randn({kOut, kIn});
+    if (cost == Cost::kOutputFactor) {
+      objective.output_factor = random_hessian(kOut);
+      objective.output_factor.slice(0, 3, 4).zero_();  // a row that costs nothing
+      objective.output_factor.slice(1, 3, 4).zero_();
+    }
     if (GetParam().some_groups) {
       groups = torch::rand({representation->num_groups()}).lt(0.2).nonzero().squeeze(1);
     }
@@ -88,27 +96,24 @@ class CodeSearch : public testing::TestWithParam<Case> {
   torch::Tensor reference() const {
     const torch::NoGradGuard no_grad;
     if (nbits > 0) {
-      return search_uniform_reference(*representation, nbits, scales, zeros, target, metric,
+      return search_uniform_reference(*representation, nbits, scales, zeros, target, objective,
                                       groups);
     }
     if (layout.strips > 0) {
-      return search_gvq_reference(*representation, layout, codebooks, scales, target, metric,
+      return search_gvq_reference(*representation, layout, codebooks, scales, target, objective,
                                   groups);
     }
-    return search_additive_reference(*representation, codebooks, scales, target, metric, groups);
+    return search_additive_reference(*representation, codebooks, scales, target, objective, groups);
   }
 
-  // Each row's objective if the searched groups get `codes`.
-  torch::Tensor objective(const torch::Tensor& codes) {
+  // What each row costs if the searched groups get `codes`; where rows meet, all together.
+  torch::Tensor costs(const torch::Tensor& codes) {
     const torch::NoGradGuard no_grad;
     const auto before = representation->codes().clone();
     representation->assign_codes(groups, codes);
-    const auto d = (target - representation->dequantize()).to(torch::kDouble);
+    const auto errors = objective.row_errors(target - representation->dequantize());
     representation->assign_codes({}, before);
-    if (metric.hessian.defined()) {
-      return (torch::matmul(d, metric.hessian.to(torch::kDouble)) * d).sum(1);
-    }
-    return (metric.diagonal.defined() ? d * d * metric.diagonal : d * d).sum(1);
+    return objective.joins_rows() ? errors.sum() : errors;
   }
 
   torch::Tensor present() const {
@@ -118,7 +123,7 @@ class CodeSearch : public testing::TestWithParam<Case> {
 
   std::unique_ptr<CodedTerm> representation;
   torch::Tensor codebooks, scales, zeros, target, groups;
-  Metric metric;
+  Objective objective;
   GvqLayout layout = {};
   int nbits = 0;
 };
@@ -128,8 +133,13 @@ std::vector<Case> cases() {
   for (const char* spec :
        {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32", "aq2x4g6-s6x2",
         "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-t72"}) {
-    for (const auto metric : {MetricKind::kIdentity, MetricKind::kDiagonal, MetricKind::kHessian}) {
-      for (const bool some : {false, true}) all.push_back({spec, metric, some});
+    for (const auto cost : {Cost::kIdentity, Cost::kDiagonal, Cost::kHessian}) {
+      for (const bool some : {false, true}) all.push_back({spec, cost, some});
+    }
+  }
+  for (const char* spec : {"int3g96", "aq2x8g8", "aq2x4g6-s6x2", "gvq2d2b-n1000"}) {
+    for (const auto cost : {Cost::kRowWeights, Cost::kShift, Cost::kOutputFactor}) {
+      for (const bool some : {false, true}) all.push_back({spec, cost, some});
     }
   }
   return all;
@@ -138,40 +148,40 @@ std::vector<Case> cases() {
 INSTANTIATE_TEST_SUITE_P(Cases, CodeSearch, testing::ValuesIn(cases()));
 
 TEST_P(CodeSearch, RaisesNoRowAndAgreesWithTheReference) {
-  const auto before = objective(present());
-  const auto found = representation->search_codes(target, metric, groups);
-  const auto after = objective(found);
+  const auto before = costs(present());
+  const auto found = representation->search_codes(target, objective, groups);
+  const auto after = costs(found);
   EXPECT_TRUE((after <= before * (1 + 1e-6)).all().item<bool>());
 
   // Ties and roundings may fall differently and lead coordinate descent elsewhere: nearly all codes
   // are the same, and the sum is as low.
   const auto expected = reference();
   EXPECT_GE((found == expected).to(torch::kFloat).mean().item<float>(), 0.98);
-  EXPECT_NEAR(after.sum().item<double>() / objective(expected).sum().item<double>(), 1, 2e-3);
+  EXPECT_NEAR(after.sum().item<double>() / costs(expected).sum().item<double>(), 1, 2e-3);
 }
 
 TEST_P(CodeSearch, ChangesNothingItself) {
   const auto codes = representation->codes().clone();
-  representation->search_codes(target, metric, groups);
+  representation->search_codes(target, objective, groups);
   EXPECT_TRUE(torch::equal(codes, representation->codes()));
 }
 
 TEST_P(CodeSearch, DoesNotDependOnThreads) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto one = representation->search_codes(target, metric, groups);
+  const auto one = representation->search_codes(target, objective, groups);
   at::set_num_threads(3);
-  const auto three = representation->search_codes(target, metric, groups);
+  const auto three = representation->search_codes(target, objective, groups);
   at::set_num_threads(threads);
   EXPECT_TRUE(torch::equal(one, three));
 }
 
 TEST_P(CodeSearch, KeepsCodesThatAreBest) {
-  if (GetParam().metric == MetricKind::kHessian) return;  // neighbors move: may improve further
+  if (GetParam().cost >= Cost::kHessian) return;          // neighbors move: may improve further
   if (std::string(GetParam().spec) == "aq3x4g6") return;  // pairs in turn: may improve further
-  const auto best = representation->search_codes(target, metric, groups);
+  const auto best = representation->search_codes(target, objective, groups);
   representation->assign_codes(groups, best);
-  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, metric, groups)));
+  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, groups)));
 }
 
 // The joint search against every pair, in float64.
@@ -183,7 +193,7 @@ TEST(JointSearch, IsExactOverAllPairs) {
   const AdditiveTerm representation({2, 8, g}, codebooks, scales, codes);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
-  const auto found = representation.search_codes(target, {{}, hessian}, {});
+  const auto found = representation.search_codes(target, hessian, {});
   const auto h = hessian.to(torch::kDouble);
   const auto sums = (codebooks[0].unsqueeze(1) + codebooks[1].unsqueeze(0)).reshape({-1, g});
   for (int64_t r = 0; r < rows; ++r) {
@@ -211,8 +221,7 @@ TEST(BeamSearch, IsExactWhenItIsWide) {
   const auto with_beam = [&](int beam) {
     AdditiveSearch search(codebooks, scales, 1, beam);
     const AdditiveTerm r({2, 4, g}, codebooks, scales, codes);
-    return cost(
-        search_code_groups(search, r.dequantize().detach(), codes, target, {{}, hessian}, {}));
+    return cost(search_code_groups(search, r.dequantize().detach(), codes, target, hessian, {}));
   };
   const auto exact = with_beam(0), wide = with_beam(entries), one = with_beam(1);
   EXPECT_TRUE(torch::allclose(exact, wide, 1e-5));
@@ -230,7 +239,7 @@ TEST(CodeSearchEdges, ZeroScalesAndDeadInputsKeepThePresentCodes) {
   auto hessian = random_hessian(16);
   hessian.narrow(0, 8, 8).zero_();
   hessian.narrow(1, 8, 8).zero_();
-  const auto found = representation.search_codes(target, {{}, hessian}, {}).reshape({4, 2, 2});
+  const auto found = representation.search_codes(target, hessian, {}).reshape({4, 2, 2});
   const auto before = codes.reshape({4, 2, 2});
   EXPECT_TRUE(torch::equal(found[0], before[0]));
   EXPECT_TRUE(torch::equal(found[2], before[2]));
@@ -254,7 +263,7 @@ TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
   const auto values = torch::randn({kValues}), diagonal = torch::rand({kInputs}) + 0.1;
   GroupScaleSearch search(vectors, values, kGroup);
   const auto start = torch::zeros({kRows * kInputs / kGroup, 1}, torch::kInt);
-  const auto codes = search_code_groups(search, {}, start, target, {diagonal, {}}, {});
+  const auto codes = search_code_groups(search, {}, start, target, Objective(diagonal), {});
   // [groups, values]: what each value would cost.
   const auto costs = ((target.reshape({-1, 1, kGroup}) -
                        vectors.reshape({-1, 1, kGroup}) * values.reshape({1, -1, 1}))
@@ -282,11 +291,11 @@ TEST(ErrorFeedback, FollowsTheSlowReference) {
   for (int64_t j = 0; j < per_row; ++j) {
     const int64_t first = j * g, next = first + g;
     const auto free = h.slice(0, first).slice(1, first);
-    const auto metric = torch::linalg_inv(torch::linalg_inv(free).slice(0, 0, g).slice(1, 0, g));
+    const auto own_cost = torch::linalg_inv(torch::linalg_inv(free).slice(0, 0, g).slice(1, 0, g));
     const auto own = w.slice(1, first, next);
     const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, entries, g]
     const auto d = own.unsqueeze(1) - values;
-    const auto code = (torch::matmul(d, metric) * d).sum(2).argmin(1);
+    const auto code = (torch::matmul(d, own_cost) * d).sum(2).argmin(1);
     expected.select(1, j).copy_(code);
     const auto chosen = codebooks[0].index_select(0, code) * scales.unsqueeze(1);
     const auto error = own - chosen;

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 #include "format/bit_packing.h"
 
 namespace bitsmith {

@@ -4,15 +4,13 @@
 #include <vector>
 
 #include "base/error.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/objective/row_products.h"
+#include "compressor/parallel.h"
 #include "compressor/representation/search_kernels.h"
 
 namespace bitsmith {
 namespace {
 
-// Columns of the matrix whose gradient is kept exact while a block is searched; what lies beyond
-// gets the block's changes in one matrix product, as in GPTQ.
-constexpr int64_t kBlockInputs = 128;
 constexpr int64_t kMostGroupsAtOnce = 64;
 
 struct Entry {
@@ -23,7 +21,7 @@ struct Entry {
 class Descent {
  public:
   Descent(GroupSearch& search, const torch::Tensor& weight, const torch::Tensor& codes,
-          const torch::Tensor& target, const Metric& metric, const torch::Tensor& groups)
+          const torch::Tensor& target, const Objective& objective, const torch::Tensor& groups)
       : search_(search),
         kernels_(search_kernels()),
         out_(target.size(0)),
@@ -32,16 +30,24 @@ class Descent {
         per_row_(in_ / g_),
         num_codes_(search.codes_per_group()),
         slots_(std::clamp<int64_t>(kBlockInputs / g_, 1, per_row_)),
-        target_(target.contiguous()),
+        target_(objective.target(target).contiguous()),
         weight_(weight),
-        hessian_(metric.hessian.defined() ? metric.hessian.contiguous() : torch::Tensor()),
-        diagonal_(metric.diagonal.defined() ? metric.diagonal.contiguous() : torch::Tensor()),
+        hessian_(objective.separable() ? torch::Tensor()
+                                       : objective.dense_hessian(in_).contiguous()),
+        diagonal_(objective.separable() && objective.hessian.defined()
+                      ? objective.hessian.contiguous()
+                      : torch::Tensor()),
         groups_(groups.defined() ? groups.contiguous() : torch::Tensor()),
         result_(groups_.defined() ? codes.index_select(0, groups_) : codes.clone()),
         codes_(result_.mutable_data_ptr<int32_t>()) {
     BITSMITH_CHECK(target_.scalar_type() == torch::kFloat && result_.scalar_type() == torch::kInt);
     // Some tasks for each of a few dozen threads, enough rows in each to use the tables well.
     rows_per_task_ = std::clamp<int64_t>(out_ / 24, 16, kMostGroupsAtOnce);
+    if (objective.joins_rows()) {  // one row after another
+      rows_per_task_ = 1;
+      const auto own = objective.row_weights().unsqueeze(1);
+      coupling_ = torch::where(own > 0, objective.output_factor / own, torch::zeros_like(own));
+    }
     tasks_ = (out_ + rows_per_task_ - 1) / rows_per_task_;
   }
 
@@ -53,6 +59,10 @@ class Descent {
       return result_;
     }
     if (hessian_.defined()) start_gradient();
+    if (coupling_.defined()) {
+      each_block_of_slots([&](int64_t begin, int64_t end) { descend_coupled(begin, end); });
+      return result_;
+    }
     each_block([&](int64_t task, int64_t begin, int64_t end) {
       hessian_.defined() ? descend(task, begin, end) : search_in_diagonal(task, begin, end);
     });
@@ -72,16 +82,23 @@ class Descent {
   }
 
  private:
-  template <typename BlockTask>
-  void each_block(const BlockTask& block_task) {
+  // f(begin, end) for blocks of columns whose tables are prepared.
+  template <typename F>
+  void each_block_of_slots(const F& f) {
     search_.reserve_slots(slots_);
     entries_.resize(static_cast<size_t>(tasks_));
     parallel_tasks(tasks_, [&](int64_t task) { list_entries(task); });
     for (int64_t begin = 0; begin < per_row_; begin += slots_) {
       const int64_t end = std::min(begin + slots_, per_row_);
       parallel_tasks(end - begin, [&](int64_t slot) { prepare_slot(slot, begin + slot); });
-      parallel_tasks(tasks_, [&](int64_t task) { block_task(task, begin, end); });
+      f(begin, end);
     }
+  }
+  template <typename BlockTask>
+  void each_block(const BlockTask& block_task) {
+    each_block_of_slots([&](int64_t begin, int64_t end) {
+      parallel_tasks(tasks_, [&](int64_t task) { block_task(task, begin, end); });
+    });
   }
 
   int64_t column(const Entry& entry) const { return entry.group % per_row_; }
@@ -202,6 +219,10 @@ class Descent {
   // gradient = (target - weight) H, half the slope of the objective with its sign turned.
   void start_gradient() {
     gradient_ = target_ - weight_;
+    if (coupling_.defined()) {
+      gradient_ = row_chunked_matmul(coupling_, row_chunked_matmul(gradient_, hessian_));
+      return;
+    }
     parallel_tasks(tasks_, [&](int64_t task) {
       const torch::NoGradGuard no_grad;  // each thread has its own flag
       auto rows = task_rows(gradient_, task);
@@ -228,7 +249,7 @@ class Descent {
   // rows -= moves * matrix[the block's inputs, those columns].
   void carry_beyond(int64_t block_end, const torch::Tensor& moves, const torch::Tensor& matrix,
                     const torch::Tensor& rows) const {
-    if (block_end == in_) return;
+    if (block_end == in_ || !moves.defined()) return;
     const int64_t width = moves.size(1), beyond = in_ - block_end;
     const auto later = matrix.narrow(0, block_end - width, width).narrow(1, block_end, beyond);
     rows.narrow(1, block_end, beyond).addmm_(moves, later, 1, -1);
@@ -236,13 +257,13 @@ class Descent {
 
   // One task's share of a block of groups, column by column: codes for what `linear_of` asks, and
   // what `move_of` makes of them taken from the columns after it: rows -= moves * matrix.
-  // `rows` is the task's part of gradient_.
+  // `rows` is the task's part of gradient_; the columns beyond the block are left to the caller.
+  // Returns the moves [rows, width], undefined where there are none.
   // linear_of(j, own, before, linear): the linear term [g] of the search, from the group's part of
   // the rows and its present values. move_of(j, own, before, after, move): whether there is a move.
   template <typename LinearOf, typename MoveOf>
-  void sweep(int64_t task, int64_t begin, int64_t end, const torch::Tensor& matrix,
-             const LinearOf& linear_of, const MoveOf& move_of) {
-    const torch::NoGradGuard no_grad;
+  torch::Tensor sweep(int64_t task, int64_t begin, int64_t end, const torch::Tensor& matrix,
+                      const LinearOf& linear_of, const MoveOf& move_of) {
     Batch batch(rows_per_task_, g_, num_codes_);
     const int64_t first_row = task * rows_per_task_, block_end = end * g_;
     const int64_t width = block_end - begin * g_;
@@ -278,12 +299,12 @@ class Descent {
                                   in_, block_end - next, row_data + row * in_ + next);
       }
     }
-    if (moved) carry_beyond(block_end, moves, matrix, rows);
+    return moved ? moves : torch::Tensor();
   }
 
   // Coordinate descent: the rows hold the gradient.
-  void descend(int64_t task, int64_t begin, int64_t end) {
-    sweep(
+  torch::Tensor descent_moves(int64_t task, int64_t begin, int64_t end) {
+    return sweep(
         task, begin, end, hessian_,
         // block * present values + gradient: the group's own part of the gradient undone.
         [&](int64_t j, const float* gradient, const float* before, float* linear) {
@@ -299,11 +320,45 @@ class Descent {
           return differs;
         });
   }
+  void descend(int64_t task, int64_t begin, int64_t end) {
+    const torch::NoGradGuard no_grad;  // each thread has its own flag
+    const auto moves = descent_moves(task, begin, end);
+    carry_beyond(end * g_, moves, hessian_, task_rows(gradient_, task));
+  }
+
+  // Coordinate descent where rows meet: one after another. The rows hold the gradient over their
+  // own entry of G, so that the search of a row is that without G. A row's moves change the
+  // gradient of the rows after it; what lies beyond the block gets those of all rows at its end.
+  void descend_coupled(int64_t begin, int64_t end) {
+    const int64_t first = begin * g_, width = (end - begin) * g_;
+    const auto hessian = hessian_.narrow(0, first, width);
+    auto all = torch::zeros({out_, width}, torch::kFloat);
+    parallel_tasks(1, [&](int64_t) {
+      const torch::NoGradGuard no_grad;
+      for (int64_t row = 0; row < out_; ++row) {
+        const int64_t after = out_ - row - 1;
+        if (!(coupling_.const_data_ptr<float>()[row * (out_ + 1)] > 0)) continue;  // costs nothing
+        const auto moves = descent_moves(row, begin, end);
+        if (!moves.defined()) continue;
+        all.narrow(0, row, 1).copy_(moves);
+        const auto change = at::mm(moves, hessian.narrow(1, first, width));
+        gradient_.narrow(0, row + 1, after)
+            .narrow(1, first, width)
+            .addmm_(coupling_.narrow(0, row + 1, after).narrow(1, row, 1), change, 1, -1);
+      }
+    });
+    const int64_t next = end * g_, beyond = in_ - next;
+    if (beyond == 0) return;
+    row_chunked_subtract(row_chunked_matmul(coupling_, all),
+                         hessian.narrow(1, next, beyond).contiguous(),
+                         gradient_.narrow(1, next, beyond));
+  }
 
   // The rows hold the weights as they should be after the errors of the groups before; the moves
   // are errors over the factor's diagonal block.
   void feed_back(int64_t task, int64_t begin, int64_t end) {
-    sweep(
+    const torch::NoGradGuard no_grad;
+    const auto moves = sweep(
         task, begin, end, factor_,
         [&](int64_t j, const float* wanted, const float*, float* linear) {
           std::fill_n(linear, g_, 0.0f);
@@ -317,15 +372,17 @@ class Descent {
           }
           return true;
         });
+    carry_beyond(end * g_, moves, factor_, task_rows(gradient_, task));
   }
 
   GroupSearch& search_;
   const SearchKernels& kernels_;
   int64_t out_, in_, g_, per_row_, num_codes_, slots_, rows_per_task_, tasks_;
   torch::Tensor target_, weight_, hessian_, diagonal_, groups_;
+  torch::Tensor coupling_;  // [out, out]: G over its diagonal, row by row; undefined: rows apart
   torch::Tensor gradient_;  // [out, in] (target - weight) H; with feedback: the weights wanted
   torch::Tensor factor_;    // with feedback: U, H^-1 = U^T U
-  torch::Tensor inverse_, blocks_;  // [per_row, g, g]: U_jj^-1 and the metric U_jj^-1 U_jj^-T
+  torch::Tensor inverse_, blocks_;  // [per_row, g, g]: U_jj^-1 and U_jj^-1 U_jj^-T
   torch::Tensor result_;
   int32_t* codes_;
   std::vector<std::vector<Entry>> entries_;  // of each task
@@ -335,9 +392,9 @@ class Descent {
 
 torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
                                  const torch::Tensor& codes, const torch::Tensor& target,
-                                 const Metric& metric, const torch::Tensor& groups) {
+                                 const Objective& objective, const torch::Tensor& groups) {
   const torch::NoGradGuard no_grad;
-  return Descent(search, weight, codes, target, metric, groups).run();
+  return Descent(search, weight, codes, target, objective, groups).run();
 }
 
 torch::Tensor search_with_feedback(GroupSearch& search, const torch::Tensor& codes,

@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-// In every metric the cost of giving group r the values p is p^T block p - 2 linear[r]^T p plus
+// By every objective the cost of giving group r the values p is p^T block p - 2 linear[r]^T p plus
 // what does not depend on p; block [g, g] belongs to the column of groups, linear [g] to the group.
 class GroupSearch {
  public:
@@ -28,11 +28,15 @@ class GroupSearch {
                       float* values) const = 0;
 };
 
+// Inputs of a matrix whose gradient is kept exact while they are searched; what lies beyond gets
+// their changes in one matrix product, as in GPTQ. With a full output factor rows take turns here.
+constexpr int64_t kBlockInputs = 128;
+
 // CodedTerm::search_codes by `search`. weight [out, in]: the present dequantized matrix,
 // codes: the present codes [num_groups, M]. Returns codes [n, M].
 torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
                                  const torch::Tensor& codes, const torch::Tensor& target,
-                                 const Metric& metric, const torch::Tensor& groups);
+                                 const Objective& objective, const torch::Tensor& groups);
 
 // One pass with error feedback (GPTQ, with groups in place of scalars): what a group's best codes
 // leave is spread over the groups that follow, which later find their codes for what they then

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 
 namespace bitsmith {
 

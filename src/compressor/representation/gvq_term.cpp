@@ -120,16 +120,16 @@ void GvqTerm::project() {
   if (parts_.basis.defined()) parts_.basis.copy_(round_to_fp16(parts_.basis));
 }
 
-torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Objective& objective,
                                     const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
   const auto vectors = centroids();
   if (!parts_.codes.is_cpu()) {
-    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, metric, groups);
+    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, objective, groups);
   }
   GvqSearch search(layout_, vectors, block_scales_);
-  const auto weight = metric.hessian.defined() ? dequantize() : torch::Tensor();
-  return search_code_groups(search, weight, parts_.codes, target, metric, groups);
+  const auto weight = objective.separable() ? torch::Tensor() : dequantize();
+  return search_code_groups(search, weight, parts_.codes, target, objective, groups);
 }
 
 torch::Tensor GvqTerm::decode_groups(const torch::Tensor& groups,

@@ -36,7 +36,7 @@ class GvqTerm : public CodedTerm {
   void project() override;
   int64_t group_inputs() const override { return layout_.vector_size; }
   torch::Tensor codes() const override { return parts_.codes; }
-  torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+  torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                              const torch::Tensor& groups) const override;
   torch::Tensor decode_groups(const torch::Tensor& groups,
                               const torch::Tensor& codes) const override;

@@ -7,13 +7,13 @@
 #include <thread>
 
 #include "base/error.h"
+#include "compressor/parallel.h"
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/additive_term.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/gvq_dequantize.h"
 #include "compressor/representation/gvq_term.h"
 #include "compressor/representation/low_rank_term.h"
-#include "compressor/representation/parallel.h"
 #include "compressor/representation/representation.h"
 #include "compressor/representation/sparse_term.h"
 #include "compressor/representation/uniform_term.h"

@@ -5,18 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "compressor/objective/objective.h"
 #include "compressor/torch.h"
 #include "format/quantized_tensor.h"
 
 namespace bitsmith {
-
-// The distance in which codes are searched: sum over rows of d^T M d, d = target - W. Empty:
-// identity.
-struct Metric {
-  torch::Tensor diagonal;  // [in_features] float32, or undefined
-  torch::Tensor hessian;   // [in_features, in_features] float32, symmetric positive semi-definite,
-                           // or undefined
-};
 
 struct ContinuousParameter {
   std::string name;     // the part's name in the file: "codebooks", "scales"
@@ -56,12 +49,13 @@ class CodedTerm : public Term {
   int64_t num_groups() const { return out_features_ * (in_features_ / group_inputs()); }
   // [num_groups, codes per group] int32, a live tensor: saved and restored by the trainer.
   virtual torch::Tensor codes() const = 0;
-  // Best codes for `target` [out, in] in the metric, for the groups listed ([n] int64 flat indices,
-  // ascending; undefined: all), starting from the present codes and with the continuous parameters
-  // fixed. With a Hessian, groups of a row are visited in turn with their neighbors' present codes
-  // (coordinate descent): the row objective never rises. Returns [n, codes per group] int32;
-  // changes nothing.
-  virtual torch::Tensor search_codes(const torch::Tensor& target, const Metric& metric,
+  // Best codes for `target` [out, in] by the objective, for the groups listed ([n] int64 flat
+  // indices, ascending; undefined: all), starting from the present codes and with the continuous
+  // parameters fixed. With a full Hessian, groups of a row are visited in turn with their
+  // neighbors' present codes (coordinate descent); with a full output factor rows are too, in one
+  // thread. The objective never rises; where rows do not meet, that of no row does. Returns [n,
+  // codes per group] int32; changes nothing.
+  virtual torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                                      const torch::Tensor& groups) const = 0;
   // Values [n, group_inputs] float32 that `codes` [n, codes per group] would give groups [n].
   virtual torch::Tensor decode_groups(const torch::Tensor& groups,

@@ -87,26 +87,27 @@ void UniformTerm::project() {
   if (uniform_.zero_points) zeros_.round_().clamp_(0, (1 << uniform_.nbits) - 1);
 }
 
-torch::Tensor UniformTerm::search_codes(const torch::Tensor& target, const Metric& metric,
+torch::Tensor UniformTerm::search_codes(const torch::Tensor& target, const Objective& objective,
                                         const torch::Tensor& groups) const {
   const torch::NoGradGuard no_grad;
-  if (metric.hessian.defined()) {
+  if (!objective.separable()) {
     if (!codes_.is_cpu()) {
-      return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, metric,
+      return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, objective,
                                       groups);
     }
     UniformSearch search(scales_, zeros_, in_features_ / scales_.size(1), uniform_.nbits);
-    return search_code_groups(search, dequantize(), codes_, target, metric, groups);
+    return search_code_groups(search, dequantize(), codes_, target, objective, groups);
   }
-  // Without a Hessian scalars do not meet: the nearest level, whatever the weights.
+  // Scalars do not meet: the nearest level, whatever the weights.
+  const auto shifted = objective.target(target);
   const int64_t per_row = scales_.size(1), largest = (int64_t{1} << uniform_.nbits) - 1;
   if (!groups.defined()) {
-    const auto wanted = target.reshape({out_features_, per_row, -1});
+    const auto wanted = shifted.reshape({out_features_, per_row, -1});
     return nearest_codes(wanted, scales_.unsqueeze(2), zeros_.unsqueeze(2), codes_, largest);
   }
   const auto at = groups.floor_divide(in_features_ / per_row);
   return nearest_codes(
-      target.reshape(-1).index_select(0, groups), scales_.reshape(-1).index_select(0, at),
+      shifted.reshape(-1).index_select(0, groups), scales_.reshape(-1).index_select(0, at),
       zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, groups), largest);
 }
 

@@ -1,4 +1,4 @@
-#include "compressor/quantize/inverse_factor.h"
+#include "compressor/objective/inverse_factor.h"
 
 #include <gtest/gtest.h>
 

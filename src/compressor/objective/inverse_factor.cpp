@@ -1,11 +1,11 @@
-#include "compressor/quantize/inverse_factor.h"
+#include "compressor/objective/inverse_factor.h"
 
 #include <ATen/ops/linalg_cholesky_ex.h>
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "compressor/representation/parallel.h"
+#include "compressor/parallel.h"
 
 namespace bitsmith {
 namespace {
