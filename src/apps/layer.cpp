@@ -1,14 +1,11 @@
 // bitsmith layer: one matrix and its Hessian through any representation and method.
-#include <chrono>
-#include <cstdio>
 #include <memory>
 
+#include "apps/cli_options.h"
 #include "apps/command.h"
-#include "apps/layer_options.h"
 #include "base/error.h"
-#include "base/log.h"
-#include "checkpoint/safetensors.h"
-#include "compressor/model/torch_threads.h"
+#include "base/files.h"
+#include "pipeline/layer.h"
 
 namespace bitsmith {
 namespace {
@@ -20,105 +17,66 @@ constexpr const char* kLayerHelp =
     "float type (bitsmith hessian writes such files). The error is tr((W-Q) H (W-Q)^T) / tr(W H\n"
     "W^T), with H as it is in the file (without it: the identity).";
 
+std::string header(const LayerJob& job, const LayerTrials& all) {
+  return concat(job.file.string(), ": ", all.out_features, " x ", all.in_features,
+                all.has_hessian ? "" : ", no Hessian",
+                format("\n%-28s %-6s %9s %15s %9s", "representation", "method", "bits",
+                       "relative error", "seconds"));
+}
+
+std::string row(const LayerTrial& trial) {
+  return format("\n%-28s %-6s %9.4f %15.6g %9.2f", to_string(trial.representation).c_str(),
+                method_name(trial.method), trial.bits, trial.relative_error, trial.seconds);
+}
+
+std::string stage_lines(const LayerTrial& trial) {
+  std::string lines;
+  for (const StageReport& stage : trial.stages) {
+    lines += format("\n    %-50s %15.6g %9.2f", stage.stage.c_str(), stage.relative_error,
+                    stage.seconds);
+  }
+  return lines;
+}
+
+OrderedJson to_json(const LayerTrial& trial) {
+  OrderedJson stages = OrderedJson::array();
+  for (const StageReport& stage : trial.stages) {
+    stages.push_back({{"stage", stage.stage},
+                      {"relative_error", stage.relative_error},
+                      {"seconds", stage.seconds}});
+  }
+  return {{"representation", to_string(trial.representation)},
+          {"method", method_name(trial.method)},
+          {"bits", trial.bits},
+          {"relative_error", trial.relative_error},
+          {"seconds", trial.seconds},
+          {"stages", stages}};
+}
+
 struct LayerCommand {
   CommonOptions common;
-  QuantizeOptions options;
-  std::string file, method;
+  LayerJob job;
   std::vector<std::string> representations;
   bool stages = false;
 
   void run() {
-    set_torch_threads(resolved_threads(common));
-    options.seed = common.seed;
-    std::vector<RepresentationSpec> specs;
-    for (const std::string& text : representations) specs.push_back(parse_representation(text));
-    torch::Tensor weight, hessian;
-    {
-      const SafetensorsFile layer = open_safetensors(file);  // its pages are given back
-      weight = read(layer, "weight");
-      hessian = read(layer, "hessian");
-    }
-    if (!weight.defined()) throw Error(concat(file, ": there is no tensor 'weight'"));
-    if (weight.dim() != 2) throw Error(concat(file, ": 'weight' is not a matrix"));
-    for (const RepresentationSpec& spec : specs) {  // all are checked before any work
-      check_quantizable(spec, weight.size(0), weight.size(1));
-      method_for(spec);
-    }
+    for (const std::string& text : representations)
+      job.representations.push_back(parse_representation(text));
+    const LayerTrials all = try_layer(job, run_context(common));
     OrderedJson results = OrderedJson::array();
-    std::string table = header(weight, hessian);
-    for (const RepresentationSpec& spec : specs) {
-      options.method = method_for(spec);
-      const QuantizedLayer quantized = quantize_layer(weight, hessian, spec, options);
-      results.push_back(describe(spec, quantized));
-      table += "\n" + row(spec, quantized);
-      if (stages) table += stage_lines(quantized);
+    std::string table = header(job, all);
+    for (const LayerTrial& trial : all.trials) {
+      results.push_back(to_json(trial));
+      table += row(trial);
+      if (stages) table += stage_lines(trial);
     }
-    const OrderedJson json = {{"file", file},
-                              {"out_features", weight.size(0)},
-                              {"in_features", weight.size(1)},
-                              {"results", results},
-                              {"peak_memory_bytes", peak_memory_bytes()}};
-    print_result(common, json, table);
-  }
-
-  Method method_for(const RepresentationSpec& spec) const {
-    return method.empty() ? default_method(spec) : parse_method(method, spec);
-  }
-
-  static torch::Tensor read(const SafetensorsFile& layer, const std::string& name) {
-    const TensorView* view = layer.find(name);
-    if (!view) return {};
-    if (!holds_floats(view->dtype)) {
-      throw Error(concat("'", name, "' has the data type ", dtype_name(view->dtype),
-                         ", expected a floating-point type"));
-    }
-    auto values = torch::empty(view->shape, torch::kFloat);
-    decode_to_float(
-        view->dtype, view->bytes,
-        std::span(values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())));
-    return values;
-  }
-
-  std::string header(const torch::Tensor& weight, const torch::Tensor& hessian) const {
-    char line[200];
-    std::snprintf(line, sizeof(line), "\n%-28s %-6s %9s %15s %9s", "representation", "method",
-                  "bits", "relative error", "seconds");
-    return concat(file, ": ", weight.size(0), " x ", weight.size(1),
-                  hessian.defined() ? "" : ", no Hessian", line);
-  }
-  std::string row(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
-    char line[200];
-    std::snprintf(line, sizeof(line), "%-28s %-6s %9.4f %15.6g %9.2f", to_string(spec).c_str(),
-                  method_name(options.method), bits(layer), layer.relative_error, layer.seconds);
-    return line;
-  }
-  static std::string stage_lines(const QuantizedLayer& layer) {
-    std::string lines;
-    for (const StageReport& stage : layer.stages) {
-      char line[200];
-      std::snprintf(line, sizeof(line), "\n    %-50s %15.6g %9.2f", stage.stage.c_str(),
-                    stage.relative_error, stage.seconds);
-      lines += line;
-    }
-    return lines;
-  }
-  static double bits(const QuantizedLayer& layer) {
-    const Representation& r = *layer.representation;
-    return r.bits() / static_cast<double>(r.out_features() * r.in_features());
-  }
-  OrderedJson describe(const RepresentationSpec& spec, const QuantizedLayer& layer) const {
-    OrderedJson stage_list = OrderedJson::array();
-    for (const StageReport& stage : layer.stages) {
-      stage_list.push_back({{"stage", stage.stage},
-                            {"relative_error", stage.relative_error},
-                            {"seconds", stage.seconds}});
-    }
-    return {{"representation", to_string(spec)},
-            {"method", method_name(options.method)},
-            {"bits", bits(layer)},
-            {"relative_error", layer.relative_error},
-            {"seconds", layer.seconds},
-            {"stages", stage_list}};
+    print_result(common,
+                 {{"file", job.file.string()},
+                  {"out_features", all.out_features},
+                  {"in_features", all.in_features},
+                  {"results", results},
+                  {"peak_memory_bytes", peak_memory_bytes()}},
+                 table);
   }
 };
 
@@ -127,15 +85,16 @@ struct LayerCommand {
 void add_layer(CLI::App& app) {
   auto command = std::make_shared<LayerCommand>();
   CLI::App& sub = *app.add_subcommand("layer", kLayerHelp);
-  sub.add_option("LAYER", command->file, "safetensors file with `weight` and `hessian`")
+  sub.add_option("LAYER", command->job.file, "safetensors file with `weight` and `hessian`")
       ->required();
   sub.add_option("--representation", command->representations,
                  "What the matrix becomes (see bitsmith quantize --help); may repeat")
       ->required();
-  sub.add_option("--method", command->method,
-                 "rtn, gptq, aqlm, gptvq (default: by representation)");
+  sub.add_option_function<std::string>(
+      "--method", [command](const std::string& name) { command->job.method = parse_method(name); },
+      methods_help());
   sub.add_flag("--stages", command->stages, "Print the error after each stage");
-  add_layer_options(sub, command->options);
+  add_options(sub, command->job.options);
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });
 }

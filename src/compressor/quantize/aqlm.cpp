@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/codebook_solve.h"
@@ -46,7 +45,7 @@ class Aqlm {
     objective_ = objective(state_);
     stages_.add("start", objective_);
     for (int round = 1; round <= options_.max_rounds && objective_ > 0; ++round) {
-      if (interrupted())
+      if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
       const double before = objective_;
       const bool feedback = round == 1 && hessian_.defined();

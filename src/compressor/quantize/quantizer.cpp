@@ -115,7 +115,7 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const torch::Tensor& 
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   check_inputs(weight, hessian, spec);
-  parse_method(method_name(options.method), spec);  // throws when the two do not fit
+  check_method(options.method, spec);
   const auto w = weight.to(torch::kFloat).contiguous();
   const auto h = hessian.defined() ? hessian.to(torch::kFloat).contiguous() : hessian;
   const auto elapsed = [&] {
