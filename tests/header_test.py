@@ -18,6 +18,12 @@ def includes(file):
     return re.findall(r'^#include [<"]([^>"]+)[>"]', file.read_text(), re.MULTILINE)
 
 
+def needs_compressor(header, seen=()):
+    return header.startswith("compressor/") or any(
+        needs_compressor(i, (*seen, header)) for i in includes(SRC / header)
+        if i not in seen and (SRC / i).is_file())
+
+
 def compiles_alone(command, header):
     run = subprocess.run(command + ["-fsyntax-only", "-x", "c++", "-I", str(SRC), "-"], text=True,
                          input=f'#include "{header}"\n', capture_output=True)
@@ -31,8 +37,7 @@ def main():
         own = (SRC / header).with_suffix(".cpp")
         if own.is_file() and includes(own)[:1] != [header]:
             errors.append(f"{own.relative_to(SRC)}: its first include must be its own header {header}")
-    light = [h for h in headers if not h.startswith("compressor/")
-             and not any(i.startswith("compressor/") for i in includes(SRC / h))]
+    light = [h for h in headers if not needs_compressor(h)]
     command = sys.argv[1:] + ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         errors += filter(None, pool.map(lambda h: compiles_alone(command, h), light))

@@ -3,7 +3,8 @@
 
 For every folder of src/: the folders that it may include, besides itself. A layer may use
 everything below it, but the compressor and the runtime never see each other. Heavy libraries stay
-where they belong: LibTorch in src/compressor, spdlog in base/log.cpp, CLI11 in src/apps.
+where they belong: LibTorch in src/compressor and src/pipeline, spdlog in base/terminal.cpp, CLI11 in
+src/apps.
 """
 import re
 import sys
@@ -27,13 +28,14 @@ ALLOWED = {
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
     "server": MODEL + ["runtime/kernels", "runtime"],
-    "apps": MODEL + ["runtime/kernels", "runtime", "server"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "pipeline": MODEL + ["runtime"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps": MODEL + ["runtime/kernels", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.
 LIBRARIES = {
-    r"torch/|ATen/|c10/|caffe2/": r"compressor/",
-    r"spdlog/|fmt/": r"base/log\.cpp$",
+    r"torch/|ATen/|c10/|caffe2/": r"(compressor|pipeline)/",
+    r"spdlog/|fmt/": r"base/terminal\.cpp$",
     r"CLI/": r"apps/",
 }
 
@@ -75,7 +77,7 @@ def self_check():
     """A small tree with one mistake of each kind must be found out, and nothing else."""
     good = {
         "base/error.h": "#include <string>\n",
-        "base/log.cpp": "#include <spdlog/spdlog.h>\n",
+        "base/terminal.cpp": "#include <spdlog/spdlog.h>\n",
         "format/codes.h": '#include "base/error.h"\n#include "checkpoint/view.h"\n',
         "checkpoint/view.h": '#include "base/error.h"\n',
         "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
@@ -83,7 +85,8 @@ def self_check():
         "evaluate/language_model.h": "",
         "runtime/kernels/dot.h": "",
         "runtime/model.h": '#include "runtime/kernels/dot.h"\n',
-        "apps/main.cpp": '#include <CLI/CLI.hpp>\n#include "runtime/model.h"\n',
+        "pipeline/compress.h": '#include <torch/torch.h>\n#include "runtime/model.h"\n',
+        "apps/main.cpp": '#include <CLI/CLI.hpp>\n#include "pipeline/compress.h"\n',
     }
     bad = {
         "base/upward.h": '#include "checkpoint/view.h"\n',
@@ -94,6 +97,8 @@ def self_check():
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
         "runtime/kernels/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
+        "pipeline/cli.h": "#include <CLI/CLI.hpp>\n",
+        "compressor/tune/early.h": '#include "pipeline/cli.h"\n',
         "stray/file.h": "",
     }
     with tempfile.TemporaryDirectory() as folder:

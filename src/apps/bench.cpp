@@ -43,7 +43,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens) {
+double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
+                   const RunContext& context) {
   KvCache cache(model.config(), std::ssize(tokens));
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
   const size_t hidden_size = static_cast<size_t>(model.config().hidden_size);
@@ -52,14 +53,15 @@ double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens) {
   model.prefill(tokens, cache, [&](std::span<const float> hidden) {
     const auto row = hidden.last(hidden_size);
     last.assign(row.begin(), row.end());
-    return !interrupted();
+    return !context.cancelled();
   });
   model.logits(last, logits);
   return static_cast<double>(tokens.size()) / seconds_since(start);
 }
 
 // From an empty context on, as one token's weights are the limit then and not the cache.
-double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens) {
+double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
+                     const RunContext& context) {
   KvCache cache(model.config(), std::ssize(tokens));
   std::vector<float> hidden(static_cast<size_t>(model.config().hidden_size));
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
@@ -68,7 +70,7 @@ double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens) {
     const Row row{token, &cache};
     model.forward({&row, 1}, hidden);
     model.logits(hidden, logits);
-    if (interrupted()) break;
+    if (context.cancelled()) break;
   }
   return static_cast<double>(tokens.size()) / seconds_since(start);
 }
@@ -86,8 +88,8 @@ ModelWeights BenchCommand::weights() const {
 }
 
 void BenchCommand::run() {
-  const int threads = resolved_threads(common);
-  RuntimeModel runtime(weights(), threads);
+  const RunContext context = run_context(common);
+  RuntimeModel runtime(weights(), context.threads);
   Random random(common.seed);
   const auto random_tokens = [&](int64_t count) {
     std::vector<int32_t> tokens(static_cast<size_t>(count));
@@ -99,12 +101,12 @@ void BenchCommand::run() {
   const std::vector<int32_t> prompt = random_tokens(prompt_tokens);
   const std::vector<int32_t> answer = random_tokens(generate_tokens);
 
-  generate_rate(runtime, std::span(answer).first(1));  // first touch of everything
+  generate_rate(runtime, std::span(answer).first(1), context);  // first touch of everything
   std::vector<double> prompt_rates, generate_rates;
   for (int64_t i = 0; i < repeats; ++i) {
-    prompt_rates.push_back(prompt_rate(runtime, prompt));
-    generate_rates.push_back(generate_rate(runtime, answer));
-    if (interrupted())
+    prompt_rates.push_back(prompt_rate(runtime, prompt, context));
+    generate_rates.push_back(generate_rate(runtime, answer, context));
+    if (context.cancelled())
       throw Interrupted("stopped; nothing is kept, the same command measures anew");
   }
   const Rates prefill(prompt_rates), decode(generate_rates);
@@ -115,7 +117,7 @@ void BenchCommand::run() {
   const double read = static_cast<double>(bytes) * decode.median;
 
   const OrderedJson json = {{"isa", kernel_isa()},
-                            {"threads", threads},
+                            {"threads", context.threads},
                             {"prompt_tokens", prompt_tokens},
                             {"prompt_tokens_per_second", prefill.median},
                             {"prompt_tokens_per_second_best", prefill.best},
@@ -134,7 +136,7 @@ void BenchCommand::run() {
                 "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
                 "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
                 "memory    %s peak\n",
-                kernel_isa(), threads, prefill.median, prefill.best,
+                kernel_isa(), context.threads, prefill.median, prefill.best,
                 static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
                 decode.median, decode.best, static_cast<long long>(generate_tokens),
                 format_megabytes(static_cast<double>(bytes)).c_str(), read / 1e9,

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/log.h"
 #include "base/thread_pool.h"
 
 namespace bitsmith {
@@ -17,11 +16,24 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_flag("--quiet", options.quiet, "Only warnings and the result");
   command.add_flag("--json", options.json, "Print the result as one JSON object");
-  command.parse_complete_callback([&options] { set_quiet(options.quiet); });
+  command.parse_complete_callback([&options] { terminal().set_quiet(options.quiet); });
 }
 
-int resolved_threads(const CommonOptions& options) {
-  return options.threads > 0 ? options.threads : default_threads();
+Terminal& terminal() {
+  static Terminal instance;
+  return instance;
+}
+
+CancelFlag& interrupt_flag() {
+  static CancelFlag flag;
+  return flag;
+}
+
+RunContext run_context(const CommonOptions& options) {
+  return {.progress = &terminal(),
+          .cancel = &interrupt_flag(),
+          .seed = options.seed,
+          .threads = options.threads > 0 ? options.threads : default_threads()};
 }
 
 void print(std::string_view text) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/terminal.h"
 
 namespace bitsmith {
 
@@ -22,13 +23,17 @@ struct CommonOptions {
 // Adds --threads --seed --quiet --json to a subcommand.
 void add_common_options(CLI::App& command, CommonOptions& options);
 // The check of an option that counts something: `least` or more.
-inline CLI::Range at_least(int64_t least) { return {least, int64_t{1} << 40}; }
+inline CLI::Range count_from(int64_t least) { return {least, int64_t{1} << 40}; }
 // Of --parse-special, wherever texts are read.
 inline constexpr const char* kParseSpecialHelp =
     "Special tokens that plain text spells out, as <|im_end|>, are parsed; otherwise they stay "
     "text";
-// options.threads or default_threads().
-int resolved_threads(const CommonOptions& options);
+// Where this program's messages and progress go.
+Terminal& terminal();
+// Raised by SIGINT and SIGTERM.
+CancelFlag& interrupt_flag();
+// The terminal, the interrupt flag, the seed, and options.threads or default_threads().
+RunContext run_context(const CommonOptions& options);
 // Standard output that cannot be written: a full disk, a closed pipe.
 class OutputError : public Error {
  public:

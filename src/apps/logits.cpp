@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "apps/command.h"
-#include "apps/engine.h"
+#include "apps/engine_options.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
@@ -24,7 +24,7 @@ struct LogitsCommand {
       throw UsageError(concat(out, " exists; give another name, or --force to replace it"));
     }
     const auto start = std::chrono::steady_clock::now();
-    const auto loaded = load_engine(resolved, model, resolved_threads(common));
+    const auto loaded = load_engine(resolved, model, run_context(common).threads);
     const auto tokens = static_cast<int64_t>(ids.size());
     std::vector<float> logits(static_cast<size_t>(tokens * loaded->vocab_size()));
     loaded->run(ids);

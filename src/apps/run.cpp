@@ -49,7 +49,7 @@ class LineReader {
       if (n > 0) {
         pending_.append(buffer, static_cast<size_t>(n));
       } else if (n < 0 && errno == EINTR) {
-        if (interrupted()) return Event::kInterrupt;
+        if (interrupt_flag().raised()) return Event::kInterrupt;
       } else if (!pending_.empty()) {  // the last line may lack its end
         line = std::exchange(pending_, {});
         return Event::kLine;
@@ -82,7 +82,7 @@ void RunCommand::run() {
   if (raw && !system.empty()) throw UsageError("--system has no place in --raw text");
   sampling.temperature = temperature.value_or(prompt ? 0.0 : 0.7);
   Sampler sampler(sampling, common.seed);
-  TextSession session(model, resolved_threads(common), context);
+  TextSession session(model, run_context(common), context);
   if (!raw && !session.can_chat()) {
     log_warning(concat(session.no_chat_reason(), "; continuing the text as it is"));
     if (!system.empty()) throw Error("--system needs a model with a ChatML template");
@@ -143,7 +143,7 @@ void RunCommand::chat(TextSession& session, Sampler& sampler) {
   bool interrupted_before = false;
   for (std::string line;;) {
     if (terminal) std::fputs("> ", stderr);
-    clear_interrupt();
+    interrupt_flag().clear();
     const LineReader::Event event = reader.next(line);
     if (event == LineReader::Event::kEnd) break;
     if (event == LineReader::Event::kInterrupt) {  // also SIGTERM: the second one ends it
@@ -188,7 +188,7 @@ void add_run(CLI::App& app) {
                     "Continue the text as it is, without the chat template");
   command->add_option("--system", run->system, "System message (default: the template's own)");
   command->add_option("--max-tokens", run->max_tokens, "Longest answer")
-      ->check(at_least(1))
+      ->check(count_from(1))
       ->capture_default_str();
   command->add_option(
       "--temperature", run->temperature,

@@ -1,23 +1,20 @@
 #include "base/log.h"
 
-#include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 namespace bitsmith {
 namespace {
 
-spdlog::logger& logger() {
-  static const auto instance = [] {
-    auto created = spdlog::stderr_color_mt("bitsmith");
-    created->set_pattern("%^%v%$");
-    return created;
-  }();
-  return *instance;
+LogSink& log_sink() {
+  static LogSink sink;
+  return sink;
+}
+
+void log(Severity severity, const std::string& message) {
+  if (log_sink()) log_sink()(severity, message);
 }
 
 // As %.3g, but never with an exponent.
@@ -27,44 +24,11 @@ std::string three_digits(double value) {
   return text;
 }
 
-volatile sig_atomic_t interrupts = 0;
-
-void on_signal(int) {
-  if (interrupts > 0) _exit(130);
-  interrupts = 1;
-}
-
 }  // namespace
 
-void set_quiet(bool quiet) {
-  logger().set_level(quiet ? spdlog::level::warn : spdlog::level::info);
-}
-void log_info(const std::string& message) { logger().info(message); }
-void log_warning(const std::string& message) { logger().warn("warning: {}", message); }
-
-Progress::Progress(std::string what)
-    : what_(std::move(what)), start_(std::chrono::steady_clock::now()), last_(start_) {}
-
-Progress::~Progress() {
-  if (shown_ && isatty(2)) std::fputs("\n", stderr);
-}
-
-void Progress::update(double fraction, const std::string& detail) {
-  if (!logger().should_log(spdlog::level::info)) return;
-  const auto now = std::chrono::steady_clock::now();
-  const bool terminal = isatty(2);
-  const auto pause = terminal ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10000);
-  if (now - last_ < pause && fraction < 1.0) return;
-  last_ = now;
-  const double elapsed = std::chrono::duration<double>(now - start_).count();
-  std::string line = what_ + "  " + detail;
-  if (fraction > 0 && fraction < 1)
-    line += "  left " + format_duration(elapsed / fraction * (1 - fraction));
-  if (fraction >= 1) line += "  took " + format_duration(elapsed);
-  std::fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", line.c_str());
-  std::fflush(stderr);
-  shown_ = true;
-}
+void set_log_sink(LogSink sink) { log_sink() = std::move(sink); }
+void log_info(const std::string& message) { log(Severity::kInfo, message); }
+void log_warning(const std::string& message) { log(Severity::kWarning, message); }
 
 std::string format_duration(double seconds) {
   const long s = std::lround(std::max(0.0, seconds));
@@ -93,14 +57,5 @@ std::string format_megabytes(double bytes) {
   std::snprintf(text, sizeof(text), megabytes < 1 ? "%.3g MB" : "%.1f MB", megabytes);
   return text;
 }
-
-void install_interrupt_handler() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-bool interrupted() { return interrupts > 0; }
-void clear_interrupt() { interrupts = 0; }
 
 }  // namespace bitsmith

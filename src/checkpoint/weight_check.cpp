@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/thread_pool.h"
 
 namespace bitsmith {
@@ -73,27 +72,28 @@ void check_tensor(const Checkpoint& checkpoint, const TensorView& tensor, bool q
     if (!finding.bad) continue;
     const float value = values_of(chunk)[static_cast<size_t>(*finding.bad)];
     const bool finite = std::isfinite(value);
-    throw Error(concat(
-        where, " has ", describe(value), " at ",
-        index_string(tensor.shape, chunk * at_once * columns + *finding.bad),
-        !finite     ? ": the model is damaged, or was damaged by a conversion"
-        : quantized ? ", beyond the range of 16-bit scales (65504): leave it dense with --keep"
-                    : ": arithmetic in float32 overflows"));
+    throw Error(concat(where, " has ", describe(value), " at ",
+                       index_string(tensor.shape, chunk * at_once * columns + *finding.bad),
+                       !finite ? ": the model is damaged, or was damaged by a conversion"
+                       : quantized
+                           ? ", beyond the range of 16-bit scales (65504): keep this matrix dense"
+                           : ": arithmetic in float32 overflows"));
   }
   if (quantized && largest > 0 && largest < kSmallestHalf) {
     throw Error(concat(where, " has no value above ", largest,
-                       ": 16-bit scales cannot hold numbers so small (6.1e-05 at least); leave it ",
-                       "dense with --keep"));
+                       ": 16-bit scales cannot hold numbers so small (6.1e-05 at least); keep ",
+                       "this matrix dense"));
   }
 }
 
 }  // namespace
 
-void check_weights(const Checkpoint& checkpoint, int threads,
+void check_weights(const Checkpoint& checkpoint, const RunContext& context,
                    const std::function<bool(const std::string&)>& to_be_quantized) {
-  ThreadPool pool(threads);
+  ThreadPool pool(context.threads);
   for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
-    if (interrupted()) throw Interrupted("stopped before any work; the same command starts anew");
+    if (context.cancelled())
+      throw Interrupted("stopped before any work; the same command starts anew");
     const TensorView* tensor = checkpoint.find(name);  // none where the matrix is quantized
     if (!tensor || !holds_floats(tensor->dtype)) continue;
     check_tensor(checkpoint, *tensor, to_be_quantized(name), pool);

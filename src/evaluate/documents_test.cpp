@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 
 namespace bitsmith {
 namespace {
@@ -115,10 +116,12 @@ TEST_F(Documents, BytesThatAreNotUtf8) {
         "gr\xFC\xDF"
         "e\n";
   expect_says(refusal("a.txt", latin1), {"100 bytes", "line 1", "offset 2", "\\xfc", "iconv"});
-  testing::internal::CaptureStderr();
+  std::string warnings;
+  set_log_sink([&](Severity, const std::string& message) { warnings += message; });
   const std::string cut = "The end is cut: \xE2\x82";
   EXPECT_EQ(texts(write("cut.txt", cut)), (std::vector<std::string>{cut}));
-  expect_says(testing::internal::GetCapturedStderr(), {"2 bytes", "line 1", "offset 16"});
+  set_log_sink({});
+  expect_says(warnings, {"2 bytes", "line 1", "offset 16"});
 }
 
 TEST_F(Documents, JsonIsNotTakenForText) {

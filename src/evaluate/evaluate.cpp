@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/thread_pool.h"
 #include "evaluate/softmax_row.h"
 
@@ -39,8 +38,9 @@ double percentile_99(std::vector<double>& values) {
 // Scores the positions of one window, chunk by chunk.
 class WindowScorer {
  public:
-  WindowScorer(LanguageModel& model, LanguageModel* teacher, const EvaluateOptions& options)
-      : model_(model), teacher_(teacher), options_(options), pool_(options.threads) {
+  WindowScorer(LanguageModel& model, LanguageModel* teacher, const EvaluateOptions& options,
+               int threads)
+      : model_(model), teacher_(teacher), options_(options), pool_(threads) {
     const auto size = static_cast<size_t>(options.chunk * model.vocab_size());
     student_logits_.resize(size);
     if (teacher) teacher_logits_.resize(size);
@@ -114,6 +114,7 @@ double mean_of(const std::vector<double>& values) {
 
 EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
                         std::span<const int32_t> tokens, const EvaluateOptions& options,
+                        const RunContext& context,
                         const std::function<void(int64_t, int64_t, double)>& progress) {
   BITSMITH_CHECK(options.chunk > 0 && options.windows >= 0);
   if (teacher && teacher->vocab_size() != model.vocab_size()) {
@@ -131,7 +132,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
     }
   }
 
-  WindowScorer scorer(model, teacher, options);
+  WindowScorer scorer(model, teacher, options, context.threads);
   std::vector<double> loss, kl, agree, all_kl;  // of windows; of all positions
   std::vector<int32_t> window_tokens;
   for (int64_t window = 0; window < result.windows; ++window) {
@@ -146,7 +147,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
       all_kl.insert(all_kl.end(), scorer.kl.begin(), scorer.kl.end());
     }
     if (progress) progress(window + 1, result.windows, std::exp(mean_of(loss)));
-    if (interrupted()) {
+    if (context.cancelled()) {
       throw Interrupted(concat("judging was stopped after ", window + 1, " of ", result.windows,
                                " windows; nothing of it is kept, the same command judges anew"));
     }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/run_context.h"
 #include "evaluate/language_model.h"
 
 namespace bitsmith {
@@ -17,7 +18,6 @@ struct EvaluateOptions {
   int64_t chunk = 128;     // positions whose logits exist at one time
   // Takes the place of each window's first token, which is not scored; none: the text's own stays.
   std::optional<int32_t> bos = {};
-  int threads = 1;  // for the sums over the vocabulary; does not change the result
 };
 
 struct EvaluateResult {
@@ -33,10 +33,12 @@ struct EvaluateResult {
   double seconds = 0;
 };
 
-// `progress` gets (windows done, of, running perplexity); it may be empty. Throws Interrupted after
-// the window in which SIGINT came.
+// context.threads are for the sums over the vocabulary and do not change the result. `progress`
+// gets (windows done, of, running perplexity); it may be empty. Throws Interrupted after the window
+// in which the work was cancelled.
 EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
                         std::span<const int32_t> tokens, const EvaluateOptions& options,
+                        const RunContext& context = {},
                         const std::function<void(int64_t, int64_t, double)>& progress = {});
 
 }  // namespace bitsmith

@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/random.h"
 
 namespace bitsmith {
@@ -96,8 +94,8 @@ TEST(Evaluate, AgreesWithTheDefinitions) {
 
   for (const int64_t chunk : {1, 7, 128}) {
     for (const int threads : {1, 3}) {
-      const auto result = evaluate(model, &teacher, tokens,
-                                   {.context = kContext, .chunk = chunk, .threads = threads});
+      const auto result = evaluate(model, &teacher, tokens, {.context = kContext, .chunk = chunk},
+                                   {.threads = threads});
       EXPECT_NEAR(result.perplexity, std::exp(mean), 1e-5 * std::exp(mean));
       EXPECT_NEAR(result.perplexity_error,
                   std::exp(mean) * std::sqrt(squares / (kWindows - 1) / kWindows), 1e-4);
@@ -113,7 +111,8 @@ TEST(Evaluate, ResultsDoNotDependOnChunksAndThreads) {
   ToyModel model(300, 3, 6), teacher(300, 3, 7);
   const auto tokens = random_tokens(500, 300, 8);
   const auto one = evaluate(model, &teacher, tokens, {.context = 90});
-  const auto other = evaluate(model, &teacher, tokens, {.context = 90, .chunk = 11, .threads = 4});
+  const auto other =
+      evaluate(model, &teacher, tokens, {.context = 90, .chunk = 11}, {.threads = 4});
   EXPECT_EQ(one.perplexity, other.perplexity);
   EXPECT_EQ(one.kl, other.kl);
   EXPECT_EQ(one.kl_p99, other.kl_p99);
@@ -131,7 +130,7 @@ TEST(Evaluate, FirstWindowsAndProgress) {
   ToyModel model(20, 1, 11);
   const auto tokens = random_tokens(200, 20, 12);
   std::vector<int64_t> seen;
-  const auto two = evaluate(model, nullptr, tokens, {.context = 40, .windows = 2},
+  const auto two = evaluate(model, nullptr, tokens, {.context = 40, .windows = 2}, {},
                             [&](int64_t done, int64_t of, double perplexity) {
                               seen.push_back(done);
                               EXPECT_EQ(of, 2);
@@ -166,15 +165,15 @@ TEST(Evaluate, BosTakesThePlaceOfEachWindowsFirstToken) {
   EXPECT_EQ(result.windows, 5);
 }
 
-TEST(Evaluate, StopsAfterTheWindowInWhichAnInterruptCame) {
+TEST(Evaluate, StopsAfterTheWindowInWhichItWasCancelled) {
   ToyModel model(20, 1, 18);
-  install_interrupt_handler();
+  CancelFlag cancel;
   int64_t seen = 0;
   try {
-    evaluate(model, nullptr, random_tokens(200, 20, 19), {.context = 40},
+    evaluate(model, nullptr, random_tokens(200, 20, 19), {.context = 40}, {.cancel = &cancel},
              [&](int64_t done, int64_t, double) {
                seen = done;
-               if (done == 2) std::raise(SIGINT);
+               if (done == 2) cancel.raise();
              });
     FAIL() << "not interrupted";
   } catch (const Interrupted& stopped) {
@@ -182,7 +181,6 @@ TEST(Evaluate, StopsAfterTheWindowInWhichAnInterruptCame) {
     EXPECT_NE(std::string(stopped.what()).find("same command"), std::string::npos);
   }
   EXPECT_EQ(seen, 2);
-  clear_interrupt();
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "base/log.h"
 
 namespace bitsmith {
 namespace {
@@ -49,11 +48,11 @@ double GenerateResult::tokens_per_second() const {
 
 GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int32_t> prompt,
                         Sampler& sampler, const GenerateOptions& options,
-                        const std::function<bool(int32_t)>& on_token) {
+                        const std::function<bool(int32_t)>& on_token, const RunContext& context) {
   BITSMITH_CHECK(!prompt.empty());
   if (std::ssize(prompt) > cache.capacity()) {
     throw Error(concat("the prompt has ", prompt.size(), " tokens, but the context holds ",
-                       cache.capacity(), ": shorten it or use a larger --context"));
+                       cache.capacity(), ": shorten it or use a larger context"));
   }
   // The last token is run in any case: its logits are wanted.
   const std::span<const int32_t> held = cache.tokens();
@@ -68,7 +67,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
   const bool complete = model.prefill(prompt, cache, [&](std::span<const float> hidden) {
     const auto final_row = hidden.last(hidden_size);
     std::copy(final_row.begin(), final_row.end(), last.begin());
-    return !interrupted();
+    return !context.cancelled();
   });
   result.prompt_tokens = std::ssize(prompt);
   if (complete) model.logits(last, logits);
@@ -77,7 +76,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
   const auto generation_start = Clock::now();
   const auto stop_reason = [&]() -> StopReason {
     for (;;) {
-      if (interrupted()) return StopReason::kStopped;
+      if (context.cancelled()) return StopReason::kStopped;
       if (std::ssize(result.tokens) >= options.max_tokens) return StopReason::kMaxTokens;
       const int32_t token = sampler.sample(of_tokens(logits, options.vocab_size), cache.tokens());
       if (std::ranges::find(options.end_tokens, token) != options.end_tokens.end())
@@ -98,7 +97,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
 
 std::vector<std::vector<int32_t>> generate_sequences(
     RuntimeModel& model, const SelfGenerateOptions& options,
-    const std::function<void(int64_t, int64_t)>& progress) {
+    const std::function<void(int64_t, int64_t)>& progress, const RunContext& context) {
   BITSMITH_CHECK(!options.start.empty() && options.length >= std::ssize(options.start) &&
                  options.batch > 0);
   const size_t hidden_size = static_cast<size_t>(model.config().hidden_size);
@@ -117,7 +116,8 @@ std::vector<std::vector<int32_t>> generate_sequences(
     std::vector<float> hidden(batch * hidden_size), logits(batch * vocab_size);
     std::vector<Row> rows(batch);
     for (size_t position = 0; position + 1 < static_cast<size_t>(options.length); ++position) {
-      if (interrupted()) throw Interrupted("stopped while the model was writing calibration text");
+      if (context.cancelled())
+        throw Interrupted("stopped while the model was writing calibration text");
       for (size_t i = 0; i < batch; ++i)
         rows[i] = {sequences[static_cast<size_t>(first) + i][position], &caches[i]};
       model.forward(rows, hidden);

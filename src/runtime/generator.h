@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/run_context.h"
 #include "runtime/model.h"
 #include "runtime/sampler.h"
 
@@ -33,11 +34,13 @@ struct GenerateResult {
 
 // Continues `prompt` (the whole text so far). What the cache already holds of it is kept, the rest
 // of the cache is forgotten, so a chat passes its whole history each time at no cost.
-// on_token is called for every token as it comes; returning false stops, as does SIGINT.
+// on_token is called for every token as it comes; returning false stops (kStopped), as does
+// context.cancel, which is also seen within the prompt.
 // Throws Error when the prompt does not fit into the cache.
 GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int32_t> prompt,
                         Sampler& sampler, const GenerateOptions& options,
-                        const std::function<bool(int32_t token)>& on_token = {});
+                        const std::function<bool(int32_t token)>& on_token = {},
+                        const RunContext& context = {});
 
 struct SelfGenerateOptions {
   int64_t first = 0;     // index of the first sequence: a long request may be made in parts
@@ -53,9 +56,10 @@ struct SelfGenerateOptions {
 
 // The model's own text, for calibration: `count` sequences of exactly `length` tokens. An
 // end-of-text token does not end a sequence: the model begins a new document after it.
-// progress gets (tokens done, of). Throws Interrupted on SIGINT.
+// progress gets (tokens done, of). Throws Interrupted.
 std::vector<std::vector<int32_t>> generate_sequences(
     RuntimeModel& model, const SelfGenerateOptions& options,
-    const std::function<void(int64_t done, int64_t of)>& progress = {});
+    const std::function<void(int64_t done, int64_t of)>& progress = {},
+    const RunContext& context = {});
 
 }  // namespace bitsmith

@@ -10,19 +10,18 @@
 namespace bitsmith {
 
 void check(const SamplingOptions& options) {
-  const auto require = [](bool holds, const char* option, double value, const char* range) {
-    if (!holds)
-      throw UsageError(concat(option, " ", value, " is out of range: it must be ", range));
+  const auto require = [](bool holds, const char* name, double value, const char* range) {
+    if (!holds) throw UsageError(concat(name, " ", value, " is out of range: it must be ", range));
   };
-  require(options.temperature >= 0 && std::isfinite(options.temperature), "--temperature",
+  require(options.temperature >= 0 && std::isfinite(options.temperature), "temperature",
           options.temperature, "0 (greedy) or more");
-  require(options.top_k >= 0, "--top-k", static_cast<double>(options.top_k), "0 (off) or more");
-  require(options.top_p > 0 && options.top_p <= 1, "--top-p", options.top_p,
+  require(options.top_k >= 0, "top_k", static_cast<double>(options.top_k), "0 (off) or more");
+  require(options.top_p > 0 && options.top_p <= 1, "top_p", options.top_p,
           "above 0 and at most 1 (off)");
-  require(options.min_p >= 0 && options.min_p <= 1, "--min-p", options.min_p,
+  require(options.min_p >= 0 && options.min_p <= 1, "min_p", options.min_p,
           "between 0 (off) and 1");
   require(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
-          "--repeat-penalty", options.repetition_penalty, "above 0 (1: off)");
+          "repetition_penalty", options.repetition_penalty, "above 0 (1: off)");
 }
 
 Sampler::Sampler(const SamplingOptions& options, uint64_t seed, uint64_t stream)

@@ -20,10 +20,11 @@ int64_t choose_context(const ModelConfig& config, int64_t wanted) {
 
 }  // namespace
 
-TextSession::TextSession(const std::filesystem::path& model, int threads, int64_t context)
-    : tokenizer_(Tokenizer::open(model)),
+TextSession::TextSession(const std::filesystem::path& model, const RunContext& run, int64_t context)
+    : run_(run),
+      tokenizer_(Tokenizer::open(model)),
       chat_template_(tokenizer_->chat_template),
-      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads),
+      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), run.threads),
       cache_(model_.config(), choose_context(model_.config(), context)),
       end_tokens_(model_.config().eos_token_ids) {
   if (tokenizer_->eos_id) end_tokens_.push_back(*tokenizer_->eos_id);
@@ -61,7 +62,8 @@ TextResult TextSession::generate_text(std::vector<int32_t> prompt, Sampler& samp
       [&](int32_t token) {
         emit(stream.push(tokenizer_->token_bytes(token)));
         return true;
-      });
+      },
+      run_);
   emit(stream.flush());
   return result;
 }

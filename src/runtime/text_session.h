@@ -21,8 +21,8 @@ struct TextResult {
 class TextSession {
  public:
   // context: tokens that prompt and answer may have together; 0: what the model was trained for,
-  // but at most kDefaultContext.
-  TextSession(const std::filesystem::path& model, int threads, int64_t context = 0);
+  // but at most kDefaultContext. `run` gives the threads, and stops answers.
+  TextSession(const std::filesystem::path& model, const RunContext& run, int64_t context = 0);
   static constexpr int64_t kDefaultContext = 8192;
 
   int64_t context() const { return cache_.capacity(); }
@@ -30,7 +30,7 @@ class TextSession {
   const std::string& no_chat_reason() const { return chat_template_.reason(); }
   bool can_chat() const { return chat_template_.supported(); }
 
-  // on_text gets whole UTF-8 characters as they come. SIGINT stops the answer.
+  // on_text gets whole UTF-8 characters as they come.
   using OnText = std::function<void(const std::string& text)>;
   // The assistant's answer to the conversation so far.
   TextResult chat(const std::vector<ChatMessage>& messages, Sampler& sampler, int64_t max_tokens,
@@ -43,6 +43,7 @@ class TextSession {
   TextResult generate_text(std::vector<int32_t> prompt, Sampler& sampler, int64_t max_tokens,
                            const OnText& on_text);
 
+  RunContext run_;
   std::unique_ptr<Tokenizer> tokenizer_;
   ChatTemplate chat_template_;
   RuntimeModel model_;

@@ -11,10 +11,11 @@ namespace {
 
 const std::filesystem::path kTrained =
     std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
+const RunContext kTwoThreads{.threads = 2};
 const SamplingOptions kLikeliest{.temperature = 0};
 
 TEST(TextSession, AnswersAndEndsItsTurn) {
-  TextSession session(kTrained, 2);
+  TextSession session(kTrained, kTwoThreads);
   ASSERT_TRUE(session.can_chat());
   EXPECT_EQ(session.context(), 256);  // what it was trained for
   Sampler sampler(kLikeliest);
@@ -27,7 +28,7 @@ TEST(TextSession, AnswersAndEndsItsTurn) {
 }
 
 TEST(TextSession, AChatRunsOnlyItsNewPart) {
-  TextSession session(kTrained, 2), other(kTrained, 2);
+  TextSession session(kTrained, kTwoThreads), other(kTrained, kTwoThreads);
   Sampler sampler(kLikeliest);
   std::vector<ChatMessage> messages = {{"user", "What is 3 plus 4?"}};
   const auto first = session.chat(messages, sampler, 50);
@@ -40,7 +41,7 @@ TEST(TextSession, AChatRunsOnlyItsNewPart) {
 }
 
 TEST(TextSession, CompletesPlainText) {
-  TextSession session(kTrained, 2, 64);
+  TextSession session(kTrained, kTwoThreads, 64);
   EXPECT_EQ(session.context(), 64);
   Sampler sampler(kLikeliest);
   EXPECT_FALSE(session.complete("Anna has", sampler, 10).text.empty());
@@ -71,7 +72,7 @@ TEST(TextSession, PaddingRowsAreNeverSampled) {
   model.write(folder.path());
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
     std::filesystem::copy_file(kTrained / file, folder.path() / file);
-  TextSession session(folder.path(), 2);
+  TextSession session(folder.path(), kTwoThreads);
   Sampler sampler({.temperature = 50, .repetition_penalty = 1.1}, 3);
   const auto result = session.complete("A", sampler, 100);
   EXPECT_GT(result.generated.tokens.size(), 20u);
@@ -80,7 +81,7 @@ TEST(TextSession, PaddingRowsAreNeverSampled) {
 
 // Random text of a random byte-level model is full of broken characters; what is streamed is not.
 TEST(TextSession, StreamsWholeCharacters) {
-  TextSession session(kTrained, 2);
+  TextSession session(kTrained, kTwoThreads);
   Sampler sampler({.temperature = 50}, 3);
   const auto result = session.complete("A", sampler, 100, [](const std::string& text) {
     for (size_t i = 0; i < text.size();) {

@@ -20,7 +20,8 @@ std::string few_tokens_warning(int64_t tokens, const ModelConfig& config) {
       "more tokens");
 }
 
-std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data) {
+std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data,
+                                const RunContext& context) {
   constexpr double kAbsurdPerplexity = 1000;
   const int64_t windows = std::min<int64_t>(2, data.train.size(0));
   const int64_t length = std::min(data.train.size(1), kAbsurdTextTokens);
@@ -31,7 +32,8 @@ std::string absurd_text_warning(LanguageModel& original, const TokenDataset& dat
     tokens.insert(tokens.end(), row, row + length);
   }
   const double limit = std::min(kAbsurdPerplexity, static_cast<double>(original.vocab_size()) / 4);
-  const double perplexity = evaluate(original, nullptr, tokens, {.context = length}).perplexity;
+  const double perplexity =
+      evaluate(original, nullptr, tokens, {.context = length}, context).perplexity;
   if (perplexity <= limit) return "";
   return concat("the original model itself finds this text absurd: its perplexity on the first ",
                 tokens.size(), " tokens is ", std::llround(perplexity),

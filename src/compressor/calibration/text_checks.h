@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/run_context.h"
 #include "checkpoint/model_config.h"
 #include "compressor/calibration/token_dataset.h"
 #include "evaluate/language_model.h"
@@ -13,8 +14,10 @@ namespace bitsmith {
 std::string few_tokens_warning(int64_t tokens, const ModelConfig& config);
 
 // Text that the original model itself finds absurd: another language, another tokenizer, data that
-// is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows.
-std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data);
+// is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows. Throws
+// Interrupted.
+std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data,
+                                const RunContext& context = {});
 constexpr int64_t kAbsurdTextTokens = 128;
 
 }  // namespace bitsmith

@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/codebook_em.h"
@@ -45,7 +44,7 @@ class Aqlm {
     error_ = error(state_);
     stages_.add("start", error_);
     for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
-      if (interrupted())
+      if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
       const double before = error_;
       const bool feedback = round == 1 && objective_.hessian.defined();

@@ -16,14 +16,15 @@ constexpr double kLayersShare = 0.55;
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                                const QuantizeModelOptions& options, torch::Tensor activations,
-                               BlockFinetuner finetune)
+                               BlockFinetuner finetune, const RunContext& context)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
       reference_(decoder, rotary_, options.cross_term > 0 ? activations.clone() : torch::Tensor()),
-      finetune_(std::move(finetune)) {}
+      finetune_(std::move(finetune)),
+      context_(context) {}
 
 template <typename Task>
 void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
@@ -74,6 +75,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
     objective.shift = cross_term_shift(weight, drift, options_.cross_term);
   }
+  own.cancel = context_.cancel;
   QuantizedLayer result;
   try {
     result = quantize_layer(weight, objective, matrix.spec, own);

@@ -31,7 +31,7 @@ class BlockQuantizer {
   // windows: every matrix is quantized without a Hessian.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
-                 BlockFinetuner finetune = {});
+                 BlockFinetuner finetune, const RunContext& context);
 
   // The planned matrices of `layer`, quantized on the present activations.
   QuantizedParts quantize(int64_t layer, const BlockProgress& progress,
@@ -71,6 +71,7 @@ class BlockQuantizer {
   BlockStream stream_;     // of the model as it is quantized
   BlockStream reference_;  // of the original model; without a cross term there is none
   BlockFinetuner finetune_;
+  const RunContext& context_;
 };
 
 }  // namespace bitsmith

@@ -3,7 +3,6 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "compressor/quantize/quantization_plan.h"
 
 namespace bitsmith {
@@ -120,7 +119,7 @@ void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t 
 }
 
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
-                           const QuantizeModelOptions& options) {
+                           const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
   const BlockSizes sizes = block_sizes(config);
   const bool narrow = options.dtype == "bfloat16";
@@ -130,15 +129,17 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& conf
   const double passes = streams * 1.75;  // the sites, and the outputs
   const double products = passes * 2.0 * static_cast<double>(sizes.weights) / rate * 1.3;
   const double sums = 2.0 * static_cast<double>(streams * sizes.hessian_elements) / wide_rate;
+  QuantizeOptions layer = options.layer;
+  layer.cancel = context.cancel;
   QuantizeTime time;
   time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {
     const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
                                    matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
-    if (interrupted())
+    if (context.cancelled())
       throw Interrupted("stopped while the time was estimated; the same command begins anew");
-    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, options.layer);
+    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, layer);
     const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
     time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;
   }

@@ -1,7 +1,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/objective/row_products.h"
 #include "compressor/quantize/codebook_em.h"
@@ -107,7 +106,7 @@ class Gptvq {
     auto wanted = weight_.clone();
     std::vector<torch::Tensor> centroids, codes, scale_codes, scale_grids;
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
-      if (interrupted())
+      if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
       const int64_t begin = g * layout_.columns, end = begin + layout_.columns;
       const auto own = factor.narrow(0, begin, layout_.columns).narrow(1, begin, layout_.columns);
@@ -194,7 +193,7 @@ class Gptvq {
   // needed: each vector sees all the others as they are.
   void refine() {
     for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
-      if (interrupted())
+      if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
       const double before = error_;
       const auto centroids = project_codebooks(

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize/block_stream.h"
@@ -15,7 +14,7 @@ void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
                         const torch::Tensor& windows, torch::Dtype dtype,
                         const std::set<std::string>& modules,
                         const std::function<void(const Linear&, const torch::Tensor& hessian)>& use,
-                        const std::function<void(double, const std::string&)>& progress) {
+                        const RunContext& context) {
   const torch::NoGradGuard no_grad;
   constexpr int64_t kTokensAtOnce = 4096;
   const auto decoder = Decoder::open(files, dtype);
@@ -25,6 +24,7 @@ void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
       if (modules.contains(linear.name)) blocks = layer + 1;
     }
   }
+  ReportedTask task(context, "hessian");
   const RotaryTable rotary = decoder->rotary(windows.size(1));
   BlockStream stream(*decoder, rotary,
                      torch::embedding(read_matrix(*files, "model.embed_tokens", dtype), windows));
@@ -38,13 +38,13 @@ void each_layer_hessian(const std::shared_ptr<const ModelFiles>& files,
       std::optional<HessianSum> sum;
       if (!linears.empty()) sum.emplace(linears[0]->in_features);
       const auto report = [&](double share) {
-        if (interrupted())
+        if (context.cancelled())
           throw Interrupted(concat("stopped in block ", layer + 1, " of ", blocks,
                                    "; the files of blocks before it are whole, and the same "
                                    "command begins anew"));
         const double inside = (static_cast<double>(site) + share) / kInputSites;
-        progress((static_cast<double>(layer) + inside) / static_cast<double>(blocks),
-                 concat("block ", layer + 1, "/", blocks));
+        task.update((static_cast<double>(layer) + inside) / static_cast<double>(blocks),
+                    concat("block ", layer + 1, "/", blocks));
       };
       each_window_chunk(stream.inputs(), kTokensAtOnce, report, [&](int64_t first, int64_t count) {
         const auto inputs =

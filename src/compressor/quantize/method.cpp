@@ -1,80 +1,104 @@
+#include <type_traits>
+
 #include "base/error.h"
+#include "base/name_table.h"
 #include "compressor/quantize/methods.h"
 
 namespace bitsmith {
+namespace {
+
+constexpr NameTable<Method, 4> kMethods = {"method",
+                                           {{Method::kRtn, "rtn"},
+                                            {Method::kGptq, "gptq"},
+                                            {Method::kAqlm, "aqlm"},
+                                            {Method::kGptvq, "gptvq"}}};
+
+constexpr NameTable<CodebookInit, 4> kCodebookInits = {"start of codebooks",
+                                                       {{CodebookInit::kBest, "best"},
+                                                        {CodebookInit::kPlusPlus, "kmeans++"},
+                                                        {CodebookInit::kMahalanobis, "mahalanobis"},
+                                                        {CodebookInit::kQuantiles, "quantiles"}}};
+
+constexpr NameTable<OutlierChoice, 3> kOutlierChoices = {"choice of outliers",
+                                                         {{OutlierChoice::kMagnitude, "magnitude"},
+                                                          {OutlierChoice::kSaliency, "saliency"},
+                                                          {OutlierChoice::kAdmm, "admm"}}};
+
+// "gptq: for int*; aqlm: for aq*; ...": each kind with codes and its method.
+template <typename... S>
+std::string methods_of_kinds(std::type_identity<std::variant<S...>>) {
+  std::string text;
+  const auto add = [&]<typename Spec>(std::type_identity<Spec>) {
+    if constexpr (!Spec::kCorrects) {
+      text += concat(text.empty() ? "" : "; ", kMethods.name(method_of(Spec())), ": for ",
+                     Spec::kName, "*");
+    }
+  };
+  (add(std::type_identity<S>()), ...);
+  return text;
+}
+
+std::string methods_of_kinds() { return methods_of_kinds(std::type_identity<TermSpec>()); }
+
+}  // namespace
 
 Method default_method(const RepresentationSpec& spec) {
   return visit_coded(spec.terms.front(), [](const auto& s) { return method_of(s); });
 }
 
-const char* method_name(Method method) {
-  switch (method) {
-    case Method::kRtn:
-      return "rtn";
-    case Method::kGptq:
-      return "gptq";
-    case Method::kAqlm:
-      return "aqlm";
-    case Method::kGptvq:
-      return "gptvq";
+const char* method_name(Method method) { return kMethods.name(method); }
+
+Method parse_method(const std::string& name) {
+  try {
+    return kMethods.parse(name);
+  } catch (const UsageError& error) {
+    throw UsageError(concat(error.what(), " (", methods_of_kinds(), ")"));
   }
-  return "unknown";
 }
 
-Method parse_method(const std::string& name, const RepresentationSpec& spec) {
+void check_method(Method method, const RepresentationSpec& spec) {
   const Method own = default_method(spec);
-  if (name == "rtn") return Method::kRtn;
-  if (name == method_name(own)) return own;
-  if (name != "gptq" && name != "aqlm" && name != "gptvq") {
-    throw UsageError(concat("unknown method '", name, "'; methods are rtn, gptq (for int*), aqlm ",
-                            "(for aq*) and gptvq (for gvq*)"));
-  }
-  throw UsageError(concat("method ", name, " cannot make ", to_string(spec), "; use ",
-                          method_name(own), " or rtn"));
+  if (method == Method::kRtn || method == own) return;
+  throw UsageError(concat("method ", method_name(method), " cannot make ", to_string(spec),
+                          "; use ", method_name(own), " or rtn"));
 }
 
-CodebookInit parse_codebook_init(const std::string& name) {
-  for (const CodebookInit init : {CodebookInit::kBest, CodebookInit::kPlusPlus,
-                                  CodebookInit::kMahalanobis, CodebookInit::kQuantiles}) {
-    if (name == codebook_init_name(init)) return init;
-  }
-  throw UsageError(concat("unknown start of codebooks '", name,
-                          "'; starts are best, kmeans++, mahalanobis and quantiles"));
+std::string methods_help() {
+  return concat("rtn: nearest codes, in seconds and without text; ", methods_of_kinds(),
+                " (default: not rtn)");
 }
 
-const char* codebook_init_name(CodebookInit init) {
-  switch (init) {
-    case CodebookInit::kBest:
-      return "best";
-    case CodebookInit::kPlusPlus:
-      return "kmeans++";
-    case CodebookInit::kMahalanobis:
-      return "mahalanobis";
-    case CodebookInit::kQuantiles:
-      return "quantiles";
-  }
-  return "unknown";
+std::string option_text(const RepresentationSpec& spec) { return to_string(spec); }
+void parse_option(const std::string& text, RepresentationSpec& spec) {
+  spec = parse_representation(text);
 }
 
-OutlierChoice parse_outlier_choice(const std::string& name) {
-  for (const OutlierChoice choice :
-       {OutlierChoice::kMagnitude, OutlierChoice::kSaliency, OutlierChoice::kAdmm}) {
-    if (name == outlier_choice_name(choice)) return choice;
-  }
-  throw UsageError(
-      concat("unknown choice of outliers '", name, "'; choices are magnitude, saliency and admm"));
+std::string option_text(const std::optional<Method>& method) {
+  return method ? method_name(*method) : "default";
+}
+void parse_option(const std::string& text, std::optional<Method>& method) {
+  method = parse_method(text);
 }
 
-const char* outlier_choice_name(OutlierChoice choice) {
-  switch (choice) {
-    case OutlierChoice::kMagnitude:
-      return "magnitude";
-    case OutlierChoice::kSaliency:
-      return "saliency";
-    case OutlierChoice::kAdmm:
-      return "admm";
-  }
-  return "unknown";
+std::string option_text(CodebookInit init) { return kCodebookInits.name(init); }
+void parse_option(const std::string& text, CodebookInit& init) {
+  init = kCodebookInits.parse(text);
+}
+
+std::string option_text(OutlierChoice choice) { return kOutlierChoices.name(choice); }
+void parse_option(const std::string& text, OutlierChoice& choice) {
+  choice = kOutlierChoices.parse(text);
+}
+
+std::string option_text(const Override& entry) {
+  return concat(entry.first, "=", to_string(entry.second));
+}
+void parse_option(const std::string& text, Override& entry) {
+  const size_t equals = text.rfind('=');  // a representation holds none
+  if (equals == std::string::npos || equals == 0)
+    throw UsageError(
+        concat("override '", excerpt(text), "' is not REGEX=R, for example 'down_proj=int4g64'"));
+  entry = {text.substr(0, equals), parse_representation(text.substr(equals + 1))};
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-// A regular expression of the command line over module names, which must name at least one.
+// A regular expression over module names, which must name at least one.
 #pragma once
 #include <regex>
 #include <string>
@@ -7,16 +7,16 @@
 
 namespace bitsmith {
 
-// `option` is the command line's, for messages. Throws UsageError for what is no regular
+// `use` is what the pattern is for, for messages: "keep". Throws UsageError for what is no regular
 // expression.
 class ModulePattern {
  public:
-  ModulePattern(const char* option, const std::string& text) : option_(option), text_(text) {
+  ModulePattern(const char* use, const std::string& text) : use_(use), text_(text) {
     try {
       regex_ = std::regex(text);
     } catch (const std::regex_error& e) {
       throw UsageError(
-          concat(option, " '", text, "' is not a valid regular expression: ", e.what()));
+          concat(use, " '", excerpt(text), "' is not a valid regular expression: ", e.what()));
     }
   }
   bool matches(const std::string& module) {
@@ -26,12 +26,12 @@ class ModulePattern {
   }
   void require_used(const std::string& example) const {
     if (!used_)
-      throw UsageError(concat(option_, " '", text_,
+      throw UsageError(concat(use_, " '", excerpt(text_),
                               "' matches no matrix of this model; names are like ", example));
   }
 
  private:
-  const char* option_;
+  const char* use_;
   std::string text_;
   std::regex regex_;
   bool used_ = false;

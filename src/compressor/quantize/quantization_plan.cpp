@@ -16,7 +16,10 @@ constexpr const char* kHead = "lm_head";
 // kind than the representation that the method was asked for).
 Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
   if (!options.method) return default_method(spec);
-  if (spec == options.representation) return parse_method(method_name(*options.method), spec);
+  if (spec == options.representation) {
+    check_method(*options.method, spec);
+    return *options.method;
+  }
   return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
 }
 
@@ -73,16 +76,17 @@ const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
 
 QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options) {
   if (options.embedding_bits != 16 && options.embedding_bits != 8 && options.embedding_bits != 4)
-    throw UsageError(concat("--embedding ", options.embedding_bits, ": choose 16, 8 or 4"));
+    throw UsageError(concat("embedding and head cannot have ", options.embedding_bits,
+                            " bits: choose 16, 8 or 4"));
   if (options.stop_after_blocks < 0 || options.stop_after_blocks > config.num_hidden_layers)
     throw UsageError(concat("the model has ", config.num_hidden_layers, " blocks, not ",
                             options.stop_after_blocks));
-  if (options.method) parse_method(method_name(*options.method), options.representation);
+  if (options.method) check_method(*options.method, options.representation);
 
   std::vector<ModulePattern> keep;
-  for (const std::string& text : options.keep) keep.emplace_back("--keep", text);
+  for (const std::string& text : options.keep) keep.emplace_back("keep", text);
   std::vector<ModulePattern> overrides;
-  for (const auto& [text, spec] : options.overrides) overrides.emplace_back("--override", text);
+  for (const auto& [text, spec] : options.overrides) overrides.emplace_back("override", text);
 
   QuantizationPlan plan;
   plan.blocks =
@@ -112,7 +116,7 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
   if (plan.matrices.empty())
-    throw UsageError("nothing is left to quantize: --keep covers every matrix");
+    throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
   plan.disk_bytes = 2 * output_bytes(plan, config);  // finished blocks, then the result beside them
   return plan;

@@ -33,8 +33,8 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
 void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
                      int64_t length, const QuantizeModelOptions& options);
 // Runs each method on small matrices and one matrix product to learn this machine's speed
-// (seconds).
+// (seconds). Throws Interrupted.
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
-                           const QuantizeModelOptions& options);
+                           const QuantizeModelOptions& options, const RunContext& context);
 
 }  // namespace bitsmith

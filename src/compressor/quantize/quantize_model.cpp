@@ -23,35 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-OrderedJson options_json(const QuantizeModelOptions& options) {
-  OrderedJson overrides = OrderedJson::array();
-  for (const auto& [pattern, spec] : options.overrides)
-    overrides.push_back(pattern + "=" + to_string(spec));
-  return {{"representation", to_string(options.representation)},
-          {"method", options.method ? method_name(*options.method) : "default"},
-          {"keep", options.keep},
-          {"override", overrides},
-          {"embedding_bits", options.embedding_bits},
-          {"stop_after_blocks", options.stop_after_blocks},
-          {"cross_term", options.cross_term},
-          {"true_sequential", options.sequential()},
-          {"dtype", options.dtype},
-          {"batch_tokens", options.batch_tokens},
-          {"seed", options.layer.seed},
-          {"damping", options.layer.damping},
-          {"act_order", options.layer.act_order},
-          {"max_rounds", options.layer.max_rounds},
-          {"tolerance", options.layer.tolerance},
-          {"kmeans_iterations", options.layer.kmeans_iterations},
-          {"beam", options.layer.beam},
-          {"codebook_init", codebook_init_name(options.layer.codebook_init)},
-          {"em_iterations", options.layer.em_iterations},
-          {"feedback_rounds", options.layer.feedback_rounds},
-          {"codebook_update", options.layer.codebook_update},
-          {"outliers", outlier_choice_name(options.layer.outliers)},
-          {"sum_rounds", options.layer.sum_rounds}};
-}
-
 bool needs_calibration(const QuantizationPlan& plan) {
   return std::any_of(plan.matrices.begin(), plan.matrices.end(),
                      [](const auto& entry) { return entry.second.method != Method::kRtn; });
@@ -151,7 +122,7 @@ void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
   if (plan.memory_bytes > free_memory) {
     throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
                        bytes(free_memory),
-                       " are free; fewer calibration tokens or --dtype bfloat16 need less"));
+                       " are free; fewer calibration tokens or bfloat16 activations need less"));
   }
 }
 
@@ -214,14 +185,14 @@ void write_result(const fs::path& folder, const ModelFiles& files,
 }  // namespace
 
 void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
-                            int threads) {
+                            const RunContext& context) {
   if (files.is_quantized())
     throw UsageError(files.checkpoint().path().string() +
                      " is quantized already: give the original model");
   compute_dtype(options.dtype);
   const QuantizationPlan plan = plan_quantization(files.config(), options);
   check_tokenizer_export(files.checkpoint());
-  check_weights(files.checkpoint(), threads, [&](const std::string& name) {
+  check_weights(files.checkpoint(), context, [&](const std::string& name) {
     return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
   });
 }
@@ -245,8 +216,10 @@ void check_resources(const ModelFiles& files, const QuantizeModelOptions& option
   check_resources(plan, work);
 }
 
-QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options) {
-  return estimate_time(plan_quantization(files.config(), options), files.config(), options);
+QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
+                           const RunContext& context) {
+  return estimate_time(plan_quantization(files.config(), options), files.config(), options,
+                       context);
 }
 
 QuantizeModelResult read_quantize_result(const fs::path& out) {
@@ -264,7 +237,7 @@ QuantizeModelResult read_quantize_result(const fs::path& out) {
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    WorkFolder& work, const fs::path& log_path,
-                                   const BlockFinetuner& finetune) {
+                                   const RunContext& context, const BlockFinetuner& finetune) {
   if (work.published()) return read_quantize_result(work.out());
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
@@ -285,26 +258,26 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   check_resources(plan, work);
   const std::string ignored = ignored_tensors_line(files->checkpoint());
   if (!ignored.empty()) log_info(ignored);
-  announce(plan, work, estimate_time(plan, config, options).seconds(data.train.numel()));
+  announce(plan, work, estimate_time(plan, config, options, context).seconds(data.train.numel()));
 
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   StageLog log(log_path);
-  Progress progress("quantizing");
+  ReportedTask task(context, "quantizing");
   double worst = 0;
   int64_t done = 0, resumed = 0;
-  const auto stop_if_interrupted = [&] {
-    if (interrupted())
+  const auto stop_if_cancelled = [&] {
+    if (context.cancelled())
       throw Interrupted(concat("stopped after ", done, " of ", plan.blocks, " blocks; they are in ",
                                work.path().string(), ", and the same command goes on from there"));
   };
   const auto report = [&](double share, const std::string& detail) {
-    stop_if_interrupted();
+    stop_if_cancelled();
     const auto fresh = static_cast<double>(plan.blocks - resumed);
-    progress.update((static_cast<double>(done - resumed) + share) / fresh,
-                    concat(done, "/", plan.blocks, " blocks  worst error ",
-                           std::round(worst * 1e4) / 1e4, "  ", detail));
+    task.update((static_cast<double>(done - resumed) + share) / fresh,
+                concat(done, "/", plan.blocks, " blocks  worst error ",
+                       std::round(worst * 1e4) / 1e4, "  ", detail));
   };
   const auto observe = [&](const LayerSummary& layer, const std::vector<StageReport>& stages) {
     worst = std::max(worst, layer.relative_error);
@@ -318,7 +291,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   pieces.push_back(finished_parts(work, "embedding", plan, outer, [&] {
     QuantizedParts parts;
     for (const LinearShape& shape : outer) {
-      stop_if_interrupted();
+      stop_if_cancelled();
       if (const PlannedMatrix* matrix = plan.find(shape.name))
         quantize_rows(*files, *matrix, parts);
     }
@@ -332,12 +305,12 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
 
   const auto decoder = Decoder::open(files, dtype);
   BlockQuantizer quantizer(*decoder, plan, options,
-                           embed_windows(*files, pieces[0], data.train, dtype), finetune);
+                           embed_windows(*files, pieces[0], data.train, dtype), finetune, context);
   const auto quantize_block = [&](int64_t layer) {
     try {
       return quantizer.quantize(layer, report, observe);
     } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
-      stop_if_interrupted();
+      stop_if_cancelled();
       throw;
     }
   };
@@ -348,7 +321,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     ++done;
     log.write_block(layer, seconds());
   }
-  progress.update(1.0, concat(done, "/", plan.blocks, " blocks"));
+  task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 
   QuantizeModelResult result;
   for (const QuantizedParts& piece : pieces)

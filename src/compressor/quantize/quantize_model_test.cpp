@@ -2,13 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <csignal>
 #include <filesystem>
 #include <thread>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "checkpoint/safetensors.h"
 #include "compressor/model/decoder.h"
 #include "compressor/model/dense_tensor.h"
@@ -34,7 +32,6 @@ class QuantizeModel : public testing::Test {
                      ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
-    set_quiet(true);
     options_.representation = parse_representation("int4g16");
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -59,9 +56,10 @@ class QuantizeModel : public testing::Test {
   // As the command does it.
   QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
                                const TokenDataset& data, const fs::path& out, bool force = false) {
-    check_quantize_request(*files, options_, /*threads=*/2);
+    check_quantize_request(*files, options_, {.threads = 2});
     WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
-    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl");
+    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl",
+                          {.cancel = &cancel_});
   }
   // A random llama of many small blocks, written by this test.
   fs::path deep_model(int64_t blocks) {
@@ -89,6 +87,7 @@ class QuantizeModel : public testing::Test {
 
   fs::path folder_;
   QuantizeModelOptions options_;
+  CancelFlag cancel_;
 };
 
 TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
@@ -156,7 +155,6 @@ TEST_F(QuantizeModel, SameWorkSameBytes) {
 }
 
 TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
-  install_interrupt_handler();
   options_.embedding_bits = 8;
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
@@ -185,7 +183,7 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
       std::jthread watcher([&](const std::stop_token& stop) {
         while (!stop.stop_requested() && blocks_done() == before)
           std::this_thread::sleep_for(std::chrono::microseconds(200));
-        if (!stop.stop_requested()) std::raise(SIGINT);
+        if (!stop.stop_requested()) cancel_.raise();
       });
       try {
         run(out);
@@ -194,7 +192,7 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
       }
       watcher.request_stop();
       watcher.join();
-      clear_interrupt();
+      cancel_.clear();
       ASSERT_LT(interruptions, 20);
     }
     EXPECT_GT(interruptions, 0);

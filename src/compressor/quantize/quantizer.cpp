@@ -129,7 +129,7 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& obje
   const auto start = std::chrono::steady_clock::now();
   check_weight(weight, spec);
   objective.check(weight.size(0), weight.size(1));
-  parse_method(method_name(options.method), spec);  // throws when the two do not fit
+  check_method(options.method, spec);
   Objective own(as_float(objective.hessian));
   own.output_factor = as_float(objective.output_factor);
   const auto target = as_float(options.method == Method::kRtn ? weight : objective.target(weight));

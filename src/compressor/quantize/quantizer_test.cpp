@@ -29,7 +29,8 @@ Layer random_layer(int64_t out, int64_t in, int64_t samples = 600) {
 QuantizedLayer quantize(const Layer& layer, const std::string& spec, const std::string& method,
                         QuantizeOptions options = {}) {
   const auto parsed = parse_representation(spec);
-  options.method = parse_method(method, parsed);
+  options.method = parse_method(method);
+  check_method(options.method, parsed);
   return quantize_layer(layer.weight, layer.hessian, parsed, options);
 }
 
@@ -270,13 +271,14 @@ TEST(Gptvq, EveryStartOfTheCodebooksWorks) {
   for (const char* spec : {"gvq1d2b-n512", "gvq2d2b-n1024"}) {
     for (const char* start : {"best", "kmeans++", "mahalanobis", "quantiles"}) {
       QuantizeOptions options;
-      options.codebook_init = parse_codebook_init(start);
+      parse_option(start, options.codebook_init);
       EXPECT_LT(quantize(layer, spec, "gptvq", options).relative_error,
                 quantize(layer, spec, "rtn").relative_error)
           << spec << " " << start;
     }
   }
-  EXPECT_THROW(parse_codebook_init("random"), UsageError);
+  CodebookInit init;
+  EXPECT_THROW(parse_option("random", init), UsageError);
 }
 
 TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
@@ -289,13 +291,14 @@ TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
 
 TEST(Methods, MustFitTheRepresentation) {
   const auto uniform = parse_representation("int4g64"), additive = parse_representation("aq2x8g8");
-  EXPECT_THROW(parse_method("aqlm", uniform), UsageError);
-  EXPECT_THROW(parse_method("gptq", additive), UsageError);
-  EXPECT_THROW(parse_method("best", uniform), UsageError);
+  EXPECT_THROW(check_method(Method::kAqlm, uniform), UsageError);
+  EXPECT_THROW(check_method(Method::kGptq, additive), UsageError);
+  EXPECT_THROW(parse_method("best"), UsageError);
   EXPECT_EQ(default_method(uniform), Method::kGptq);
   EXPECT_EQ(default_method(additive), Method::kAqlm);
   for (const Method method : {Method::kRtn, Method::kGptq}) {
-    EXPECT_EQ(parse_method(method_name(method), uniform), method);
+    EXPECT_EQ(parse_method(method_name(method)), method);
+    EXPECT_NO_THROW(check_method(method, uniform));
   }
   EXPECT_THROW(quantize(random_layer(8, 48), "int4g64", "rtn"), UsageError);
 }

@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "compressor/tune/tuning_step.h"
 
@@ -16,12 +15,14 @@ namespace {
 class BlockTraining {
  public:
   BlockTraining(const Decoder& decoder, Block& block, int64_t layer, const torch::Tensor& inputs,
-                const torch::Tensor& targets, const BlockFinetuneOptions& options)
+                const torch::Tensor& targets, const BlockFinetuneOptions& options,
+                const RunContext& context)
       : decoder_(decoder),
         block_(block),
         inputs_(inputs),
         targets_(targets),
         options_(options),
+        context_(context),
         rotary_(decoder.rotary(inputs.size(1))),
         random_(options.seed, static_cast<uint64_t>(layer)) {
     tuned_.add(block, layer, decoder.dtype());
@@ -77,7 +78,7 @@ class BlockTraining {
     }
     const int64_t steps = (train_ + batch_ - 1) / batch_;
     for (int64_t s = 0; s < steps; ++s) {
-      if (interrupted()) throw Interrupted("fine-tuning of a block was interrupted");
+      if (context_.cancelled()) throw Interrupted("fine-tuning of a block was interrupted");
       const std::vector<int64_t> chosen(order.begin() + s * batch_,
                                         order.begin() + std::min(train_, (s + 1) * batch_));
       const auto windows = torch::tensor(chosen, torch::kInt64);
@@ -111,6 +112,7 @@ class BlockTraining {
   Block& block_;
   torch::Tensor inputs_, targets_;
   BlockFinetuneOptions options_;
+  const RunContext& context_;
   RotaryTable rotary_;
   Random random_;
   TunedBlocks tuned_;
@@ -120,21 +122,11 @@ class BlockTraining {
 
 }  // namespace
 
-OrderedJson to_json(const BlockFinetuneOptions& o) {
-  return {{"epochs", o.epochs},
-          {"patience", o.patience},
-          {"learning_rate", o.learning_rate},
-          {"final_rate", o.final_rate},
-          {"batch_tokens", o.batch_tokens},
-          {"validation_share", o.validation_share},
-          {"seed", o.seed}};
-}
-
-BlockFinetuner block_finetuner(const BlockFinetuneOptions& options) {
-  return [options](const Decoder& decoder, Block& block, int64_t layer, const torch::Tensor& inputs,
-                   const torch::Tensor& targets) {
+BlockFinetuner block_finetuner(const BlockFinetuneOptions& options, const RunContext& context) {
+  return [options, context](const Decoder& decoder, Block& block, int64_t layer,
+                            const torch::Tensor& inputs, const torch::Tensor& targets) {
     const torch::AutoGradMode with_gradients(true);
-    return BlockTraining(decoder, block, layer, inputs, targets, options).run();
+    return BlockTraining(decoder, block, layer, inputs, targets, options, context).run();
   };
 }
 

@@ -48,12 +48,13 @@ class Run {
  public:
   Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
       const std::string& recipe_hash, const std::filesystem::path& work,
-      const std::filesystem::path& log)
+      const std::filesystem::path& log, const RunContext& context)
       : student_(student),
         teacher_(teacher),
         data_(data),
         options_(options),
         work_(work),
+        context_(context),
         started_(now()) {
     length_ = data.train.size(1);
     const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
@@ -76,23 +77,23 @@ class Run {
       progress_.first_kl = progress_.best_kl = validate();
       save_student_best();
     }
-    Progress line("tuning");
+    ReportedTask task(context_, "tuning");
     double saved = now();
     bool diverged = false;
     while (!finished()) {
       const double loss = step();
       ++steps_here_;
       if (!std::isfinite(loss) || loss > kDivergence * std::max(progress_.first_kl, 0.05)) {
-        log_warning(
-            concat("the loss is ", loss, " after step ", progress_.step,
-                   ": stopped, the best state is kept; lower --learning-rate or --trust-ratio"));
+        log_warning(concat(
+            "the loss is ", loss, " after step ", progress_.step,
+            ": stopped, the best state is kept; a lower learning rate or trust ratio may help"));
         diverged = true;
         break;
       }
-      show(line, loss);
+      show(task, loss);
       if (fraction() - progress_.last_validation >= kValidationShare || finished())
         validate_and_keep();
-      const bool stop = interrupted();
+      const bool stop = context_.cancelled();
       if (stop || now() - saved > options_.checkpoint_minutes * 60) {
         save_state();
         saved = now();
@@ -149,13 +150,13 @@ class Run {
     return done.kl;
   }
 
-  void show(Progress& line, double loss) {
+  void show(ReportedTask& task, double loss) {
     char text[160];
     std::snprintf(
         text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
         static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
         100.0 * static_cast<double>(progress_.changed) / static_cast<double>(groups_));
-    line.update(std::min(1.0, fraction()), text);
+    task.update(std::min(1.0, fraction()), text);
   }
 
   double tokens_per_second() const {
@@ -219,6 +220,7 @@ class Run {
   torch::Tensor validation_;
   const TuneOptions& options_;
   std::filesystem::path work_;
+  const RunContext& context_;
   double started_;
   std::FILE* log_ = nullptr;
   int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0;
@@ -244,9 +246,10 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
 
 TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
                  const TuneOptions& options, const std::string& recipe_hash,
-                 const std::filesystem::path& work, const std::filesystem::path& log) {
+                 const std::filesystem::path& work, const std::filesystem::path& log,
+                 const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
-  return Run(student, teacher, data, options, recipe_hash, work, log).run();
+  return Run(student, teacher, data, options, recipe_hash, work, log, context).run();
 }
 
 }  // namespace bitsmith

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/run_context.h"
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/tune/student.h"
 #include "compressor/tune/tune_options.h"
@@ -13,12 +14,13 @@ namespace bitsmith {
 
 // Trains `student` toward `teacher` (both of one dtype) on data.train; validates on
 // data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
-// is one step or validation. On SIGINT saves the state and throws Interrupted; divergence (NaN, or
-// the loss far above its start) stops with the best kept. The best projected tensors are in
-// work/best.safetensors afterwards.
+// is one step or validation. When cancelled it saves the state and throws Interrupted; divergence
+// (NaN, or the loss far above its start) stops with the best kept. The best projected tensors are
+// in work/best.safetensors afterwards.
 TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
                  const TuneOptions& options, const std::string& recipe_hash,
-                 const std::filesystem::path& work, const std::filesystem::path& log);
+                 const std::filesystem::path& work, const std::filesystem::path& log,
+                 const RunContext& context = {});
 
 // Mean KL(teacher || student) over windows [n, length], nats a token.
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,

@@ -66,24 +66,6 @@ torch::Dtype named_dtype(const std::string& name) {
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
-OrderedJson options_json(const TuneOptions& o) {
-  return {{"strategy", strategy_name(o.strategy)},
-          {"tokens", o.tokens},
-          {"minutes", o.minutes},
-          {"batch_tokens", o.batch_tokens},
-          {"micro_tokens", o.micro_tokens},
-          {"learning_rate", o.learning_rate},
-          {"final_rate", o.final_rate},
-          {"code_step", o.v.step},
-          {"trust_ratio", o.v.trust_ratio},
-          {"code_momentum", o.code_momentum},
-          {"v_interval", o.v_interval},
-          {"v_start", o.v_start},
-          {"betas", {o.adam.beta1, o.adam.beta2}},
-          {"dtype", o.dtype},
-          {"seed", o.seed}};
-}
-
 // The quantized directory's tensors with the tuned ones in place of theirs.
 std::vector<TensorSource> merged_tensors(const Checkpoint& base, const SafetensorsFile& tuned) {
   std::vector<TensorSource> tensors;
@@ -136,7 +118,7 @@ TuneResult read_tune_result(const fs::path& out) {
 }  // namespace
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int threads) {
+                        const TuneOptions& options, const RunContext& context) {
   check_same_model(quantized.config(), teacher.config(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
@@ -151,11 +133,11 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: lower --micro-tokens"));
+                       " are free: fewer tokens a forward pass (micro_tokens) need less"));
   }
   const auto none = [](const std::string&) { return false; };
-  check_weights(teacher.checkpoint(), threads, none);
-  check_weights(quantized.checkpoint(), threads, none);
+  check_weights(teacher.checkpoint(), context, none);
+  check_weights(quantized.checkpoint(), context, none);
 }
 
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
@@ -168,7 +150,8 @@ OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
 
 TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                       std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
-                      const TuneOptions& options, WorkFolder& work, const fs::path& log) {
+                      const TuneOptions& options, WorkFolder& work, const fs::path& log,
+                      const RunContext& context) {
   if (work.published()) return read_tune_result(work.out());
   if (data.validation.size(0) == 0) {
     throw UsageError("too little data to hold any out for validation: give at least 8 windows");
@@ -192,7 +175,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
 
   const auto teacher_model = Decoder::load(teacher, dtype);
   Student student(Decoder::load(quantized, dtype), *teacher_model);
-  TuneResult result = train(student, *teacher_model, data, options, work.hash(), work.path(), log);
+  TuneResult result =
+      train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/json.h"
+#include "base/run_context.h"
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/tune/tune_options.h"
 #include "format/quantized_checkpoint.h"
@@ -14,9 +15,9 @@ namespace bitsmith {
 
 // All that can be refused without data and without the work folder: another architecture or
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
-// are not finite (all are read once).
+// are not finite (all are read once). Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int threads);
+                        const TuneOptions& options, const RunContext& context);
 
 // What a work folder keeps of the request: `request` (command, data) with models and options.
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
@@ -28,6 +29,6 @@ OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
 TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                       std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
                       const TuneOptions& options, WorkFolder& work,
-                      const std::filesystem::path& log);
+                      const std::filesystem::path& log, const RunContext& context = {});
 
 }  // namespace bitsmith

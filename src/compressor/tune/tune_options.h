@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/options.h"
 #include "compressor/tune/adam.h"
 #include "compressor/tune/v_step.h"
 
@@ -13,30 +14,131 @@ namespace bitsmith {
 enum class Strategy { kContinuous, kPv };
 Strategy parse_strategy(const std::string& name);  // UsageError names the choices
 const char* strategy_name(Strategy strategy);
+inline std::string option_text(Strategy strategy) { return strategy_name(strategy); }
+inline void parse_option(const std::string& text, Strategy& strategy) {
+  strategy = parse_strategy(text);
+}
 
 struct TuneOptions {
+  // What is trained. continuous is faster and takes less memory, and leaves most of the gain.
+  // Default: pv
   Strategy strategy = Strategy::kPv;
+
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
+  // Default: none
   int64_t tokens = 0;
   double minutes = 0;
-  int64_t batch_tokens = 4096;  // one optimizer step
-  int64_t micro_tokens = 2048;  // one forward and backward pass; bounds the activations' memory
-  // Step lengths in units of each tensor's own root mean square (the paper's 3e-4 at an RMS of 0.02
-  // is 0.015); both fall linearly to `final_rate` of themselves over the run.
+
+  // Tokens of one optimizer step.
+  // Default: 4096
+  int64_t batch_tokens = 4096;
+
+  // Tokens of one forward and backward pass. Lower it where activations take too much memory.
+  // Default: 2048
+  int64_t micro_tokens = 2048;
+
+  // Adam's step of codebooks, scales and norms, in units of each tensor's own root mean square (the
+  // paper's 3e-4 at an RMS of 0.02 is 0.015). Lower it where the loss rises.
+  // Default: 0.003
   double learning_rate = 0.003;
+
+  // The learning rate and the trust ratio fall linearly to this share of themselves over the run.
+  // Default: 0.1
   double final_rate = 0.1;
+
+  // The V step, see there.
   VStepOptions v;
-  int64_t v_interval = 4;  // steps between V steps
-  double v_start = 0.4;    // share of the run before the first V step: the P steps go first
+
+  // Steps from one V step to the next.
+  // Default: 4
+  int64_t v_interval = 4;
+
+  // Share of the run before the first V step: the P steps go first.
+  // Default: 0.4
+  double v_start = 0.4;
+
   // The V step's gradient is averaged over about 2 / (1 - code_momentum) steps: those of a few
-  // thousand tokens are nearly all noise for a single group of weights.
+  // thousand tokens are nearly all noise for a single group of weights. Lower it for large batches.
+  // Default: 0.98
   double code_momentum = 0.98;
+
+  // Of the P step.
   AdamOptions adam;
-  std::string dtype =
-      "auto";  // of forward and backward: "float32", "bfloat16", or the faster, measured
+
+  // Of forward and backward: "float32", "bfloat16", or "auto": the faster, measured once a run.
+  // Default: auto
+  std::string dtype = "auto";
+
+  // Time between saved states: what a killed run loses at most.
+  // Default: 3
   double checkpoint_minutes = 3;
+
+  // Of the order of windows.
+  // Default: 0
   uint64_t seed = 0;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& o, Visitor& v);
 };
+
+template <typename Self, typename Visitor>
+void TuneOptions::visit(Self& o, Visitor& v) {
+  using enum Option::Recorded;
+  v(Option{.key = "strategy",
+           .help = "pv: codes, codebooks, scales, norms; continuous: all but the codes"},
+    o.strategy);
+  v(Option{.key = "tokens",
+           .help = "Length of the run in training tokens: reproducible",
+           .shows_default = false},
+    o.tokens);
+  v(Option{.key = "minutes", .help = "Length of the run in minutes", .shows_default = false},
+    o.minutes);
+  v(Option{.key = "batch_tokens", .help = "Tokens a step", .range = at_least(1)}, o.batch_tokens);
+  v(Option{.key = "micro_tokens",
+           .help = "Tokens a forward pass: bounds memory",
+           .range = at_least(1)},
+    o.micro_tokens);
+  v(Option{.key = "learning_rate",
+           .help = "Step of codebooks and scales, in units of each tensor's root mean square",
+           .range = {{0, 1}}},
+    o.learning_rate);
+  v(Option{.key = "final_rate",
+           .help = "Share of the rates that is left at the end",
+           .range = {{0, 1}}},
+    o.final_rate);
+  v(Option{.key = "code_step",
+           .help = "Length of the update whose nearest codes are searched, in units of each\n"
+                   "matrix's distance to the original (root mean square a weight)",
+           .range = {{0, 1000}}},
+    o.v.step);
+  v(Option{.key = "trust_ratio",
+           .help = "Largest change of a matrix in one V step, in the same units",
+           .range = {{0, 1000}}},
+    o.v.trust_ratio);
+  v(Option{.key = "code_momentum",
+           .help = "Momentum of the gradient that V steps use: averages it over about 2 / (1 - it) "
+                   "steps",
+           .range = {{0, 0.9999}}},
+    o.code_momentum);
+  v(Option{.key = "v_interval", .help = "Steps from one V step to the next", .range = at_least(1)},
+    o.v_interval);
+  v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
+    o.v_start);
+  v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
+  v(Option{.key = "dtype", .help = "Arithmetic of the passes: auto (measured), float32, bfloat16"},
+    o.dtype);
+  v(Option{.key = "checkpoint_minutes",
+           .help = "Time between saved states",
+           .range = {{0, 1e6}},
+           .recorded = kNever},
+    o.checkpoint_minutes);
+  v(Option{.key = "seed"}, o.seed);
+  v(Option{.key = "beta1", .recorded = kNever}, o.adam.beta1);  // see betas
+  v(Option{.key = "beta2", .recorded = kNever}, o.adam.beta2);
+  v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
+  v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.v.chunk);
+  v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.v.max_chunks);
+}
 
 struct TuneResult {
   double kl_before = 0,

@@ -1,38 +1,50 @@
-// The data that quantize, tune and compress work on: the user's text, or the model's own.
+// The data that quantize(), tune() and compress() work on: the user's text, or the model's own.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
-#include "apps/command.h"
+#include "base/json.h"
+#include "base/run_context.h"
 #include "compressor/calibration/token_dataset.h"
 #include "format/quantized_checkpoint.h"
 
 namespace bitsmith {
 
 struct TrainingDataOptions {
-  std::vector<std::string> files;  // empty: self-generated
-  int64_t tokens = 0;              // 0: all of the files, or kDefaultGeneratedTokens
-  int64_t context = 0;             // tokens a window; 0: default_context, or the model's if less
+  // Text files (documents.h). Text of the kind that the model will see gives the best result.
+  // Default: none, the model writes its own
+  std::vector<std::string> files = {};
+
+  // Tokens to use of it.
+  // Default: 0, all of the files, or kDefaultGeneratedTokens
+  int64_t tokens = 0;
+
+  // Tokens a window.
+  // Default: 0, default_context, or what the model was made for if that is less
+  int64_t context = 0;
   int64_t default_context = 1024;
-  bool parse_special = false;  // special tokens that plain text spells out are parsed
+
+  // Special tokens that plain text spells out are parsed. For text that was rendered by a template.
+  // Default: false
+  bool parse_special = false;
+
+  // Of the windows, never learned from.
+  // Default: 0.05
   double validation_share = 0.05;
-  std::string cache_folder;  // of self-generated text
+
+  // Where self-generated text is kept.
+  // Default: empty, nowhere
+  std::string cache_folder = {};
 };
 
 constexpr int64_t kDefaultGeneratedTokens = 65536;
-
-// Adds --data, --context, --parse-special, --cache, and the number of tokens under `tokens_flag`.
-// Set options.default_context before.
-void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
-                               const std::string& tokens_flag);
 
 // `model` (the original) tokenizes the files, and writes the text when there are none. Warns of
 // text that the model itself finds absurd, where that costs seconds. Throws UsageError for windows
 // that are longer than the model was made for, Error for files that are no text (documents.h), and
 // Interrupted.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
-                                int threads, uint64_t seed);
+                                const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.
 void warn_of_few_tokens(const ModelFiles& model, const TokenDataset& data);
 // Tokens in a window. UsageError where more are asked for than the model was made for.

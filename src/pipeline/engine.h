@@ -1,6 +1,5 @@
 // Which engine computes a model's logits: LibTorch (the reference) or the runtime.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -10,15 +9,21 @@
 namespace bitsmith {
 
 struct EngineOptions {
-  std::string engine;  // "torch", "runtime"; empty: torch where this build has it
-  std::string dtype;   // torch only: "float32", "bfloat16"; empty: float32
+  // "torch" or "runtime".
+  // Default: empty, torch where this build has it
+  std::string engine;
+
+  // Of torch only: "float32" or "bfloat16".
+  // Default: empty, float32
+  std::string dtype;
 };
 
-// Adds --engine and --dtype.
-void add_engine_options(CLI::App& command, EngineOptions& options);
+// Whether this build has LibTorch.
+extern const bool kHasTorch;
+
 // The choice with defaults filled in; throws UsageError for what this build or engine has not.
 EngineOptions resolve_engine(const EngineOptions& options);
-// Loads MODEL into a resolved engine.
+// Loads a model into a resolved engine.
 std::unique_ptr<LanguageModel> load_engine(const EngineOptions& resolved,
                                            const std::filesystem::path& model, int threads);
 

@@ -1,4 +1,4 @@
-#include "apps/engine.h"
+#include "pipeline/engine.h"
 
 #include "base/error.h"
 #include "runtime/runtime_language_model.h"
@@ -7,37 +7,22 @@
 #endif
 
 namespace bitsmith {
-namespace {
 
 #ifdef BITSMITH_COMPRESSOR
-constexpr bool kHasTorch = true;
+const bool kHasTorch = true;
 #else
-constexpr bool kHasTorch = false;
+const bool kHasTorch = false;
 #endif
-
-}  // namespace
-
-void add_engine_options(CLI::App& command, EngineOptions& options) {
-  command
-      .add_option("--engine", options.engine,
-                  kHasTorch ? "Arithmetic: torch (default, the reference) or runtime"
-                            : "Arithmetic: runtime (this build has no LibTorch)")
-      ->check(CLI::IsMember({"torch", "runtime"}));
-  command
-      .add_option("--dtype", options.dtype, "Of the torch engine: float32 (default) or bfloat16")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-}
 
 EngineOptions resolve_engine(const EngineOptions& options) {
   EngineOptions resolved = options;
   if (resolved.engine.empty()) resolved.engine = kHasTorch ? "torch" : "runtime";
   if (resolved.engine == "torch") {
-    if (!kHasTorch) {
-      throw UsageError("--engine torch: this is a runtime-only build; use --engine runtime");
-    }
+    if (!kHasTorch)
+      throw UsageError("engine torch: this is a runtime-only build; use the engine runtime");
     if (resolved.dtype.empty()) resolved.dtype = "float32";
   } else if (!resolved.dtype.empty()) {
-    throw UsageError("--dtype is for --engine torch; the runtime chooses its own arithmetic");
+    throw UsageError("a dtype is for the engine torch; the runtime chooses its own arithmetic");
   }
   return resolved;
 }

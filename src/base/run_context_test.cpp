@@ -1,0 +1,75 @@
+#include "base/run_context.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "base/log.h"
+#include "base/terminal.h"
+
+namespace bitsmith {
+namespace {
+
+struct Recorder : ProgressSink {
+  std::string text;
+  void begin(const std::string& task) override { text += task + ":"; }
+  void update(double fraction, const std::string& detail) override {
+    text += " " + std::to_string(fraction).substr(0, 3) + " " + detail;
+  }
+  void end() override { text += "."; }
+};
+
+TEST(RunContext, ATaskIsShownToItsEndAlsoWhereItFails) {
+  Recorder recorder;
+  const RunContext context{.progress = &recorder};
+  const auto work = [&](bool fails) {
+    ReportedTask task(context, "work");
+    task.update(0.5, "half");
+    if (fails) throw 1;
+  };
+  work(false);
+  EXPECT_THROW(work(true), int);
+  EXPECT_EQ(recorder.text, "work: 0.5 half.work: 0.5 half.");
+  ReportedTask({}, "nobody listens").update(1, "");
+}
+
+TEST(RunContext, IsCancelledByItsFlagOnly) {
+  CancelFlag one, other;
+  const RunContext context{.cancel = &one};
+  other.raise();
+  EXPECT_FALSE(context.cancelled());
+  EXPECT_FALSE(RunContext().cancelled());
+  one.raise();
+  EXPECT_TRUE(context.cancelled());
+  one.clear();
+  EXPECT_FALSE(context.cancelled());
+}
+
+TEST(RunContext, ASignalRaisesTheFlag) {
+  static CancelFlag flag;
+  install_interrupt_handler(flag);
+  std::raise(SIGINT);
+  EXPECT_TRUE(flag.raised());
+  flag.clear();
+  std::raise(SIGTERM);
+  EXPECT_TRUE(flag.raised());
+  EXPECT_EXIT(std::raise(SIGINT), testing::ExitedWithCode(130), "");
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+TEST(Log, GoesToTheSinkOrNowhere) {
+  std::string said;
+  log_warning("lost");
+  set_log_sink([&](Severity severity, const std::string& message) {
+    said += (severity == Severity::kWarning ? "w " : "i ") + message + ";";
+  });
+  log_info("one");
+  log_warning("two");
+  set_log_sink({});
+  log_info("lost");
+  EXPECT_EQ(said, "i one;w two;");
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,290 @@
+// What one-shot quantization is asked to do. No LibTorch here.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/options.h"
+#include "base/run_context.h"
+#include "format/representation_spec.h"
+
+namespace bitsmith {
+
+// RTN: nearest codes, no data. GPTQ: Frantar et al. 2022. AQLM: Egiazarian et al. 2024. GPTVQ: van
+// Baalen et al. 2024.
+enum class Method { kRtn, kGptq, kAqlm, kGptvq };
+
+// UsageError for unknown names.
+Method parse_method(const std::string& name);
+// Throws UsageError for a method that the representation cannot use (gptq with aq*, aqlm with int*,
+// ...).
+void check_method(Method method, const RepresentationSpec& spec);
+// Of the kind of the representation's codes; never RTN.
+Method default_method(const RepresentationSpec& spec);
+const char* method_name(Method method);
+// "rtn: ...; gptq: for int*; ...", from the list of kinds.
+std::string methods_help();
+
+// Where GPTVQ's codebooks begin. Best: scalars by exact weighted k-means, vectors by k-means++.
+// Mahalanobis (the paper's): points at even ranks of their distance from the mean. Quantiles:
+// points at even ranks of their first value.
+enum class CodebookInit { kBest, kPlusPlus, kMahalanobis, kQuantiles };
+
+// Which weights are kept in 16 bits where a representation has outliers. Magnitude: the largest.
+// Saliency: those whose rounding costs most, the others free to make it good (SpQR). ADMM: those of
+// the best sparse approximation of what the codes leave (PV-Tuning, appendix J).
+enum class OutlierChoice { kMagnitude, kSaliency, kAdmm };
+
+// How options are written; parse_option() throws UsageError that names the choices.
+std::string option_text(const RepresentationSpec& spec);
+void parse_option(const std::string& text, RepresentationSpec& spec);
+std::string option_text(const std::optional<Method>& method);  // none: "default"
+void parse_option(const std::string& text, std::optional<Method>& method);
+std::string option_text(CodebookInit init);
+void parse_option(const std::string& text, CodebookInit& init);
+std::string option_text(OutlierChoice choice);
+void parse_option(const std::string& text, OutlierChoice& choice);
+
+// Options of one matrix.
+struct QuantizeOptions {
+  // How codes are found. quantize_model() takes each representation's own, see
+  // QuantizeModelOptions.
+  // Default: aqlm
+  Method method = Method::kAqlm;
+
+  // Of k-means and of the order of training vectors. Other seeds differ in the last digits.
+  // Default: 0
+  uint64_t seed = 0;
+
+  // Added to the Hessian's diagonal, in units of its mean; doubled where the factorization fails.
+  // Raise it where there is little calibration text for the width of the matrix.
+  // Default: 0.01
+  double damping = 0.01;
+
+  // GPTQ: columns in order of falling diagonal of the Hessian, groups kept. Costs nothing; helps
+  // 2- and 3-bit codes of some models and hurts others.
+  // Default: false
+  bool act_order = false;
+
+  // AQLM, GPTVQ: rounds of code search and codebook update at most. Fewer where tuning follows: it
+  // makes good what the later rounds would.
+  // Default: 16
+  int max_rounds = 16;
+
+  // AQLM, GPTVQ: stop when a round lowers the error by less than this share of it.
+  // Default: 0.01
+  double tolerance = 0.01;
+
+  // AQLM: iterations of the k-means that codebooks start from.
+  // Default: 30
+  int kmeans_iterations = 30;
+
+  // AQLM: width of a beam search, as the reference implementation's. 0: pairs of codebooks jointly,
+  // which is better and faster; set it only to compare.
+  // Default: 0
+  int beam = 0;
+
+  // GPTVQ: where codebooks begin. Set it only to compare with the paper.
+  // Default: best
+  CodebookInit codebook_init = CodebookInit::kBest;
+
+  // GPTVQ: iterations of a codebook's start at most; it ends when no assignment changes.
+  // Default: 30
+  int em_iterations = 30;
+
+  // GPTVQ: times a column group's codebooks are fitted to the codes of its sweep, while the error
+  // falls.
+  // Default: 2
+  int feedback_rounds = 2;
+
+  // GPTVQ: rounds of codebooks and codes on the whole matrix, up to max_rounds, after the sweep.
+  // Off: codebooks and codes stay as the sweep made them, in a part of the time.
+  // Default: true
+  bool codebook_update = true;
+
+  // Representations with outliers: which weights they are.
+  // Default: saliency
+  OutlierChoice outliers = OutlierChoice::kSaliency;
+
+  // Representations that are sums: times the term with codes is made, each time for what the other
+  // terms leave. The best is kept.
+  // Default: 2
+  int sum_rounds = 2;
+
+  // Representations that are sums: before the first round the terms without codes are fitted to the
+  // weights themselves, and codes to what they leave (PV-Tuning, appendix J); else codes come first
+  // (LoRC). More time; a little better with low rank.
+  // Default: false
+  bool corrections_first = false;
+
+  // Polled between rounds and columns; when it is raised quantize_layer() throws Interrupted.
+  // Default: null, never
+  const CancelFlag* cancel = nullptr;
+  bool cancelled() const { return cancel != nullptr && cancel->raised(); }
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& o, Visitor& v);
+};
+
+template <typename Self, typename Visitor>
+void QuantizeOptions::visit(Self& o, Visitor& v) {
+  v.constant(o.method);
+  v.constant(o.cancel);
+  v(Option{.key = "seed"}, o.seed);
+  v(Option{.key = "damping",
+           .help = "Added to the Hessian's diagonal, in units of its mean",
+           .range = {{0, 10}}},
+    o.damping);
+  v(Option{.key = "act_order", .help = "GPTQ: treat the inputs with the largest activations first"},
+    o.act_order);
+  v(Option{.key = "max_rounds",
+           .help = "AQLM, GPTVQ: rounds of code search and codebook update at most",
+           .name = "rounds",
+           .range = {{0, 1000}}},
+    o.max_rounds);
+  v(Option{.key = "tolerance",
+           .help = "AQLM, GPTVQ: stop when a round lowers the error by less than this share",
+           .range = {{0, 1}}},
+    o.tolerance);
+  v(Option{.key = "kmeans_iterations"}, o.kmeans_iterations);
+  v(Option{.key = "beam",
+           .help = "AQLM: beam search of this width, as the reference's (0: pairs of codebooks "
+                   "jointly, which is better and faster)",
+           .range = {{0, 64}}},
+    o.beam);
+  v(Option{.key = "codebook_init",
+           .help = "GPTVQ, where codebooks begin: best, kmeans++, mahalanobis, quantiles"},
+    o.codebook_init);
+  v(Option{.key = "em_iterations",
+           .help = "GPTVQ: iterations of a codebook's start at most",
+           .range = {{0, 10000}}},
+    o.em_iterations);
+  v(Option{.key = "feedback_rounds",
+           .help = "GPTVQ: times a column group's codebooks are fitted to the codes of its sweep",
+           .range = {{0, 100}}},
+    o.feedback_rounds);
+  v(Option{.key = "codebook_update",
+           .help = "GPTVQ: leave codebooks and codes as the sweep made them"},
+    o.codebook_update);
+  v(Option{.key = "outliers",
+           .help = "+out: which weights are kept: magnitude, saliency (by the Hessian), admm (the "
+                   "best sparse approximation)"},
+    o.outliers);
+  v(Option{.key = "sum_rounds",
+           .help = "Sums (+out, +lr): times the codes are made anew for what the other terms spare",
+           .range = {{1, 100}}},
+    o.sum_rounds);
+  v(Option{.key = "corrections_first",
+           .help = "Sums: fit +out and +lr to the weights before the first codes",
+           .recorded = Option::Recorded::kIfChanged},
+    o.corrections_first);
+}
+
+// Matrices whose name matches a regular expression, and what they become: "down_proj=int4g64".
+using Override = std::pair<std::string, RepresentationSpec>;
+std::string option_text(const Override& entry);
+void parse_option(const std::string& text, Override& entry);
+
+// Options of a model.
+struct QuantizeModelOptions {
+  // What the matrices of the blocks become.
+  RepresentationSpec representation;
+
+  // How their codes are found. rtn takes seconds and no text, for much worse results.
+  // Default: none, each representation's own
+  std::optional<Method> method;
+
+  // Regular expressions over names of matrices that stay dense. For a matrix that ruins the result.
+  // Default: none
+  std::vector<std::string> keep;
+
+  // Other representations for some matrices; the last match wins. For more bits where they count.
+  // Default: none
+  std::vector<Override> overrides;
+
+  // Bits of embedding and head: 16, 8 or 4. 8 costs next to no quality and is most of the file of a
+  // small model.
+  // Default: 16
+  int embedding_bits = 16;
+
+  // Quantize only the first N blocks and leave the rest dense; 0: all. To try options on a large
+  // model.
+  // Default: 0
+  int64_t stop_after_blocks = 0;
+
+  // What a layer's outputs should be: 1: the original model's own (input_drift()); 0: the
+  // original layer's on the quantized model's inputs (AQLM, GPTQ, GPTVQ); or between. 0 takes half
+  // the forward passes and half the memory of activations.
+  // Default: 0.5
+  double cross_term = 0.5;
+
+  // Within a block each site's inputs come through the matrices quantized before it, instead of
+  // through the original block. Always so with a cross term: else an error that one matrix has
+  // compensated would be compensated again by the next.
+  // Default: false
+  bool true_sequential = false;
+  bool sequential() const { return true_sequential || cross_term > 0; }
+
+  // Of the blocks' forward passes: "float32", or "bfloat16" with half the memory of activations.
+  // Default: float32
+  std::string dtype = "float32";
+
+  // Activations run at a time, in tokens. Bounds the memory of a forward pass.
+  // Default: 4096
+  int64_t batch_tokens = 4096;
+
+  // The method there is not used.
+  QuantizeOptions layer;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& o, Visitor& v);
+};
+
+template <typename Self, typename Visitor>
+void QuantizeModelOptions::visit(Self& o, Visitor& v) {
+  v(Option{.key = "representation",
+           .help = "What the blocks' matrices become, as described above",
+           .required = true,
+           .shows_default = false},
+    o.representation);
+  v(Option{.key = "method", .help = methods_help(), .shows_default = false}, o.method);
+  v(Option{.key = "keep",
+           .help = "Leave matrices whose name matches this regular expression dense; may repeat"},
+    o.keep);
+  v(Option{.key = "override",
+           .help = "REGEX=R: give matching matrices another representation; the last match wins"},
+    o.overrides);
+  v(Option{.key = "embedding_bits",
+           .help = "Bits of embedding and head: 16, or 8 and 4 with a scale for each 64 or 32 "
+                   "inputs at most",
+           .name = "embedding",
+           .choices = {"16", "8", "4"}},
+    o.embedding_bits);
+  v(Option{.key = "stop_after_blocks",
+           .help = "Quantize the first N blocks only and leave the others dense (0: all); to try "
+                   "options on a large model",
+           .range = at_least(0)},
+    o.stop_after_blocks);
+  v(Option{.key = "cross_term",
+           .help = "What a layer's outputs should be: 0: those of the original layer on the "
+                   "quantized model's inputs (half the forward passes); 1: those of the original "
+                   "model; or between",
+           .range = {{0, 1}}},
+    o.cross_term);
+  v(Option{.key = "true_sequential",
+           .help = "Within a block, each matrix gets its inputs through those quantized before it "
+                   "also where there is no cross term",
+           .recorded = Option::Recorded::kNever},
+    o.true_sequential);
+  v.derived("true_sequential", o.sequential());
+  v(Option{.key = "dtype",
+           .help = "Of the blocks' forward passes: float32, or bfloat16 (half the memory)",
+           .choices = {"float32", "bfloat16"}},
+    o.dtype);
+  v(Option{.key = "batch_tokens"}, o.batch_tokens);
+  QuantizeOptions::visit(o.layer, v);
+}
+
+}  // namespace bitsmith

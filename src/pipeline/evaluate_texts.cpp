@@ -1,0 +1,90 @@
+#include "pipeline/evaluate_texts.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "evaluate/documents.h"
+#include "format/quantized_checkpoint.h"
+#include "tokenizer/tokenizer.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int64_t kDefaultContext = 2048;
+
+struct TokenizedText {
+  JudgedText judged;
+  std::vector<int32_t> tokens;
+};
+
+// Reads and tokenizes before any model is loaded, so that a wrong name costs nothing.
+std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const EvaluateTextsJob& job,
+                                          int64_t context) {
+  const ChatTemplate chat_template(tokenizer.chat_template);
+  std::vector<TokenizedText> texts;
+  for (const std::string& path : job.texts) {
+    const std::vector<Document> documents = read_documents(path, chat_template);
+    texts.push_back({{path, count_chats(documents), {}},
+                     encode_joined(documents, tokenizer, job.parse_special)});
+    const auto size = static_cast<int64_t>(texts.back().tokens.size());
+    if (size < context) {
+      throw UsageError(concat(path, " has ", size, " tokens, fewer than one window of ", context,
+                              ": give more text or a smaller context"));
+    }
+  }
+  return texts;
+}
+
+// What each window begins with; unless the job says, what the tokenizer puts before a text.
+std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optional<bool>& wanted) {
+  if (wanted.has_value() && !*wanted) return {};
+  if (wanted.has_value() && !tokenizer.bos_id)
+    throw UsageError("windows cannot begin with BOS: the model's tokenizer names no such token");
+  const std::vector<int32_t> added = tokenizer.encode("", /*add_special=*/true);
+  const bool adds_it = !added.empty() && tokenizer.bos_id && added[0] == *tokenizer.bos_id;
+  return wanted.has_value() || adds_it ? tokenizer.bos_id : std::nullopt;
+}
+
+}  // namespace
+
+EvaluateTextsResult evaluate_texts(const EvaluateTextsJob& job, const RunContext& run) {
+  EvaluateTextsResult result;
+  result.engine = resolve_engine(job.engine);
+  const auto files = ModelFiles::open(job.model);
+  const int64_t trained = files->config().max_position_embeddings;
+  result.context = job.context == 0 ? std::min(kDefaultContext, trained) : job.context;
+  if (result.context > trained) {
+    log_warning(
+        concat("the model was made for ", trained, " tokens of context, not ", result.context));
+  }
+  EvaluateOptions options{.context = result.context, .windows = job.windows};
+  const auto tokenizer = Tokenizer::open(job.model);
+  options.bos = choose_bos(*tokenizer, job.bos);
+  result.bos = options.bos.has_value();
+  std::vector<TokenizedText> texts = tokenize_texts(*tokenizer, job, result.context);
+
+  const auto student = load_engine(result.engine, job.model, run.threads);
+  const auto teacher =
+      job.teacher.empty() ? nullptr : load_engine(result.engine, job.teacher, run.threads);
+  for (TokenizedText& text : texts) {
+    ReportedTask task(run, "evaluating " + text.judged.path);
+    text.judged.result = evaluate(
+        *student, teacher.get(), text.tokens, options, run,
+        [&](int64_t done, int64_t of, double perplexity) {
+          char detail[100];
+          std::snprintf(detail, sizeof(detail), "%lld/%lld windows, perplexity %.3f",
+                        static_cast<long long>(done), static_cast<long long>(of), perplexity);
+          task.update(static_cast<double>(done) / static_cast<double>(of), detail);
+        });
+    result.texts.push_back(text.judged);
+  }
+  result.decoder_bits = files->decoder_bits();
+  result.file_bits = files->file_bits();
+  result.file_bytes = files->checkpoint().file_bytes();
+  return result;
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,40 @@
+#include "pipeline/quantize.h"
+
+#include "compressor/model/torch_threads.h"
+
+namespace bitsmith {
+
+QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
+  QuantizeModelOptions options = job.options;
+  BlockFinetuneOptions finetune = job.finetune;
+  options.layer.seed = finetune.seed = context.seed;
+  set_torch_threads(context.threads);
+  check_work_folder(job.out, job.force);
+  const auto files = ModelFiles::open(job.model);
+  check_quantize_request(*files, options, context);
+  const bool calibrates = needs_calibration(*files, options);
+  const bool wants_data = !job.data.files.empty() || finetune.epochs > 0 || calibrates;
+  OrderedJson request = {{"command", "quantize"}, {"data", "none"}};
+  if (wants_data) request["data"] = training_data_request(*files, job.data, context.seed);
+  BlockFinetuner finetuner;
+  if (finetune.epochs > 0) {
+    request["finetune"] = options_json(finetune);
+    finetuner = block_finetuner(finetune, context);
+  }
+  WorkFolder work(job.out, job.force, quantize_request(*files, options, request));
+  TokenDataset dataset;
+  if (wants_data && !work.published()) {
+    // Before text is written for minutes.
+    check_resources(*files, options, work, job.data.tokens, window_length(*files, job.data));
+    dataset = load_training_data(*files, job.data, context);
+    if (calibrates) warn_of_few_tokens(*files, dataset);
+  }
+  QuantizeOutcome outcome;
+  outcome.result =
+      quantize_model(files, dataset, options, work, work.log("quantize"), context, finetuner);
+  outcome.tokens = dataset.train.numel();
+  outcome.windows = dataset.train.size(0);
+  return outcome;
+}
+
+}  // namespace bitsmith

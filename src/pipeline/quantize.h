@@ -1,0 +1,30 @@
+// One-shot quantization of a model, from its text to a directory.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+
+#include "base/run_context.h"
+#include "compressor/quantize/quantize_model.h"
+#include "compressor/tune/block_finetune.h"
+#include "pipeline/training_data.h"
+
+namespace bitsmith {
+
+struct QuantizeJob {
+  std::filesystem::path model, out;
+  bool force = false;  // replace an existing `out` that Bitsmith made
+  TrainingDataOptions data;
+  QuantizeModelOptions options;   // layer.seed: the context's is taken
+  BlockFinetuneOptions finetune;  // the same; 0 epochs: not
+};
+
+struct QuantizeOutcome {
+  QuantizeModelResult result;
+  int64_t tokens = 0, windows = 0;  // of calibration; 0 where an earlier run had finished
+};
+
+// The result is in job.out. An unfinished run of the same job is gone on with. Throws UsageError,
+// Error, and Interrupted with its state saved.
+QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context);
+
+}  // namespace bitsmith

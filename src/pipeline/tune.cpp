@@ -1,0 +1,37 @@
+#include "pipeline/tune.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "compressor/model/torch_threads.h"
+
+namespace bitsmith {
+namespace {
+
+// Self-generated text for a whole run; more tokens than that repeat it.
+int64_t default_generated_tokens(const TuneOptions& options) {
+  return options.tokens > 0 ? std::min<int64_t>(options.tokens, 131072) : kDefaultGeneratedTokens;
+}
+
+}  // namespace
+
+TuneResult tune(const TuneJob& job, const RunContext& context) {
+  TuneOptions options = job.options;
+  options.seed = context.seed;
+  if ((options.tokens > 0) == (options.minutes > 0))
+    throw UsageError("say how long to tune: in tokens (reproducible) or in minutes");
+  check_work_folder(job.out, job.force);
+  set_torch_threads(context.threads);
+  const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);
+  TrainingDataOptions data = job.data;
+  if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens(options);
+  check_tune_request(*student, *teacher, options, context);
+  const OrderedJson request = {{"command", "tune"},
+                               {"data", training_data_request(*teacher, data, context.seed)}};
+  WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request));
+  TokenDataset dataset;
+  if (!work.published()) dataset = load_training_data(*teacher, data, context);
+  return tune_model(student, teacher, dataset, options, work, work.log("tune"), context);
+}
+
+}  // namespace bitsmith
