@@ -394,6 +394,10 @@ TEST(OutputFactor, WhatCannotUseItSaysSo) {
   options.codebook_update = false;
   EXPECT_NE(message("gvq2d2b-n640", options).find("--no-codebook-update"), std::string::npos);
   options = {};
+  options.max_rounds = 0;
+  EXPECT_NE(message("gvq2d2b-n640", options).find("--rounds"), std::string::npos);
+  EXPECT_NE(message("aq1x6g4", options).find("--rounds"), std::string::npos);
+  options = {};
   options.outliers = OutlierChoice::kAdmm;
   EXPECT_NE(message("int3g32+out1%", options).find("--outliers saliency"), std::string::npos);
   objective.output_factor = uneven_row_weights(48);
