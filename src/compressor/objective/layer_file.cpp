@@ -1,5 +1,7 @@
 #include "compressor/objective/layer_file.h"
 
+#include <algorithm>
+#include <cmath>
 #include <span>
 #include <vector>
 
@@ -32,10 +34,16 @@ class LayerReader {
     decode_to_float(
         view->dtype, view->bytes,
         std::span(values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())));
-    if (!torch::isfinite(values).all().item<bool>()) {
-      const auto at = torch::isfinite(values).logical_not().nonzero()[0];
-      const std::vector<int64_t> place(at.const_data_ptr<int64_t>(),
-                                       at.const_data_ptr<int64_t>() + at.numel());
+    // One by one: a large matrix needs no second one for this.
+    const auto* value = values.const_data_ptr<float>();
+    const auto* bad =
+        std::find_if(value, value + values.numel(), [](float v) { return !std::isfinite(v); });
+    if (bad != value + values.numel()) {
+      std::vector<int64_t> place(view->shape.size());
+      int64_t rest = bad - value;
+      for (size_t i = place.size(); i-- > 0; rest /= view->shape[i]) {
+        place[i] = rest % view->shape[i];
+      }
       fail(name, concat("holds NaN or infinity, first at ", shape_text(place)));
     }
     return values;

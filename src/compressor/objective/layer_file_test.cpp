@@ -71,7 +71,7 @@ TEST_F(LayerFileTest, RefusesWhatDoesNotFit) {
   expect_refusal({{"weight", weight_}, {"output_factor", torch::ones({3})}},
                  "'output_factor' has the shape [3], expected [3, 3]");
   expect_refusal({{"weight", weight_}, {"row_weights", nan}},
-                 "'row_weights' holds NaN or infinity");
+                 "'row_weights' holds NaN or infinity, first at [0]");
   expect_refusal({{"weight", weight_}, {"row_weights", -ones}}, "negative weight for row 0");
   expect_refusal({{"weight", weight_}, {"output_factor", torch::ones({3, 3}).triu()}},
                  "'output_factor' cannot be used");

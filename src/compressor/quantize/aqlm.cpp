@@ -40,6 +40,11 @@ class Aqlm {
         stages_(stages, weight, objective) {}
 
   std::unique_ptr<CodedTerm> run() {
+    if (objective_.joins_rows() && options_.max_rounds == 0) {
+      throw Error(
+          "the start of aqlm knows of a full output factor its diagonal only: it needs rounds of "
+          "codes and codebooks after it (--rounds)");
+    }
     state_ = start();
     error_ = error(state_);
     stages_.add("start", error_);

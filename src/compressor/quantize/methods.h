@@ -26,8 +26,8 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
 // k-means.
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const AdditiveSpec& spec,
                                             const QuantizeOptions& options);
-// AQLM (Egiazarian et al. 2024). max_rounds 0 stops after the start, which knows of a full output
-// factor its diagonal only.
+// AQLM (Egiazarian et al. 2024). max_rounds 0 stops after the start; it knows of a full output
+// factor its diagonal only: Error.
 std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const AdditiveSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
