@@ -189,7 +189,7 @@ class Work(ProgramTest):
             tensors["model.layers.0.mlp.gate_proj.weight"] = shape, [1e-7 * v for v in values]
         model = self.model(shrink)
         self.fail_cleanly("quantize", model, "--representation", "int4g64", "--method", "rtn", "-o", self.folder / "out",
-                          codes=[1], says=["gate_proj", "--keep"])
+                          codes=[1], says=["gate_proj", "keep this matrix dense"])
         self.succeed("quantize", model, "--representation", "int4g64", "--method", "rtn", "--keep", "0.mlp.gate", "-o",
                      self.folder / "out")
 

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mapping_faults.h"
+#include "format/output_exists.h"
 
 namespace {
 
@@ -89,6 +90,8 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
   try {
     return run_program(argc, argv);
+  } catch (const bitsmith::OutputExists& error) {
+    return failure(bitsmith::concat(error.what(), ", or --force to replace it"), 2);
   } catch (const bitsmith::UsageError& error) {
     return failure(error.what(), 2);
   } catch (const bitsmith::Interrupted& error) {

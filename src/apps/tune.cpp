@@ -4,7 +4,6 @@
 #include "apps/cli_options.h"
 #include "apps/command.h"
 #include "apps/training_data_options.h"
-#include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "pipeline/tune.h"
@@ -17,8 +16,6 @@ struct TuneCommand {
   TuneJob job;
 
   void run() const {
-    if ((job.options.tokens > 0) == (job.options.minutes > 0))
-      throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
     const TuneResult r = tune(job, run_context(common));
     const std::string out = job.out.string();
     const OrderedJson json = {{"out", out},

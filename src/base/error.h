@@ -29,7 +29,7 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-// Long work was stopped by SIGINT or SIGTERM after its state was saved.
+// Long work was stopped by its caller (run_context.h) after its state was saved.
 class Interrupted : public Error {
  public:
   using Error::Error;

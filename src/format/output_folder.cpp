@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "format/output_exists.h"
 
 namespace bitsmith {
 namespace {
@@ -61,13 +62,12 @@ void check_output(const fs::path& out, bool force) {
   if (error) throw Error(concat("cannot make ", path.string(), ": ", error.message()));
   if (!fs::exists(fs::symlink_status(path))) return;
   if (!force) {
-    throw UsageError(
-        concat(path.string(), " exists; give another name, or use force to replace it"));
+    throw OutputExists(path.string() + " exists; give another name");
   }
   if (fs::is_symlink(path) || !fs::is_directory(path) ||
       !(fs::is_empty(path) || fs::exists(path / "bitsmith.json"))) {
     throw UsageError(concat(path.string(), " is not a directory that Bitsmith made (it has no ",
-                            "bitsmith.json) and is not replaced in any case; give another name"));
+                            "bitsmith.json) and is never replaced; give another name"));
   }
 }
 

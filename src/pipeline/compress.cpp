@@ -133,9 +133,8 @@ class Compression {
                  format_duration(time.seconds(tokens)), " on this machine, longer than ");
       // A time that was asked for is kept or refused; the preset's is only what is usual.
       if (job_.options.minutes > 0) {
-        throw UsageError(concat(takes, minutes_, " minutes allow: give it ",
-                                std::ceil(time.seconds(tokens) / kQuantizeShare / 60),
-                                " minutes or more"));
+        throw UsageError(concat(takes, minutes_, " minutes allow: give --minutes ",
+                                std::ceil(time.seconds(tokens) / kQuantizeShare / 60), " or more"));
       }
       log_warning(concat(takes, "the preset's ", minutes_, " minutes; it is not tuned after that"));
     }
@@ -160,7 +159,7 @@ class Compression {
             .get<double>();
     options.seed = context_.seed;
     if (options.minutes < kShortestTuning || dataset.validation.size(0) == 0) {
-      log_warning("no time left to tune: the one-shot result is kept; give it more minutes");
+      log_warning("no time left to tune: the one-shot result is kept; give more --minutes");
       return quantized;
     }
     const auto student = ModelFiles::open(quantized);

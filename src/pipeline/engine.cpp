@@ -19,10 +19,10 @@ EngineOptions resolve_engine(const EngineOptions& options) {
   if (resolved.engine.empty()) resolved.engine = kHasTorch ? "torch" : "runtime";
   if (resolved.engine == "torch") {
     if (!kHasTorch)
-      throw UsageError("engine torch: this is a runtime-only build; use the engine runtime");
+      throw UsageError("--engine torch: this is a runtime-only build; use --engine runtime");
     if (resolved.dtype.empty()) resolved.dtype = "float32";
   } else if (!resolved.dtype.empty()) {
-    throw UsageError("a dtype is for the engine torch; the runtime chooses its own arithmetic");
+    throw UsageError("--dtype is for --engine torch; the runtime chooses its own arithmetic");
   }
   return resolved;
 }

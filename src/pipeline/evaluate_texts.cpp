@@ -32,7 +32,7 @@ std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const Eval
     const auto size = static_cast<int64_t>(texts.back().tokens.size());
     if (size < context) {
       throw UsageError(concat(path, " has ", size, " tokens, fewer than one window of ", context,
-                              ": give more text or a smaller context"));
+                              ": give more text or a smaller --context"));
     }
   }
   return texts;
@@ -42,7 +42,7 @@ std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const Eval
 std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optional<bool>& wanted) {
   if (wanted.has_value() && !*wanted) return {};
   if (wanted.has_value() && !tokenizer.bos_id)
-    throw UsageError("windows cannot begin with BOS: the model's tokenizer names no such token");
+    throw UsageError("--bos: the model's tokenizer names no BOS token");
   const std::vector<int32_t> added = tokenizer.encode("", /*add_special=*/true);
   const bool adds_it = !added.empty() && tokenizer.bos_id && added[0] == *tokenizer.bos_id;
   return wanted.has_value() || adds_it ? tokenizer.bos_id : std::nullopt;

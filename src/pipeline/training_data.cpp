@@ -103,9 +103,8 @@ int64_t window_length(const ModelFiles& model, const TrainingDataOptions& option
   const int64_t trained = config.max_position_embeddings;
   if (options.context == 0) return std::min(options.default_context, trained);
   if (options.context > trained && config.rope_scaling.type != RopeScaling::Type::kDynamic) {
-    throw UsageError(concat("windows of ", options.context,
-                            " tokens: the model was made for a context of ", trained,
-                            "; give that or less"));
+    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
+                            trained, " tokens; give that or less"));
   }
   return options.context;
 }

@@ -19,7 +19,7 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   TuneOptions options = job.options;
   options.seed = context.seed;
   if ((options.tokens > 0) == (options.minutes > 0))
-    throw UsageError("say how long to tune: in tokens (reproducible) or in minutes");
+    throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
   check_work_folder(job.out, job.force);
   set_torch_threads(context.threads);
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);

@@ -19,8 +19,9 @@ struct SelfGeneratedRequest {
   uint64_t seed = 0;
 };
 
-// Samples the sequences [first, first + count) of a request, of `length` tokens each; pipeline/ hands
-// the runtime's generator in. Sequence i must not depend on `first` beyond the batch it is in.
+// Samples the sequences [first, first + count) of a request, of `length` tokens each; pipeline/
+// hands the runtime's generator in. Sequence i must not depend on `first` beyond the batch it is
+// in.
 using SequenceGenerator = std::function<std::vector<std::vector<int32_t>>(
     const SelfGeneratedRequest&, int64_t first, int64_t count)>;
 
