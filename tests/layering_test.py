@@ -12,7 +12,7 @@ from pathlib import Path
 
 FILES = ["base", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
-COMPRESSOR = ["representation", "model", "calibration", "quantize", "tune"]  # each may use those before it
+COMPRESSOR = ["representation", "model", "calibration", "quantize", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
     "base": [],

@@ -25,14 +25,14 @@ struct TuneCommand {
   CommonOptions common;
   TrainingDataOptions data = tuning_data();
   TuneOptions options;
-  std::string quantized, teacher, out, strategy = "pv";
+  std::string quantized, teacher, out;
   bool force = false;
 
   void run() {
     if ((options.tokens > 0) == (options.minutes > 0)) {
       throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
     }
-    options.strategy = parse_strategy(strategy);
+    find_code_rule(options.strategy);
     options.seed = common.seed;
     check_work_folder(out, force);
     const int threads = resolved_threads(common);
@@ -50,7 +50,7 @@ struct TuneCommand {
         tune_model(student_files, teacher_files, dataset, options, work, work.log("tune"));
 
     const OrderedJson json = {{"out", out},
-                              {"strategy", strategy},
+                              {"strategy", options.strategy},
                               {"kl_before", r.kl_before},
                               {"kl", r.kl_after},
                               {"tokens", r.tokens},
@@ -95,10 +95,8 @@ void add_tune(CLI::App& app) {
   sub.add_option("-o,--out", command->out, "Result directory; work in progress is OUT.partial")
       ->required();
   sub.add_flag("--force", command->force, "Replace an existing OUT");
-  sub.add_option("--strategy", command->strategy,
-                 "pv: codes, codebooks, scales, norms; continuous: all but the codes")
-      ->capture_default_str();
   auto& o = command->options;
+  sub.add_option("--strategy", o.strategy, code_rule_help())->capture_default_str();
   sub.add_option("--tokens", o.tokens, "Length of the run in training tokens: reproducible");
   sub.add_option("--minutes", o.minutes, "Length of the run in minutes");
   add_training_data_options(sub, command->data, "--data-tokens");
@@ -115,24 +113,28 @@ void add_tune(CLI::App& app) {
   sub.add_option("--final-rate", o.final_rate, "Share of the rates that is left at the end")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  sub.add_option("--code-step", o.v.step,
-                 "Length of the update whose nearest codes are searched, in units of each\n"
+  sub.add_option("--code-step", o.code.pv.step,
+                 "pv: length of the update whose nearest codes are searched, in units of each\n"
                  "matrix's distance to the original (root mean square a weight)")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
-  sub.add_option("--trust-ratio", o.v.trust_ratio,
-                 "Largest change of a matrix in one V step, in the same units")
+  sub.add_option("--trust-ratio", o.code.pv.trust_ratio,
+                 "pv: largest change of a matrix in one V step, in the same units")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
-  sub.add_option(
-         "--code-momentum", o.code_momentum,
-         "Momentum of the gradient that V steps use: averages it over about 2 / (1 - it) steps")
+  sub.add_option("--latent-rate", o.code.straight_through.rate,
+                 "ste: step of the latent weights, in the same units")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  sub.add_option("--code-momentum", o.code.adam.beta1,
+                 "pv, ste: momentum of the gradient that V steps use: averages it over about 2 / "
+                 "(1 - it) steps")
       ->check(CLI::Range(0.0, 0.9999))
       ->capture_default_str();
-  sub.add_option("--v-interval", o.v_interval, "Steps from one V step to the next")
+  sub.add_option("--v-interval", o.code.schedule.interval, "Steps from one V step to the next")
       ->check(at_least(1))
       ->capture_default_str();
-  sub.add_option("--v-start", o.v_start, "Share of the run before the first V step")
+  sub.add_option("--v-start", o.code.schedule.start, "Share of the run before the first V step")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   sub.add_option("--dtype", o.dtype, "Arithmetic of the passes: auto (measured), float32, bfloat16")
