@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "compressor/train/code_rules.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -63,19 +64,20 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
   for (const auto& block : decoder->blocks()) {
     for (Linear* linear : block->linears()) linear->representation = random_representation(*linear);
   }
-  Student student(std::move(decoder), *teacher);
+  CodeRuleOptions rule;
+  rule.schedule = {.interval = 1, .start = change_codes ? 0.0 : 2.0};
+  Student student(std::move(decoder), *teacher, code_rule_factory("pv", rule));
   const int64_t batch = 4, length = 512;
   const auto ids = torch::randint(0, c.vocab_size, {batch, length}, torch::kInt64);
   TuningStepOptions options;
   options.micro_windows = batch;
   options.learning_rate = 1e-3;
-  options.track_codes = true;
-  options.change_codes = change_codes;
-  int64_t step = 0;
+  RunPosition at{.step = 0};
   double seconds = 0;
   for (auto _ : state) {
+    ++at.step;
     const auto start = std::chrono::steady_clock::now();
-    benchmark::DoNotOptimize(tuning_step(student, *teacher, ids, ++step, options));
+    benchmark::DoNotOptimize(tuning_step(student, *teacher, ids, at, options));
     seconds += seconds_since(start);
   }
   const double tokens =

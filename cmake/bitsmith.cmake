@@ -63,7 +63,7 @@ endfunction()
 
 function(bitsmith_folder name)
   cmake_parse_arguments(ARG "" "UNITY" "DEPENDS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp kinds/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp kinds/*.cpp rules/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")

@@ -19,7 +19,7 @@ struct TuneCommand {
     const TuneResult r = tune(job, run_context(common));
     const std::string out = job.out.string();
     const OrderedJson json = {{"out", out},
-                              {"strategy", strategy_name(job.options.strategy)},
+                              {"strategy", job.options.strategy},
                               {"kl_before", r.kl_before},
                               {"kl", r.kl_after},
                               {"tokens", r.tokens},

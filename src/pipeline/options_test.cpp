@@ -64,9 +64,10 @@ TEST(Options, EveryMemberIsDeclared) {
   EXPECT_EQ(declared_members<QuantizeModelOptions>(),
             member_count<QuantizeModelOptions>() - 1 + member_count<QuantizeOptions>());
   EXPECT_EQ(declared_members<BlockFinetuneOptions>(), member_count<BlockFinetuneOptions>());
-  EXPECT_EQ(
-      declared_members<TuneOptions>(),
-      member_count<TuneOptions>() - 2 + member_count<AdamOptions>() + member_count<VStepOptions>());
+  EXPECT_EQ(declared_members<TuneOptions>(),
+            member_count<TuneOptions>() - 2 + 2 * member_count<AdamOptions>() +
+                member_count<VSchedule>() + member_count<SubspacePvOptions>() +
+                member_count<StraightThroughOptions>());
   EXPECT_EQ(declared_members<CompressOptions>(), member_count<CompressOptions>());
 }
 
@@ -178,9 +179,7 @@ TEST(Options, EachOfTrainingDataChangesTheRecipe) {
 }
 
 TEST(Options, NamesOfValues) {
-  Strategy strategy = Strategy::kPv;
-  parse_option("continuous", strategy);
-  EXPECT_EQ(strategy, Strategy::kContinuous);
+  for (const std::string& name : code_rule_names()) EXPECT_EQ(find_code_rule(name).name, name);
   try {
     parse_method("best");
     FAIL();

@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "compressor/tune/tuning_step.h"
+#include "compressor/train/p_step.h"
+#include "compressor/train/tuned_blocks.h"
 
 namespace bitsmith {
 namespace {
@@ -25,7 +26,7 @@ class BlockTraining {
         context_(context),
         rotary_(decoder.rotary(inputs.size(1))),
         random_(options.seed, static_cast<uint64_t>(layer)) {
-    tuned_.add(block, layer, decoder.dtype());
+    tuned_.add(block, layer, decoder);
     const int64_t windows = inputs.size(0);
     const auto held_out =
         static_cast<int64_t>(std::llround(options.validation_share * static_cast<double>(windows)));
@@ -57,7 +58,6 @@ class BlockTraining {
     }
     tuned_.restore_values(best);
     tuned_.project();
-    tuned_.refresh();
     report.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (auto& norm : tuned_.norms()) report.dense[norm.name] = norm.value;
@@ -88,7 +88,7 @@ class BlockTraining {
       const double share =
           static_cast<double>(epoch * steps + s) / static_cast<double>(options_.epochs * steps);
       const double rate = options_.learning_rate * (1 - (1 - options_.final_rate) * share);
-      continuous_step(tuned_, ++step_, rate, {});
+      p_step(tuned_, ++step_, rate, {});
       tuned_.refresh();
     }
   }
@@ -97,7 +97,6 @@ class BlockTraining {
   double validate() {
     const torch::NoGradGuard no_grad;
     tuned_.project();
-    tuned_.refresh();
     const int64_t first = train_ < inputs_.size(0) ? train_ : 0;
     double sum = 0;
     for (int64_t at = first; at < inputs_.size(0); at += batch_) {

@@ -15,16 +15,16 @@ double distance(const Linear& linear, const Linear& original) {
 
 }  // namespace
 
-Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original)
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original, const CodeRuleFactory& rule)
     : decoder_(std::move(decoder)) {
   int64_t layer = 0;
   size_t done = 0;
   for (const auto& block : decoder_->blocks()) {
-    add(*block, layer, decoder_->dtype());
+    add(*block, layer, *decoder_);
     const auto now = block->linears(), before = original.blocks()[layer++]->linears();
     for (size_t i = 0; i < now.size(); ++i) {
       if (!now[i]->representation) continue;
-      linears()[done++].code_unit = distance(*now[i], *before[i]);
+      linears()[done++].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]));
     }
   }
   if (linears().empty())

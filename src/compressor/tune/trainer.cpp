@@ -9,7 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "compressor/tune/kl_loss.h"
+#include "compressor/train/kl_loss.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -47,7 +47,7 @@ std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, 
 class Run {
  public:
   Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-      const std::string& recipe_hash, const std::filesystem::path& work,
+      const std::string& request_hash, const std::filesystem::path& work,
       const std::filesystem::path& log, const RunContext& context)
       : student_(student),
         teacher_(teacher),
@@ -64,7 +64,7 @@ class Run {
     total_steps_ =
         options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
     for (auto& tuned : student.linears()) groups_ += tuned.representation().coded().num_groups();
-    progress_.recipe_hash = recipe_hash;
+    progress_.request_hash = request_hash;
     log_ = std::fopen(log.c_str(), "a");
     if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));
   }
@@ -79,31 +79,26 @@ class Run {
     }
     ReportedTask task(context_, "tuning");
     double saved = now();
-    bool diverged = false;
-    while (!finished()) {
+    for (;;) {
+      const bool done = finished();
+      if (done || fraction() - progress_.last_validation >= kValidationShare) validate_and_keep();
+      if (done) return result(false);
       const double loss = step();
       ++steps_here_;
       if (!std::isfinite(loss) || loss > kDivergence * std::max(progress_.first_kl, 0.05)) {
-        log_warning(concat(
-            "the loss is ", loss, " after step ", progress_.step,
-            ": stopped, the best state is kept; a lower learning rate or trust ratio may help"));
-        diverged = true;
-        break;
+        log_warning(concat("the loss is ", loss, " after step ", progress_.step,
+                           ": stopped, the best state is kept; a lower learning rate, or a shorter "
+                           "step of the strategy (trust ratio, latent rate), may help"));
+        return result(true);
       }
       show(task, loss);
-      if (fraction() - progress_.last_validation >= kValidationShare || finished())
-        validate_and_keep();
       const bool stop = context_.cancelled();
       if (stop || now() - saved > options_.checkpoint_minutes * 60) {
         save_state();
         saved = now();
       }
-      if (stop) {
-        throw Interrupted(concat("interrupted after step ", progress_.step,
-                                 "; the same command goes on from there"));
-      }
+      if (stop) stop_here();
     }
-    return result(diverged);
   }
 
  private:
@@ -122,28 +117,20 @@ class Run {
     const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
     const auto ids = data_.train.index_select(0, torch::tensor(windows, torch::kInt64));
     const int64_t step = progress_.step + 1;
-    TuningStepOptions at_this_step{.micro_windows = micro_,
-                                   .learning_rate = rate * options_.learning_rate,
-                                   .track_codes = options_.strategy == Strategy::kPv,
-                                   .v = options_.v,
-                                   .adam = options_.adam,
-                                   .code_adam = options_.adam};
-    at_this_step.code_adam.beta1 = options_.code_momentum;
-    at_this_step.change_codes =
-        at_this_step.track_codes && share >= options_.v_start && step % options_.v_interval == 0;
-    at_this_step.v.trust_ratio *= rate;
-    const TuningStepResult done = tuning_step(student_, teacher_, ids, step, at_this_step);
+    const TuningStepResult done = tuning_step(
+        student_, teacher_, ids, {.step = step, .share = share, .rate = rate},
+        {.micro_windows = micro_, .learning_rate = options_.learning_rate, .adam = options_.adam});
     if (!std::isfinite(done.kl)) return done.kl;
 
     progress_.step = step;
-    progress_.changed += done.changed;
+    if (done.codes) progress_.changed += done.codes->changed;
     smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * done.kl : done.kl;
     std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"seconds\": %.1f",
                  static_cast<long>(step), static_cast<long>(step * batch_ * length_), done.kl,
                  elapsed());
-    if (at_this_step.change_codes) {
+    if (done.codes) {
       std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
-                   static_cast<long>(done.changed), done.update_power);
+                   static_cast<long>(done.codes->changed), done.codes->update_power);
     }
     std::fprintf(log_, "}\n");
     std::fflush(log_);
@@ -163,12 +150,23 @@ class Run {
     return static_cast<double>(steps_here_ * batch_ * length_) / std::max(1e-9, now() - started_);
   }
 
+  [[noreturn]] void stop_here() {
+    throw Interrupted(
+        concat("interrupted after step ", progress_.step, "; the same command goes on from there"));
+  }
+
   // Validation KL of the projected student; its values are left projected for the caller to save.
+  // When it throws they are not.
   double validate() {
     held_ = student_.save_values();
     student_.project();
-    student_.refresh();
-    const double kl = validation_kl(student_.decoder(), teacher_, validation_, micro_);
+    double kl = 0;
+    try {
+      kl = validation_kl(student_.decoder(), teacher_, validation_, micro_);
+    } catch (...) {
+      unproject();
+      throw;
+    }
     std::fprintf(log_, "{\"step\": %ld, \"validation_kl\": %.6g, \"seconds\": %.1f}\n",
                  static_cast<long>(progress_.step), kl, elapsed());
     std::fflush(log_);
@@ -183,9 +181,19 @@ class Run {
     held_.clear();
     student_.refresh();
   }
+  // An interrupted one is done first when the run goes on.
   void validate_and_keep() {
-    progress_.last_validation = fraction();
-    const double kl = validate();
+    if (progress_.validated_step == progress_.step) return;
+    const double share = fraction();
+    double kl = 0;
+    try {
+      kl = validate();
+    } catch (const Interrupted&) {
+      save_state();
+      stop_here();
+    }
+    progress_.last_validation = share;
+    progress_.validated_step = progress_.step;
     if (kl < progress_.best_kl) {
       progress_.best_kl = kl;
       progress_.best_step = progress_.step;
@@ -237,6 +245,7 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
   double sum = 0;
   for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
     const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
+    if (interrupted()) throw Interrupted("interrupted while validating");
     sum += kl_divergence(teacher.hidden_states(ids).flatten(0, 1), teacher.head().weight,
                          student.hidden_states(ids).flatten(0, 1), student.head().weight, false)
                .sum;
@@ -245,11 +254,11 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
 }
 
 TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
-                 const TuneOptions& options, const std::string& recipe_hash,
+                 const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
-  return Run(student, teacher, data, options, recipe_hash, work, log, context).run();
+  return Run(student, teacher, data, options, request_hash, work, log, context).run();
 }
 
 }  // namespace bitsmith

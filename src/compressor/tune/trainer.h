@@ -14,15 +14,15 @@ namespace bitsmith {
 
 // Trains `student` toward `teacher` (both of one dtype) on data.train; validates on
 // data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
-// is one step or validation. When cancelled it saves the state and throws Interrupted; divergence
-// (NaN, or the loss far above its start) stops with the best kept. The best projected tensors are
-// in work/best.safetensors afterwards.
+// is one step or validation. When cancelled it throws Interrupted, with the state saved when a step
+// was done; divergence (NaN, or the loss far above its start) stops with the best kept. The best
+// projected tensors are in work/best.safetensors afterwards.
 TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
-                 const TuneOptions& options, const std::string& recipe_hash,
+                 const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context = {});
 
-// Mean KL(teacher || student) over windows [n, length], nats a token.
+// Mean KL(teacher || student) over windows [n, length], nats a token. SIGINT throws Interrupted.
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
                      int64_t micro_windows);
 

@@ -35,7 +35,7 @@ uint64_t predicted_memory(const ModelConfig& c, const TuneOptions& options) {
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
   const uint64_t weights = 2 * element * (decoder + c.vocab_size * c.hidden_size);
   const uint64_t optimizer =
-      decoder * (4 + (options.strategy == Strategy::kPv ? 4 : 0) + element + 1);
+      decoder * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1);
   const uint64_t activations = options.micro_tokens * c.num_hidden_layers * element *
                                (9 * c.hidden_size + 5 * c.intermediate_size);
   return weights + optimizer + activations + (uint64_t{400} << 20);
@@ -94,7 +94,7 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
                 "\n## Tuned\n\nPV-Tuning, strategy `%s`: %ld tokens against the original model. KL "
                 "divergence on "
                 "held-out text %.4f before, %.4f after (nats a token).\n",
-                strategy_name(options.strategy), static_cast<long>(result.tokens), result.kl_before,
+                options.strategy.c_str(), static_cast<long>(result.tokens), result.kl_before,
                 result.kl_after);
   return card + text;
 }
@@ -174,7 +174,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   keep_freed_memory();
 
   const auto teacher_model = Decoder::load(teacher, dtype);
-  Student student(Decoder::load(quantized, dtype), *teacher_model);
+  Student student(Decoder::load(quantized, dtype), *teacher_model,
+                  code_rule_factory(options.strategy, options.code));
   TuneResult result =
       train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
   result.dtype = dtype_name;

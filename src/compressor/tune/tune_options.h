@@ -4,25 +4,18 @@
 #include <string>
 
 #include "base/options.h"
-#include "compressor/tune/adam.h"
-#include "compressor/tune/v_step.h"
+#include "compressor/train/adam.h"
+#include "compressor/train/code_rules.h"
 
 namespace bitsmith {
 
-// continuous: the P step alone (codebooks, scales, norms). pv: also codes, by the linearized
-// subspace V step.
-enum class Strategy { kContinuous, kPv };
-Strategy parse_strategy(const std::string& name);  // UsageError names the choices
-const char* strategy_name(Strategy strategy);
-inline std::string option_text(Strategy strategy) { return strategy_name(strategy); }
-inline void parse_option(const std::string& text, Strategy& strategy) {
-  strategy = parse_strategy(text);
-}
-
 struct TuneOptions {
-  // What is trained. continuous is faster and takes less memory, and leaves most of the gain.
-  // Default: pv
-  Strategy strategy = Strategy::kPv;
+  // How codes move: a name of code_rules(). continuous leaves them: it is faster, takes less
+  // memory, and is best where a run is too short for V steps. Default: pv
+  std::string strategy = "pv";
+
+  // Of the strategy.
+  CodeRuleOptions code;
 
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
   // Default: none
@@ -46,22 +39,6 @@ struct TuneOptions {
   // Default: 0.1
   double final_rate = 0.1;
 
-  // The V step, see there.
-  VStepOptions v;
-
-  // Steps from one V step to the next.
-  // Default: 4
-  int64_t v_interval = 4;
-
-  // Share of the run before the first V step: the P steps go first.
-  // Default: 0.4
-  double v_start = 0.4;
-
-  // The V step's gradient is averaged over about 2 / (1 - code_momentum) steps: those of a few
-  // thousand tokens are nearly all noise for a single group of weights. Lower it for large batches.
-  // Default: 0.98
-  double code_momentum = 0.98;
-
   // Of the P step.
   AdamOptions adam;
 
@@ -84,9 +61,7 @@ struct TuneOptions {
 template <typename Self, typename Visitor>
 void TuneOptions::visit(Self& o, Visitor& v) {
   using enum Option::Recorded;
-  v(Option{.key = "strategy",
-           .help = "pv: codes, codebooks, scales, norms; continuous: all but the codes"},
-    o.strategy);
+  v(Option{.key = "strategy", .help = code_rule_help(), .choices = code_rule_names()}, o.strategy);
   v(Option{.key = "tokens",
            .help = "Length of the run in training tokens: reproducible",
            .shows_default = false},
@@ -107,23 +82,23 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 1}}},
     o.final_rate);
   v(Option{.key = "code_step",
-           .help = "Length of the update whose nearest codes are searched, in units of each\n"
+           .help = "pv: length of the update whose nearest codes are searched, in units of each\n"
                    "matrix's distance to the original (root mean square a weight)",
            .range = {{0, 1000}}},
-    o.v.step);
+    o.code.pv.step);
   v(Option{.key = "trust_ratio",
-           .help = "Largest change of a matrix in one V step, in the same units",
+           .help = "pv: largest change of a matrix in one V step, in the same units",
            .range = {{0, 1000}}},
-    o.v.trust_ratio);
+    o.code.pv.trust_ratio);
   v(Option{.key = "code_momentum",
-           .help = "Momentum of the gradient that V steps use: averages it over about 2 / (1 - it) "
-                   "steps",
+           .help = "pv, ste: momentum of the gradient that V steps use: averages it over about 2 / "
+                   "(1 - it) steps",
            .range = {{0, 0.9999}}},
-    o.code_momentum);
+    o.code.adam.beta1);
   v(Option{.key = "v_interval", .help = "Steps from one V step to the next", .range = at_least(1)},
-    o.v_interval);
+    o.code.schedule.interval);
   v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
-    o.v_start);
+    o.code.schedule.start);
   v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
   v(Option{.key = "dtype", .help = "Arithmetic of the passes: auto (measured), float32, bfloat16"},
     o.dtype);
@@ -136,8 +111,15 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "beta1", .recorded = kNever}, o.adam.beta1);  // see betas
   v(Option{.key = "beta2", .recorded = kNever}, o.adam.beta2);
   v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
-  v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.v.chunk);
-  v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.v.max_chunks);
+  v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.pv.chunk);
+  v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.pv.max_chunks);
+  v(Option{.key = "latent_rate",
+           .help = "ste: step of the latent weights, in the same units",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.code.straight_through.rate);
+  v(Option{.key = "code_beta2", .recorded = kIfChanged}, o.code.adam.beta2);
+  v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
 }
 
 struct TuneResult {
@@ -145,7 +127,7 @@ struct TuneResult {
          kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
   int64_t tokens = 0, steps = 0;
   int64_t best_step = 0;
-  double codes_changed = 0;  // share of groups changed, every change counted
+  double codes_changed = 0;  // share of code groups changed, every change counted
   double seconds = 0, tokens_per_second = 0;
   std::string dtype;
   bool diverged = false;

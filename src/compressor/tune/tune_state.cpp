@@ -33,28 +33,6 @@ TensorView view(const std::string& name, const torch::Tensor& tensor) {
           {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
-// Calls f(name, tensor&) for every tensor of the state; undefined moments are left out.
-template <typename F>
-void for_each_tensor(Student& student, const F& f) {
-  const auto moments = [&](const std::string& name, AdamState& adam) {
-    f(name + ".first", adam.first);
-    f(name + ".second", adam.second);
-  };
-  for (auto& tuned : student.linears()) {
-    auto codes = tuned.representation().coded().codes();
-    f(tuned.linear->name + ".codes", codes);
-    moments(tuned.linear->name, tuned.code_moments);
-    for (auto& c : tuned.continuous) {
-      f(c.name, c.value);
-      moments(c.name, c.adam);
-    }
-  }
-  for (auto& norm : student.norms()) {
-    f(norm.name, norm.value);
-    moments(norm.name, norm.adam);
-  }
-}
-
 std::string exact(double value) {
   char text[40];
   std::snprintf(text, sizeof(text), "%a", value);
@@ -79,35 +57,37 @@ torch::Dtype torch_dtype(DType dtype, const std::string& source) {
 void save_tune_state(const std::filesystem::path& path, Student& student,
                      const TuneProgress& progress) {
   std::vector<TensorView> views;
-  for_each_tensor(student, [&](const std::string& name, torch::Tensor& tensor) {
+  student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     if (tensor.defined()) views.push_back(view(name, tensor));
   });
   write_safetensors(path, views,
-                    {{"recipe_hash", progress.recipe_hash},
+                    {{"request_hash", progress.request_hash},
                      {"step", std::to_string(progress.step)},
                      {"elapsed_seconds", exact(progress.elapsed_seconds)},
                      {"best_kl", exact(progress.best_kl)},
                      {"first_kl", exact(progress.first_kl)},
                      {"best_step", std::to_string(progress.best_step)},
                      {"changed", std::to_string(progress.changed)},
-                     {"last_validation", exact(progress.last_validation)}});
+                     {"last_validation", exact(progress.last_validation)},
+                     {"validated_step", std::to_string(progress.validated_step)}});
 }
 
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
   if (!std::filesystem::exists(path)) return false;
   const auto file = open_safetensors(path);
+  const auto request = file.metadata.find("request_hash");
+  if (request == file.metadata.end() || request->second != progress.request_hash) {
+    throw Error(
+        concat(path.parent_path().string(),
+               " holds another tuning run (other model, data or options): finish it with its own "
+               "command, delete it, or choose another output"));
+  }
   const auto text = [&](const std::string& key) {
     const auto found = file.metadata.find(key);
     if (found == file.metadata.end())
       throw Error(concat(path.string(), ": '", key, "' is missing"));
     return found->second;
   };
-  if (text("recipe_hash") != progress.recipe_hash) {
-    throw Error(
-        concat(path.parent_path().string(),
-               " holds another tuning run (other model, data or options): finish it with its own "
-               "command, delete it, or choose another output"));
-  }
   progress.step = std::strtoll(text("step").c_str(), nullptr, 10);
   progress.elapsed_seconds = std::strtod(text("elapsed_seconds").c_str(), nullptr);
   progress.best_kl = std::strtod(text("best_kl").c_str(), nullptr);
@@ -115,8 +95,9 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
   progress.best_step = std::strtoll(text("best_step").c_str(), nullptr, 10);
   progress.changed = std::strtoll(text("changed").c_str(), nullptr, 10);
   progress.last_validation = std::strtod(text("last_validation").c_str(), nullptr);
+  progress.validated_step = std::strtoll(text("validated_step").c_str(), nullptr, 10);
   const torch::NoGradGuard no_grad;
-  for_each_tensor(student, [&](const std::string& name, torch::Tensor& tensor) {
+  student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     const TensorView* stored = file.find(name);
     if (stored == nullptr) {
       if (tensor.defined()) throw Error(concat(path.string(), ": tensor ", name, " is missing"));

@@ -10,13 +10,14 @@
 namespace bitsmith {
 
 struct TuneProgress {
-  std::string recipe_hash;  // of model, teacher, data and options: another run's state is refused
-  int64_t step = 0;         // optimizer steps done; the data order follows from it
+  std::string request_hash;  // of model, teacher, data and options: another run's state is refused
+  int64_t step = 0;          // optimizer steps done; the data order follows from it
   double elapsed_seconds = 0;  // of all earlier sessions
   double best_kl = 0, first_kl = 0;
   int64_t best_step = 0;
   int64_t changed = 0;         // code groups changed so far
   double last_validation = 0;  // share of the budget at the last validation
+  int64_t validated_step = 0;  // and steps then done
 };
 
 // Atomic. Student's values and both optimizers' moments, exactly.

@@ -1,4 +1,4 @@
-#include "compressor/tune/kl_row.h"
+#include "compressor/train/kl_row.h"
 
 #include <bit>
 #include <cmath>

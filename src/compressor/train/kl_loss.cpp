@@ -1,10 +1,10 @@
-#include "compressor/tune/kl_loss.h"
+#include "compressor/train/kl_loss.h"
 
 #include <ATen/Parallel.h>
 
 #include <vector>
 
-#include "compressor/tune/kl_row.h"
+#include "compressor/train/kl_row.h"
 
 namespace bitsmith {
 

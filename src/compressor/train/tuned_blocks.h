@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "compressor/model/decoder.h"
-#include "compressor/tune/adam.h"
+#include "compressor/train/adam.h"
+#include "compressor/train/code_rule.h"
 
 namespace bitsmith {
 
@@ -21,21 +22,25 @@ struct Trainable {
   double unit = 1;  // root mean square of the value at the start: the step's unit
 };
 
-// One quantized linear layer.
+// One quantized linear.
 struct TunedLinear {
   Linear* linear = nullptr;
   torch::Tensor gradient;             // [out, in] float32, summed over the micro-batches of a step
-  AdamState code_moments;             // bfloat16; only for strategies that change codes
   std::vector<Trainable> continuous;  // of the representation
-  double code_unit = 0;  // root mean square distance to the original weights at the start
-  Representation& representation() { return *linear->representation; }
+  std::unique_ptr<CodeRule> rule;     // null: codes stay
+  Representation& representation() const { return *linear->representation; }
+  // The gradient in what the term with codes gives: where rules keep their state and search.
+  torch::Tensor code_gradient() const { return representation().to_code_space(gradient); }
 };
 
 class TunedBlocks {
  public:
-  // Adds block number `layer` of the model, which must outlive this: every quantized linear layer
-  // gets its dense copy in `dtype`, as a leaf that wants a gradient, and so do norms and biases.
-  void add(Block& block, int64_t layer, torch::Dtype dtype);
+  // Adds block number `layer` of `decoder`, both of which must outlive this: every quantized linear
+  // gets its dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms
+  // and biases.
+  void add(Block& block, int64_t layer, const Decoder& decoder);
+  // One linear alone; it must be quantized.
+  TunedLinear& add(Linear& linear, torch::Dtype dtype);
 
   std::vector<TunedLinear>& linears() { return linears_; }
   std::vector<Trainable>& norms() { return norms_; }  // and biases
@@ -43,13 +48,18 @@ class TunedBlocks {
   // Adds the dense weights' gradients of one backward pass and clears them.
   void collect_gradients();
   void clear_gradients();
-  // Dense copies and live norms from the masters.
+  // Dense copies and live norms as the next training pass is to see them.
   void refresh();
 
-  // The continuous masters and the codes, to put aside and back around a projection.
+  // Codes, continuous parameters, norms and biases: what the file will hold, unrounded.
+  void visit_values(const StateVisitor& visitor);
+  // All that a step reads and changes: the values, Adam's moments, the rules' state.
+  void visit_state(const StateVisitor& visitor);
+
+  // Copies of the values, to put aside and back around a projection.
   std::map<std::string, torch::Tensor> save_values();
   void restore_values(const std::map<std::string, torch::Tensor>& values);
-  // Rounds everything to what the file stores.
+  // Rounds everything to what the file stores; dense copies and live norms follow.
   void project();
 
  private:

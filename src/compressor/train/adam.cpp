@@ -1,4 +1,4 @@
-#include "compressor/tune/adam.h"
+#include "compressor/train/adam.h"
 
 #include <ATen/Parallel.h>
 

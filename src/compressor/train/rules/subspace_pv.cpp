@@ -1,4 +1,4 @@
-#include "compressor/tune/v_step.h"
+#include "compressor/train/rules/subspace_pv.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,16 +6,53 @@
 
 namespace bitsmith {
 
-VStepResult v_step(Representation& representation, const torch::Tensor& direction, double code_unit,
-                   const VStepOptions& options) {
+namespace {
+
+class SubspacePv : public CodeRule {
+ public:
+  SubspacePv(double distance, const SubspacePvOptions& options, const VSchedule& schedule,
+             const AdamOptions& adam)
+      : distance_(distance), options_(options), schedule_(schedule), adam_(adam) {}
+
+  std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
+                                 const RunPosition& at) override {
+    const torch::NoGradGuard no_grad;
+    const auto direction = moments_.direction(gradient, at.step, torch::kBFloat16, adam_);
+    if (!schedule_.due(at)) return {};
+    SubspacePvOptions now = options_;
+    now.trust_ratio *= at.rate;
+    const auto changed = v_step(term, direction, distance_, now).changed;
+    moments_.first.view({-1, term.group_inputs()}).index_fill_(0, changed, 0);
+    return CodeChange{changed.numel(), direction.square().mean().item<double>()};
+  }
+
+  void visit(const std::string& name, const StateVisitor& visitor) override {
+    moments_.visit(name, visitor);
+  }
+
+ private:
+  double distance_;
+  SubspacePvOptions options_;
+  VSchedule schedule_;
+  AdamOptions adam_;
+  AdamState moments_;
+};
+
+}  // namespace
+
+std::unique_ptr<CodeRule> subspace_pv(double distance, const SubspacePvOptions& options,
+                                      const VSchedule& schedule, const AdamOptions& adam) {
+  return std::make_unique<SubspacePv>(distance, options, schedule, adam);
+}
+
+VStepResult v_step(CodedTerm& term, const torch::Tensor& direction, double distance,
+                   const SubspacePvOptions& options) {
   const torch::NoGradGuard no_grad;
-  // What corrects the codes stays as it is: their part of the matrix is to move.
-  CodedTerm& term = representation.coded();
   const int64_t g = term.group_inputs(), groups = term.num_groups();
   const auto present = term.dequantize();
   const auto in_groups = present.reshape({groups, g});
   const auto weights = static_cast<double>(present.numel());
-  const auto target = present - options.step * code_unit * direction;
+  const auto target = present - options.step * distance * direction;
   const auto importance = direction.reshape({groups, g}).square().sum(1);
 
   const int64_t chunk =
@@ -25,7 +62,7 @@ VStepResult v_step(Representation& representation, const torch::Tensor& directio
 
   std::vector<torch::Tensor> changed;
   bool any_kept = false, full = false;
-  const double budget = weights * std::pow(options.trust_ratio * code_unit, 2);
+  const double budget = weights * std::pow(options.trust_ratio * distance, 2);
   double used = 0;
   for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));

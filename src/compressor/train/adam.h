@@ -1,0 +1,39 @@
+// Adam (Kingma & Ba 2015) with the paper's (0.9, 0.95) and bias correction, no weight decay.
+#pragma once
+#include <string>
+
+#include "compressor/torch.h"
+#include "compressor/train/state_visitor.h"
+
+namespace bitsmith {
+
+struct AdamOptions {
+  // Share of the first moment (the mean gradient) that a step keeps. Raise it where gradients are
+  // noisy: it averages over about 2 / (1 - beta1) steps.
+  double beta1 = 0.9;
+  // The same for the second moment (the mean square). The paper's; torch's default is 0.999.
+  double beta2 = 0.95;
+  // Keeps a direction finite where no gradient was. Gradients here are 1e-6 and more.
+  double epsilon = 1e-8;
+};
+
+// Moments of one tensor. Continuous parameters keep them in float32, gradients of whole matrices
+// (those of code rules) in bfloat16: half the memory, and one step changes a moment by more than
+// bfloat16's spacing.
+struct AdamState {
+  torch::Tensor first, second;  // the gradient's shape; undefined before the first step
+
+  // Takes in `gradient` (float32) as step number `step` (from 1) and returns the update direction
+  // m / (sqrt(v) + epsilon), bias-corrected, about 1 in size; the caller subtracts rate *
+  // direction.
+  torch::Tensor direction(const torch::Tensor& gradient, int64_t step, torch::Dtype storage,
+                          const AdamOptions& options);
+
+  // As NAME.first and NAME.second.
+  void visit(const std::string& name, const StateVisitor& visitor) {
+    visitor(name + ".first", first);
+    visitor(name + ".second", second);
+  }
+};
+
+}  // namespace bitsmith

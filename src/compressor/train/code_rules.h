@@ -1,0 +1,38 @@
+// The code rules by name: the one list that the command line, its help and the prediction of memory
+// come from.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compressor/train/code_rule.h"
+#include "compressor/train/rules/straight_through.h"
+#include "compressor/train/rules/subspace_pv.h"
+
+namespace bitsmith {
+
+// What the rules may be asked for. Each reads its own.
+struct CodeRuleOptions {
+  VSchedule schedule;
+  AdamOptions adam = kCodeAdam;
+  SubspacePvOptions pv;
+  StraightThroughOptions straight_through;
+};
+
+struct NamedCodeRule {
+  const char* name;        // of `bitsmith tune --strategy`
+  const char* summary;     // for its help: what moves, and how
+  int64_t bytes_a_weight;  // of the rule's state after the first step
+  std::unique_ptr<CodeRule> (*make)(const CodedTerm& term, double distance,
+                                    const CodeRuleOptions& options);  // null: codes stay
+};
+
+std::span<const NamedCodeRule> code_rules();
+// UsageError for an unknown name gives the names that there are.
+const NamedCodeRule& find_code_rule(const std::string& name);
+CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options);
+std::vector<std::string> code_rule_names();
+// "pv: ...; continuous: ...", for the help.
+std::string code_rule_help();
+
+}  // namespace bitsmith

@@ -1,0 +1,127 @@
+#include "compressor/train/code_rules.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "base/error.h"
+#include "compressor/train/p_step.h"
+#include "compressor/train/test_matrices.h"
+
+namespace bitsmith {
+namespace {
+
+using State = std::map<std::string, torch::Tensor>;
+
+class EveryRule : public testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<TrainedMatrix> start() {
+    auto matrix = std::make_unique<TrainedMatrix>("aq1x4g4", 16, 32);
+    CodeRuleOptions options;
+    options.schedule = {.interval = 2, .start = 0};
+    options.straight_through.rate = 0.5;
+    matrix->tuned().rule = code_rule_factory(GetParam(), options)(matrix->term(), 0.1);
+    matrix->blocks.norms().push_back(
+        {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0});
+    return matrix;
+  }
+  static void take_step(TrainedMatrix& matrix, int64_t step) {
+    torch::manual_seed(static_cast<uint64_t>(step));
+    auto& tuned = matrix.tuned();
+    tuned.gradient.copy_(torch::randn(tuned.gradient.sizes()));
+    matrix.blocks.norms().front().live.mutable_grad() = torch::randn({4});
+    if (tuned.rule) tuned.rule->step(matrix.term(), tuned.code_gradient(), {.step = step});
+    p_step(matrix.blocks, step, 0.01, {});
+    matrix.blocks.refresh();
+  }
+  static State save(TunedBlocks& blocks) {
+    State state;
+    blocks.visit_state([&](const std::string& name, torch::Tensor& tensor) {
+      EXPECT_FALSE(state.contains(name)) << name;
+      state[name] = tensor.defined() ? tensor.detach().clone() : tensor;
+    });
+    return state;
+  }
+  static void expect_same_bytes(const State& a, const State& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (const auto& [name, tensor] : a) {
+      const auto& other = b.at(name);
+      ASSERT_EQ(tensor.nbytes(), other.nbytes()) << name;
+      EXPECT_EQ(std::memcmp(tensor.data_ptr(), other.data_ptr(), tensor.nbytes()), 0) << name;
+    }
+  }
+};
+
+// The visitor sees all that a step reads or changes: whoever is given that goes on to the same end.
+TEST_P(EveryRule, GoesOnToTheSameBytesFromARestoredState) {
+  const auto first = start();
+  for (int64_t step = 1; step <= 3; ++step) take_step(*first, step);
+  const State saved = save(first->blocks);
+  for (int64_t step = 4; step <= 6; ++step) take_step(*first, step);
+
+  const auto second = start();
+  {
+    const torch::NoGradGuard no_grad;
+    second->blocks.visit_state([&](const std::string& name, torch::Tensor& tensor) {
+      const auto& value = saved.at(name);
+      if (tensor.defined()) {
+        tensor.copy_(value);
+      } else {
+        tensor = value.clone();
+      }
+    });
+  }
+  second->blocks.refresh();
+  for (int64_t step = 4; step <= 6; ++step) take_step(*second, step);
+  expect_same_bytes(save(first->blocks), save(second->blocks));
+  EXPECT_TRUE(torch::equal(first->linear.weight, second->linear.weight));
+}
+
+TEST_P(EveryRule, StateHasTheBytesThatThePredictionOfMemoryCounts) {
+  const auto matrix = start();
+  take_step(*matrix, 1);
+  size_t bytes = 0;
+  if (matrix->tuned().rule) {
+    matrix->tuned().rule->visit("matrix", [&](const std::string& name, torch::Tensor& tensor) {
+      EXPECT_TRUE(name.starts_with("matrix.")) << name;
+      bytes += tensor.nbytes();
+    });
+  }
+  EXPECT_EQ(bytes, 16 * 32 * find_code_rule(GetParam()).bytes_a_weight);
+}
+
+TEST_P(EveryRule, ProjectionShowsTheQuantizedMatrixAndValuesComeBack) {
+  const auto matrix = start();
+  take_step(*matrix, 1);
+  const State before = save(matrix->blocks);
+  const auto values = matrix->blocks.save_values();
+  matrix->blocks.project();
+  EXPECT_TRUE(torch::equal(matrix->linear.weight, matrix->linear.representation->dequantize()));
+  matrix->blocks.restore_values(values);
+  expect_same_bytes(before, save(matrix->blocks));
+}
+
+std::vector<const char*> rule_names() {
+  std::vector<const char*> names;
+  for (const NamedCodeRule& rule : code_rules()) names.push_back(rule.name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Rules, EveryRule, testing::ValuesIn(rule_names()),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(CodeRules, AnUnknownNameIsToldTheOthers) {
+  try {
+    find_code_rule("magic");
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "unknown strategy 'magic': choose one of pv, ste, continuous");
+  }
+  for (const NamedCodeRule& rule : code_rules()) {
+    EXPECT_NE(code_rule_help().find(concat(rule.name, ": ")), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,62 @@
+#include "compressor/train/kl_loss.h"
+
+#include <gtest/gtest.h>
+
+namespace bitsmith {
+namespace {
+
+struct KlCase {
+  torch::Tensor teacher, student, head;
+};
+
+KlCase kl_case(int64_t n, int64_t hidden, int64_t vocab) {
+  torch::manual_seed(1);
+  return {torch::randn({n, hidden}), torch::randn({n, hidden}),
+          0.4 * torch::randn({vocab, hidden})};
+}
+
+// The textbook form, by autograd, in float64.
+std::pair<double, torch::Tensor> reference_kl(const KlCase& c) {
+  auto student = c.student.to(torch::kFloat64).requires_grad_(true);
+  const auto head = c.head.to(torch::kFloat64);
+  const auto log_p = torch::log_softmax(torch::linear(c.teacher.to(torch::kFloat64), head), 1);
+  const auto log_q = torch::log_softmax(torch::linear(student, head), 1);
+  const auto kl = (log_p.exp() * (log_p - log_q)).sum();
+  kl.backward();
+  return {kl.item<double>(), student.grad()};
+}
+
+TEST(KlLoss, EqualsAutogradInFloat32) {
+  for (const int64_t vocab : {7, 16, 1000, 1003}) {
+    const KlCase c = kl_case(37, 24, vocab);
+    const auto [value, gradient] = reference_kl(c);
+    const KlResult kl = kl_divergence(c.teacher, c.head, c.student, c.head, true, 1.0, 10);
+    EXPECT_NEAR(kl.sum, value, 1e-4 * value) << vocab;
+    EXPECT_LT((kl.grad_hidden - gradient).norm().item<double>(),
+              1e-5 * gradient.norm().item<double>());
+  }
+}
+
+TEST(KlLoss, IsCloseInBfloat16AndScalesItsGradient) {
+  KlCase c = kl_case(64, 32, 500);
+  for (auto* t : {&c.teacher, &c.student, &c.head})
+    *t = t->to(torch::kBFloat16).to(torch::kFloat32);
+  const auto [value, gradient] = reference_kl(c);
+  const auto half = [](const torch::Tensor& t) { return t.to(torch::kBFloat16); };
+  const KlResult kl =
+      kl_divergence(half(c.teacher), half(c.head), half(c.student), half(c.head), true, 0.25, 64);
+  // Logits of size ~3 are rounded to 2^-9 of themselves.
+  EXPECT_NEAR(kl.sum, value, 2e-2 * value);
+  EXPECT_LT((kl.grad_hidden.to(torch::kFloat64) - 0.25 * gradient).norm().item<double>(),
+            3e-2 * 0.25 * gradient.norm().item<double>());
+}
+
+TEST(KlLoss, IsZeroForEqualModels) {
+  const KlCase c = kl_case(5, 16, 300);
+  const KlResult kl = kl_divergence(c.student, c.head, c.student, c.head, true);
+  EXPECT_NEAR(kl.sum, 0.0, 1e-5);
+  EXPECT_LT(kl.grad_hidden.abs().max().item<double>(), 1e-5);
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,63 @@
+// Matrices for the tests of this folder.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "compressor/train/tuned_blocks.h"
+
+namespace bitsmith {
+
+// A matrix with random codes; fp16 codebooks and scales as in a file.
+inline std::unique_ptr<Representation> random_representation(const std::string& spec, int64_t out,
+                                                             int64_t in) {
+  const QuantizedTensor tensor = allocate_quantized(parse_representation(spec), out, in);
+  Random random(3);
+  for (const TensorView& part : tensor.parts) {
+    const auto bytes = mutable_part(tensor, part.name);
+    if (part.dtype == DType::F16) {
+      auto* values = reinterpret_cast<uint16_t*>(bytes.data());
+      for (size_t i = 0; i < bytes.size() / 2; ++i) {
+        const double value = part.name == "scales" ? 0.5 + random.uniform() : 0.1 * random.normal();
+        values[i] = float_to_fp16(static_cast<float>(value));
+      }
+    } else {
+      for (auto& byte : bytes) byte = static_cast<std::byte>(random.next() & 255);
+    }
+  }
+  return representation_from_format(tensor);
+}
+
+// One random linear under training, in float32.
+struct TrainedMatrix {
+  TrainedMatrix(const std::string& spec, int64_t out, int64_t in) {
+    linear.name = "matrix";
+    linear.out_features = out;
+    linear.in_features = in;
+    linear.representation = random_representation(spec, out, in);
+    blocks.add(linear, torch::kFloat32);
+  }
+  TrainedMatrix(const TrainedMatrix&) = delete;
+  TunedLinear& tuned() { return blocks.linears().front(); }
+  CodedTerm& term() { return linear.representation->coded(); }
+
+  Linear linear;
+  TunedBlocks blocks;
+};
+
+// Codes of all groups by trying each of the `count` codes of a code group (one code each): those
+// whose values are nearest to `target` [out, in].
+inline torch::Tensor nearest_codes_by_trial(const CodedTerm& term, const torch::Tensor& target,
+                                            int64_t count) {
+  const auto groups = torch::arange(term.num_groups());
+  const auto wanted = target.reshape({term.num_groups(), term.group_inputs()}).to(torch::kFloat64);
+  std::vector<torch::Tensor> errors;
+  for (int64_t code = 0; code < count; ++code) {
+    const auto codes = torch::full({term.num_groups(), 1}, code, torch::kInt32);
+    errors.push_back((term.decode_groups(groups, codes) - wanted).square().sum(1));
+  }
+  return torch::stack(errors, 1).argmin(1, true).to(torch::kInt32);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,117 @@
+#include "compressor/train/tuned_blocks.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+double root_mean_square(const torch::Tensor& t) {
+  return std::max(1e-12, t.square().mean().sqrt().item<double>());
+}
+
+}  // namespace
+
+TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
+  const torch::NoGradGuard no_grad;
+  BITSMITH_CHECK(linear.representation);
+  TunedLinear tuned;
+  tuned.linear = &linear;
+  tuned.gradient = torch::zeros({linear.out_features, linear.in_features});
+  for (auto& parameter : linear.representation->continuous_parameters()) {
+    parameter.value.set_requires_grad(true);
+    tuned.continuous.push_back({linear.name + "." + parameter.name,
+                                parameter.value,
+                                {},
+                                {},
+                                root_mean_square(parameter.value)});
+  }
+  linear.weight = linear.representation->dequantize().to(dtype).detach().clone();
+  linear.weight.set_requires_grad(true);
+  return linears_.emplace_back(std::move(tuned));
+}
+
+void TunedBlocks::add(Block& block, int64_t layer, const Decoder& decoder) {
+  const torch::NoGradGuard no_grad;
+  for (Linear* linear : block.linears()) {
+    if (linear->representation) add(*linear, decoder.dtype());
+  }
+  for (const auto& [name, live] : block.dense_vectors(layer)) {
+    *live = live->detach().to(decoder.dtype()).clone();
+    live->set_requires_grad(true);
+    auto master = live->detach().to(torch::kFloat32).clone();
+    norms_.push_back({name, master, *live, {}, root_mean_square(master)});
+  }
+}
+
+void TunedBlocks::collect_gradients() {
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_) {
+    auto& gradient = tuned.linear->weight.mutable_grad();
+    if (!gradient.defined()) continue;
+    tuned.gradient.add_(gradient);
+    gradient.reset();
+  }
+}
+
+void TunedBlocks::clear_gradients() {
+  for (auto& tuned : linears_) tuned.gradient.zero_();
+  for (auto& norm : norms_) norm.live.mutable_grad().reset();
+}
+
+void TunedBlocks::refresh() {
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_) {
+    const Representation& representation = tuned.representation();
+    tuned.linear->weight.copy_(tuned.rule ? tuned.rule->forward_weight(representation)
+                                          : representation.dequantize());
+  }
+  for (auto& norm : norms_) norm.live.copy_(norm.value);
+}
+
+void TunedBlocks::visit_values(const StateVisitor& visitor) {
+  for (auto& tuned : linears_) {
+    auto codes = tuned.representation().coded().codes();
+    visitor(tuned.linear->name + ".codes", codes);
+    for (auto& c : tuned.continuous) visitor(c.name, c.value);
+  }
+  for (auto& norm : norms_) visitor(norm.name, norm.value);
+}
+
+void TunedBlocks::visit_state(const StateVisitor& visitor) {
+  visit_values(visitor);
+  for (auto& tuned : linears_) {
+    for (auto& c : tuned.continuous) c.adam.visit(c.name, visitor);
+    if (tuned.rule) tuned.rule->visit(tuned.linear->name, visitor);
+  }
+  for (auto& norm : norms_) norm.adam.visit(norm.name, visitor);
+}
+
+std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
+  std::map<std::string, torch::Tensor> values;
+  visit_values([&](const std::string& name, torch::Tensor& tensor) {
+    values[name] = tensor.detach().clone();
+  });
+  return values;
+}
+
+void TunedBlocks::restore_values(const std::map<std::string, torch::Tensor>& values) {
+  const torch::NoGradGuard no_grad;
+  visit_values(
+      [&](const std::string& name, torch::Tensor& tensor) { tensor.copy_(values.at(name)); });
+}
+
+void TunedBlocks::project() {
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_) {
+    tuned.representation().project();
+    tuned.linear->weight.copy_(tuned.representation().dequantize());
+  }
+  for (auto& norm : norms_) {
+    norm.value.copy_(norm.value.to(torch::kHalf));
+    norm.live.copy_(norm.value);
+  }
+}
+
+}  // namespace bitsmith

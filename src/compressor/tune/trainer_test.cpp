@@ -1,0 +1,171 @@
+#include "compressor/tune/trainer.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "compressor/quantize/quantizer.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Trainer : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / concat("trainer_", ::getpid());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    set_quiet(true);
+    install_interrupt_handler();
+    clear_interrupt();
+    files_ = ModelFiles::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama_trained");
+    teacher_ = Decoder::load(files_, torch::kFloat32);
+    torch::manual_seed(1);
+    data_.train = torch::randint(files_->config().vocab_size, {24, 32}, torch::kInt64);
+    data_.validation = torch::randint(files_->config().vocab_size, {4, 32}, torch::kInt64);
+    options_.tokens = 12 * 64;  // 12 steps
+    options_.batch_tokens = 64;
+    options_.micro_tokens = 32;
+    options_.code.schedule = {.interval = 2, .start = 0.3};
+  }
+  void TearDown() override {
+    clear_interrupt();
+    fs::remove_all(folder_);
+  }
+
+  std::unique_ptr<Student> student() {
+    auto decoder = Decoder::load(files_, torch::kFloat32);
+    for (const auto& block : decoder->blocks()) {
+      for (Linear* linear : block->linears()) {
+        linear->representation = quantize_layer(linear->weight, {}, parse_representation("int2g16"),
+                                                {.method = Method::kRtn})
+                                     .representation;
+      }
+    }
+    return std::make_unique<Student>(std::move(decoder), *teacher_,
+                                     code_rule_factory(options_.strategy, options_.code));
+  }
+  fs::path work(const std::string& name) {
+    fs::create_directories(folder_ / name);
+    return folder_ / name;
+  }
+  fs::path log(const std::string& name) { return folder_ / (name + ".jsonl"); }
+  TuneResult train_in(const std::string& name) {
+    const auto tuned = student();
+    return train(*tuned, *teacher_, data_, options_, "request", work(name), log(name));
+  }
+  size_t lines(const std::string& name) {
+    std::ifstream in(log(name));
+    return static_cast<size_t>(std::count(std::istreambuf_iterator<char>(in), {}, '\n'));
+  }
+  std::string best(const std::string& name) {
+    return read_text_file(work(name) / "best.safetensors");
+  }
+  // step -> KL of every validation that the log has.
+  std::vector<std::pair<int64_t, double>> validations(const std::string& name) {
+    std::vector<std::pair<int64_t, double>> found;
+    std::ifstream in(log(name));
+    for (std::string line; std::getline(in, line);) {
+      const Json json = Json::parse(line);
+      if (json.contains("validation_kl")) found.emplace_back(json["step"], json["validation_kl"]);
+    }
+    return found;
+  }
+
+  fs::path folder_;
+  std::shared_ptr<const ModelFiles> files_;
+  std::unique_ptr<Decoder> teacher_;
+  TokenDataset data_;
+  TuneOptions options_;
+};
+
+// SIGINT two lines of the log after each start, until a session reaches the end.
+TEST_P(Trainer, InterruptedAgainAndAgainEndsWithTheSameBytes) {
+  options_.strategy = GetParam();
+  const TuneResult whole = train_in("whole");
+  int sessions = 0;
+  for (bool ended = false; !ended; ++sessions) {
+    ASSERT_LT(sessions, 40);
+    const size_t begin = lines("parts");
+    std::atomic<bool> over = false;
+    std::thread watcher([&] {
+      while (!over && lines("parts") < begin + 2) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      if (!over) std::raise(SIGINT);
+    });
+    try {
+      const TuneResult parts = train_in("parts");
+      ended = true;
+      EXPECT_EQ(parts.kl_after, whole.kl_after);
+      EXPECT_EQ(parts.best_step, whole.best_step);
+      EXPECT_EQ(parts.codes_changed, whole.codes_changed);
+    } catch (const Interrupted&) {
+    }
+    over = true;
+    watcher.join();
+    clear_interrupt();
+  }
+  EXPECT_GT(sessions, 2);
+  EXPECT_EQ(best("parts"), best("whole"));
+  EXPECT_LT(whole.kl_after, whole.kl_before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::Values("pv", "ste", "continuous"));
+
+TEST_F(Trainer, TheFirstValidationCanBeInterrupted) {
+  std::raise(SIGINT);
+  EXPECT_THROW(train_in("first"), Interrupted);
+  EXPECT_FALSE(fs::exists(work("first") / "state.safetensors"));
+}
+
+TEST_F(Trainer, AnotherRequestsStateIsRefused) {
+  options_.tokens = 64;
+  options_.checkpoint_minutes = 0;
+  train_in("state");
+  const auto tuned = student();
+  EXPECT_THROW(train(*tuned, *teacher_, data_, options_, "other", work("state"), log("state")),
+               Error);
+}
+
+TEST_F(Trainer, DivergenceStopsWithTheBestKept) {
+  options_.learning_rate = 1e6;
+  const TuneResult result = train_in("diverged");
+  EXPECT_TRUE(result.diverged);
+  EXPECT_EQ(result.best_step, 0);
+  EXPECT_EQ(result.kl_after, result.kl_before);
+  const auto start = student();
+  start->project();
+  save_student_tensors(folder_ / "start.safetensors", *start);
+  EXPECT_EQ(best("diverged"), read_text_file(folder_ / "start.safetensors"));
+}
+
+TEST_F(Trainer, TheBestIsKeptWhenLaterStepsAreWorse) {
+  options_.strategy = "continuous";
+  options_.learning_rate = 0.05;
+  options_.final_rate = 1.0;
+  options_.tokens = 40 * 64;
+  const TuneResult result = train_in("worse");
+  EXPECT_FALSE(result.diverged);
+  const auto all = validations("worse");
+  ASSERT_GT(all.size(), 3u);
+  const auto least = *std::min_element(
+      all.begin(), all.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  ASSERT_GT(all.back().second, least.second) << "this run shows nothing";
+  EXPECT_EQ(result.best_step, least.first);
+  EXPECT_NEAR(result.kl_after, least.second, 1e-5 * least.second);
+  EXPECT_EQ(result.steps, 40);
+}
+
+}  // namespace
+}  // namespace bitsmith
