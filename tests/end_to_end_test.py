@@ -82,7 +82,7 @@ class EndToEnd(ProgramTest):
         for representation in ["int2g16-z", "aq1x8g8"]:
             start = self.quantize(representation, tokens=8192)
             kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
-            for strategy in ["continuous", "pv"]:
+            for strategy in ["continuous", "pv", "ste"]:
                 out = self.folder / f"{representation}.{strategy}"
                 self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
                              "--data", CALIBRATION, "--parse-special", "--context", CONTEXT, "-o", out, "--quiet")
@@ -91,6 +91,7 @@ class EndToEnd(ProgramTest):
                 self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
             self.assertLess(kl["continuous"], 0.9 * kl["start"], kl)
             self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
+            self.assertLess(kl["ste"], 0.9 * kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
     def test_tuning_refuses_a_damaged_recipe_before_work(self):

@@ -10,7 +10,9 @@ constexpr NamedCodeRule kRules[] = {
      [](const CodedTerm&, double distance, const CodeRuleOptions& o) {
        return subspace_pv(distance, o.pv, o.schedule, o.adam);
      }},
-    {"ste", "codes as the nearest to dense latent weights (straight-through estimation), the same",
+    {"ste",
+     "codes as the nearest to dense latent weights (straight-through estimation), and all that "
+     "continuous trains",
      8,
      [](const CodedTerm& term, double distance, const CodeRuleOptions& o) {
        return straight_through(term, distance, o.straight_through, o.schedule, o.adam);

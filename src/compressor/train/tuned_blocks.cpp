@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "compressor/model/dense_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -38,9 +39,10 @@ void TunedBlocks::add(Block& block, int64_t layer, const Decoder& decoder) {
     if (linear->representation) add(*linear, decoder.dtype());
   }
   for (const auto& [name, live] : block.dense_vectors(layer)) {
-    *live = live->detach().to(decoder.dtype()).clone();
+    // From the file: the block's own may be rounded to the decoder's dtype.
+    const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
+    *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);
     live->set_requires_grad(true);
-    auto master = live->detach().to(torch::kFloat32).clone();
     norms_.push_back({name, master, *live, {}, root_mean_square(master)});
   }
 }

@@ -37,7 +37,7 @@ class TunedBlocks {
  public:
   // Adds block number `layer` of `decoder`, both of which must outlive this: every quantized linear
   // gets its dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms
-  // and biases.
+  // and biases, whose masters are read from the decoder's files in float32.
   void add(Block& block, int64_t layer, const Decoder& decoder);
   // One linear alone; it must be quantized.
   TunedLinear& add(Linear& linear, torch::Dtype dtype);

@@ -162,7 +162,7 @@ class Run {
     student_.project();
     double kl = 0;
     try {
-      kl = validation_kl(student_.decoder(), teacher_, validation_, micro_);
+      kl = validation_kl(student_.decoder(), teacher_, validation_, micro_, context_);
     } catch (...) {
       unproject();
       throw;
@@ -240,12 +240,12 @@ class Run {
 }  // namespace
 
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
-                     int64_t micro_windows) {
+                     int64_t micro_windows, const RunContext& context) {
   const torch::NoGradGuard no_grad;
   double sum = 0;
   for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
     const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
-    if (interrupted()) throw Interrupted("interrupted while validating");
+    if (context.cancelled()) throw Interrupted("interrupted while validating");
     sum += kl_divergence(teacher.hidden_states(ids).flatten(0, 1), teacher.head().weight,
                          student.hidden_states(ids).flatten(0, 1), student.head().weight, false)
                .sum;

@@ -22,8 +22,9 @@ TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context = {});
 
-// Mean KL(teacher || student) over windows [n, length], nats a token. SIGINT throws Interrupted.
+// Mean KL(teacher || student) over windows [n, length], nats a token. Throws Interrupted when
+// cancelled.
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
-                     int64_t micro_windows);
+                     int64_t micro_windows, const RunContext& context = {});
 
 }  // namespace bitsmith
