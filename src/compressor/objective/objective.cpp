@@ -29,6 +29,8 @@ torch::Tensor symmetric(const torch::Tensor& matrix) {
 // R M R^T of a symmetric matrix [n, n], or of a diagonal [n].
 torch::Tensor rotated_matrix(const torch::Tensor& matrix, const Objective::Rotation& rotate) {
   if (!matrix.defined() || !rotate) return matrix;
+  // A multiple of the identity is the same in every space.
+  if (matrix.dim() == 1 && (matrix == matrix[0]).all().item<bool>()) return matrix;
   const auto full = matrix.dim() == 1 ? torch::diag(matrix) : matrix;
   return symmetric(rotate(rotate(full).t().contiguous())).contiguous();
 }

@@ -56,7 +56,8 @@ struct Objective {
 
   // The objective of the weights in a rotated space, W' = R_out W R_in^T, which costs an error D' =
   // R_out D R_in^T the same. A rotation is orthogonal and maps the last dimension of a tensor; none
-  // (an empty function): the identity. A diagonal becomes full where it is rotated.
+  // (an empty function): the identity. A diagonal of different weights
+  // becomes full where it is rotated.
   using Rotation = std::function<torch::Tensor(const torch::Tensor&)>;
   Objective rotated(const Rotation& rotate_in, const Rotation& rotate_out) const;
 };

@@ -372,7 +372,7 @@ TEST_P(EveryMethod, TakesEqualRowWeightsForNone) {
   objective.output_factor = torch::ones({40});
   const auto parsed = parse_representation(GetParam().spec);
   QuantizeOptions options;
-  options.method = parse_method(GetParam().method, parsed);
+  options.method = parse_method(GetParam().method);
   const auto result = quantize_layer(layer.weight, objective, parsed, options);
   EXPECT_TRUE(
       torch::equal(result.representation->dequantize(), run(layer).representation->dequantize()));
@@ -384,7 +384,7 @@ TEST_P(EveryMethod, QuantizesTheShiftedTarget) {
   objective.shift = 0.01 * torch::randn({40, 160});
   const auto parsed = parse_representation(GetParam().spec);
   QuantizeOptions options;
-  options.method = parse_method(GetParam().method, parsed);
+  options.method = parse_method(GetParam().method);
   const auto result = quantize_layer(layer.weight, objective, parsed, options);
   // RTN is nearest to the weights.
   const auto target = is_rtn() ? layer.weight : layer.weight + objective.shift;
