@@ -3,7 +3,8 @@
 # instruction set and must include only small C-like headers (an inline function compiled here may
 # be the copy that the linker keeps for old processors). With UNITY N the compiler sees N files at a
 # time (their anonymous namespaces are one then): where every file includes heavy headers, that is
-# most of the build time.
+# most of the build time. With SHARDS N the tests run in N processes, for ctest N tests: loading
+# LibTorch takes longer than most of them. Without it each is a test of its own.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -61,8 +62,24 @@ function(bitsmith_unity target files)
   endif()
 endfunction()
 
+# The tests of a googletest program, as PREFIX.NAME or PREFIX.shard_I_of_N.
+function(bitsmith_gtest program prefix shards)
+  if(NOT shards)
+    gtest_discover_tests(${program} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                         TEST_PREFIX ${prefix}. PROPERTIES TIMEOUT 600)
+    return()
+  endif()
+  foreach(shard RANGE 1 ${shards})
+    math(EXPR index "${shard} - 1")
+    set(test ${prefix}.shard_${shard}_of_${shards})
+    add_test(NAME ${test} COMMAND ${program} --gtest_brief=1)
+    set_tests_properties(${test} PROPERTIES TIMEOUT 1800 ENVIRONMENT
+                         "GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${index}")
+  endforeach()
+endfunction()
+
 function(bitsmith_folder name)
-  cmake_parse_arguments(ARG "" "UNITY" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "UNITY;SHARDS" "DEPENDS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp kinds/*.cpp rules/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
@@ -85,7 +102,6 @@ function(bitsmith_folder name)
     bitsmith_unity(${name}_test "${ARG_UNITY}")
     target_compile_definitions(${name}_test PRIVATE
       BITSMITH_TESTDATA="${CMAKE_SOURCE_DIR}/testdata" BITSMITH_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                         TEST_PREFIX ${name}. PROPERTIES TIMEOUT 600)
+    bitsmith_gtest(${name}_test ${name} "${ARG_SHARDS}")
   endif()
 endfunction()

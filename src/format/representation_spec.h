@@ -21,7 +21,7 @@ struct RepresentationSpec {
   std::vector<TermSpec> terms;
   std::optional<TransformSpec> transform;
 
-  RepresentationSpec() : terms{UniformSpec{}} {}
+  RepresentationSpec() : terms(1) {}
   template <typename S>
   requires kIsKind<S> RepresentationSpec(const S& term) : terms{term} {}
   explicit RepresentationSpec(std::vector<TermSpec> all,

@@ -26,7 +26,7 @@ TEST_P(VStep, KeepsTheTrustRegionAndGoesDownhill) {
   EXPECT_LE(change_rms, options.trust_ratio * distance * (1 + 1e-5));
   EXPECT_NEAR(change_rms, result.change, 1e-5);
   // Nearest codes to W - step * direction: the linearized objective falls.
-  EXPECT_LT((change * direction).sum().item<double>(), 0.0);
+  EXPECT_LT((representation->to_code_space(change) * direction).sum().item<double>(), 0.0);
   const auto differ = (representation->coded().codes() != codes_before).any(1).nonzero().squeeze(1);
   EXPECT_TRUE(torch::equal(differ, std::get<0>(result.changed.sort())));
 }
