@@ -24,7 +24,7 @@ constexpr const char* kLayerHelp =
 
 std::string header(const LayerJob& job, const LayerTrials& all) {
   return concat(job.file.string(), ": ", all.out_features, " x ", all.in_features,
-                all.has_hessian ? "" : ", no Hessian",
+                all.objective.empty() ? "" : ", " + all.objective,
                 format("\n%-28s %-6s %9s %15s %9s", "representation", "method", "bits",
                        "relative error", "seconds"));
 }

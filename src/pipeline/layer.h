@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/run_context.h"
@@ -30,7 +31,7 @@ struct LayerTrial {
 
 struct LayerTrials {
   int64_t out_features = 0, in_features = 0;
-  bool has_hessian = false;
+  std::string objective;  // "no Hessian, weights of rows": how it differs from H alone; or ""
   std::vector<LayerTrial> trials;  // in the order of the representations
 };
 

@@ -43,7 +43,7 @@ class Aqlm {
     if (objective_.joins_rows() && options_.max_rounds == 0) {
       throw Error(
           "the start of aqlm knows of a full output factor its diagonal only: it needs rounds of "
-          "codes and codebooks after it (--rounds)");
+          "codes and codebooks after it");
     }
     state_ = start();
     error_ = error(state_);

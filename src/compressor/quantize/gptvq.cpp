@@ -78,7 +78,7 @@ class Gptvq {
     if (objective_.joins_rows() && !(options_.codebook_update && options_.max_rounds > 0)) {
       throw Error(
           "the sweep of gptvq knows of a full output factor its diagonal only: it needs rounds of "
-          "codebooks and codes after it (--rounds, without --no-codebook-update)");
+          "codebooks and codes after it");
     }
     sweep();
     strip_errors_ = strip_errors(state_.centroids, state_.codes);

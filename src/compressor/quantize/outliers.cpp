@@ -40,7 +40,7 @@ torch::Tensor admm_importance(const torch::Tensor& error, const Objective& objec
                               int64_t count) {
   if (objective.joins_rows()) {
     throw Error(
-        "outliers cannot be chosen by admm with a full output factor: use --outliers saliency or "
+        "outliers cannot be chosen by admm with a full output factor: choose them by saliency or "
         "magnitude");
   }
   const torch::Tensor& hessian = objective.hessian;
