@@ -49,11 +49,12 @@ std::string quantize_help() {
       "  bitsmith quantize MODEL --representation aq2x8g8 -o out/aq2\n"
       "  bitsmith quantize MODEL --representation int4g64 --embedding 8 --data wiki.txt -o "
       "out/int4\n"
-      "The representation says what a matrix becomes: a kind, and those with a + that correct "
-      "it:\n",
-      kinds_lines(std::type_identity<TermSpec>()),
+      "The representation says what a matrix becomes: a kind, those with a + that correct it, "
+      "and\nwhat may stand around them:\n",
+      kinds_lines(std::type_identity<TermSpec>()), grammar_lines(TransformSpec::kGrammar),
       "Good ones, with their bits a weight in a small model: int8g64 (8.25; nearly lossless),\n"
-      "int4g64 (4.25), int3g64+out0.5% (3.38), gvq2d3b-s32 (3.16), aq2x8g8 (2.15).\n"
+      "int4g64 (4.25), int3g64+out0.5% (3.38), had:int3g64 (3.25), gvq2d3b-s32 (3.16),\n"
+      "aq2x8g8 (2.15).\n"
       "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.");
 }
 

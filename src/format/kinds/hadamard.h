@@ -28,8 +28,9 @@ struct HadamardSpec {
 
   static constexpr const char* kName = "had";
   static constexpr const char* kGrammar =
-      "had[-in[N]][-out[N]]:R (R behind a Hadamard rotation of inputs, outputs or, without -in and "
-      "-out, both, in blocks of N)";
+      "had[-in[N]][-out[N]]:R (rotated: R behind signed Hadamard matrices of N inputs, of N "
+      "outputs, "
+      "or, without -in and -out, of both)";
   // Reads what follows the name, up to and with the colon. UsageError through `text`.
   static HadamardSpec parse(SpecReader& text);
   std::string text() const;
