@@ -10,13 +10,13 @@
 namespace bitsmith {
 namespace {
 
-// Inverse blocks [M * K, g, g] of the normal matrix's diagonal: for vector k of codebook m the sum
+// Inverse diagonal blocks [M * K, g, g] of the normal matrix: for vector k of codebook m the sum
 // of G_rr s_r^2 H_jj over the groups (r, j) that use it.
 torch::Tensor inverse_blocks(const Objective& objective, const torch::Tensor& codebooks,
                              const torch::Tensor& scales, const torch::Tensor& codes) {
   const int64_t num_codebooks = codebooks.size(0), entries = codebooks.size(1);
   const int64_t g = codebooks.size(2), out = scales.size(0), per_row = codes.size(0) / out;
-  const auto blocks = objective.blocks(per_row * g, g).reshape({per_row, g * g});
+  const auto sub_hessians = objective.sub_hessians(per_row * g, g).reshape({per_row, g * g});
   auto weights = torch::zeros({num_codebooks, entries, per_row}, torch::kFloat);
   auto* w = weights.mutable_data_ptr<float>();
   const auto s = scales.dim() == 1 ? scales.unsqueeze(1).expand({out, per_row}).contiguous()
@@ -35,7 +35,7 @@ torch::Tensor inverse_blocks(const Objective& objective, const torch::Tensor& co
       }
     }
   });
-  auto sums = row_chunked_matmul(weights.reshape({-1, per_row}), blocks).reshape({-1, g, g});
+  auto sums = row_chunked_matmul(weights.reshape({-1, per_row}), sub_hessians).reshape({-1, g, g});
   // Unused vectors and dead inputs: a little on the diagonal keeps the inverse finite.
   const auto trace = sums.diagonal(0, 1, 2).sum(1);
   const auto floor = (1e-4 * trace / static_cast<double>(g)).clamp_min(1e-30);
@@ -101,10 +101,10 @@ torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const Object
   };
   auto own = vectors;
   if (objective.hessian.defined()) {
-    const auto blocks = objective.blocks(vectors.size(1), g);
+    const auto sub_hessians = objective.sub_hessians(vectors.size(1), g);
     own = torch::zeros_like(vectors);
     for (int64_t j = 0; j < vectors.size(1); j += g) {
-      own.narrow(1, j, g).copy_(torch::mm(vectors.narrow(1, j, g), blocks[j / g]));
+      own.narrow(1, j, g).copy_(torch::mm(vectors.narrow(1, j, g), sub_hessians[j / g]));
     }
   }
   const auto row_weights = objective.row_weights();

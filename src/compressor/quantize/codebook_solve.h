@@ -9,7 +9,8 @@
 namespace bitsmith {
 
 // Conjugate gradients on the codebooks [M, K, g] from the present ones, preconditioned by each
-// vector's own g x g block of the normal matrix; the objective never rises by more than rounding.
+// vector's own g x g diagonal block of the normal matrix; the objective never rises by more than
+// rounding.
 torch::Tensor solve_codebooks(const torch::Tensor& weight, const Objective& objective,
                               const torch::Tensor& codebooks, const torch::Tensor& scales,
                               const torch::Tensor& codes, int iterations);

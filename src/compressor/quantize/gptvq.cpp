@@ -152,7 +152,7 @@ class Gptvq {
     // What a vector's error costs, R_b R_b^T, R_b the diagonal block of R = U^-1.
     const auto diagonal =
         inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});
-    const auto metric = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
+    const auto sub_hessians = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
 
     torch::Tensor points = target, weights;
     if (scales.defined()) {
@@ -165,7 +165,7 @@ class Gptvq {
       weights = weights.defined() ? weights * own : own.expand({out_, places}).contiguous();
     }
     const CodebookStart start =
-        start_codebooks(points, weights, metric.contiguous(), layout.rows, spec_.centroids(),
+        start_codebooks(points, weights, sub_hessians.contiguous(), layout.rows, spec_.centroids(),
                         options_.codebook_init, options_.em_iterations,
                         options_.seed * 1000003u + static_cast<uint64_t>(g));
     GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
@@ -214,9 +214,9 @@ class Gptvq {
     const auto [sorted, order] = state_.centroids.sort(2);
     const auto places = order.argsort(2, /*descending=*/false)
                             .reshape({-1, spec_.centroids()});  // of each old centroid
-    const auto groups = torch::arange(state_.codes.size(0), torch::kLong);
+    const auto code_groups = torch::arange(state_.codes.size(0), torch::kLong);
     const auto old = state_.codes.select(1, 0).to(torch::kLong);
-    state_.codes = places.index({tile_of_groups(layout_, groups), old})
+    state_.codes = places.index({tile_of_code_groups(layout_, code_groups), old})
                        .to(torch::kInt)
                        .unsqueeze(1)
                        .contiguous();

@@ -16,8 +16,8 @@ struct GvqProblem {
 };
 
 // Conjugate gradients on the centroids [strips, column groups, K, D] from the present ones,
-// preconditioned by each centroid's own D x D block of the normal matrix. The objective never rises
-// by more than rounding; centroids without vectors stay.
+// preconditioned by each centroid's own D x D diagonal block of the normal matrix. The objective
+// never rises by more than rounding; centroids without vectors stay.
 torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& centroids,
                               int iterations);
 

@@ -9,11 +9,11 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 8;  // two rows of costs for each stay in the first-level cache
 
-// y = block x, [g, g] times [g]
-void multiply_block(const float* block, const float* x, int64_t g, float* y) {
+// y = A x, [g, g] times [g]
+void multiply_square(const float* matrix, const float* x, int64_t g, float* y) {
   for (int64_t a = 0; a < g; ++a) {
     float sum = 0;
-    for (int64_t b = 0; b < g; ++b) sum += block[a * g + b] * x[b];
+    for (int64_t b = 0; b < g; ++b) sum += matrix[a * g + b] * x[b];
     y[a] = sum;
   }
 }
@@ -44,7 +44,7 @@ AdditiveSearch::AdditiveSearch(const torch::Tensor& codebooks, const torch::Tens
 void AdditiveSearch::reserve_slots(int64_t slots) {
   tables_.resize(static_cast<size_t>(slots));
   for (Tables& tables : tables_) {
-    tables.block.resize(static_cast<size_t>(g_ * g_));
+    tables.sub_hessian.resize(static_cast<size_t>(g_ * g_));
     tables.norms.resize(static_cast<size_t>(num_codebooks_));
     for (auto& norms : tables.norms) {
       norms.assign(static_cast<size_t>(padded_), std::numeric_limits<float>::infinity());
@@ -57,13 +57,13 @@ void AdditiveSearch::reserve_slots(int64_t slots) {
   }
 }
 
-void AdditiveSearch::prepare(int64_t slot, const float* block) {
+void AdditiveSearch::prepare(int64_t slot, const float* sub_hessian) {
   Tables& tables = tables_[static_cast<size_t>(slot)];
-  std::copy_n(block, g_ * g_, tables.block.begin());
+  std::copy_n(sub_hessian, g_ * g_, tables.sub_hessian.begin());
   std::vector<float> product(static_cast<size_t>(g_)), negated(static_cast<size_t>(entries_ * g_));
   for (int64_t m = 0; m < num_codebooks_; ++m) {
     for (int64_t k = 0; k < entries_; ++k) {
-      multiply_block(block, vector_of(m, k), g_, product.data());
+      multiply_square(sub_hessian, vector_of(m, k), g_, product.data());
       float norm = 0;
       for (int64_t d = 0; d < g_; ++d) norm += product[d] * vector_of(m, k)[d];
       tables.norms[m][k] = norm;
@@ -73,7 +73,7 @@ void AdditiveSearch::prepare(int64_t slot, const float* block) {
   for (size_t p = 0; p < pairs_.size(); ++p) {
     if (tables.cross[p].empty()) continue;
     for (int64_t k = 0; k < entries_; ++k) {
-      multiply_block(block, vector_of(pairs_[p].first, k), g_, product.data());
+      multiply_square(sub_hessian, vector_of(pairs_[p].first, k), g_, product.data());
       for (int64_t d = 0; d < g_; ++d) negated[k * g_ + d] = -product[d];
     }
     kernels_.costs(zeros.data(), columns(pairs_[p].second), negated.data(), entries_, g_, padded_,
@@ -81,15 +81,15 @@ void AdditiveSearch::prepare(int64_t slot, const float* block) {
   }
 }
 
-void AdditiveSearch::search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
-                            int32_t* codes) const {
+void AdditiveSearch::search(int64_t slot, int64_t count, const int64_t* code_groups,
+                            const float* linear, int32_t* codes) const {
   const Tables& tables = tables_[static_cast<size_t>(slot)];
   std::vector<float> scaled(static_cast<size_t>(kRowsAtOnce * g_)), rest(scaled.size());
   std::vector<float> others(static_cast<size_t>(g_)), product(others.size());
   for (int64_t begin = 0; begin < count; begin += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, count - begin);
     for (int64_t r = 0; r < rows; ++r) {
-      const float scale = scale_of(groups[begin + r]);
+      const float scale = scale_of(code_groups[begin + r]);
       // With a scale of zero every code is as good: NaN never wins, the present codes stay.
       for (int64_t d = 0; d < g_; ++d) {
         scaled[r * g_ + d] = scale != 0 ? linear[(begin + r) * g_ + d] / scale
@@ -109,7 +109,7 @@ void AdditiveSearch::search(int64_t slot, int64_t count, const int64_t* groups, 
           const float* vector = vector_of(m, own[r * num_codebooks_ + m]);
           for (int64_t d = 0; d < g_; ++d) others[d] += vector[d];
         }
-        multiply_block(tables.block.data(), others.data(), g_, product.data());
+        multiply_square(tables.sub_hessian.data(), others.data(), g_, product.data());
         for (int64_t d = 0; d < g_; ++d) rest[r * g_ + d] = scaled[r * g_ + d] - product[d];
       }
       if (pair.first == pair.second) {
@@ -157,7 +157,7 @@ void AdditiveSearch::search_beam(const Tables& tables, const float* linear, int3
         const float* vector = vector_of(n, state.codes[n]);
         for (int64_t d = 0; d < g_; ++d) others[d] += vector[d];
       }
-      multiply_block(tables.block.data(), others.data(), g_, product.data());
+      multiply_square(tables.sub_hessian.data(), others.data(), g_, product.data());
       float fixed = 0;  // what the other codebooks' sum costs by itself
       for (int64_t d = 0; d < g_; ++d) {
         fixed += others[d] * (product[d] - 2 * linear[d]);
@@ -205,7 +205,7 @@ void AdditiveSearch::search_joint(const Tables& tables, size_t p, int64_t count,
     const float* own0 = first.data() + r * padded_;
     const float* own1 = second.data() + r * padded_;
     // The partner of k1: a column of cross lies scattered in memory, and is computed again faster.
-    multiply_block(tables.block.data(), vector_of(m1, best[r]), g_, product.data());
+    multiply_square(tables.sub_hessian.data(), vector_of(m1, best[r]), g_, product.data());
     for (float& value : product) value = -value;
     int32_t partner;
     kernels_.nearest(own0, columns(m0), product.data(), 1, g_, padded_, &partner);
@@ -221,7 +221,7 @@ void AdditiveSearch::search_joint(const Tables& tables, size_t p, int64_t count,
   }
 }
 
-void AdditiveSearch::decode(int64_t count, const int64_t* groups, const int32_t* codes,
+void AdditiveSearch::decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
                             float* values) const {
   for (int64_t i = 0; i < count; ++i, codes += num_codebooks_, values += g_) {
     std::copy_n(vector_of(0, codes[0]), g_, values);
@@ -229,7 +229,7 @@ void AdditiveSearch::decode(int64_t count, const int64_t* groups, const int32_t*
       const float* vector = vector_of(m, codes[m]);
       for (int64_t d = 0; d < g_; ++d) values[d] += vector[d];
     }
-    const float scale = scale_of(groups[i]);
+    const float scale = scale_of(code_groups[i]);
     for (int64_t d = 0; d < g_; ++d) values[d] *= scale;
   }
 }

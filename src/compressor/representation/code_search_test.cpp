@@ -18,15 +18,15 @@ enum class Cost { kIdentity, kDiagonal, kHessian, kRowWeights, kShift, kOutputFa
 struct Case {
   const char* spec;
   Cost cost;
-  bool some_groups;
+  bool some_code_groups;
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.spec << " cost " << static_cast<int>(c.cost) << (c.some_groups ? " some" : " all");
+  *out << c.spec << " cost " << static_cast<int>(c.cost) << (c.some_code_groups ? " some" : " all");
 }
 
 constexpr int64_t kOut = 37,
-                  kIn = 288;  // rows beyond a whole tile; more than two blocks of columns
+                  kIn = 288;  // rows beyond a whole tile; more than two sweep panels
 
 torch::Tensor random_hessian(int64_t in) {
   const auto x = torch::randn({2 * in, in}) * torch::linspace(0.3, 3.0, in);
@@ -87,8 +87,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
       objective.output_factor.slice(0, 3, 4).zero_();  // a row that costs nothing
       objective.output_factor.slice(1, 3, 4).zero_();
     }
-    if (GetParam().some_groups) {
-      groups = torch::rand({representation->num_groups()}).lt(0.2).nonzero().squeeze(1);
+    if (GetParam().some_code_groups) {
+      code_groups = torch::rand({representation->num_code_groups()}).lt(0.2).nonzero().squeeze(1);
     }
     target = torch::randn({kOut, kIn});
   }
@@ -97,32 +97,33 @@ class CodeSearch : public testing::TestWithParam<Case> {
     const torch::NoGradGuard no_grad;
     if (nbits > 0) {
       return search_uniform_reference(*representation, nbits, scales, zeros, target, objective,
-                                      groups);
+                                      code_groups);
     }
     if (layout.strips > 0) {
       return search_gvq_reference(*representation, layout, codebooks, scales, target, objective,
-                                  groups);
+                                  code_groups);
     }
-    return search_additive_reference(*representation, codebooks, scales, target, objective, groups);
+    return search_additive_reference(*representation, codebooks, scales, target, objective,
+                                     code_groups);
   }
 
   // What each row costs if the searched groups get `codes`; where rows meet, all together.
   torch::Tensor costs(const torch::Tensor& codes) {
     const torch::NoGradGuard no_grad;
     const auto before = representation->codes().clone();
-    representation->assign_codes(groups, codes);
+    representation->assign_codes(code_groups, codes);
     const auto errors = objective.row_errors(target - representation->dequantize());
     representation->assign_codes({}, before);
     return objective.joins_rows() ? errors.sum() : errors;
   }
 
   torch::Tensor present() const {
-    return groups.defined() ? representation->codes().index_select(0, groups)
-                            : representation->codes().clone();
+    return code_groups.defined() ? representation->codes().index_select(0, code_groups)
+                                 : representation->codes().clone();
   }
 
   std::unique_ptr<CodedTerm> representation;
-  torch::Tensor codebooks, scales, zeros, target, groups;
+  torch::Tensor codebooks, scales, zeros, target, code_groups;
   Objective objective;
   GvqLayout layout = {};
   int nbits = 0;
@@ -149,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, CodeSearch, testing::ValuesIn(cases()));
 
 TEST_P(CodeSearch, RaisesNoRowAndAgreesWithTheReference) {
   const auto before = costs(present());
-  const auto found = representation->search_codes(target, objective, groups);
+  const auto found = representation->search_codes(target, objective, code_groups);
   const auto after = costs(found);
   EXPECT_TRUE((after <= before * (1 + 1e-6)).all().item<bool>());
 
@@ -162,16 +163,16 @@ TEST_P(CodeSearch, RaisesNoRowAndAgreesWithTheReference) {
 
 TEST_P(CodeSearch, ChangesNothingItself) {
   const auto codes = representation->codes().clone();
-  representation->search_codes(target, objective, groups);
+  representation->search_codes(target, objective, code_groups);
   EXPECT_TRUE(torch::equal(codes, representation->codes()));
 }
 
 TEST_P(CodeSearch, DoesNotDependOnThreads) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto one = representation->search_codes(target, objective, groups);
+  const auto one = representation->search_codes(target, objective, code_groups);
   at::set_num_threads(3);
-  const auto three = representation->search_codes(target, objective, groups);
+  const auto three = representation->search_codes(target, objective, code_groups);
   at::set_num_threads(threads);
   EXPECT_TRUE(torch::equal(one, three));
 }
@@ -179,9 +180,9 @@ TEST_P(CodeSearch, DoesNotDependOnThreads) {
 TEST_P(CodeSearch, KeepsCodesThatAreBest) {
   if (GetParam().cost >= Cost::kHessian) return;          // neighbors move: may improve further
   if (std::string(GetParam().spec) == "aq3x4g6") return;  // pairs in turn: may improve further
-  const auto best = representation->search_codes(target, objective, groups);
-  representation->assign_codes(groups, best);
-  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, groups)));
+  const auto best = representation->search_codes(target, objective, code_groups);
+  representation->assign_codes(code_groups, best);
+  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, code_groups)));
 }
 
 // The joint search against every pair, in float64.
@@ -254,7 +255,7 @@ TEST(CodeSearchEdges, AnEmptyListOfGroupsIsFine) {
   EXPECT_EQ(representation.search_codes(torch::randn({3, 16}), {}, none).size(0), 0);
 }
 
-// Word for word: after each group the weights still free move to their best values by a fresh
+// Word for word: after each code group the weights still free move to their best values by a fresh
 // solve.
 TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
   torch::manual_seed(14);
@@ -264,7 +265,7 @@ TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
   GroupScaleSearch search(vectors, values, kGroup);
   const auto start = torch::zeros({kRows * kInputs / kGroup, 1}, torch::kInt);
   const auto codes = search_code_groups(search, {}, start, target, Objective(diagonal), {});
-  // [groups, values]: what each value would cost.
+  // [code groups, values]: what each value would cost.
   const auto costs = ((target.reshape({-1, 1, kGroup}) -
                        vectors.reshape({-1, 1, kGroup}) * values.reshape({1, -1, 1}))
                           .square() *

@@ -130,18 +130,18 @@ torch::Tensor gvq_decode_transpose(const GvqLayout& layout, const torch::Tensor&
   return sums;
 }
 
-torch::Tensor tile_of_groups(const GvqLayout& layout, const torch::Tensor& groups) {
+torch::Tensor tile_of_code_groups(const GvqLayout& layout, const torch::Tensor& code_groups) {
   const int64_t tile_codes = layout.tile_row_codes(), per_row = tile_codes * layout.column_groups;
-  const auto strip = groups.floor_divide(per_row * layout.rows);
-  return strip * layout.column_groups + groups.remainder(per_row).floor_divide(tile_codes);
+  const auto strip = code_groups.floor_divide(per_row * layout.rows);
+  return strip * layout.column_groups + code_groups.remainder(per_row).floor_divide(tile_codes);
 }
 
 torch::Tensor gvq_dequantize_reference(const GvqLayout& layout, const torch::Tensor& centroids,
                                        const torch::Tensor& codes,
                                        const torch::Tensor& block_scales) {
   const int64_t in = layout.columns * layout.column_groups, d = layout.vector_size;
-  const auto groups = torch::arange(codes.size(0), codes.options().dtype(torch::kLong));
-  const auto at = tile_of_groups(layout, groups) * centroids.size(2) + codes.select(1, 0);
+  const auto code_groups = torch::arange(codes.size(0), codes.options().dtype(torch::kLong));
+  const auto at = tile_of_code_groups(layout, code_groups) * centroids.size(2) + codes.select(1, 0);
   const auto weight = centroids.reshape({-1, d}).index_select(0, at).reshape({-1, in});
   if (!block_scales.defined()) return weight;
   return weight * block_scales.repeat_interleave(in / block_scales.size(1), 1);

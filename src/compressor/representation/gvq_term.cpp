@@ -81,7 +81,7 @@ GvqTerm::GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features,
   parts_.codebooks = leaf(parts.codebooks);
   if (spec.rank > 0) parts_.basis = leaf(parts.basis);
   parts_.codes = parts.codes.to(torch::kInt).contiguous();
-  BITSMITH_CHECK(parts_.codes.sizes() == at::IntArrayRef({num_groups(), 1}));
+  BITSMITH_CHECK(parts_.codes.sizes() == at::IntArrayRef({num_code_groups(), 1}));
   BITSMITH_CHECK((spec.scale_block > 0) == parts.block_scale_codes.defined());
   if (spec.scale_block > 0) {
     block_scales_ = gvq_block_scales(layout_, parts.block_scale_codes, parts.block_scale_grid);
@@ -121,29 +121,31 @@ void GvqTerm::project() {
 }
 
 torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Objective& objective,
-                                    const torch::Tensor& groups) const {
+                                    const torch::Tensor& code_groups) const {
   const torch::NoGradGuard no_grad;
   const auto vectors = centroids();
   if (!parts_.codes.is_cpu()) {
-    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, objective, groups);
+    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, objective,
+                                code_groups);
   }
   GvqSearch search(layout_, vectors, block_scales_);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
-  return search_code_groups(search, weight, parts_.codes, target, objective, groups);
+  return search_code_groups(search, weight, parts_.codes, target, objective, code_groups);
 }
 
-torch::Tensor GvqTerm::decode_groups(const torch::Tensor& groups,
-                                     const torch::Tensor& codes) const {
+torch::Tensor GvqTerm::decode_code_groups(const torch::Tensor& code_groups,
+                                          const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
-  const auto listed =
-      groups.defined() ? groups : torch::arange(num_groups(), codes.options().dtype(torch::kLong));
+  const auto listed = code_groups.defined()
+                          ? code_groups
+                          : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
   const auto vectors = centroids();
-  const auto at = tile_of_groups(layout_, listed) * vectors.size(2) + codes.select(1, 0);
+  const auto at = tile_of_code_groups(layout_, listed) * vectors.size(2) + codes.select(1, 0);
   const auto values = vectors.reshape({-1, layout_.vector_size}).index_select(0, at);
   if (!block_scales_.defined()) return values;
-  const int64_t groups_per_scale = gvq_.scale_block / layout_.vector_size;
+  const int64_t code_groups_per_scale = gvq_.scale_block / layout_.vector_size;
   const auto scales =
-      block_scales_.reshape(-1).index_select(0, listed.floor_divide(groups_per_scale));
+      block_scales_.reshape(-1).index_select(0, listed.floor_divide(code_groups_per_scale));
   return values * scales.unsqueeze(1);
 }
 

@@ -154,16 +154,16 @@ TEST_P(EveryRepresentation, GradientMatchesFiniteDifferences) {
 TEST_P(EveryRepresentation, GroupsDecodeToTheirPlaceInTheMatrix) {
   const torch::NoGradGuard no_grad;
   CodedTerm* term = &representation->coded();
-  const int64_t g = term->group_inputs();
-  const auto groups = torch::arange(1, term->num_groups(), 3);
-  const auto expected = term->dequantize().reshape({-1, g}).index_select(0, groups);
-  const auto codes = term->codes().index_select(0, groups);
-  EXPECT_TRUE(torch::equal(term->decode_groups(groups, codes), expected));
+  const int64_t g = term->code_group_size();
+  const auto code_groups = torch::arange(1, term->num_code_groups(), 3);
+  const auto expected = term->dequantize().reshape({-1, g}).index_select(0, code_groups);
+  const auto codes = term->codes().index_select(0, code_groups);
+  EXPECT_TRUE(torch::equal(term->decode_code_groups(code_groups, codes), expected));
 
   const auto others = random_codes(codes.sizes(), 1);
-  term->assign_codes(groups, others);
-  const auto changed = term->dequantize().reshape({-1, g}).index_select(0, groups);
-  EXPECT_TRUE(torch::equal(term->decode_groups(groups, others), changed));
+  term->assign_codes(code_groups, others);
+  const auto changed = term->dequantize().reshape({-1, g}).index_select(0, code_groups);
+  EXPECT_TRUE(torch::equal(term->decode_code_groups(code_groups, others), changed));
 }
 
 TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {
