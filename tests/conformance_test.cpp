@@ -236,9 +236,9 @@ TEST_P(Conformance, EachMethodFallsAndThreadsChangeNothing) {
     options.tolerance = 0;
     options.max_rounds = 4;
     at::set_num_threads(1);
-    const auto one = quantize_layer(weight, h, spec, options);
+    const auto one = quantize_linear(weight, h, spec, options);
     at::set_num_threads(3);
-    const auto three = quantize_layer(weight, h, spec, options);
+    const auto three = quantize_linear(weight, h, spec, options);
     at::set_num_threads(threads);
     EXPECT_TRUE(same_parts(one.representation->to_format(), three.representation->to_format()));
     for (size_t i = 1; i < one.stages.size(); ++i) {

@@ -45,7 +45,7 @@ class RuntimeModel {
   uint64_t bytes_per_token() const;
 
  private:
-  void attention(int64_t layer, std::span<const Row> rows);
+  void attention(int64_t block_index, std::span<const Row> rows);
   void mlp(const BlockWeights& block, int64_t rows);
 
   void compute_rotary(std::span<const Row> rows);

@@ -222,7 +222,7 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const A
                                             const QuantizeOptions& options) {
   QuantizeOptions start_only = options;
   start_only.max_rounds = 0;
-  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 // How a block's time divides, for the progress line only.
 constexpr double kHessianShare = 0.3;
-constexpr double kLayersShare = 0.55;
+constexpr double kLinearsShare = 0.55;
 
 }  // namespace
 
@@ -65,20 +65,20 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
                                      const torch::Tensor& hessian, const torch::Tensor& drift,
-                                     QuantizedParts& parts, const LayerObserver& observer) const {
+                                     QuantizedParts& parts, const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
                                    : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
-  QuantizeOptions own = options_.layer;
+  QuantizeOptions own = options_.linear;
   own.method = matrix.method;
   Objective objective(hessian);
   if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
     objective.shift = cross_term_shift(weight, drift, options_.cross_term);
   }
   own.cancel = context_.cancel;
-  QuantizedLayer result;
+  QuantizedLinear result;
   try {
-    result = quantize_layer(weight, objective, matrix.spec, own);
+    result = bitsmith::quantize_linear(weight, objective, matrix.spec, own);
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& e) {
@@ -87,7 +87,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (options_.sequential()) {
     linear.weight = result.representation->dequantize().to(decoder_.dtype());
   }
-  const LayerSummary summary = {
+  const LinearSummary summary = {
       linear.name,
       to_string(matrix.spec),
       method_name(matrix.method),
@@ -95,16 +95,17 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
       bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
       result.seconds};
   parts.matrices[linear.name] = result.representation->to_format();
-  parts.layers.push_back(summary);
+  parts.linears.push_back(summary);
   if (observer) observer(summary, result.stages);
 }
 
-QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& progress,
-                                        const LayerObserver& observer) {
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+QuantizedParts BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
+                                        const LinearObserver& observer) {
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
-  const std::shared_ptr<Block> original = with_reference() ? decoder_.load_block(layer) : block;
+  const std::shared_ptr<Block> original =
+      with_reference() ? decoder_.load_block(block_index) : block;
   int64_t planned_weights = 0, done_weights = 0;
   for (const Linear* linear : block->linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
@@ -114,7 +115,7 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
     return kHessianShare * (sites_done + of_site) / kInputSites +
-           kLayersShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+           kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
   for (const InputSite site : kSites) {
@@ -128,10 +129,10 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
         throw Error(concat(block->site_linears(site).front()->name,
                            ": its inputs are not finite: the model's activations overflow ",
-                           options_.dtype, " before this layer"));
+                           options_.dtype, " before this linear"));
       }
       if (sums && sums->cross) {
-        drift = input_drift(hessian, sums->cross->cross(), options_.layer.damping);
+        drift = input_drift(hessian, sums->cross->cross(), options_.linear.damping);
       }
     }
     for (Linear* linear : block->site_linears(site)) {
@@ -142,14 +143,14 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       done_weights += linear->out_features * linear->in_features;
     }
   }
-  if (finetune_) finetune(layer, parts, progress);
+  if (finetune_) finetune(block_index, parts, progress);
   return parts;
 }
 
-void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
+void BlockQuantizer::finetune(int64_t block_index, QuantizedParts& parts,
                               const BlockProgress& progress) const {
-  progress(kHessianShare + kLayersShare, "fine-tuning");
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+  progress(kHessianShare + kLinearsShare, "fine-tuning");
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   const torch::Tensor targets = with_reference() ? reference_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
@@ -157,7 +158,8 @@ void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
-  const BlockFinetuneReport report = finetune_(decoder_, *block, layer, stream_.inputs(), targets);
+  const BlockFinetuneReport report =
+      finetune_(decoder_, *block, block_index, stream_.inputs(), targets);
   for (Linear* linear : block->linears()) {
     const auto found = parts.matrices.find(linear->name);
     if (found != parts.matrices.end()) found->second = linear->representation->to_format();
@@ -170,12 +172,12 @@ void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
   parts.finetune_seconds = report.seconds;
 }
 
-void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
+void BlockQuantizer::advance(int64_t block_index, const QuantizedParts& parts,
                              const BlockProgress& progress) {
   if (without_data()) return;
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   const auto report = [&](double share) {
-    const double begin = kHessianShare + kLayersShare;
+    const double begin = kHessianShare + kLinearsShare;
     progress(begin + (1 - begin) * share, "outputs");
   };
   // There already if the block was quantized just now.
@@ -189,7 +191,7 @@ void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
     if (found != parts.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
   }
-  for (const auto& [name, vector] : block->dense_vectors(layer)) {
+  for (const auto& [name, vector] : block->dense_vectors(block_index)) {
     const auto found = parts.dense.find(name);
     if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
   }

@@ -23,7 +23,7 @@ namespace bitsmith {
 // to stop.
 using BlockProgress = std::function<void(double share, const std::string& detail)>;
 // Called with each quantized matrix's stages.
-using LayerObserver = std::function<void(const LayerSummary&, const std::vector<StageReport>&)>;
+using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
 
 class BlockQuantizer {
  public:
@@ -33,11 +33,11 @@ class BlockQuantizer {
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  BlockFinetuner finetune, const RunContext& context);
 
-  // The planned matrices of `layer`, quantized on the present activations.
-  QuantizedParts quantize(int64_t layer, const BlockProgress& progress,
-                          const LayerObserver& observer);
-  // Replaces the activations by the outputs of `layer` with the given matrices in it.
-  void advance(int64_t layer, const QuantizedParts& parts, const BlockProgress& progress);
+  // The planned matrices of block number `block_index`, quantized on the present activations.
+  QuantizedParts quantize(int64_t block_index, const BlockProgress& progress,
+                          const LinearObserver& observer);
+  // Replaces the activations by the outputs of that block with the given matrices in it.
+  void advance(int64_t block_index, const QuantizedParts& parts, const BlockProgress& progress);
 
  private:
   // What is known of one site's inputs.
@@ -60,9 +60,9 @@ class BlockQuantizer {
   // Quantizes one matrix and adds it to `parts`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
                        const torch::Tensor& drift, QuantizedParts& parts,
-                       const LayerObserver& observer) const;
+                       const LinearObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `parts`.
-  void finetune(int64_t layer, QuantizedParts& parts, const BlockProgress& progress) const;
+  void finetune(int64_t block_index, QuantizedParts& parts, const BlockProgress& progress) const;
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;

@@ -324,7 +324,7 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const G
   QuantizeOptions start_only = options;
   start_only.feedback_rounds = 0;
   start_only.codebook_update = false;
-  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 

@@ -1,4 +1,4 @@
-// The one-shot quantizers behind quantize_layer(). weight [out, in] and the objective's tensors
+// The one-shot quantizers behind quantize_linear(). weight [out, in] and the objective's tensors
 // are float32, contiguous and finite, and there is no shift; the representation comes back
 // projected.
 #pragma once

@@ -39,8 +39,8 @@ void check_data(const TokenDataset& data, const ModelConfig& config) {
                        config.max_position_embeddings, " that the model was trained for"));
 }
 
-std::string block_name(int64_t layer) {
-  std::string digits = std::to_string(layer);
+std::string block_name(int64_t block_index) {
+  std::string digits = std::to_string(block_index);
   digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');
   return "block-" + digits;
 }
@@ -63,7 +63,7 @@ QuantizedParts finished_parts(const WorkFolder& work, const std::string& name,
   return read_parts(file, expected, specs, work.hash());
 }
 
-// Stages of every layer, a JSON object a line, with times: the log beside the result.
+// Stages of every linear, a JSON object a line, with times: the log beside the result.
 class StageLog {
  public:
   explicit StageLog(const fs::path& path) : file_(path, std::ios::app) {
@@ -79,9 +79,9 @@ class StageLog {
           << "\n";
     file_.flush();
   }
-  void write(const LayerSummary& layer, const std::vector<StageReport>& stages) {
+  void write(const LinearSummary& linear, const std::vector<StageReport>& stages) {
     for (const StageReport& stage : stages)
-      file_ << OrderedJson{{"module", layer.module},
+      file_ << OrderedJson{{"module", linear.module},
                            {"stage", stage.stage},
                            {"relative_error", stage.relative_error},
                            {"seconds", stage.seconds}}
@@ -174,7 +174,7 @@ void write_result(const fs::path& folder, const ModelFiles& files,
   recipe["decoder_bits"] = result.decoder_bits;
   recipe["file_bits"] = result.file_bits;
   recipe["layers"] = OrderedJson::array();
-  for (const LayerSummary& layer : result.layers) recipe["layers"].push_back(to_json(layer));
+  for (const LinearSummary& linear : result.linears) recipe["layers"].push_back(to_json(linear));
   for (const QuantizedParts& piece : pieces) {
     if (!piece.finetune.is_null()) recipe["block_finetune"].push_back(piece.finetune);
   }
@@ -228,8 +228,8 @@ QuantizeModelResult read_quantize_result(const fs::path& out) {
   QuantizeModelResult result;
   result.decoder_bits = json_get<double>(recipe, "decoder_bits", file.string());
   result.file_bits = json_get<double>(recipe, "file_bits", file.string());
-  for (const Json& layer : json_get<Json>(recipe, "layers", file.string()))
-    result.layers.push_back(layer_from_json(layer, file.string()));
+  for (const Json& linear : json_get<Json>(recipe, "layers", file.string()))
+    result.linears.push_back(linear_from_json(linear, file.string()));
   result.file_bytes = ModelFiles::open(out)->checkpoint().file_bytes();
   return result;
 }
@@ -279,9 +279,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                 concat(done, "/", plan.blocks, " blocks  worst error ",
                        std::round(worst * 1e4) / 1e4, "  ", detail));
   };
-  const auto observe = [&](const LayerSummary& layer, const std::vector<StageReport>& stages) {
-    worst = std::max(worst, layer.relative_error);
-    log.write(layer, stages);
+  const auto observe = [&](const LinearSummary& linear, const std::vector<StageReport>& stages) {
+    worst = std::max(worst, linear.relative_error);
+    log.write(linear, stages);
   };
 
   std::vector<QuantizedParts> pieces;  // views into the work folder's files
@@ -306,26 +306,27 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   const auto decoder = Decoder::open(files, dtype);
   BlockQuantizer quantizer(*decoder, plan, options,
                            embed_windows(*files, pieces[0], data.train, dtype), finetune, context);
-  const auto quantize_block = [&](int64_t layer) {
+  const auto quantize_block = [&](int64_t block_index) {
     try {
-      return quantizer.quantize(layer, report, observe);
+      return quantizer.quantize(block_index, report, observe);
     } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
       stop_if_cancelled();
       throw;
     }
   };
-  for (int64_t layer = 0; layer < plan.blocks; ++layer) {
-    pieces.push_back(finished_parts(work, block_name(layer), plan, block_linears(config, layer),
-                                    [&] { return quantize_block(layer); }));
-    if (layer + 1 < plan.blocks) quantizer.advance(layer, pieces.back(), report);
+  for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
+    pieces.push_back(finished_parts(work, block_name(block_index), plan,
+                                    block_linears(config, block_index),
+                                    [&] { return quantize_block(block_index); }));
+    if (block_index + 1 < plan.blocks) quantizer.advance(block_index, pieces.back(), report);
     ++done;
-    log.write_block(layer, seconds());
+    log.write_block(block_index, seconds());
   }
   task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 
   QuantizeModelResult result;
   for (const QuantizedParts& piece : pieces)
-    result.layers.insert(result.layers.end(), piece.layers.begin(), piece.layers.end());
+    result.linears.insert(result.linears.end(), piece.linears.begin(), piece.linears.end());
   OrderedJson recipe = work.request();
   recipe["calibration"] = data_facts;
   const fs::path finished = work.empty_folder("result");

@@ -27,15 +27,15 @@ std::span<const std::byte> half_bytes(const torch::Tensor& values) {
 
 }  // namespace
 
-OrderedJson to_json(const LayerSummary& layer) {
-  return {{"module", layer.module},
-          {"representation", layer.representation},
-          {"method", layer.method},
-          {"relative_error", layer.relative_error},
-          {"bits", layer.bits}};
+OrderedJson to_json(const LinearSummary& linear) {
+  return {{"module", linear.module},
+          {"representation", linear.representation},
+          {"method", linear.method},
+          {"relative_error", linear.relative_error},
+          {"bits", linear.bits}};
 }
 
-LayerSummary layer_from_json(const Json& json, const std::string& source) {
+LinearSummary linear_from_json(const Json& json, const std::string& source) {
   return {json_get<std::string>(json, "module", source),
           json_get<std::string>(json, "representation", source),
           json_get<std::string>(json, "method", source),
@@ -53,15 +53,15 @@ void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
   for (const auto& [name, values] : parts.dense) {
     tensors.push_back({name, DType::F16, values.sizes().vec(), half_bytes(values)});
   }
-  OrderedJson layers = OrderedJson::array();
-  for (const LayerSummary& layer : parts.layers) {
-    layers.push_back(to_json(layer));
-    layers.back()["seconds"] = layer.seconds;
+  OrderedJson linears = OrderedJson::array();
+  for (const LinearSummary& linear : parts.linears) {
+    linears.push_back(to_json(linear));
+    linears.back()["seconds"] = linear.seconds;
   }
   write_safetensors(path, tensors,
                     {{"work_hash", work_hash},
                      {"content_hash", content_hash(tensors)},
-                     {"layers", layers.dump()},
+                     {"layers", linears.dump()},
                      {"finetune", parts.finetune.dump()},
                      {"finetune_seconds", std::to_string(parts.finetune_seconds)}});
 }
@@ -111,8 +111,8 @@ QuantizedParts read_parts(const std::filesystem::path& path,
   }
   parts.finetune = parse_ordered_json(value("finetune"), source);
   parts.finetune_seconds = std::strtod(value("finetune_seconds").c_str(), nullptr);
-  for (const Json& layer : parse_json(value("layers"), source))
-    parts.layers.push_back(layer_from_json(layer, source));
+  for (const Json& linear : parse_json(value("layers"), source))
+    parts.linears.push_back(linear_from_json(linear, source));
   return parts;
 }
 

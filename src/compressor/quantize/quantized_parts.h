@@ -1,5 +1,5 @@
 // Finished pieces of a quantized model in OUT.partial: one safetensors file a block, with the
-// summaries of its layers. What resuming reads is what the result is made of.
+// summaries of its linears. What resuming reads is what the result is made of.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -17,7 +17,7 @@ namespace bitsmith {
 struct QuantizedParts {
   std::map<std::string, QuantizedTensor> matrices;  // by module
   std::map<std::string, torch::Tensor> dense;  // norms and biases that fine-tuning changed, F16
-  std::vector<LayerSummary> layers;            // in model order
+  std::vector<LinearSummary> linears;          // in model order
   OrderedJson finetune;                        // errors before and after; null without
   double finetune_seconds = 0;
 };
@@ -33,7 +33,7 @@ QuantizedParts read_parts(const std::filesystem::path& path,
                           const std::map<std::string, RepresentationSpec>& specs,
                           const std::string& work_hash);
 
-OrderedJson to_json(const LayerSummary& layer);  // without its time: results hold none
-LayerSummary layer_from_json(const Json& json, const std::string& source);
+OrderedJson to_json(const LinearSummary& linear);  // without its time: results hold none
+LinearSummary linear_from_json(const Json& json, const std::string& source);
 
 }  // namespace bitsmith

@@ -12,7 +12,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-// Keeps integers only for the way back: a float matrix per layer would cost as much as the model.
+// Keeps integers only for the way back: a float matrix per linear would cost as much as the model.
 class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
  public:
   // scales, zeros [out, groups]; codes [out * in, 1]
