@@ -117,14 +117,15 @@ void codebook_start(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
   const int64_t n = layer_size();
   const GvqLayout layout = gvq_layout(spec, n, n);
-  const auto points = linear().weight.narrow(1, 0, layout.columns).contiguous();
-  const auto sub_hessians = torch::eye(layout.vector_size).repeat({layout.tile_row_codes(), 1, 1});
+  const auto points = linear().weight.narrow(1, 0, layout.tile_columns).contiguous();
+  const auto sub_hessians =
+      torch::eye(layout.vector_size).repeat({layout.codes_per_tile_row(), 1, 1});
   constexpr int kIterations = 10;
   const double flops = 2.0 * kIterations * static_cast<double>(points.numel() * spec.centroids());
   measure(state, flops, torch::kFloat, [&] {
-    benchmark::DoNotOptimize(start_codebooks(points, {}, sub_hessians.contiguous(), layout.rows,
-                                             spec.centroids(), CodebookInit::kPlusPlus, kIterations,
-                                             1));
+    benchmark::DoNotOptimize(start_codebooks(points, {}, sub_hessians.contiguous(),
+                                             layout.tile_rows, spec.centroids(),
+                                             CodebookInit::kPlusPlus, kIterations, 1));
   });
 }
 

@@ -20,7 +20,7 @@ constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
 // A [columns, in] part of the matrix, or the whole, with the values that the file holds.
 struct GptvqState {
-  torch::Tensor centroids;  // [strips, groups, K, D]
+  torch::Tensor centroids;  // [strips, column groups, K, D]
   torch::Tensor codes;      // [n, 1] int32
 };
 
@@ -38,7 +38,7 @@ BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, i
   auto grid = torch::zeros({layout.strips, 1, 2}, torch::kFloat);
   auto codes = torch::zeros({out, blocks}, torch::kInt);
   for (int64_t strip = 0; strip < layout.strips; ++strip) {
-    const int64_t first = strip * layout.rows, rows = std::min(layout.rows, out - first);
+    const int64_t first = strip * layout.tile_rows, rows = std::min(layout.tile_rows, out - first);
     const auto own = largest.narrow(0, first, rows);
     const auto positive = own > 1e-30;
     if (!positive.any().item<bool>()) continue;
@@ -97,10 +97,10 @@ class Gptvq {
     objective.hessian = objective.dense_hessian(in);
     return objective;
   }
-  int64_t tile_codes() const { return layout_.tile_row_codes(); }
+  int64_t tile_codes() const { return layout_.codes_per_tile_row(); }
 
   // Column group after column group: its codebooks from the weights as they should now be, its
-  // codes with error feedback, then what it leaves to the groups that follow.
+  // codes with error feedback, then what it leaves to the column groups that follow.
   void sweep() {
     const auto factor = objective_.factor(in_, options_.damping);
     auto wanted = weight_.clone();
@@ -108,22 +108,23 @@ class Gptvq {
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
       if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
-      const int64_t begin = g * layout_.columns, end = begin + layout_.columns;
-      const auto own = factor.narrow(0, begin, layout_.columns).narrow(1, begin, layout_.columns);
-      const auto target = wanted.narrow(1, begin, layout_.columns).contiguous();
+      const int64_t begin = g * layout_.tile_columns, end = begin + layout_.tile_columns;
+      const auto own =
+          factor.narrow(0, begin, layout_.tile_columns).narrow(1, begin, layout_.tile_columns);
+      const auto target = wanted.narrow(1, begin, layout_.tile_columns).contiguous();
       BlockScales scales;
       if (spec_.scale_block > 0) {
         scales = block_scales(target, column_group_layout(), spec_.scale_block);
         scale_codes.push_back(scales.codes);
         scale_grids.push_back(scales.grid);
       }
-      const GptvqState best = quantize_group(target, own.contiguous(), scales.scales, g);
+      const GptvqState best = quantize_column_group(target, own.contiguous(), scales.scales, g);
       centroids.push_back(best.centroids);
       codes.push_back(best.codes.reshape({out_, tile_codes()}));
       if (end == in_) break;
       const auto left =
           target - gvq_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
-      const auto later = factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end);
+      const auto later = factor.narrow(0, begin, layout_.tile_columns).narrow(1, end, in_ - end);
       const auto spread =
           row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
       row_chunked_subtract(left, spread, wanted.narrow(1, end, in_ - end));
@@ -137,13 +138,13 @@ class Gptvq {
   }
 
   GvqLayout column_group_layout() const {
-    return {layout_.columns, 1, layout_.rows, layout_.strips, layout_.vector_size};
+    return {layout_.tile_columns, 1, layout_.tile_rows, layout_.strips, layout_.vector_size};
   }
 
-  // The group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost once
-  // the later columns have made the best of them. Rows stand alone, each with its weight.
-  GptvqState quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
-                            const torch::Tensor& scales, int64_t g) const {
+  // The column group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost
+  // once the later columns have made the best of them. Rows stand alone, each with its weight.
+  GptvqState quantize_column_group(const torch::Tensor& target, const torch::Tensor& factor,
+                                   const torch::Tensor& scales, int64_t g) const {
     const GvqLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
@@ -165,8 +166,8 @@ class Gptvq {
       weights = weights.defined() ? weights * own : own.expand({out_, places}).contiguous();
     }
     const CodebookStart start =
-        start_codebooks(points, weights, sub_hessians.contiguous(), layout.rows, spec_.centroids(),
-                        options_.codebook_init, options_.em_iterations,
+        start_codebooks(points, weights, sub_hessians.contiguous(), layout.tile_rows,
+                        spec_.centroids(), options_.codebook_init, options_.em_iterations,
                         options_.seed * 1000003u + static_cast<uint64_t>(g));
     GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
     double lowest = std::numeric_limits<double>::infinity();
@@ -274,8 +275,8 @@ class Gptvq {
     return strips;
   }
   torch::Tensor strip_rows(const torch::Tensor& rows, int64_t strip) const {
-    const int64_t first = strip * layout_.rows;
-    return rows.narrow(0, first, std::min(layout_.rows, out_ - first));
+    const int64_t first = strip * layout_.tile_rows;
+    return rows.narrow(0, first, std::min(layout_.tile_rows, out_ - first));
   }
 
   // The strips that are better than they were. Rounding to what the file holds can undo a small
@@ -288,7 +289,8 @@ class Gptvq {
                             : reached < strip_errors_;
     state_.centroids =
         torch::where(better.reshape({-1, 1, 1, 1}), candidate.centroids, state_.centroids);
-    const auto better_rows = better.repeat_interleave(layout_.rows).narrow(0, 0, out_).unsqueeze(1);
+    const auto better_rows =
+        better.repeat_interleave(layout_.tile_rows).narrow(0, 0, out_).unsqueeze(1);
     const auto by_row = [&](const torch::Tensor& codes) { return codes.reshape({out_, -1}); };
     state_.codes = torch::where(better_rows, by_row(candidate.codes), by_row(state_.codes))
                        .reshape({-1, 1})

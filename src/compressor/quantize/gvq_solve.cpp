@@ -33,10 +33,10 @@ torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroi
   const auto* code = codes.const_data_ptr<int32_t>();
   auto* sum = sums.mutable_data_ptr<float>();
   parallel_tasks(layout.strips, [&](int64_t strip) {
-    const int64_t end = std::min(out, (strip + 1) * layout.rows);
-    for (int64_t row = strip * layout.rows; row < end; ++row) {
+    const int64_t end = std::min(out, (strip + 1) * layout.tile_rows);
+    for (int64_t row = strip * layout.tile_rows; row < end; ++row) {
       for (int64_t j = 0; j < per_row; ++j) {
-        const int64_t tile = strip * layout.column_groups + j / layout.tile_row_codes();
+        const int64_t tile = strip * layout.column_groups + j / layout.codes_per_tile_row();
         float weight = 1;
         if (scales.defined()) {
           const int64_t per_scale = per_row / scales.size(1);

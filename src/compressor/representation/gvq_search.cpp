@@ -14,7 +14,7 @@ GvqSearch::GvqSearch(const GvqLayout& layout, const torch::Tensor& centroids,
       centroids_(centroids.detach().contiguous()),
       block_scales_(block_scales.defined() ? block_scales.contiguous() : block_scales),
       entries_(centroids.size(2)),
-      per_row_(layout.column_groups * layout.tile_row_codes()),
+      per_row_(layout.column_groups * layout.codes_per_tile_row()),
       padded_((entries_ + kCodePadding - 1) / kCodePadding * kCodePadding) {
   const int64_t d = layout_.vector_size, tiles = layout_.strips * layout_.column_groups;
   columns_.resize(static_cast<size_t>(tiles * d * padded_));
@@ -35,7 +35,7 @@ void GvqSearch::prepare(int64_t slot, const float* sub_hessian) {
 
 int64_t GvqSearch::tile_of(int64_t code_group) const {
   const int64_t row = code_group / per_row_, j = code_group % per_row_;
-  return row / layout_.rows * layout_.column_groups + j / layout_.tile_row_codes();
+  return row / layout_.tile_rows * layout_.column_groups + j / layout_.codes_per_tile_row();
 }
 
 float GvqSearch::scale_of(int64_t code_group) const {

@@ -56,7 +56,7 @@ torch::Tensor gvq_block_scales(const GvqLayout& layout, const torch::Tensor& cod
   auto* scale = scales.mutable_data_ptr<float>();
   for (int64_t row = 0; row < codes.size(0); ++row) {
     for (int64_t b = 0; b < blocks; ++b, ++code, ++scale) {
-      const float* own = line + 2 * (row / layout.rows * layout.column_groups + b / per_tile);
+      const float* own = line + 2 * (row / layout.tile_rows * layout.column_groups + b / per_tile);
       *scale = std::exp2(own[0] + static_cast<float>(*code) * own[1]);
     }
   }

@@ -1,5 +1,5 @@
-// gvqDdBb (GPTVQ): vectors of D adjacent inputs, a codebook for each strip of rows x group of
-// columns.
+// gvqDdBb (GPTVQ): vectors of D adjacent inputs, a codebook for each tile, a
+// strip of rows x column group.
 #pragma once
 #include <memory>
 #include <vector>

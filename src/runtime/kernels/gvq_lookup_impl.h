@@ -11,7 +11,7 @@
 namespace bitsmith {
 namespace {
 
-// Codes that are needed some hundred cycles later; the groups of a strip follow each other.
+// Codes that are needed some hundred cycles later; the column groups of a strip follow each other.
 constexpr int64_t kAhead = 2048, kScalesAhead = 256;
 
 inline void prefetch(const uint8_t* p) {
@@ -28,9 +28,9 @@ class GvqLookup {
  public:
   static void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
                        float* sums) {
-    const auto kernel = tiles.vector_size == 1   ? multiply_groups<1>
-                        : tiles.vector_size == 2 ? multiply_groups<2>
-                                                 : multiply_groups<4>;
+    const auto kernel = tiles.vector_size == 1   ? multiply_column_groups<1>
+                        : tiles.vector_size == 2 ? multiply_column_groups<2>
+                                                 : multiply_column_groups<4>;
     kernel(tiles, rows, x, sums);
   }
 
@@ -39,12 +39,12 @@ class GvqLookup {
   static constexpr int64_t kLanes = kGvqLanes / I::kParts;
 
   template <int kSize>
-  static void multiply_groups(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
-                              float* sums) {
+  static void multiply_column_groups(const GvqLookupTiles& tiles, int64_t rows,
+                                     const GvqLookupInput& x, float* sums) {
     using T = typename I::template Table<kBits>;
     constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
     const int8_t* t = tiles.tables;
-    for (int64_t g = 0; g < tiles.groups; ++g, t += kSize * kEntries) {
+    for (int64_t g = 0; g < tiles.column_groups; ++g, t += kSize * kEntries) {
       const auto run = [&](const auto&... tables) {
         multiply_rows(tiles, g, rows, x, sums, tables...);
       };
@@ -57,15 +57,15 @@ class GvqLookup {
   }
 
   template <typename... Tables>
-  static void multiply_rows(const GvqLookupTiles& tiles, int64_t group, int64_t rows,
+  static void multiply_rows(const GvqLookupTiles& tiles, int64_t column_group, int64_t rows,
                             const GvqLookupInput& x, float* sums, const Tables&... tables) {
     constexpr int64_t kInputs = kGvqBlock * static_cast<int64_t>(sizeof...(tables));
-    const int64_t first_block = group * tiles.blocks;
-    const Floats tile_scale = I::broadcast(tiles.scales[group]);
+    const int64_t first_block = column_group * tiles.blocks;
+    const Floats tile_scale = I::broadcast(tiles.scales[column_group]);
     [[maybe_unused]] const std::conditional_t<kBlockScales, typename I::Scales, const float*>
-        block_scales(tiles.scale_values + group * (kBlockScales ? 16 : 0));
-    const uint8_t* row = tiles.codes + group * tiles.group_bytes;
-    const uint8_t* scales = tiles.block_scales + group * tiles.scale_group_bytes;
+        block_scales(tiles.scale_values + column_group * (kBlockScales ? 16 : 0));
+    const uint8_t* row = tiles.codes + column_group * tiles.column_group_bytes;
+    const uint8_t* scales = tiles.block_scales + column_group * tiles.scale_column_group_bytes;
     for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, scales += tiles.scale_row_bytes) {
       for (int part = 0; part < I::kParts; ++part) {
         Floats sum = I::zeros();

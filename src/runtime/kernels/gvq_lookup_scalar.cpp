@@ -5,27 +5,27 @@
 namespace bitsmith {
 namespace {
 
-float block_scale(const GvqLookupTiles& tiles, int64_t group, int64_t row, int64_t block,
+float block_scale(const GvqLookupTiles& tiles, int64_t column_group, int64_t row, int64_t block,
                   int64_t lane) {
   uint32_t codes;
   std::memcpy(&codes,
-              tiles.block_scales + row * tiles.scale_row_bytes + group * tiles.scale_group_bytes +
-                  tiles.scale_bytes[block],
+              tiles.block_scales + row * tiles.scale_row_bytes +
+                  column_group * tiles.scale_column_group_bytes + tiles.scale_bytes[block],
               sizeof(codes));
   const int shift = tiles.scale_shifts[block * kGvqLanes + lane];
-  return tiles.scale_values[group * 16 + (codes >> shift & 15)];
+  return tiles.scale_values[column_group * 16 + (codes >> shift & 15)];
 }
 
 void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums) {
   const int64_t d = tiles.vector_size, entries = gvq_table_entries(tiles.code_bits);
   const int64_t block_bytes = gvq_block_bytes(tiles.code_bits, kGvqBlock);
-  for (int64_t g = 0; g < tiles.groups; ++g) {
+  for (int64_t g = 0; g < tiles.column_groups; ++g) {
     const int8_t* table = tiles.tables + g * d * entries;
     for (int64_t r = 0; r < rows; ++r) {
       float part[kGvqLanes] = {};
       for (int64_t b = 0; b < tiles.blocks; ++b) {
         const uint8_t* codes =
-            tiles.codes + g * tiles.group_bytes + r * tiles.row_bytes + b * block_bytes;
+            tiles.codes + g * tiles.column_group_bytes + r * tiles.row_bytes + b * block_bytes;
         const int64_t block = g * tiles.blocks + b;
         const int8_t* inputs = x.codes + block * d * kGvqBlock;
         for (int64_t lane = 0; lane < kGvqLanes; ++lane) {

@@ -40,7 +40,7 @@ TEST(GvqLookup, CodesComeBackFromTheirPlaces) {
 
 // Tiles of random bytes: every code, value and scale in its whole range.
 struct Problem {
-  static constexpr int64_t kGroups = 3;
+  static constexpr int64_t kColumnGroups = 3;
   GvqLookupTiles tiles = {};
   GvqLookupInput x = {};
   std::vector<uint8_t> codes, block_scales;
@@ -55,23 +55,24 @@ struct Problem {
         bytes[i] = static_cast<std::remove_reference_t<decltype(bytes[0])>>(random.below(256));
       }
     };
-    tiles.groups = kGroups;
+    tiles.column_groups = kColumnGroups;
     tiles.code_bits = code_bits;
     tiles.vector_size = vector_size;
     tiles.blocks = blocks;
     tiles.row_bytes = blocks * gvq_block_bytes(code_bits, kGvqBlock);
-    tiles.group_bytes = (kRows + 2) * tiles.row_bytes;  // the rows are not all of the strip's
-    codes.resize(static_cast<size_t>(kGroups * tiles.group_bytes + 64));
-    fill(codes, kGroups * tiles.group_bytes);
-    tables = AlignedBuffer<int8_t>(kGroups * vector_size * gvq_table_entries(code_bits));
+    tiles.column_group_bytes =
+        (kRows + 2) * tiles.row_bytes;  // the rows are not all of the strip's
+    codes.resize(static_cast<size_t>(kColumnGroups * tiles.column_group_bytes + 64));
+    fill(codes, kColumnGroups * tiles.column_group_bytes);
+    tables = AlignedBuffer<int8_t>(kColumnGroups * vector_size * gvq_table_entries(code_bits));
     fill(tables, tables.size());
-    inputs = AlignedBuffer<int8_t>(kGroups * blocks * vector_size * kGvqBlock);
+    inputs = AlignedBuffer<int8_t>(kColumnGroups * blocks * vector_size * kGvqBlock);
     for (int64_t i = 0; i < inputs.size(); ++i) {
       inputs[i] = static_cast<int8_t>(static_cast<int>(random.below(255)) - 127);
     }
     std::fill_n(inputs.data(), 64, int8_t{127});  // the largest sums
     std::fill_n(tables.data(), 16, int8_t{-128});
-    for (int64_t block = 0; block < kGroups * blocks; ++block) {
+    for (int64_t block = 0; block < kColumnGroups * blocks; ++block) {
       for (int64_t lane = 0; lane < kGvqLanes; ++lane) {
         input_scales.push_back(static_cast<float>(random.normal()));
         int32_t sum = 0;
@@ -83,17 +84,17 @@ struct Problem {
       }
       if (block < blocks) scale_bytes.push_back(static_cast<int32_t>(random.below(3)));
     }
-    for (int64_t g = 0; g < kGroups; ++g) scales.push_back(0.7f + static_cast<float>(g));
+    for (int64_t g = 0; g < kColumnGroups; ++g) scales.push_back(0.7f + static_cast<float>(g));
     tiles.codes = codes.data();
     tiles.tables = tables.data();
     tiles.scales = scales.data();
     x = {inputs.data(), input_scales.data(), offsets.data()};
     if (!scaled) return;
-    tiles.scale_group_bytes = 5;
-    tiles.scale_row_bytes = kGroups * 5;
-    block_scales.resize(kRows * kGroups * 5 + 16);
-    fill(block_scales, kRows * kGroups * 5);
-    for (int64_t i = 0; i < kGroups * 16; ++i) {
+    tiles.scale_column_group_bytes = 5;
+    tiles.scale_row_bytes = kColumnGroups * 5;
+    block_scales.resize(kRows * kColumnGroups * 5 + 16);
+    fill(block_scales, kRows * kColumnGroups * 5);
+    for (int64_t i = 0; i < kColumnGroups * 16; ++i) {
       scale_values.push_back(std::exp2(0.1f * static_cast<float>(i)));
     }
     tiles.block_scales = block_scales.data();
