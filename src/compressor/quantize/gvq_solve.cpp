@@ -22,13 +22,14 @@ torch::Tensor scatter(const GvqProblem& problem, const torch::Tensor& matrix,
 torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroids) {
   const GvqLayout& layout = problem.layout;
   const int64_t d = layout.vector_size, in = problem.weight.size(1), out = problem.weight.size(0);
-  const int64_t per_row = in / d, entries = centroids.size(2);
+  const int64_t per_row = in / d, num_centroids = centroids.size(2);
   const auto sub_hessians = problem.objective.sub_hessians(in, d);
   const auto row_weights = problem.objective.row_weights();
   const auto codes = problem.codes.contiguous();
   const auto scales =
       problem.block_scales.defined() ? problem.block_scales.contiguous() : problem.block_scales;
-  auto sums = torch::zeros({layout.strips * layout.column_groups * entries, d, d}, torch::kFloat);
+  auto sums =
+      torch::zeros({layout.strips * layout.column_groups * num_centroids, d, d}, torch::kFloat);
   const auto* sub_hessian = sub_hessians.const_data_ptr<float>();
   const auto* code = codes.const_data_ptr<int32_t>();
   auto* sum = sums.mutable_data_ptr<float>();
@@ -44,7 +45,7 @@ torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroi
           weight *= weight;
         }
         if (row_weights.defined()) weight *= row_weights.const_data_ptr<float>()[row];
-        float* own = sum + (tile * entries + code[row * per_row + j]) * d * d;
+        float* own = sum + (tile * num_centroids + code[row * per_row + j]) * d * d;
         for (int64_t i = 0; i < d * d; ++i) own[i] += weight * sub_hessian[j * d * d + i];
       }
     }

@@ -37,7 +37,9 @@ class AdditiveSearch : public CodeGroupSearch {
     std::vector<std::vector<float>> cross;  // of each joint pair [K, padded]
   };
 
-  const float* vector_of(int64_t m, int64_t k) const { return vectors_ + (m * entries_ + k) * g_; }
+  const float* centroid_of(int64_t m, int64_t k) const {
+    return centroids_ + (m * num_centroids_ + k) * g_;
+  }
   float scale_of(int64_t code_group) const {
     return scales_.const_data_ptr<float>()[scales_.dim() == 1 ? code_group / per_row_ : code_group];
   }
@@ -50,8 +52,8 @@ class AdditiveSearch : public CodeGroupSearch {
 
   const SearchKernels& kernels_;
   torch::Tensor codebooks_, scales_;
-  const float* vectors_;
-  int64_t num_codebooks_, entries_, g_, per_row_, padded_;
+  const float* centroids_;
+  int64_t num_codebooks_, num_centroids_, g_, per_row_, padded_;
   int beam_;
   std::vector<CodePair> pairs_;
   std::vector<float> columns_;  // codebooks transposed and padded [M, g, padded]

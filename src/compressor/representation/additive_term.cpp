@@ -28,7 +28,7 @@ AdditiveTerm::AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebo
 }
 
 std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTensor& tensor) {
-  const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  const int64_t num_centroids = int64_t{1} << spec.nbits_per_codebook;
   GroupScales group_scales;
   if (spec.scale_bits > 0) {
     group_scales = {read_fp16_part(tensor, "group_scale_values", {int64_t{1} << spec.scale_bits}),
@@ -36,7 +36,8 @@ std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTe
                                      tensor.in_features / spec.in_group_size, spec.scale_bits)};
   }
   return std::make_unique<AdditiveTerm>(
-      spec, read_fp16_part(tensor, "codebooks", {spec.num_codebooks, entries, spec.in_group_size}),
+      spec,
+      read_fp16_part(tensor, "codebooks", {spec.num_codebooks, num_centroids, spec.in_group_size}),
       read_fp16_part(tensor, "scales", {tensor.out_features}),
       read_codes(tensor).reshape({-1, spec.num_codebooks}), group_scales);
 }

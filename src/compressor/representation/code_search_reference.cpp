@@ -12,7 +12,7 @@ namespace {
 using torch::indexing::Slice;
 
 // Best codes of codebooks first and second (equal: one alone), all others fixed.
-// costs of codebook m's vectors: v_m[k] = c^T B c - 2 linear . c
+// costs of codebook m's centroids: v_m[k] = c^T B c - 2 linear . c
 torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
                           const torch::Tensor& linear, const torch::Tensor& sub_hessian,
                           const torch::Tensor& present) {
@@ -30,17 +30,17 @@ torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
     codes.select(1, pair.first).copy_(torch::where(better, best, old).squeeze(1));
     return codes;
   }
-  const int64_t entries = second.size(0);
+  const int64_t num_centroids = second.size(0);
   const auto cross = 2 * torch::matmul(torch::matmul(first, sub_hessian), second.t());
   const auto pairs =
       (costs.unsqueeze(2) + own(second).unsqueeze(1) + cross).reshape({linear.size(0), -1});
   const auto [lowest, best] = pairs.min(1, /*keepdim=*/true);
   const auto wide = codes.to(torch::kLong);
   const auto old =
-      (wide.select(1, pair.first) * entries + wide.select(1, pair.second)).unsqueeze(1);
+      (wide.select(1, pair.first) * num_centroids + wide.select(1, pair.second)).unsqueeze(1);
   const auto chosen = torch::where(lowest < pairs.gather(1, old), best, old).squeeze(1);
-  codes.select(1, pair.first).copy_(chosen.floor_divide(entries));
-  codes.select(1, pair.second).copy_(chosen.remainder(entries));
+  codes.select(1, pair.first).copy_(chosen.floor_divide(num_centroids));
+  codes.select(1, pair.second).copy_(chosen.remainder(num_centroids));
   return codes;
 }
 

@@ -63,8 +63,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec.terms.front());
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
-      const int64_t entries = int64_t{1} << additive.nbits_per_codebook;
-      codebooks = torch::randn({m, entries, g});
+      const int64_t num_centroids = int64_t{1} << additive.nbits_per_codebook;
+      codebooks = torch::randn({m, num_centroids, g});
       scales = torch::randn({kOut});
       GroupScales group_scales;
       if (additive.scale_bits > 0) {
@@ -73,8 +73,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
                         torch::randint(values, {kOut, kIn / g}, torch::kInt)};
       }
       representation = std::make_unique<AdditiveTerm>(
-          additive, codebooks, scales, torch::randint(entries, {kOut * kIn / g, m}, torch::kInt),
-          group_scales);
+          additive, codebooks, scales,
+          torch::randint(num_centroids, {kOut * kIn / g, m}, torch::kInt), group_scales);
       scales = combined_scales(scales, group_scales);
     }
     const Cost cost = GetParam().cost;
@@ -188,9 +188,9 @@ TEST_P(CodeSearch, KeepsCodesThatAreBest) {
 // The joint search against every pair, in float64.
 TEST(JointSearch, IsExactOverAllPairs) {
   torch::manual_seed(5);
-  const int64_t rows = 13, entries = 256, g = 8;
-  const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
-  const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
+  const int64_t rows = 13, num_centroids = 256, g = 8;
+  const auto codebooks = torch::randn({2, num_centroids, g}), scales = torch::rand({rows}) + 0.2;
+  const auto codes = torch::randint(num_centroids, {rows, 2}, torch::kInt);
   const AdditiveTerm representation({2, 8, g}, codebooks, scales, codes);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
@@ -200,7 +200,7 @@ TEST(JointSearch, IsExactOverAllPairs) {
   for (int64_t r = 0; r < rows; ++r) {
     const auto d = (target[r] - scales[r] * sums).to(torch::kDouble);
     const auto costs = (torch::matmul(d, h) * d).sum(1);
-    const int64_t at = found[r][0].item<int64_t>() * entries + found[r][1].item<int64_t>();
+    const int64_t at = found[r][0].item<int64_t>() * num_centroids + found[r][1].item<int64_t>();
     EXPECT_LE(costs[at].item<double>(), costs.min().item<double>() * (1 + 1e-5));
   }
 }
@@ -209,9 +209,9 @@ TEST(JointSearch, IsExactOverAllPairs) {
 // than what was there before.
 TEST(BeamSearch, IsExactWhenItIsWide) {
   torch::manual_seed(15);
-  const int64_t rows = 40, entries = 16, g = 4;
-  const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
-  const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
+  const int64_t rows = 40, num_centroids = 16, g = 4;
+  const auto codebooks = torch::randn({2, num_centroids, g}), scales = torch::rand({rows}) + 0.2;
+  const auto codes = torch::randint(num_centroids, {rows, 2}, torch::kInt);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
   const auto cost = [&](const torch::Tensor& found) {
@@ -224,7 +224,7 @@ TEST(BeamSearch, IsExactWhenItIsWide) {
     const AdditiveTerm r({2, 4, g}, codebooks, scales, codes);
     return cost(search_code_groups(search, r.dequantize().detach(), codes, target, hessian, {}));
   };
-  const auto exact = with_beam(0), wide = with_beam(entries), one = with_beam(1);
+  const auto exact = with_beam(0), wide = with_beam(num_centroids), one = with_beam(1);
   EXPECT_TRUE(torch::allclose(exact, wide, 1e-5));
   EXPECT_TRUE((one >= exact * (1 - 1e-6)).all().item<bool>());
   EXPECT_TRUE((one <= cost(codes) * (1 + 1e-6)).all().item<bool>());
@@ -276,8 +276,8 @@ TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
 
 TEST(ErrorFeedback, FollowsTheSlowReference) {
   torch::manual_seed(8);
-  const int64_t rows = 5, in = 160, g = 8, per_row = in / g, entries = 16;
-  const auto codebooks = torch::randn({1, entries, g}), scales = torch::rand({rows}) + 0.5;
+  const int64_t rows = 5, in = 160, g = 8, per_row = in / g, num_centroids = 16;
+  const auto codebooks = torch::randn({1, num_centroids, g}), scales = torch::rand({rows}) + 0.5;
   const auto target = torch::randn({rows, in});
   const auto h = random_hessian(in).to(torch::kDouble);
   const auto inverse = torch::linalg_inv(h);
@@ -294,7 +294,7 @@ TEST(ErrorFeedback, FollowsTheSlowReference) {
     const auto free = h.slice(0, first).slice(1, first);
     const auto own_cost = torch::linalg_inv(torch::linalg_inv(free).slice(0, 0, g).slice(1, 0, g));
     const auto own = w.slice(1, first, next);
-    const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, entries, g]
+    const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, centroids, g]
     const auto d = own.unsqueeze(1) - values;
     const auto code = (torch::matmul(d, own_cost) * d).sum(2).argmin(1);
     expected.select(1, j).copy_(code);

@@ -10,21 +10,23 @@ torch::Tensor combined_scales(const torch::Tensor& scales, const GroupScales& gr
   return scales.unsqueeze(1) * own.reshape(groups.codes.sizes());
 }
 
-GroupScaleSearch::GroupScaleSearch(const torch::Tensor& vectors, const torch::Tensor& values,
+GroupScaleSearch::GroupScaleSearch(const torch::Tensor& unscaled, const torch::Tensor& values,
                                    int64_t code_group_size)
-    : vectors_(vectors.contiguous()), values_(values.detach().contiguous()), g_(code_group_size) {}
+    : unscaled_(unscaled.contiguous()),
+      values_(values.detach().contiguous()),
+      g_(code_group_size) {}
 
 void GroupScaleSearch::prepare(int64_t slot, const float* sub_hessian) {
   std::copy_n(sub_hessian, g_ * g_, sub_hessians_.begin() + slot * g_ * g_);
 }
 
-// With v the group's vector a scale s costs s^2 v^T B v - 2 s linear . v.
+// With v the group's values at scale 1, a scale s costs s^2 v^T B v - 2 s linear . v.
 void GroupScaleSearch::search(int64_t slot, int64_t count, const int64_t* code_groups,
                               const float* linear, int32_t* codes) const {
   const float* sub_hessian = sub_hessians_.data() + slot * g_ * g_;
   const auto* values = values_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i) {
-    const float* v = vectors_.const_data_ptr<float>() + code_groups[i] * g_;
+    const float* v = unscaled_.const_data_ptr<float>() + code_groups[i] * g_;
     float square = 0, dot = 0;
     for (int64_t a = 0; a < g_; ++a) {
       float product = 0;
@@ -42,7 +44,7 @@ void GroupScaleSearch::search(int64_t slot, int64_t count, const int64_t* code_g
 void GroupScaleSearch::decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
                               float* values) const {
   for (int64_t i = 0; i < count; ++i) {
-    const float* v = vectors_.const_data_ptr<float>() + code_groups[i] * g_;
+    const float* v = unscaled_.const_data_ptr<float>() + code_groups[i] * g_;
     const float scale = values_.const_data_ptr<float>()[codes[i]];
     for (int64_t t = 0; t < g_; ++t) values[i * g_ + t] = scale * v[t];
   }

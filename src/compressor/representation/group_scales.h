@@ -1,5 +1,5 @@
 // Scales of groups beside those of rows (aqMxBgG-sS): a few values of the matrix, and which of them
-// each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of codebook vectors).
+// each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of centroids).
 #pragma once
 #include <vector>
 
@@ -17,11 +17,11 @@ struct GroupScales {
 // scales [out] times the groups' own: [out, in / g], differentiable in both; without any, scales.
 torch::Tensor combined_scales(const torch::Tensor& scales, const GroupScales& groups);
 
-// The best scale of a group whose vector is given: codes are those of GroupScales.
+// The best scale of a group whose values at scale 1 are given: codes are those of GroupScales.
 class GroupScaleSearch : public CodeGroupSearch {
  public:
-  // vectors [out, in] float32: the matrix if all groups had the scale 1.
-  GroupScaleSearch(const torch::Tensor& vectors, const torch::Tensor& values,
+  // unscaled [out, in] float32: the matrix if all groups had the scale 1.
+  GroupScaleSearch(const torch::Tensor& unscaled, const torch::Tensor& values,
                    int64_t code_group_size);
 
   int64_t code_group_size() const override { return g_; }
@@ -36,7 +36,7 @@ class GroupScaleSearch : public CodeGroupSearch {
               float* values) const override;
 
  private:
-  torch::Tensor vectors_, values_;
+  torch::Tensor unscaled_, values_;
   int64_t g_;
   std::vector<float> sub_hessians_;  // of each slot [g, g]
 };

@@ -13,16 +13,16 @@ GvqSearch::GvqSearch(const GvqLayout& layout, const torch::Tensor& centroids,
       layout_(layout),
       centroids_(centroids.detach().contiguous()),
       block_scales_(block_scales.defined() ? block_scales.contiguous() : block_scales),
-      entries_(centroids.size(2)),
+      num_centroids_(centroids.size(2)),
       per_row_(layout.column_groups * layout.codes_per_tile_row()),
-      padded_((entries_ + kCodePadding - 1) / kCodePadding * kCodePadding) {
+      padded_((num_centroids_ + kCodePadding - 1) / kCodePadding * kCodePadding) {
   const int64_t d = layout_.vector_size, tiles = layout_.strips * layout_.column_groups;
   columns_.resize(static_cast<size_t>(tiles * d * padded_));
-  const auto* vectors = centroids_.const_data_ptr<float>();
+  const auto* values = centroids_.const_data_ptr<float>();
   parallel_tasks(tiles, [&](int64_t tile) {
     float* columns = columns_.data() + tile * d * padded_;
-    const float* own = vectors + tile * entries_ * d;
-    for (int64_t k = 0; k < entries_; ++k) {
+    const float* own = values + tile * num_centroids_ * d;
+    for (int64_t k = 0; k < num_centroids_; ++k) {
       for (int64_t t = 0; t < d; ++t) columns[t * padded_ + k] = own[k * d + t];
     }
   });
@@ -60,7 +60,7 @@ void GvqSearch::search(int64_t slot, int64_t count, const int64_t* code_groups, 
       for (int64_t t = 0; t < d; ++t) scaled[end * d + t] = linear[end * d + t] * inverse;
     }
     const float* columns = columns_.data() + tile * d * padded_;
-    for (int64_t k = 0; k < entries_; ++k) {
+    for (int64_t k = 0; k < num_centroids_; ++k) {
       float norm = 0;
       for (int64_t a = 0; a < d; ++a) {
         for (int64_t b = 0; b < d; ++b) {
@@ -86,11 +86,11 @@ void GvqSearch::search(int64_t slot, int64_t count, const int64_t* code_groups, 
 void GvqSearch::decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
                        float* values) const {
   const int64_t d = layout_.vector_size;
-  const auto* vectors = centroids_.const_data_ptr<float>();
+  const auto* centroids = centroids_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i) {
     const float scale = scale_of(code_groups[i]);
-    const float* vector = vectors + (tile_of(code_groups[i]) * entries_ + codes[i]) * d;
-    for (int64_t t = 0; t < d; ++t) values[i * d + t] = vector[t] * scale;
+    const float* centroid = centroids + (tile_of(code_groups[i]) * num_centroids_ + codes[i]) * d;
+    for (int64_t t = 0; t < d; ++t) values[i * d + t] = centroid[t] * scale;
   }
 }
 

@@ -35,7 +35,7 @@ class GvqSearch : public CodeGroupSearch {
   const SearchKernels& kernels_;
   GvqLayout layout_;
   torch::Tensor centroids_, block_scales_;
-  int64_t entries_, per_row_, padded_;
+  int64_t num_centroids_, per_row_, padded_;
   std::vector<float> columns_;       // [tiles, D, padded]: codebooks transposed and padded
   std::vector<float> sub_hessians_;  // [slots, D, D]
 };

@@ -123,12 +123,12 @@ void GvqTerm::project() {
 torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Objective& objective,
                                     const torch::Tensor& code_groups) const {
   const torch::NoGradGuard no_grad;
-  const auto vectors = centroids();
+  const auto tiles = centroids();
   if (!parts_.codes.is_cpu()) {
-    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, objective,
+    return search_gvq_reference(*this, layout_, tiles, block_scales_, target, objective,
                                 code_groups);
   }
-  GvqSearch search(layout_, vectors, block_scales_);
+  GvqSearch search(layout_, tiles, block_scales_);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
   return search_code_groups(search, weight, parts_.codes, target, objective, code_groups);
 }
@@ -139,9 +139,9 @@ torch::Tensor GvqTerm::decode_code_groups(const torch::Tensor& code_groups,
   const auto listed = code_groups.defined()
                           ? code_groups
                           : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
-  const auto vectors = centroids();
-  const auto at = tile_of_code_groups(layout_, listed) * vectors.size(2) + codes.select(1, 0);
-  const auto values = vectors.reshape({-1, layout_.vector_size}).index_select(0, at);
+  const auto tiles = centroids();
+  const auto at = tile_of_code_groups(layout_, listed) * tiles.size(2) + codes.select(1, 0);
+  const auto values = tiles.reshape({-1, layout_.vector_size}).index_select(0, at);
   if (!block_scales_.defined()) return values;
   const int64_t code_groups_per_scale = gvq_.scale_block / layout_.vector_size;
   const auto scales =

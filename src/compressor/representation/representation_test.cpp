@@ -34,10 +34,10 @@ std::unique_ptr<CodedTerm> random_coded_term(const TermSpec& spec, int64_t out, 
   }
   if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
     const GvqLayout layout = gvq_layout(*gvq, out, in);
-    const int64_t entries = gvq->rank > 0 ? gvq->rank : gvq->centroids();
+    const int64_t stored = gvq->rank > 0 ? gvq->rank : gvq->centroids();
     GvqParts parts;
     parts.codebooks =
-        torch::randn({layout.strips, layout.column_groups, entries, layout.vector_size});
+        torch::randn({layout.strips, layout.column_groups, stored, layout.vector_size});
     if (gvq->rank > 0) parts.basis = torch::randn({gvq->rank, gvq->centroids()});
     parts.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
     if (gvq->scale_block > 0) {

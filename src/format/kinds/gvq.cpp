@@ -111,9 +111,9 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
   if (spec.vector_size == 3) text.fail("vectors have 1, 2 or 4 inputs");
   text.expect("d");
   const int64_t bits = text.hundredths("bits a weight", 16) * spec.vector_size;
-  if (bits % 100 != 0) text.fail("B * D, the bits of an index, is not a whole number");
+  if (bits % 100 != 0) text.fail("B * D, the bits of a code, is not a whole number");
   if (bits < 100 || bits > 1600) {
-    text.fail(concat(bits / 100, " bits of an index (B * D) are outside 1..16"));
+    text.fail(concat(bits / 100, " bits of a code (B * D) are outside 1..16"));
   }
   spec.index_bits = static_cast<int>(bits / 100);
   text.expect("b");
@@ -234,7 +234,7 @@ GvqSpec GvqSpec::shortened(int64_t out_features, int64_t in_features) const {
 std::vector<PartLayout> GvqSpec::parts(int64_t out_features, int64_t in_features,
                                        const std::string& where) const {
   const GvqLayout layout = gvq_layout(*this, out_features, in_features, where);
-  const int64_t entries = rank > 0 ? rank : centroids();
+  const int64_t stored = rank > 0 ? rank : centroids();
   std::vector<PartLayout> parts = {
       {"codes",
        DType::U8,
@@ -242,7 +242,7 @@ std::vector<PartLayout> GvqSpec::parts(int64_t out_features, int64_t in_features
         packed_row_bytes(layout.codes_per_tile_row(), index_bits)}},
       {"codebooks",
        fp16_codebooks ? DType::F16 : DType::I8,
-       {layout.strips, layout.column_groups, entries, layout.vector_size}}};
+       {layout.strips, layout.column_groups, stored, layout.vector_size}}};
   const std::vector<int64_t> each = {layout.strips, layout.column_groups};
   if (!fp16_codebooks) parts.push_back({"codebook_scales", DType::F16, each});
   if (rank > 0) parts.push_back({"codebook_basis", DType::F16, {rank, centroids()}});

@@ -1,6 +1,6 @@
 // gvqDdBb[-nN][-tC|-tRxC][-sS][-c16][-rR] (GPTVQ, van Baalen et al. 2024): vectors of D adjacent
-// inputs share an index of B * D bits into the codebook of 2^(B D) centroids that their tile, R
-// rows x C inputs, has for itself.
+// inputs share a code of B * D bits, which chooses one of the 2^(B D) centroids of the codebook
+// that their tile, R rows x C inputs, has for itself.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -21,7 +21,7 @@ constexpr LookupPlace lookup_codes(int64_t row, int64_t blocks, int64_t lookups)
   return {(block / 2 * lookups * 2 + block % 2) * kLookupRows + byte, 2 * kLookupRows};
 }
 
-// Place of codebook vector e: four registers of 16 lanes hold 64 vectors, lane by lane in the order
+// Place of centroid e: four registers of 16 lanes hold 64 centroids, lane by lane in the order
 // of registers 0, 2, 1, 3, in which joining the lanes' upper halves byte by byte restores them.
 constexpr int64_t lookup_place(int64_t e) {
   constexpr int64_t kRegister[4] = {0, 2, 1, 3};

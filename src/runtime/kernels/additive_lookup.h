@@ -1,11 +1,11 @@
 // Additive codes of at most 8 bits (aqMxBgG) by table lookup, for one token. For every group of G
-// inputs and every codebook the 256 dot products of its vectors with those inputs are computed
+// inputs and every codebook the 256 dot products of its centroids with those inputs are computed
 // once; after that a code costs one byte lookup instead of G multiplications:
 //   y[r] = scale[r] * sum_j sum_m table[j, m][code[r, j, m]].
 //
 // Groups are taken in tiles whose tables stay in the first-level cache: build a tile's tables, look
 // up the tile's codes of all rows, go on. Tables are built in integers: codebooks are 16-bit,
-// scaled so that no vector is longer than kLookupNorm, the inputs of a tile likewise (by the
+// scaled so that no centroid is longer than kLookupNorm, the inputs of a tile likewise (by the
 // longest of its groups: short tiles, because activations have outliers), so that their dot
 // product stays within 2^30 (Cauchy-Schwarz). An entry is its upper half, (dot + 2^31 + 2^15) >>
 // 16, and lies in two planes of bytes so that 256 entries are four vector registers: low[256],
@@ -17,7 +17,7 @@
 namespace bitsmith {
 
 inline constexpr int64_t kLookupRows = 64;      // rows of a block: as many as a register has bytes
-inline constexpr int64_t kLookupEntries = 256;  // smaller codebooks are padded with zero vectors
+inline constexpr int64_t kLookupEntries = 256;  // smaller codebooks are padded with zero centroids
 inline constexpr int64_t kLookupTable = 2 * kLookupEntries;  // bytes: two planes
 inline constexpr int64_t kLookupTile =
     16;  // most tables in a tile: 8 KiB; up to 256 could be summed
@@ -32,7 +32,7 @@ struct LookupLayout {
   // [tiles][pairs of blocks, groups of the tile, M, 2, 64], which is the order of reading; an odd
   // last block of a tile is [groups of the tile, M, 64]. Row r of a block is byte lookup_byte(r).
   const uint8_t* codes;
-  // [M, ceil(G / 2), 256, 2]: inputs in pairs, zero past G; vector e is at place lookup_place(e).
+  // [M, ceil(G / 2), 256, 2]: inputs in pairs, zero past G; centroid e is at place lookup_place(e).
   const int16_t* codebooks;
   float codebook_step;  // real value of 1 in `codebooks`
 };

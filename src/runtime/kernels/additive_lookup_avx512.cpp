@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kMaxInputs = kLookupTile * 64;  // of a tile, at the largest group size
 
-// Four registers of 32-bit sums, vectors in lookup_place() order, to 64 entries of both planes.
+// Four registers of 32-bit sums, centroids in lookup_place() order, to 64 entries of both planes.
 void store_entries(const __m512i sums[4], uint8_t* table) {
   // Upper halves of two registers side by side, then their bytes likewise.
   const __m512i upper_half = _mm512_set1_epi32(-65536), upper_byte = _mm512_set1_epi16(-256);
@@ -37,9 +37,9 @@ void build_group_tables(const int16_t* codebook, int64_t pairs_per_group, const 
       for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_set1_epi32(static_cast<int>(0x80008000u));
     }
     for (int64_t i = 0; i < pairs; ++i) {
-      const int16_t* vectors = codebook + 2 * (i * kLookupEntries + e);
+      const int16_t* centroids = codebook + 2 * (i * kLookupEntries + e);
       __m512i v[4];
-      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_si512(vectors + 32 * k);
+      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_si512(centroids + 32 * k);
       for (int j = 0; j < J; ++j) {
         const __m512i in = _mm512_set1_epi32(x[j * pairs + i]);
         for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_dpwssd_epi32(sums[j][k], v[k], in);

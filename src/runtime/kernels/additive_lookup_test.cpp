@@ -27,7 +27,7 @@ struct Problem {
     codes = AlignedBuffer<uint8_t>(blocks * groups * num_codebooks * kLookupRows);
     for (int64_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.next());
     codebooks = AlignedBuffer<int16_t>(num_codebooks * pairs * kLookupEntries * 2);
-    // Every second vector as long as allowed, so that sums come near 32 bits.
+    // Every second centroid as long as allowed, so that sums come near 32 bits.
     const double longest = kLookupNorm / std::sqrt(static_cast<double>(group_size));
     for (int64_t k = 0; k < codebooks.size(); ++k) {
       const int64_t i = k / (2 * kLookupEntries) % pairs * 2 + k % 2;
@@ -35,7 +35,7 @@ struct Problem {
       codebooks[k] = i < group_size ? static_cast<int16_t>(value) : int16_t{0};
     }
     x = outlier_values(groups * group_size, random);
-    std::fill_n(x.data(), group_size, 2.0f);  // parallel to a longest vector
+    std::fill_n(x.data(), group_size, 2.0f);  // parallel to a longest centroid
     w.codes = codes.data();
     w.codebooks = codebooks.data();
   }

@@ -100,12 +100,12 @@ class LookupMatrix final : public AdditiveMatrix {
   // To 16-bit integers in pairs of inputs.
   void transpose_codebooks() {
     const int64_t size = layout_.in_group_size, pairs = (size + 1) / 2;
-    const int64_t vectors = layout_.num_codebooks * codebooks_.entries;
+    const int64_t centroids = layout_.num_codebooks * codebooks_.num_centroids;
     double largest = 0;
-    for (int64_t v = 0; v < vectors; ++v) {
+    for (int64_t c = 0; c < centroids; ++c) {
       double square = 0;
       for (int64_t i = 0; i < size; ++i) {
-        square += std::pow(double{fp16_to_float(vectors_[v * size + i])}, 2);
+        square += std::pow(double{fp16_to_float(centroids_[c * size + i])}, 2);
       }
       largest = std::max(largest, square);
     }
@@ -113,12 +113,12 @@ class LookupMatrix final : public AdditiveMatrix {
     layout_.codebook_step = static_cast<float>(step);
     dot_codebooks_ = AlignedBuffer<int16_t>(layout_.num_codebooks * pairs * kLookupEntries * 2);
     if (largest == 0) return;
-    for (int64_t v = 0; v < vectors; ++v) {
-      const int64_t m = v / codebooks_.entries, e = v % codebooks_.entries;
+    for (int64_t c = 0; c < centroids; ++c) {
+      const int64_t m = c / codebooks_.num_centroids, e = c % codebooks_.num_centroids;
       for (int64_t i = 0; i < size; ++i) {
         const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
         dot_codebooks_[2 * pair + i % 2] = static_cast<int16_t>(
-            std::nearbyint(double{fp16_to_float(vectors_[v * size + i])} / step));
+            std::nearbyint(double{fp16_to_float(centroids_[c * size + i])} / step));
       }
     }
   }
