@@ -19,9 +19,9 @@ inline void prefetch(const uint8_t* p) {
 }
 
 template <int kBits>
-constexpr int64_t kBlockBytes = (kGvqBlock * kBits) / 8;
+constexpr int64_t kPacketBytes = (kGvqPacket * kBits) / 8;
 
-// I: the registers, of which kParts hold a block. Its Table<kBits> is one coordinate of the
+// I: the registers, of which kParts hold a packet. Its Table<kBits> is one coordinate of the
 // centroids: table[codes].
 template <typename I, int kBits, bool kBlockScales>
 class GvqLookup {
@@ -59,8 +59,8 @@ class GvqLookup {
   template <typename... Tables>
   static void multiply_rows(const GvqLookupTiles& tiles, int64_t column_group, int64_t rows,
                             const GvqLookupInput& x, float* sums, const Tables&... tables) {
-    constexpr int64_t kInputs = kGvqBlock * static_cast<int64_t>(sizeof...(tables));
-    const int64_t first_block = column_group * tiles.blocks;
+    constexpr int64_t kInputs = kGvqPacket * static_cast<int64_t>(sizeof...(tables));
+    const int64_t first_packet = column_group * tiles.packets;
     const Floats tile_scale = I::broadcast(tiles.scales[column_group]);
     [[maybe_unused]] const std::conditional_t<kBlockScales, typename I::Scales, const float*>
         block_scales(tiles.scale_values + column_group * (kBlockScales ? 16 : 0));
@@ -69,15 +69,15 @@ class GvqLookup {
     for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, scales += tiles.scale_row_bytes) {
       for (int part = 0; part < I::kParts; ++part) {
         Floats sum = I::zeros();
-        for (int64_t b = 0; b < tiles.blocks; ++b) {
-          const int64_t block = first_block + b, lane = part * kLanes;
-          const int8_t* inputs = x.codes + block * kInputs + 4 * lane;
-          const uint8_t* from = row + b * kBlockBytes<kBits>;
+        for (int64_t b = 0; b < tiles.packets; ++b) {
+          const int64_t packet = first_packet + b, lane = part * kLanes;
+          const int8_t* inputs = x.codes + packet * kInputs + 4 * lane;
+          const uint8_t* from = row + b * kPacketBytes<kBits>;
           prefetch(from + kAhead);
           const auto codes = I::template load_codes<kBits>(from, part);
-          auto dot = I::start(x.offsets + block * kGvqLanes + lane);
-          ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqBlock), ...);
-          Floats scale = I::load(x.scales + block * kGvqLanes + lane);
+          auto dot = I::start(x.offsets + packet * kGvqLanes + lane);
+          ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqPacket), ...);
+          Floats scale = I::load(x.scales + packet * kGvqLanes + lane);
           if constexpr (kBlockScales) {
             prefetch(scales + kScalesAhead);
             int32_t packed;

@@ -22,16 +22,16 @@ int64_t lane_inputs(const GvqSpec& spec) {
   return 4 * gvq_place(code_bits_of(spec), 1) * spec.vector_size;
 }
 
-// Where a block's scale codes are: four bytes from `byte` on, and a shift for each lane.
+// Where a packet's scale codes are: four bytes from `byte` on, and a shift for each lane.
 struct ScalePlaces {
   int32_t byte;
   std::array<int32_t, kGvqLanes> shifts;
 };
-ScalePlaces scale_places(const GvqSpec& spec, int64_t block) {
-  const int64_t d = spec.vector_size, first = block * kGvqBlock * d / spec.scale_block;
+ScalePlaces scale_places(const GvqSpec& spec, int64_t packet) {
+  const int64_t d = spec.vector_size, first = packet * kGvqPacket * d / spec.scale_block;
   ScalePlaces places{static_cast<int32_t>(first / 2), {}};
   for (int64_t lane = 0; lane < kGvqLanes; ++lane) {
-    const int64_t place = block * kGvqBlock + gvq_place(code_bits_of(spec), 4 * lane);
+    const int64_t place = packet * kGvqPacket + gvq_place(code_bits_of(spec), 4 * lane);
     const int64_t scale = place * d / spec.scale_block;
     places.shifts[lane] = static_cast<int32_t>(4 * (scale - first / 2 * 2));
   }
@@ -48,10 +48,11 @@ class GvqLookupMatrix final : public PanelMatrix {
     shape_.column_groups = layout_.column_groups;
     shape_.code_bits = code_bits_of(spec_);
     shape_.vector_size = static_cast<int>(layout_.vector_size);
-    shape_.blocks = (tile_codes + kGvqBlock - 1) / kGvqBlock;
-    block_bytes_ = gvq_block_bytes(shape_.code_bits, kGvqBlock);
-    const int64_t last = tile_codes - (shape_.blocks - 1) * kGvqBlock;
-    shape_.row_bytes = (shape_.blocks - 1) * block_bytes_ + gvq_block_bytes(shape_.code_bits, last);
+    shape_.packets = (tile_codes + kGvqPacket - 1) / kGvqPacket;
+    packet_bytes_ = gvq_packet_bytes(shape_.code_bits, kGvqPacket);
+    const int64_t last = tile_codes - (shape_.packets - 1) * kGvqPacket;
+    shape_.row_bytes =
+        (shape_.packets - 1) * packet_bytes_ + gvq_packet_bytes(shape_.code_bits, last);
     entries_ = gvq_table_entries(shape_.code_bits);
 
     constexpr int64_t kReadable = 64;
@@ -71,11 +72,11 @@ class GvqLookupMatrix final : public PanelMatrix {
     const int64_t places = layout_.codes_per_tile_row();
     const int64_t run = spec_.scale_block > 0 ? spec_.scale_block / d : places;
     const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
-    uint8_t* codes = thread_scratch<uint8_t, GvqLookupMatrix>(tiles.blocks * kGvqBlock);
+    uint8_t* codes = thread_scratch<uint8_t, GvqLookupMatrix>(tiles.packets * kGvqPacket);
     for (int64_t column_group = 0; column_group < tiles.column_groups; ++column_group) {
-      for (int64_t b = 0; b < tiles.blocks; ++b) {
-        load_gvq_block(tiles.codes + column_group * tiles.column_group_bytes + b * block_bytes_,
-                       tiles.code_bits, codes + b * kGvqBlock);
+      for (int64_t b = 0; b < tiles.packets; ++b) {
+        load_gvq_packet(tiles.codes + column_group * tiles.column_group_bytes + b * packet_bytes_,
+                        tiles.code_bits, codes + b * kGvqPacket);
       }
       const int8_t* table = tiles.tables + column_group * d * entries_;
       const uint8_t* scale_codes =
@@ -158,8 +159,8 @@ class GvqLookupMatrix final : public PanelMatrix {
       uint8_t* to =
           codes_.data() + (tiles.codes - codes_.data()) + column_group * tiles.column_group_bytes;
       for (int64_t p = 0; p < places; ++p) {
-        store_gvq_code(to + p / kGvqBlock * block_bytes_, tiles.code_bits,
-                       gvq_position(tiles.code_bits, p % kGvqBlock),
+        store_gvq_code(to + p / kGvqPacket * packet_bytes_, tiles.code_bits,
+                       gvq_position(tiles.code_bits, p % kGvqPacket),
                        codes[static_cast<size_t>(column_group * places + p)]);
       }
     }
@@ -205,8 +206,8 @@ class GvqLookupMatrix final : public PanelMatrix {
           tile_block_scales(tensor, tile / layout_.column_groups, tile % layout_.column_groups);
       std::copy(values.begin(), values.end(), scale_values_.data() + tile * 16);
     }
-    for (int64_t block = 0; block < shape_.blocks; ++block) {
-      const ScalePlaces places = scale_places(spec_, block);
+    for (int64_t packet = 0; packet < shape_.packets; ++packet) {
+      const ScalePlaces places = scale_places(spec_, packet);
       scale_bytes_.push_back(places.byte);
       scale_shifts_.insert(scale_shifts_.end(), places.shifts.begin(), places.shifts.end());
     }
@@ -216,15 +217,16 @@ class GvqLookupMatrix final : public PanelMatrix {
   // those after the last, which are zero.
   void plan_inputs() {
     const int64_t d = layout_.vector_size, units = in_features / kUniformUnit;
-    const int64_t blocks = layout_.column_groups * shape_.blocks;
+    const int64_t packets = layout_.column_groups * shape_.packets;
     rounded_codes_ = AlignedBuffer<int8_t>(in_features + 1);
     rounded_scales_ = AlignedBuffer<float>(units + 1);
     rounded_sums_ = AlignedBuffer<int32_t>(units);
-    input_codes_ = AlignedBuffer<int8_t>(blocks * d * kGvqBlock);
-    input_scales_ = AlignedBuffer<float>(blocks * kGvqLanes);
-    input_offsets_ = AlignedBuffer<int32_t>(blocks * kGvqLanes);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t column_group = block / shape_.blocks, first = block % shape_.blocks * kGvqBlock;
+    input_codes_ = AlignedBuffer<int8_t>(packets * d * kGvqPacket);
+    input_scales_ = AlignedBuffer<float>(packets * kGvqLanes);
+    input_offsets_ = AlignedBuffer<int32_t>(packets * kGvqLanes);
+    for (int64_t packet = 0; packet < packets; ++packet) {
+      const int64_t column_group = packet / shape_.packets,
+                    first = packet % shape_.packets * kGvqPacket;
       const auto input_at = [&](int64_t position, int64_t t) {
         const int64_t place = first + gvq_place(shape_.code_bits, position);
         return place < layout_.codes_per_tile_row()
@@ -232,7 +234,7 @@ class GvqLookupMatrix final : public PanelMatrix {
                    : in_features;
       };
       for (int64_t t = 0; t < d; ++t) {
-        for (int64_t position = 0; position < kGvqBlock; ++position) {
+        for (int64_t position = 0; position < kGvqPacket; ++position) {
           input_of_code_.push_back(static_cast<int32_t>(input_at(position, t)));
         }
       }
@@ -254,10 +256,10 @@ class GvqLookupMatrix final : public PanelMatrix {
       input_scales_.data()[i] = rounded_scales_.data()[unit_of_lane_[i]];
     }
     for (int64_t i = 0; i < input_offsets_.size(); ++i) {
-      const int64_t block = i / kGvqLanes, lane = i % kGvqLanes;
-      const int8_t* codes = input_codes_.data() + block * d * kGvqBlock + 4 * lane;
+      const int64_t packet = i / kGvqLanes, lane = i % kGvqLanes;
+      const int8_t* codes = input_codes_.data() + packet * d * kGvqPacket + 4 * lane;
       int32_t sum = 0;
-      for (int64_t t = 0; t < d; ++t, codes += kGvqBlock) {
+      for (int64_t t = 0; t < d; ++t, codes += kGvqPacket) {
         sum += codes[0] + codes[1] + codes[2] + codes[3];
       }
       input_offsets_[i] = -128 * sum;
@@ -270,14 +272,14 @@ class GvqLookupMatrix final : public PanelMatrix {
   GvqSpec spec_;
   GvqLayout layout_;
   GvqLookupTiles shape_ = {};  // what all strips have in common
-  int64_t block_bytes_ = 0, entries_ = 0;
+  int64_t packet_bytes_ = 0, entries_ = 0;
   AlignedBuffer<uint8_t> codes_;
   AlignedBuffer<int8_t> tables_;         // [tiles, D, entries]
   AlignedBuffer<float> scales_;          // [tiles]
   AlignedBuffer<uint8_t> block_scales_;  // [out, scale_row_bytes], in the order of the codes
   AlignedBuffer<float> scale_values_;    // [tiles, 16]
   std::vector<int32_t> scale_bytes_, scale_shifts_;
-  // One token's activations: rounded, then in the order of the blocks.
+  // One token's activations: rounded, then in the order of the packets.
   AlignedBuffer<int8_t> rounded_codes_, input_codes_;
   AlignedBuffer<float> rounded_scales_, input_scales_;
   AlignedBuffer<int32_t> rounded_sums_, input_offsets_;
@@ -296,8 +298,8 @@ bool gvq_lookup_fits(const QuantizedTensor& tensor) {
   }
   if (spec.scale_block == 0) return true;
   if (spec.scale_block % lane_inputs(spec) != 0) return false;
-  for (int64_t block = 0; block * kGvqBlock < layout.codes_per_tile_row(); ++block) {
-    const auto shifts = scale_places(spec, block).shifts;
+  for (int64_t packet = 0; packet * kGvqPacket < layout.codes_per_tile_row(); ++packet) {
+    const auto shifts = scale_places(spec, packet).shifts;
     if (*std::max_element(shifts.begin(), shifts.end()) > 28) return false;
   }
   return true;
