@@ -65,7 +65,8 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
                                      const torch::Tensor& hessian, const torch::Tensor& drift,
-                                     QuantizedParts& parts, const LinearObserver& observer) const {
+                                     QuantizedModules& modules,
+                                     const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
                                    : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
@@ -94,13 +95,13 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
       result.relative_error,
       bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
       result.seconds};
-  parts.matrices[linear.name] = result.representation->to_format();
-  parts.linears.push_back(summary);
+  modules.matrices[linear.name] = result.representation->to_format();
+  modules.linears.push_back(summary);
   if (observer) observer(summary, result.stages);
 }
 
-QuantizedParts BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
-                                        const LinearObserver& observer) {
+QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
+                                          const LinearObserver& observer) {
   const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
@@ -110,8 +111,8 @@ QuantizedParts BlockQuantizer::quantize(int64_t block_index, const BlockProgress
   for (const Linear* linear : block->linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
   }
-  QuantizedParts parts;
-  if (planned_weights == 0) return parts;
+  QuantizedModules modules;
+  if (planned_weights == 0) return modules;
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
     return kHessianShare * (sites_done + of_site) / kInputSites +
@@ -139,40 +140,40 @@ QuantizedParts BlockQuantizer::quantize(int64_t block_index, const BlockProgress
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
-      quantize_linear(*linear, *matrix, hessian, drift, parts, observer);
+      quantize_linear(*linear, *matrix, hessian, drift, modules, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }
-  if (finetune_) finetune(block_index, parts, progress);
-  return parts;
+  if (finetune_) finetune(block_index, modules, progress);
+  return modules;
 }
 
-void BlockQuantizer::finetune(int64_t block_index, QuantizedParts& parts,
+void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
                               const BlockProgress& progress) const {
   progress(kHessianShare + kLinearsShare, "fine-tuning");
   const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   const torch::Tensor targets = with_reference() ? reference_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found == parts.matrices.end()) continue;
+    const auto found = modules.matrices.find(linear->name);
+    if (found == modules.matrices.end()) continue;
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
   const BlockFinetuneReport report =
       finetune_(decoder_, *block, block_index, stream_.inputs(), targets);
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found != parts.matrices.end()) found->second = linear->representation->to_format();
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end()) found->second = linear->representation->to_format();
   }
   for (const auto& [name, value] : report.dense) {
-    parts.dense[name] = value.to(torch::kHalf).contiguous();
+    modules.dense[name] = value.to(torch::kHalf).contiguous();
   }
-  parts.finetune = {
+  modules.finetune = {
       {"error_before", report.before}, {"error_after", report.after}, {"epochs", report.epochs}};
-  parts.finetune_seconds = report.seconds;
+  modules.finetune_seconds = report.seconds;
 }
 
-void BlockQuantizer::advance(int64_t block_index, const QuantizedParts& parts,
+void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& modules,
                              const BlockProgress& progress) {
   if (without_data()) return;
   const std::shared_ptr<Block> block = decoder_.load_block(block_index);
@@ -187,13 +188,13 @@ void BlockQuantizer::advance(int64_t block_index, const QuantizedParts& parts,
     reference_.advance(*block, options_.batch_tokens, report);
   }
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found != parts.matrices.end())
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
   }
   for (const auto& [name, vector] : block->dense_vectors(block_index)) {
-    const auto found = parts.dense.find(name);
-    if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
+    const auto found = modules.dense.find(name);
+    if (found != modules.dense.end()) *vector = found->second.to(decoder_.dtype());
   }
   stream_.advance(*block, options_.batch_tokens, report);
 }

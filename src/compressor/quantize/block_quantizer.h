@@ -15,7 +15,7 @@
 #include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/block_stream.h"
 #include "compressor/quantize/quantization_plan.h"
-#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/quantized_modules.h"
 
 namespace bitsmith {
 
@@ -34,10 +34,10 @@ class BlockQuantizer {
                  BlockFinetuner finetune, const RunContext& context);
 
   // The planned matrices of block number `block_index`, quantized on the present activations.
-  QuantizedParts quantize(int64_t block_index, const BlockProgress& progress,
-                          const LinearObserver& observer);
+  QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
+                            const LinearObserver& observer);
   // Replaces the activations by the outputs of that block with the given matrices in it.
-  void advance(int64_t block_index, const QuantizedParts& parts, const BlockProgress& progress);
+  void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
 
  private:
   // What is known of one site's inputs.
@@ -57,12 +57,13 @@ class BlockQuantizer {
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
-  // Quantizes one matrix and adds it to `parts`.
+  // Quantizes one matrix and adds it to `modules`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
-                       const torch::Tensor& drift, QuantizedParts& parts,
+                       const torch::Tensor& drift, QuantizedModules& modules,
                        const LinearObserver& observer) const;
-  // Trains the block with these matrices in it and puts what became of them into `parts`.
-  void finetune(int64_t block_index, QuantizedParts& parts, const BlockProgress& progress) const;
+  // Trains the block with these matrices in it and puts what became of them into `modules`.
+  void finetune(int64_t block_index, QuantizedModules& modules,
+                const BlockProgress& progress) const;
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;

@@ -85,9 +85,9 @@ class Gptvq {
     error_ = strip_errors_.sum().item<double>();
     stages_.add("sweep", error_);
     if (options_.codebook_update) refine();
-    GvqParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
-    if (spec_.rank > 0) reduce_rank(parts);
-    auto result = std::make_unique<GvqTerm>(spec_, out_, in_, parts);
+    GvqTensors tensors{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
+    if (spec_.rank > 0) reduce_rank(tensors);
+    auto result = std::make_unique<GvqTerm>(spec_, out_, in_, tensors);
     result->project();
     return result;
   }
@@ -211,7 +211,7 @@ class Gptvq {
 
   // Codebooks of low rank, from free ones: sorted, factored, then both factors and the codes in
   // turn.
-  void reduce_rank(GvqParts& parts) {
+  void reduce_rank(GvqTensors& tensors) {
     const auto [sorted, order] = state_.centroids.sort(2);
     const auto places = order.argsort(2, /*descending=*/false)
                             .reshape({-1, spec_.centroids()});  // of each old centroid
@@ -249,9 +249,9 @@ class Gptvq {
       stages_.add(concat("rank round ", round, " codes"), error_);
       if (error_ > before * (1 - options_.tolerance)) break;
     }
-    parts.codebooks = factors.rows;
-    parts.basis = factors.basis;
-    parts.codes = state_.codes;
+    tensors.codebooks = factors.rows;
+    tensors.basis = factors.basis;
+    tensors.codes = state_.codes;
   }
 
   // Codebooks of low rank are rounded only once they have it.

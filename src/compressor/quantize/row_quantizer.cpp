@@ -14,7 +14,8 @@ constexpr int64_t kSliceWeights = int64_t{1} << 22;
 
 }  // namespace
 
-void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedParts& parts) {
+void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix,
+                   QuantizedModules& modules) {
   BITSMITH_CHECK(rows_stand_alone(matrix.spec));
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
@@ -46,11 +47,11 @@ void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, Quantiz
       std::memcpy(target.data() + first * row_bytes, part.bytes.data(), part.bytes.size());
     }
   }
-  parts.linears.push_back(
+  modules.linears.push_back(
       {matrix.shape.name, to_string(matrix.spec), method_name(matrix.method),
        total > 0 ? error / total : 0, bits_per_weight(matrix.spec, rows, columns),
        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
-  parts.matrices[matrix.shape.name] = std::move(whole);
+  modules.matrices[matrix.shape.name] = std::move(whole);
 }
 
 }  // namespace bitsmith

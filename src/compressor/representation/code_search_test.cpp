@@ -47,19 +47,19 @@ class CodeSearch : public testing::TestWithParam<Case> {
       nbits = uniform->nbits;
     } else if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) {
       layout = gvq_layout(*gvq, kOut, kIn);
-      GvqParts parts;
+      GvqTensors tensors;
       codebooks =
           torch::randn({layout.strips, layout.column_groups, gvq->centroids(), layout.vector_size});
-      parts.codebooks = codebooks;
-      parts.codes =
+      tensors.codebooks = codebooks;
+      tensors.codes =
           torch::randint(gvq->centroids(), {kOut * kIn / layout.vector_size, 1}, torch::kInt);
       if (gvq->scale_block > 0) {
-        parts.block_scale_codes = torch::randint(16, {kOut, kIn / gvq->scale_block}, torch::kInt);
-        parts.block_scale_grid =
+        tensors.block_scale_codes = torch::randint(16, {kOut, kIn / gvq->scale_block}, torch::kInt);
+        tensors.block_scale_grid =
             round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
-        scales = gvq_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
+        scales = gvq_block_scales(layout, tensors.block_scale_codes, tensors.block_scale_grid);
       }
-      representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, parts);
+      representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, tensors);
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec.terms.front());
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -344,8 +344,8 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
     const auto none = torch::zeros({out * in / spec.vector_size, 1}, torch::kInt);
     GvqSearch search(layout, centroids, {});
     const auto error = [&](const torch::Tensor& codes) {
-      GvqParts parts{centroids, {}, codes, {}, {}};
-      const GvqTerm r(spec, out, in, parts);
+      GvqTensors tensors{centroids, {}, codes, {}, {}};
+      const GvqTerm r(spec, out, in, tensors);
       const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
       return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum().item<double>();
     };

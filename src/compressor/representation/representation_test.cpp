@@ -35,17 +35,17 @@ std::unique_ptr<CodedTerm> random_coded_term(const TermSpec& spec, int64_t out, 
   if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
     const GvqLayout layout = gvq_layout(*gvq, out, in);
     const int64_t stored = gvq->rank > 0 ? gvq->rank : gvq->centroids();
-    GvqParts parts;
-    parts.codebooks =
+    GvqTensors tensors;
+    tensors.codebooks =
         torch::randn({layout.strips, layout.column_groups, stored, layout.vector_size});
-    if (gvq->rank > 0) parts.basis = torch::randn({gvq->rank, gvq->centroids()});
-    parts.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
+    if (gvq->rank > 0) tensors.basis = torch::randn({gvq->rank, gvq->centroids()});
+    tensors.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
     if (gvq->scale_block > 0) {
-      parts.block_scale_codes = random_codes({out, in / gvq->scale_block}, 4);
-      parts.block_scale_grid =
+      tensors.block_scale_codes = random_codes({out, in / gvq->scale_block}, 4);
+      tensors.block_scale_grid =
           round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
     }
-    return std::make_unique<GvqTerm>(*gvq, out, in, parts);
+    return std::make_unique<GvqTerm>(*gvq, out, in, tensors);
   }
   const auto& additive = std::get<AdditiveSpec>(spec);
   const int64_t m = additive.num_codebooks, g = additive.in_group_size;
