@@ -123,9 +123,9 @@ void codebook_start(benchmark::State& state, const char* text) {
   constexpr int kIterations = 10;
   const double flops = 2.0 * kIterations * static_cast<double>(points.numel() * spec.centroids());
   measure(state, flops, torch::kFloat, [&] {
-    benchmark::DoNotOptimize(start_codebooks(points, {}, sub_hessians.contiguous(),
-                                             layout.tile_rows, spec.centroids(),
-                                             CodebookInit::kPlusPlus, kIterations, 1));
+    benchmark::DoNotOptimize(initial_codebooks(points, {}, sub_hessians.contiguous(),
+                                               layout.tile_rows, spec.centroids(),
+                                               CodebookInit::kPlusPlus, kIterations, 1));
   });
 }
 

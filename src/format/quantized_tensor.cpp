@@ -147,10 +147,10 @@ void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
 
 void verify(const QuantizedTensor& tensor, const std::string& source) {
   const auto layout = part_layout(tensor.spec, tensor.out_features, tensor.in_features, source);
-  const std::string kind = to_string(tensor.spec);
+  const std::string spec = to_string(tensor.spec);
   if (layout.size() != tensor.parts.size()) {
     throw Error(
-        concat(source, ": ", kind, " has ", layout.size(), " parts, found ", tensor.parts.size()));
+        concat(source, ": ", spec, " has ", layout.size(), " parts, found ", tensor.parts.size()));
   }
   for (size_t i = 0; i < layout.size(); ++i) {
     const PartLayout& expected = layout[i];
@@ -158,7 +158,7 @@ void verify(const QuantizedTensor& tensor, const std::string& source) {
     if (found.name != expected.name || found.dtype != expected.dtype ||
         found.shape != expected.shape ||
         static_cast<int64_t>(found.bytes.size()) != byte_size(expected.dtype, expected.shape)) {
-      throw Error(concat(source, ".", expected.name, ": ", kind, " needs ",
+      throw Error(concat(source, ".", expected.name, ": ", spec, " needs ",
                          dtype_name(expected.dtype), " ", shape_string(expected.shape), ", found ",
                          dtype_name(found.dtype), " ", shape_string(found.shape), " in ",
                          found.bytes.size(), " bytes"));

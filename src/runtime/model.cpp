@@ -35,7 +35,7 @@ size_t elements(int64_t rows, int64_t columns) { return static_cast<size_t>(rows
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
     : weights_(std::move(weights)), pool_(threads) {}
 
-void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
+void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hidden) {
   const ModelConfig& config = weights_.config;
   const int64_t count = static_cast<int64_t>(rows.size());
   BITSMITH_CHECK(hidden.size() == elements(count, config.hidden_size));
@@ -49,7 +49,7 @@ void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
     weights_.embedding->decode_row(token, &x_[elements(r, config.hidden_size)]);
   }
   positions_.clear();
-  for (const Row& row : rows) positions_.push_back(row.sequence->append(row.token));
+  for (const TokenStep& row : rows) positions_.push_back(row.sequence->append(row.token));
   compute_rotary(rows);
 
   normed_.resize(x_.size());
@@ -70,7 +70,7 @@ void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
 }
 
 // normed_ [rows, hidden] -> attended_ [rows, heads * head_dim]; keys and values join the caches.
-void RuntimeModel::attention(int64_t block_index, std::span<const Row> rows) {
+void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> rows) {
   const ModelConfig& config = weights_.config;
   const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
   const int64_t count = static_cast<int64_t>(rows.size()), head_dim = config.head_dim;
@@ -142,7 +142,7 @@ void RuntimeModel::mlp(const BlockWeights& block, int64_t rows) {
 }
 
 // Cosines and sines of every row's position, in float32 as transformers computes them.
-void RuntimeModel::compute_rotary(std::span<const Row> rows) {
+void RuntimeModel::compute_rotary(std::span<const TokenStep> rows) {
   const ModelConfig& config = weights_.config;
   const size_t half = static_cast<size_t>(config.head_dim / 2);
   const bool dynamic = config.rope_scaling.type == RopeScaling::Type::kDynamic;
@@ -227,7 +227,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
   sequence.rope_length = std::max(sequence.rope_length, sequence.length() + std::ssize(tokens));
   std::vector<float> hidden;
-  std::vector<Row> rows;
+  std::vector<TokenStep> rows;
   for (size_t first = 0; first < tokens.size(); first += kPromptRows) {
     rows.clear();
     for (const int32_t token :

@@ -356,17 +356,18 @@ std::vector<int64_t> optimal_runs(const std::vector<double>& x, const std::vecto
   return runs;
 }
 
-CodebookStart start_codebooks(const torch::Tensor& points, const torch::Tensor& weights,
-                              const torch::Tensor& sub_hessians, int64_t rows, int64_t centroids,
-                              CodebookInit init, int iterations, uint64_t seed) {
+InitialCodebooks initial_codebooks(const torch::Tensor& points, const torch::Tensor& weights,
+                                   const torch::Tensor& sub_hessians, int64_t rows,
+                                   int64_t centroids, CodebookInit init, int iterations,
+                                   uint64_t seed) {
   const auto x = points.contiguous(), m = sub_hessians.to(torch::kFloat).contiguous();
   const auto w = weights.defined() ? weights.contiguous() : weights;
   const int64_t out = x.size(0), places = m.size(0), d = m.size(1);
   const int64_t strips = (out + rows - 1) / rows;
-  CodebookStart start{torch::empty({strips, 1, centroids, d}, torch::kFloat),
-                      torch::empty({out * places, 1}, torch::kInt)};
-  auto* centers = start.centroids.mutable_data_ptr<float>();
-  auto* codes = start.codes.mutable_data_ptr<int32_t>();
+  InitialCodebooks initial{torch::empty({strips, 1, centroids, d}, torch::kFloat),
+                           torch::empty({out * places, 1}, torch::kInt)};
+  auto* centers = initial.centroids.mutable_data_ptr<float>();
+  auto* codes = initial.codes.mutable_data_ptr<int32_t>();
   parallel_tasks(strips, [&](int64_t s) {
     const int64_t first = s * rows, height = std::min(rows, out - first);
     Strip strip(x, w, m, first, height, centroids, search_kernels());
@@ -393,7 +394,7 @@ CodebookStart start_codebooks(const torch::Tensor& points, const torch::Tensor& 
       }
     }
   });
-  return start;
+  return initial;
 }
 
 }  // namespace bitsmith

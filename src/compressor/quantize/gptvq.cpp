@@ -165,11 +165,11 @@ class Gptvq {
       const auto own = objective.output_factor.unsqueeze(1);
       weights = weights.defined() ? weights * own : own.expand({out_, places}).contiguous();
     }
-    const CodebookStart start =
-        start_codebooks(points, weights, sub_hessians.contiguous(), layout.tile_rows,
-                        spec_.centroids(), options_.codebook_init, options_.em_iterations,
-                        options_.seed * 1000003u + static_cast<uint64_t>(g));
-    GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
+    const InitialCodebooks initial =
+        initial_codebooks(points, weights, sub_hessians.contiguous(), layout.tile_rows,
+                          spec_.centroids(), options_.codebook_init, options_.em_iterations,
+                          options_.seed * 1000003u + static_cast<uint64_t>(g));
+    GptvqState state{project_codebooks(file_spec(), initial.centroids), initial.codes}, best;
     double lowest = std::numeric_limits<double>::infinity();
     for (int round = 0; round <= options_.feedback_rounds; ++round) {
       GvqSearch search(layout, state.centroids, scales);
@@ -221,23 +221,23 @@ class Gptvq {
                        .to(torch::kInt)
                        .unsqueeze(1)
                        .contiguous();
-    const auto projected = [&](const CodebookFactors& f) {
-      return CodebookFactors{project_codebooks(spec_, f.rows), round_to_fp16(f.basis)};
+    const auto projected = [&](const LowRankCodebooks& f) {
+      return LowRankCodebooks{project_codebooks(spec_, f.coefficients), round_to_fp16(f.basis)};
     };
-    CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
-    error_ = error(gvq_centroids(factors.rows, factors.basis), state_.codes);
+    LowRankCodebooks codebooks = projected(low_rank_codebooks(sorted.contiguous(), spec_.rank));
+    error_ = error(gvq_centroids(codebooks.coefficients, codebooks.basis), state_.codes);
     stages_.restart();  // free codebooks reached less
     stages_.add("rank", error_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = error_;
-      const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
+      const auto solved = projected(solve_low_rank(problem(), codebooks, kWholeIterations));
       const double reached = error(gvq_centroids(solved.rows, solved.basis), state_.codes);
       if (reached < error_) {
-        factors = solved;
+        codebooks = solved;
         error_ = reached;
       }
       stages_.add(concat("rank round ", round, " codebooks"), error_);
-      const auto centroids = gvq_centroids(factors.rows, factors.basis).contiguous();
+      const auto centroids = gvq_centroids(codebooks.coefficients, codebooks.basis).contiguous();
       GvqSearch search(layout_, centroids, scales_);
       const auto dense = gvq_decode(layout_, centroids, state_.codes, scales_);
       const auto codes = search_code_groups(search, dense, state_.codes, weight_, objective_, {});
@@ -249,8 +249,8 @@ class Gptvq {
       stages_.add(concat("rank round ", round, " codes"), error_);
       if (error_ > before * (1 - options_.tolerance)) break;
     }
-    tensors.codebooks = factors.rows;
-    tensors.basis = factors.basis;
+    tensors.codebooks = codebooks.coefficients;
+    tensors.basis = codebooks.basis;
     tensors.codes = state_.codes;
   }
 

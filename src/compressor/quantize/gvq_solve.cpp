@@ -93,53 +93,54 @@ torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& ce
                              iterations, independent_systems(problem));
 }
 
-CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank) {
+LowRankCodebooks low_rank_codebooks(const torch::Tensor& centroids, int rank) {
   const auto stacked = centroids.reshape({-1, centroids.size(2)}).to(torch::kDouble);
   const auto [u, s, v] = torch::linalg_svd(stacked, /*full_matrices=*/false);
   const int64_t kept = std::min<int64_t>(rank, s.size(0));
-  auto rows = torch::zeros({stacked.size(0), rank}, torch::kDouble);
+  auto coefficients = torch::zeros({stacked.size(0), rank}, torch::kDouble);
   auto basis = torch::zeros({rank, stacked.size(1)}, torch::kDouble);
-  rows.narrow(1, 0, kept).copy_(u.narrow(1, 0, kept) * s.narrow(0, 0, kept));
+  coefficients.narrow(1, 0, kept).copy_(u.narrow(1, 0, kept) * s.narrow(0, 0, kept));
   basis.narrow(0, 0, kept).copy_(v.narrow(0, 0, kept));
-  return {
-      rows.to(torch::kFloat).reshape({centroids.size(0), centroids.size(1), rank, 1}).contiguous(),
-      basis.to(torch::kFloat).contiguous()};
+  return {coefficients.to(torch::kFloat)
+              .reshape({centroids.size(0), centroids.size(1), rank, 1})
+              .contiguous(),
+          basis.to(torch::kFloat).contiguous()};
 }
 
-CodebookFactors solve_factors(const GvqProblem& problem, const CodebookFactors& factors,
-                              int iterations) {
-  CodebookFactors now = factors;
-  const auto curvature = own_blocks(problem, gvq_centroids(now.rows, now.basis))
+LowRankCodebooks solve_low_rank(const GvqProblem& problem, const LowRankCodebooks& codebooks,
+                                int iterations) {
+  LowRankCodebooks now = codebooks;
+  const auto curvature = own_blocks(problem, gvq_centroids(now.coefficients, now.basis))
                              .reshape({-1, now.basis.size(1)});  // [tiles, K]
-  const auto tiles = now.rows.size(0) * now.rows.size(1);
-  const auto flat = [&](const torch::Tensor& rows) { return rows.reshape({tiles, -1}); };
+  const auto tiles = now.coefficients.size(0) * now.coefficients.size(1);
+  const auto flat = [&](const torch::Tensor& c) { return c.reshape({tiles, -1}); };
   const auto of_centroids = [&](const torch::Tensor& c) { return c.reshape({tiles, -1}); };
 
-  {  // rows: centroids = rows basis
+  {  // coefficients: centroids = coefficients basis
     const auto basis = now.basis;
     const auto back = [&](const torch::Tensor& c) {
-      return torch::matmul(of_centroids(c), basis.t()).reshape(now.rows.sizes());
+      return torch::matmul(of_centroids(c), basis.t()).reshape(now.coefficients.sizes());
     };
     const auto inverse = inverse_of(torch::matmul(curvature, basis.square().t()));
-    const auto residual = back(residual_of(problem, gvq_centroids(now.rows, basis)));
+    const auto residual = back(residual_of(problem, gvq_centroids(now.coefficients, basis)));
     const auto apply = [&](const torch::Tensor& x) {
       return back(normal_product(problem, gvq_centroids(x, basis)));
     };
     const auto precondition = [&](const torch::Tensor& r) {
       return (flat(r) * inverse).reshape(r.sizes());
     };
-    now.rows = conjugate_gradients(now.rows, residual, apply, precondition, iterations,
-                                   independent_systems(problem));
+    now.coefficients = conjugate_gradients(now.coefficients, residual, apply, precondition,
+                                           iterations, independent_systems(problem));
   }
   {  // basis, the same for all tiles
-    const auto rows = flat(now.rows);
+    const auto coefficients = flat(now.coefficients);
     const auto back = [&](const torch::Tensor& c) {
-      return torch::matmul(rows.t(), of_centroids(c)).contiguous();
+      return torch::matmul(coefficients.t(), of_centroids(c)).contiguous();
     };
-    const auto inverse = inverse_of(torch::matmul(rows.square().t(), curvature));
-    const auto residual = back(residual_of(problem, gvq_centroids(now.rows, now.basis)));
+    const auto inverse = inverse_of(torch::matmul(coefficients.square().t(), curvature));
+    const auto residual = back(residual_of(problem, gvq_centroids(now.coefficients, now.basis)));
     const auto apply = [&](const torch::Tensor& x) {
-      return back(normal_product(problem, gvq_centroids(now.rows, x)));
+      return back(normal_product(problem, gvq_centroids(now.coefficients, x)));
     };
     const auto precondition = [&](const torch::Tensor& r) { return r * inverse; };
     now.basis = conjugate_gradients(now.basis, residual, apply, precondition, iterations,

@@ -90,7 +90,7 @@ struct QuantizeOptions {
   // Default: best
   CodebookInit codebook_init = CodebookInit::kBest;
 
-  // GPTVQ: iterations of a codebook's start at most; it ends when no assignment changes.
+  // GPTVQ: iterations of EM for initial codebooks at most; it ends when no assignment changes.
   // Default: 30
   int em_iterations = 30;
 
@@ -155,10 +155,10 @@ void QuantizeOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 64}}},
     o.beam);
   v(Option{.key = "codebook_init",
-           .help = "GPTVQ, where codebooks begin: best, kmeans++, mahalanobis, quantiles"},
+           .help = "GPTVQ, initial codebooks: best, kmeans++, mahalanobis, quantiles"},
     o.codebook_init);
   v(Option{.key = "em_iterations",
-           .help = "GPTVQ: iterations of a codebook's start at most",
+           .help = "GPTVQ: iterations of EM for initial codebooks at most",
            .range = {{0, 10000}}},
     o.em_iterations);
   v(Option{.key = "feedback_rounds",

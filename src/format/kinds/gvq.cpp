@@ -132,7 +132,7 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
   spec.fp16_codebooks = text.take("-c16");
   if (text.take("-r")) {
     if (spec.vector_size != 1) text.fail("-r, the rank of codebooks, needs vectors of one input");
-    spec.rank = static_cast<int>(text.number("rows of rank", 1, spec.centroids() - 1));
+    spec.rank = static_cast<int>(text.number("rank", 1, spec.centroids() - 1));
   }
   if (spec.scale_block % spec.vector_size != 0) {
     text.fail(concat("a scale for ", spec.scale_block, " inputs would cut vectors of ",

@@ -26,7 +26,7 @@ struct GvqSpec {
   int64_t tile_columns = 0;     // a divisor of in_features; 0: the largest up to 256
   int64_t scale_block = 0;      // S: inputs of a block with a 4-bit logarithmic scale; 0: none
   bool fp16_codebooks = false;  // -c16: fp16 instead of int8 with an fp16 scale a codebook
-  int rank = 0;                 // -rR (D = 1): codebooks are sums of R shared rows; 0: free
+  int rank = 0;  // -rR (D = 1): codebooks are combinations of R basis codebooks; 0: free
   int64_t centroids() const { return int64_t{1} << index_bits; }
   bool operator==(const GvqSpec&) const = default;
 
@@ -71,7 +71,7 @@ GvqLayout gvq_layout(const GvqSpec& spec, int64_t out_features, int64_t in_featu
                      const std::string& where = "");
 
 // The centroids of one tile, [2^(B D), D] float32: int8 or fp16 values, times the codebook's scale;
-// with a rank the sum over k = 0, 1, ... of value k times row k of the shared basis.
+// with a rank the sum over k = 0, 1, ... of value k times basis codebook k.
 std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip,
                                   int64_t column_group);
 // With block scales: the 16 scales of one tile, 2^(first + code * step), in float32.
