@@ -22,7 +22,8 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       options_(options),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
-      reference_(decoder, rotary_, options.cross_term > 0 ? activations.clone() : torch::Tensor()),
+      original_stream_(decoder, rotary_,
+                       options.cross_term > 0 ? activations.clone() : torch::Tensor()),
       finetune_(std::move(finetune)),
       context_(context) {}
 
@@ -50,14 +51,14 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
   for (const Linear* linear : block.site_linears(site)) {
     if (sums || !plan_.find(linear->name)) continue;
     sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
-    if (with_reference()) sums->cross.emplace(linear->in_features);
+    if (with_original()) sums->cross.emplace(linear->in_features);
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
     const auto inputs = stream_.site_inputs(block, site, first, count, /*keep_outputs=*/false);
     if (sums) sums->hessian.add(inputs);
-    if (!with_reference()) return;
+    if (!with_original()) return;
     const auto expected =
-        reference_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
+        original_stream_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
     if (sums) sums->cross->add(expected, inputs);
   });
   return sums;
@@ -106,7 +107,7 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
   const std::shared_ptr<Block> original =
-      with_reference() ? decoder_.load_block(block_index) : block;
+      with_original() ? decoder_.load_block(block_index) : block;
   int64_t planned_weights = 0, done_weights = 0;
   for (const Linear* linear : block->linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
@@ -152,7 +153,7 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
                               const BlockProgress& progress) const {
   progress(kHessianShare + kLinearsShare, "fine-tuning");
   const std::shared_ptr<Block> block = decoder_.load_block(block_index);
-  const torch::Tensor targets = with_reference() ? reference_.outputs() : run(*block);
+  const torch::Tensor targets = with_original() ? original_stream_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found == modules.matrices.end()) continue;
@@ -182,10 +183,10 @@ void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& module
     progress(begin + (1 - begin) * share, "outputs");
   };
   // There already if the block was quantized just now.
-  if (with_reference() && reference_.outputs().defined()) {
-    reference_.take_outputs();
-  } else if (with_reference()) {
-    reference_.advance(*block, options_.batch_tokens, report);
+  if (with_original() && original_stream_.outputs().defined()) {
+    original_stream_.take_outputs();
+  } else if (with_original()) {
+    original_stream_.advance(*block, options_.batch_tokens, report);
   }
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);

@@ -47,7 +47,7 @@ class BlockQuantizer {
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
-  bool with_reference() const { return options_.cross_term > 0; }
+  bool with_original() const { return options_.cross_term > 0; }
   // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
   // is planned. `original`: the block before anything in it was quantized.
   std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
@@ -69,8 +69,8 @@ class BlockQuantizer {
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   RotaryTable rotary_;
-  BlockStream stream_;     // of the model as it is quantized
-  BlockStream reference_;  // of the original model; without a cross term there is none
+  BlockStream stream_;           // of the model as it is quantized
+  BlockStream original_stream_;  // of the original model; without a cross term there is none
   BlockFinetuner finetune_;
   const RunContext& context_;
 };
