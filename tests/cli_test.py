@@ -660,9 +660,9 @@ class TrainingData(ProgramTest):
         cache = self.folder / "cache"
         err = interrupted(*command, self.folder / "a", "--cache", cache,
                                after=lambda: list(cache.rglob("*.partial.safetensors")))
-        self.assertRegex(err, r"stopped after \d+ of 160 sequences.*the same command goes on from there")
+        self.assertRegex(err, r"stopped after \d+ of 160 windows.*the same command goes on from there")
         result = self.succeed(*command, self.folder / "a", "--cache", cache)
-        self.assertRegex(result.err, r"(32|64|96|128) of 160 sequences are there already")
+        self.assertRegex(result.err, r"(32|64|96|128) of 160 windows are there already")
         self.succeed(*command, self.folder / "b", "--cache", self.folder / "other")
         self.assertEqual(tree(self.folder / "a"), tree(self.folder / "b"))
         self.assertEqual(tree(cache), tree(self.folder / "other"))

@@ -174,14 +174,16 @@ TEST_P(Conformance, CodeGroupsDecodeToTheirPlaceInTheMatrix) {
   const torch::NoGradGuard no_grad;
   const auto representation = representation_from_format(file);
   CodedTerm& term = representation->coded();
-  const int64_t g = term.group_inputs();
-  const auto groups = torch::arange(1, term.num_groups(), 3);
-  const auto at_groups = [&] { return term.dequantize().reshape({-1, g}).index_select(0, groups); };
-  const auto codes = term.codes().index_select(0, groups);
-  EXPECT_TRUE(torch::equal(term.decode_groups(groups, codes), at_groups()));
+  const int64_t g = term.code_group_size();
+  const auto code_groups = torch::arange(1, term.num_code_groups(), 3);
+  const auto at_code_groups = [&] {
+    return term.dequantize().reshape({-1, g}).index_select(0, code_groups);
+  };
+  const auto codes = term.codes().index_select(0, code_groups);
+  EXPECT_TRUE(torch::equal(term.decode_code_groups(code_groups, codes), at_code_groups()));
   const auto others = torch::randint(2, codes.sizes(), torch::kInt);
-  term.assign_codes(groups, others);
-  EXPECT_TRUE(torch::equal(term.decode_groups(groups, others), at_groups()));
+  term.assign_codes(code_groups, others);
+  EXPECT_TRUE(torch::equal(term.decode_code_groups(code_groups, others), at_code_groups()));
 }
 
 // All codes of a group in turn, where they are few.
@@ -189,14 +191,14 @@ TEST_P(Conformance, SearchIsBruteForce) {
   const torch::NoGradGuard no_grad;
   const auto representation = representation_from_format(file);
   CodedTerm& term = representation->coded();
-  const int64_t g = term.group_inputs(), codes_each = term.codes().size(1);
+  const int64_t g = term.code_group_size(), codes_each = term.codes().size(1);
   const CodeLayout layout =
       std::visit([](const auto& s) { return s.code_layout(kOut, kIn); }, file.spec.terms.front());
   const int64_t values = int64_t{1} << layout.nbits;
   const double count = std::pow(static_cast<double>(values), static_cast<double>(codes_each));
   if (count > 1 << 16 || codes_each > 2) GTEST_SKIP() << "too many codes";
   const auto target = 0.2 * torch::randn({kOut, kIn});
-  for (const int64_t group : {int64_t{0}, term.num_groups() / 2, term.num_groups() - 1}) {
+  for (const int64_t group : {int64_t{0}, term.num_code_groups() / 2, term.num_code_groups() - 1}) {
     const auto n = static_cast<int64_t>(count);
     const auto index = torch::arange(n, torch::kInt);
     const auto all = codes_each == 1
@@ -205,7 +207,7 @@ TEST_P(Conformance, SearchIsBruteForce) {
     const auto wanted = target.reshape({-1, g}).select(0, group).to(torch::kDouble);
     const auto error_of = [&](const torch::Tensor& codes) {
       const auto places = torch::full({codes.size(0)}, group, torch::kLong);
-      return (term.decode_groups(places, codes).to(torch::kDouble) - wanted).square().sum(1);
+      return (term.decode_code_groups(places, codes).to(torch::kDouble) - wanted).square().sum(1);
     };
     const double best = error_of(all.to(torch::kInt)).min().item<double>();
     const auto found = term.search_codes(target, {}, torch::tensor({group}));
@@ -234,9 +236,9 @@ TEST_P(Conformance, EachMethodFallsAndThreadsChangeNothing) {
     options.tolerance = 0;
     options.max_rounds = 4;
     at::set_num_threads(1);
-    const auto one = quantize_layer(weight, h, spec, options);
+    const auto one = quantize_linear(weight, h, spec, options);
     at::set_num_threads(3);
-    const auto three = quantize_layer(weight, h, spec, options);
+    const auto three = quantize_linear(weight, h, spec, options);
     at::set_num_threads(threads);
     EXPECT_TRUE(same_parts(one.representation->to_format(), three.representation->to_format()));
     for (size_t i = 1; i < one.stages.size(); ++i) {

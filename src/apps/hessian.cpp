@@ -23,19 +23,19 @@ struct HessianCommand {
 
   void run() const {
     const HessianOutcome outcome = write_hessians(job, run_context(common));
-    OrderedJson layers = OrderedJson::array();
+    OrderedJson linears = OrderedJson::array();
     std::string table;
     for (const HessianFile& file : outcome.files) {
-      layers.push_back({{"module", file.module},
-                        {"out_features", file.out_features},
-                        {"in_features", file.in_features},
-                        {"file", file.path.string()}});
+      linears.push_back({{"module", file.module},
+                         {"out_features", file.out_features},
+                         {"in_features", file.in_features},
+                         {"file", file.path.string()}});
       table += concat(table.empty() ? "" : "\n", file.path.string(), ": ", file.out_features, " x ",
                       file.in_features);
     }
     print_result(common,
                  {{"tokens", outcome.tokens},
-                  {"layers", layers},
+                  {"layers", linears},
                   {"peak_memory_bytes", peak_memory_bytes()}},
                  table);
   }

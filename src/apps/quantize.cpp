@@ -15,7 +15,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr size_t kPrintedLayers = 15;
+constexpr size_t kPrintedLinears = 15;
 
 // "HEAD (body)" as a line with the head and lines of at most 92 columns with the body below it.
 std::string grammar_lines(std::string_view grammar) {
@@ -67,11 +67,11 @@ struct QuantizeCommand {
   void report(const QuantizeOutcome& outcome) const {
     const QuantizeModelResult& result = outcome.result;
     const std::string out = job.out.string();
-    const LayerSummary* worst = nullptr;
+    const LinearSummary* worst = nullptr;
     double mean = 0;
-    for (const LayerSummary& layer : result.layers) {
-      mean += layer.relative_error / static_cast<double>(result.layers.size());
-      if (!worst || layer.relative_error > worst->relative_error) worst = &layer;
+    for (const LinearSummary& linear : result.linears) {
+      mean += linear.relative_error / static_cast<double>(result.linears.size());
+      if (!worst || linear.relative_error > worst->relative_error) worst = &linear;
     }
     const OrderedJson json = {{"out", out},
                               {"representation", to_string(job.options.representation)},
@@ -93,7 +93,7 @@ struct QuantizeCommand {
         format_duration(result.seconds).c_str(),
         format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
     print_result(common, json,
-                 concat(layer_table(result.layers, kPrintedLayers), "\n", out, ": ", summary));
+                 concat(linear_table(result.linears, kPrintedLinears), "\n", out, ": ", summary));
   }
 };
 

@@ -228,8 +228,8 @@ std::vector<int64_t> token_ids(const Json& config, const std::string& key,
   return {json_get<int64_t>(config, key, source)};
 }
 
-std::vector<LinearShape> block_linears(const ModelConfig& config, int64_t layer) {
-  const std::string prefix = concat("model.layers.", layer, ".");
+std::vector<LinearShape> block_linears(const ModelConfig& config, int64_t block_index) {
+  const std::string prefix = concat("model.layers.", block_index, ".");
   const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   return {
@@ -248,10 +248,10 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> expected_tensors(
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   const int64_t hidden = config.hidden_size;
   tensors.push_back({"model.embed_tokens.weight", {config.vocab_size, hidden}});
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const std::string prefix = concat("model.layers.", layer, ".");
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    const std::string prefix = concat("model.layers.", block_index, ".");
     tensors.push_back({prefix + "input_layernorm.weight", {hidden}});
-    for (const LinearShape& linear : block_linears(config, layer)) {
+    for (const LinearShape& linear : block_linears(config, block_index)) {
       tensors.push_back({linear.name + ".weight", {linear.out_features, linear.in_features}});
       if (linear.bias) tensors.push_back({linear.name + ".bias", {linear.out_features}});
     }

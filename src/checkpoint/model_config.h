@@ -65,7 +65,7 @@ std::vector<int64_t> token_ids(const Json& config, const std::string& key,
 // p * inv_freq[i].
 std::vector<double> rope_inverse_frequencies(const ModelConfig& config, int64_t length);
 
-// The linear layers of a block, and norms and biases, by their Hugging Face names. Used by every
+// The linears of a block, and norms and biases, by their Hugging Face names. Used by every
 // reader and writer of a model, so that one list of tensors exists.
 struct LinearShape {
   std::string name;  // "model.layers.3.self_attn.q_proj"
@@ -73,8 +73,8 @@ struct LinearShape {
   int64_t in_features;
   bool bias;
 };
-// q, k, v, o, gate, up, down of block `layer`, in this order.
-std::vector<LinearShape> block_linears(const ModelConfig& config, int64_t layer);
+// q, k, v, o, gate, up, down of block number `block_index`, in this order.
+std::vector<LinearShape> block_linears(const ModelConfig& config, int64_t block_index);
 // Names and shapes of every tensor that the dense model must have (no lm_head when tied).
 std::vector<std::pair<std::string, std::vector<int64_t>>> expected_tensors(
     const ModelConfig& config);

@@ -16,8 +16,8 @@ ModelSize sum_of(const ModelConfig& config, std::span<const Tensor> tensors) {
     size.parameters += element_count(shape);
   }
   std::set<std::string> modules;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : block_linears(config, layer)) {
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    for (const LinearShape& linear : block_linears(config, block_index)) {
       modules.insert(linear.name);
       size.decoder_weights += linear.out_features * linear.in_features;
     }

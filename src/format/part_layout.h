@@ -16,14 +16,15 @@ struct PartLayout {
   std::vector<int64_t> shape;
 };
 
-// Where the codes of part "codes" lie. The rows of the matrix are cut into strips, and each row
-// into pieces of `count` codes of `nbits` bits. The packed pieces lie strip by strip; in a strip
-// piece by piece; for each piece row by row. A layout of one piece lies row by row.
+// Where the codes of part "codes" lie. The matrix is cut into tiles, strips of rows x column
+// groups; a row has `count` codes of `nbits` bits in each. The packed codes lie strip by strip; in
+// a strip column group by column group; in a tile row by row. With one column group they lie row by
+// row.
 struct CodeLayout {
-  int64_t pieces;      // of a row
-  int64_t count;       // codes of a piece
-  int nbits;           // 1..16
-  int64_t strip_rows;  // rows of a strip; the last one may be shorter
+  int64_t column_groups;
+  int64_t count;      // codes of a row in a column group
+  int nbits;          // 1..16
+  int64_t tile_rows;  // the last strip may have fewer
 };
 
 }  // namespace bitsmith

@@ -90,8 +90,8 @@ SpecMap parse_bitsmith(const Json& quantization, const ModelConfig& config,
 
 std::vector<LinearShape> quantizable_matrices(const ModelConfig& config) {
   std::vector<LinearShape> matrices = {{kEmbedding, config.vocab_size, config.hidden_size, false}};
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const std::vector<LinearShape> block = block_linears(config, layer);
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    const std::vector<LinearShape> block = block_linears(config, block_index);
     matrices.insert(matrices.end(), block.begin(), block.end());
   }
   if (!config.tie_word_embeddings) {

@@ -14,7 +14,7 @@
 
 namespace bitsmith {
 
-// Every matrix that may be quantized: the blocks' linear layers, model.embed_tokens, and lm_head
+// Every matrix that may be quantized: the blocks' linears, model.embed_tokens, and lm_head
 // unless it is tied.
 std::vector<LinearShape> quantizable_matrices(const ModelConfig& config);
 

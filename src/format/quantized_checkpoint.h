@@ -37,7 +37,7 @@ class ModelFiles {
   // Views into the map; codes that Hugging Face's AQLM does not pack are packed.
   QuantizedTensor quantized(const std::string& module) const;
 
-  // True bits a weight: bytes of all tensors of the blocks' linear layers (dense ones too) over
+  // True bits a weight: bytes of all tensors of the blocks' linears (dense ones too) over
   // their weights.
   double decoder_bits() const;
   // The bytes of all tensors over all weights of the model, embeddings and norms included.

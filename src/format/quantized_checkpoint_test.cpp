@@ -79,8 +79,8 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
 
 std::map<std::string, std::string> all_linears(const ModelConfig& config, const char* name) {
   std::map<std::string, std::string> names;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : block_linears(config, layer)) names[linear.name] = name;
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    for (const LinearShape& linear : block_linears(config, block_index)) names[linear.name] = name;
   }
   return names;
 }

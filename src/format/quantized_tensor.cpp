@@ -15,12 +15,12 @@ std::span<std::byte> writable(std::span<const std::byte> bytes) {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};
 }
 
-std::span<const std::byte> code_piece(const QuantizedTensor& tensor, const CodeLayout& layout,
-                                      int64_t row, int64_t piece) {
+std::span<const std::byte> packed_codes(const QuantizedTensor& tensor, const CodeLayout& layout,
+                                        int64_t row, int64_t column_group) {
   BITSMITH_CHECK(row >= 0 && row < tensor.out_features);
-  const int64_t first = row / layout.strip_rows * layout.strip_rows;
-  const int64_t height = std::min(layout.strip_rows, tensor.out_features - first);
-  const int64_t at = first * layout.pieces + piece * height + (row - first);
+  const int64_t first = row / layout.tile_rows * layout.tile_rows;
+  const int64_t height = std::min(layout.tile_rows, tensor.out_features - first);
+  const int64_t at = first * layout.column_groups + column_group * height + (row - first);
   const auto bytes = static_cast<size_t>(packed_row_bytes(layout.count, layout.nbits));
   return tensor.part("codes").bytes.subspan(static_cast<size_t>(at) * bytes, bytes);
 }
@@ -97,21 +97,21 @@ float load_fp16(std::span<const std::byte> bytes, int64_t index) {
 std::vector<uint16_t> row_codes(const QuantizedTensor& tensor, int64_t row) {
   const CodeLayout layout = code_layout(tensor);
   const auto count = static_cast<size_t>(layout.count);
-  std::vector<uint16_t> codes(count * static_cast<size_t>(layout.pieces));
-  for (int64_t p = 0; p < layout.pieces; ++p) {
-    unpack_row(code_piece(tensor, layout, row, p), layout.nbits,
-               std::span(codes).subspan(static_cast<size_t>(p) * count, count));
+  std::vector<uint16_t> codes(count * static_cast<size_t>(layout.column_groups));
+  for (int64_t g = 0; g < layout.column_groups; ++g) {
+    unpack_row(packed_codes(tensor, layout, row, g), layout.nbits,
+               std::span(codes).subspan(static_cast<size_t>(g) * count, count));
   }
   return codes;
 }
 
 void set_row_codes(const QuantizedTensor& tensor, int64_t row, std::span<const uint16_t> codes) {
   const CodeLayout layout = code_layout(tensor);
-  BITSMITH_CHECK(static_cast<int64_t>(codes.size()) == layout.pieces * layout.count);
+  BITSMITH_CHECK(static_cast<int64_t>(codes.size()) == layout.column_groups * layout.count);
   const auto count = static_cast<size_t>(layout.count);
-  for (int64_t p = 0; p < layout.pieces; ++p) {
-    pack_row(codes.subspan(static_cast<size_t>(p) * count, count), layout.nbits,
-             writable(code_piece(tensor, layout, row, p)));
+  for (int64_t g = 0; g < layout.column_groups; ++g) {
+    pack_row(codes.subspan(static_cast<size_t>(g) * count, count), layout.nbits,
+             writable(packed_codes(tensor, layout, row, g)));
   }
 }
 
@@ -147,10 +147,10 @@ void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
 
 void verify(const QuantizedTensor& tensor, const std::string& source) {
   const auto layout = part_layout(tensor.spec, tensor.out_features, tensor.in_features, source);
-  const std::string kind = to_string(tensor.spec);
+  const std::string spec = to_string(tensor.spec);
   if (layout.size() != tensor.parts.size()) {
     throw Error(
-        concat(source, ": ", kind, " has ", layout.size(), " parts, found ", tensor.parts.size()));
+        concat(source, ": ", spec, " has ", layout.size(), " parts, found ", tensor.parts.size()));
   }
   for (size_t i = 0; i < layout.size(); ++i) {
     const PartLayout& expected = layout[i];
@@ -158,7 +158,7 @@ void verify(const QuantizedTensor& tensor, const std::string& source) {
     if (found.name != expected.name || found.dtype != expected.dtype ||
         found.shape != expected.shape ||
         static_cast<int64_t>(found.bytes.size()) != byte_size(expected.dtype, expected.shape)) {
-      throw Error(concat(source, ".", expected.name, ": ", kind, " needs ",
+      throw Error(concat(source, ".", expected.name, ": ", spec, " needs ",
                          dtype_name(expected.dtype), " ", shape_string(expected.shape), ", found ",
                          dtype_name(found.dtype), " ", shape_string(found.shape), " in ",
                          found.bytes.size(), " bytes"));

@@ -74,15 +74,15 @@ float slow_gvq_weight(const QuantizedTensor& tensor, const GvqSpec& spec, int64_
     }
     return code;
   };
-  const int64_t strip = row / layout.rows, group = column / layout.columns;
-  const int64_t tile = strip * layout.column_groups + group;
+  const int64_t strip = row / layout.tile_rows, column_group = column / layout.tile_columns;
+  const int64_t tile = strip * layout.column_groups + column_group;
   // Tiles before this one in the file: whole strips, then this strip's groups.
-  const int64_t height = std::min(layout.rows, kRows - strip * layout.rows);
-  const int64_t tile_rows =
-      strip * layout.rows * layout.column_groups + group * height + row % layout.rows;
+  const int64_t height = std::min(layout.tile_rows, kRows - strip * layout.tile_rows);
+  const int64_t tile_rows = strip * layout.tile_rows * layout.column_groups +
+                            column_group * height + row % layout.tile_rows;
   const TensorView& codes = tensor.part("codes");
   const int code = bits_at(codes, tile_rows * codes.shape[1],
-                           column % layout.columns / spec.vector_size, spec.index_bits);
+                           column % layout.tile_columns / spec.vector_size, spec.index_bits);
   const TensorView& books = tensor.part("codebooks");
   const int64_t entries = books.shape[2];
   const auto value = [&](int64_t entry, int64_t t) {

@@ -241,15 +241,15 @@ TEST(RepresentationSpec, StripsAreEvenAndColumnGroupsDivideTheInputs) {
   const auto layout = [](const char* name, int64_t out, int64_t in) {
     return gvq_layout(std::get<GvqSpec>(parse_representation(name).terms.front()), out, in);
   };
-  EXPECT_EQ(layout("gvq2d2b", 576, 576).columns, 192);
-  EXPECT_EQ(layout("gvq2d2b", 576, 576).rows, 11);
+  EXPECT_EQ(layout("gvq2d2b", 576, 576).tile_columns, 192);
+  EXPECT_EQ(layout("gvq2d2b", 576, 576).tile_rows, 11);
   EXPECT_EQ(layout("gvq2d2b", 576, 576).strips, 53);  // the last one has 4 rows
-  EXPECT_EQ(layout("gvq2d2b", 576, 1536).columns, 256);
-  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).columns, 256);
-  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).rows, 32);  // 8192 weights a codebook
-  EXPECT_EQ(layout("gvq2d2b-n2048-t64", 576, 576).rows, 32);
+  EXPECT_EQ(layout("gvq2d2b", 576, 1536).tile_columns, 256);
+  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).tile_columns, 256);
+  EXPECT_EQ(layout("gvq2d2b-s64", 576, 1536).tile_rows, 32);  // 8192 weights a codebook
+  EXPECT_EQ(layout("gvq2d2b-n2048-t64", 576, 576).tile_rows, 32);
   EXPECT_EQ(layout("gvq2d2b", 4, 576).strips, 1);
-  EXPECT_EQ(layout("gvq1d2b", 33, 47).columns, 47);
+  EXPECT_EQ(layout("gvq1d2b", 33, 47).tile_columns, 47);
 }
 
 TEST(RepresentationSpec, BitsCountEveryStoredByte) {

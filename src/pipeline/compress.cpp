@@ -109,9 +109,9 @@ class Compression {
     QuantizeModelOptions options;
     options.representation = parse_representation(preset_.representation);
     options.embedding_bits = preset_.embedding_bits;
-    options.layer.seed = context_.seed;
-    options.layer.max_rounds = preset_.rounds;
-    options.layer.kmeans_iterations = preset_.kmeans_iterations;
+    options.linear.seed = context_.seed;
+    options.linear.max_rounds = preset_.rounds;
+    options.linear.kmeans_iterations = preset_.kmeans_iterations;
     return options;
   }
 

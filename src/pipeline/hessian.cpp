@@ -6,7 +6,7 @@
 #include "compressor/model/dense_tensor.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/objective/layer_file.h"
-#include "compressor/quantize/layer_hessians.h"
+#include "compressor/quantize/linear_hessians.h"
 #include "compressor/quantize/module_pattern.h"
 
 namespace bitsmith {
@@ -17,8 +17,8 @@ std::set<std::string> matching_modules(const ModelConfig& config,
   std::vector<ModulePattern> patterns;
   for (const std::string& text : texts) patterns.emplace_back("module", text);
   std::set<std::string> names;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : block_linears(config, layer)) {
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    for (const LinearShape& linear : block_linears(config, block_index)) {
       for (ModulePattern& pattern : patterns) {
         if (pattern.matches(linear.name)) names.insert(linear.name);
       }
@@ -40,7 +40,7 @@ HessianOutcome write_hessians(const HessianJob& job, const RunContext& context) 
   std::filesystem::create_directories(job.out);
   HessianOutcome outcome;
   outcome.tokens = dataset.train.numel();
-  each_layer_hessian(
+  each_linear_hessian(
       files, dataset.train, compute_dtype(job.dtype), names,
       [&](const Linear& linear, const torch::Tensor& hessian) {
         const auto path = job.out / (linear.name + ".safetensors");

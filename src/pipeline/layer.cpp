@@ -44,7 +44,7 @@ LayerTrials try_layer(const LayerJob& job, const RunContext& context) {
   all.objective = description(objective);
   for (const RepresentationSpec& spec : job.representations) {
     options.method = job.method.value_or(default_method(spec));
-    QuantizedLayer quantized = quantize_layer(weight, objective, spec, options);
+    QuantizedLinear quantized = quantize_linear(weight, objective, spec, options);
     const double bits = quantized.representation->bits() / static_cast<double>(weight.numel());
     all.trials.push_back({spec, options.method, bits, quantized.relative_error, quantized.seconds,
                           std::move(quantized.stages)});

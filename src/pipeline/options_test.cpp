@@ -60,7 +60,7 @@ size_t declared_members() {
 
 TEST(Options, EveryMemberIsDeclared) {
   EXPECT_EQ(declared_members<QuantizeOptions>(), member_count<QuantizeOptions>());
-  // `layer` stands for its members.
+  // `linear` stands for its members.
   EXPECT_EQ(declared_members<QuantizeModelOptions>(),
             member_count<QuantizeModelOptions>() - 1 + member_count<QuantizeOptions>());
   EXPECT_EQ(declared_members<BlockFinetuneOptions>(), member_count<BlockFinetuneOptions>());

@@ -7,7 +7,7 @@ namespace bitsmith {
 QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
   QuantizeModelOptions options = job.options;
   BlockFinetuneOptions finetune = job.finetune;
-  options.layer.seed = finetune.seed = context.seed;
+  options.linear.seed = finetune.seed = context.seed;
   set_torch_threads(context.threads);
   check_work_folder(job.out, job.force);
   const auto files = ModelFiles::open(job.model);

@@ -14,7 +14,7 @@ struct QuantizeJob {
   std::filesystem::path model, out;
   bool force = false;  // replace an existing `out` that Bitsmith made
   TrainingDataOptions data;
-  QuantizeModelOptions options;   // layer.seed: the context's is taken
+  QuantizeModelOptions options;   // linear.seed: the context's is taken
   BlockFinetuneOptions finetune;  // the same; 0 epochs: not
 };
 

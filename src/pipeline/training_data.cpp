@@ -19,7 +19,7 @@
 namespace bitsmith {
 namespace {
 
-// The runtime writes the text: many sequences side by side over bfloat16 weights. The model is
+// The runtime writes the text: many windows side by side over bfloat16 weights. The model is
 // loaded when the first one is asked for.
 class Writer {
  public:
@@ -36,13 +36,13 @@ class Writer {
     SelfGenerateOptions options;
     options.first = first;
     options.count = options.batch = count;
-    options.length = request.length;
+    options.length = request.context;
     options.seed = request.seed;
     options.temperature = request.temperature;
     options.start = {start_};
     options.vocab_size = request.vocab_size;
-    const int64_t before = (first - resumed_) * request.length,
-                  all = (request.count - resumed_) * request.length;
+    const int64_t before = (first - resumed_) * request.context,
+                  all = (request.count - resumed_) * request.context;
     const auto report = [&](int64_t done, int64_t) {
       task_->update(static_cast<double>(before + done) / static_cast<double>(all),
                     concat(before + done, "/", all, " tokens"));
@@ -54,7 +54,7 @@ class Writer {
   const ModelFiles& model_;
   int32_t start_;
   const RunContext& context_;
-  int64_t resumed_ = 0;  // sequences of an earlier run
+  int64_t resumed_ = 0;  // windows of an earlier run
   std::optional<RuntimeModel> runtime_;
   std::optional<ReportedTask> task_;
 };
@@ -124,11 +124,11 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   request.vocab_size = std::min<int64_t>(model.config().vocab_size, tokenizer->vocab_size());
   const int64_t tokens = options.tokens > 0 ? options.tokens : kDefaultGeneratedTokens;
   request.count = std::max<int64_t>(1, tokens / length);
-  request.length = length;
+  request.context = length;
   request.seed = context.seed;
   Writer writer(model, tokenizer->document_separator(), context);
-  return pack_sequences(self_generated_sequences(request, options.cache_folder, std::ref(writer)),
-                        options.validation_share, context.seed);
+  return pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
+                      options.validation_share, context.seed);
 }
 
 void warn_of_few_tokens(const ModelFiles& model, const TokenDataset& data) {

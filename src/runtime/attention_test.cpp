@@ -63,7 +63,7 @@ TEST_P(Attention, EqualsTheDefinition) {
   for (const KvType type : {KvType::kFloat32, KvType::kFloat16}) {
     for (const int64_t head_dim : {4, 6, 64, 80}) {
       Random random(static_cast<uint64_t>(head_dim));
-      constexpr int64_t kPositions = 77, kLayer = 1, kHead = 1;
+      constexpr int64_t kPositions = 77, kBlockIndex = 1, kHead = 1;
       KvCache cache(one_head(head_dim), 100, type);
       std::vector<std::vector<float>> keys, values;
       for (int64_t p = 0; p < kPositions; ++p) {
@@ -74,7 +74,7 @@ TEST_P(Attention, EqualsTheDefinition) {
             for (float& x : *row) x = fp16_to_float(float_to_fp16(x));
         }
         cache.append(0);
-        cache.store(kLayer, kHead, p, keys.back().data(), values.back().data());
+        cache.store(kBlockIndex, kHead, p, keys.back().data(), values.back().data());
       }
       for (const int64_t count : {1, 3, 8, 13}) {
         const std::vector<float> q =
@@ -89,7 +89,7 @@ TEST_P(Attention, EqualsTheDefinition) {
         std::vector<float> scratch(
             size_t(attention_scratch(cache.length(), cache.padded_head_dim())));
         functions.attention({queries.data(), count, head_dim, cache.padded_head_dim(),
-                             cache.keys(kLayer, kHead), cache.values(kLayer, kHead),
+                             cache.keys(kBlockIndex, kHead), cache.values(kBlockIndex, kHead),
                              type == KvType::kFloat16, scratch.data()});
         for (const AttentionQuery& query : queries) {
           const auto expected = reference(query.q, keys, values, query.first, query.end);

@@ -85,7 +85,7 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
       if (on_token && !on_token(token)) return StopReason::kStopped;
       if (std::ssize(result.tokens) >= options.max_tokens) return StopReason::kMaxTokens;
       if (cache.length() == cache.capacity()) return StopReason::kContextFull;
-      const Row row{token, &cache};
+      const TokenStep row{token, &cache};
       model.forward({&row, 1}, last);
       model.logits(last, logits);
     }
@@ -114,7 +114,7 @@ std::vector<std::vector<int32_t>> generate_sequences(
                             static_cast<uint64_t>(options.first + first) + i);
     }
     std::vector<float> hidden(batch * hidden_size), logits(batch * vocab_size);
-    std::vector<Row> rows(batch);
+    std::vector<TokenStep> rows(batch);
     for (size_t position = 0; position + 1 < static_cast<size_t>(options.length); ++position) {
       if (context.cancelled())
         throw Interrupted("stopped while the model was writing calibration text");

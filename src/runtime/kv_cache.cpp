@@ -27,11 +27,11 @@ KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
       kv_heads_(config.num_key_value_heads),
       head_dim_(config.head_dim),
       padded_head_dim_(round_up(config.head_dim, kBlock)),
-      layers_(config.num_hidden_layers),
+      num_blocks_(config.num_hidden_layers),
       type_(type),
       element_bytes_(type == KvType::kFloat32 ? 4 : 2) {
   BITSMITH_CHECK(capacity > 0);
-  const int64_t heads = layers_ * kv_heads_, positions = round_up(capacity, kBlock);
+  const int64_t heads = num_blocks_ * kv_heads_, positions = round_up(capacity, kBlock);
   // calloc of a large size maps zero pages, which cost nothing until written.
   keys_.reset(std::calloc(static_cast<size_t>(heads * positions),
                           static_cast<size_t>(head_dim_ * element_bytes_)));
@@ -58,9 +58,9 @@ void KvCache::truncate(int64_t length) {
   if (length == 0) rope_length = 0;
 }
 
-void KvCache::store(int64_t layer, int64_t kv_head, int64_t position, const float* key,
+void KvCache::store(int64_t block_index, int64_t kv_head, int64_t position, const float* key,
                     const float* value) {
-  const int64_t head = layer * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
+  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
   const int64_t key_at =
       (head * positions + position / kBlock * kBlock) * head_dim_ + position % kBlock;
   const int64_t value_at = (head * positions + position) * padded_head_dim_;
@@ -70,19 +70,19 @@ void KvCache::store(int64_t layer, int64_t kv_head, int64_t position, const floa
   }
 }
 
-const void* KvCache::keys(int64_t layer, int64_t kv_head) const {
-  const int64_t head = layer * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
+const void* KvCache::keys(int64_t block_index, int64_t kv_head) const {
+  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
   return static_cast<const char*>(keys_.get()) + head * positions * head_dim_ * element_bytes_;
 }
 
-const void* KvCache::values(int64_t layer, int64_t kv_head) const {
-  const int64_t head = layer * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
+const void* KvCache::values(int64_t block_index, int64_t kv_head) const {
+  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
   return static_cast<const char*>(values_.get()) +
          head * positions * padded_head_dim_ * element_bytes_;
 }
 
 int64_t KvCache::bytes_per_position() const {
-  return layers_ * kv_heads_ * (head_dim_ + padded_head_dim_) * element_bytes_;
+  return num_blocks_ * kv_heads_ * (head_dim_ + padded_head_dim_) * element_bytes_;
 }
 
 }  // namespace bitsmith

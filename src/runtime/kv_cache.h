@@ -1,5 +1,5 @@
-// Keys and values of one sequence, for every layer: what attention reads instead of running the
-// whole text again for each new token.
+// Keys and values of one sequence, for every transformer block: what attention reads instead of
+// running the whole text again for each new token.
 #pragma once
 #include <cstdint>
 #include <cstdlib>
@@ -38,21 +38,21 @@ class KvCache {
   int64_t rope_length = 0;
 
   // key, value: [head_dim], after rope.
-  void store(int64_t layer, int64_t kv_head, int64_t position, const float* key,
+  void store(int64_t block_index, int64_t kv_head, int64_t position, const float* key,
              const float* value);
   // Where the keys and values of one head begin, as stored.
-  const void* keys(int64_t layer, int64_t kv_head) const;
-  const void* values(int64_t layer, int64_t kv_head) const;
+  const void* keys(int64_t block_index, int64_t kv_head) const;
+  const void* values(int64_t block_index, int64_t kv_head) const;
   int64_t head_dim() const { return head_dim_; }
   int64_t padded_head_dim() const { return padded_head_dim_; }
-  // Bytes that one position takes over all layers.
+  // Bytes that one position takes over all transformer blocks.
   int64_t bytes_per_position() const;
 
  private:
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
-  int64_t capacity_, kv_heads_, head_dim_, padded_head_dim_, layers_;
+  int64_t capacity_, kv_heads_, head_dim_, padded_head_dim_, num_blocks_;
   KvType type_;
   int64_t element_bytes_;
   std::vector<int32_t> tokens_;

@@ -35,7 +35,7 @@ size_t elements(int64_t rows, int64_t columns) { return static_cast<size_t>(rows
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
     : weights_(std::move(weights)), pool_(threads) {}
 
-void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
+void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hidden) {
   const ModelConfig& config = weights_.config;
   const int64_t count = static_cast<int64_t>(rows.size());
   BITSMITH_CHECK(hidden.size() == elements(count, config.hidden_size));
@@ -49,15 +49,15 @@ void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
     weights_.embedding->decode_row(token, &x_[elements(r, config.hidden_size)]);
   }
   positions_.clear();
-  for (const Row& row : rows) positions_.push_back(row.sequence->append(row.token));
+  for (const TokenStep& row : rows) positions_.push_back(row.sequence->append(row.token));
   compute_rotary(rows);
 
   normed_.resize(x_.size());
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const BlockWeights& block = weights_.blocks[static_cast<size_t>(layer)];
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
 
     normalize(block.input_norm, count, normed_.data());
-    attention(layer, rows);  // normed_ -> attended_ [rows, heads * head_dim]
+    attention(block_index, rows);  // normed_ -> attended_ [rows, heads * head_dim]
     apply(attended_, count, {{block.o, delta_}});
     add(delta_.data(), std::ssize(x_), x_.data());
 
@@ -70,13 +70,13 @@ void RuntimeModel::forward(std::span<const Row> rows, std::span<float> hidden) {
 }
 
 // normed_ [rows, hidden] -> attended_ [rows, heads * head_dim]; keys and values join the caches.
-void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
+void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> rows) {
   const ModelConfig& config = weights_.config;
-  const BlockWeights& block = weights_.blocks[static_cast<size_t>(layer)];
+  const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
   const int64_t count = static_cast<int64_t>(rows.size()), head_dim = config.head_dim;
   const int64_t kv_heads = config.num_key_value_heads;
   const int64_t group = config.num_attention_heads / kv_heads;  // queries that share a key head
-  const int64_t window = config.sliding_window[static_cast<size_t>(layer)];
+  const int64_t window = config.sliding_window[static_cast<size_t>(block_index)];
 
   // [rows, heads * head_dim], and twice [rows, kv_heads * head_dim]
   apply(normed_, count, {{block.q, q_}, {block.k, k_}, {block.v, v_}});
@@ -86,8 +86,8 @@ void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
     rotate(block.k_norm, kv_heads, r, 1.0f, k_);
     for (int64_t h = 0; h < kv_heads; ++h) {
       const size_t at = elements(r * kv_heads + h, head_dim);
-      rows[static_cast<size_t>(r)].sequence->store(layer, h, positions_[static_cast<size_t>(r)],
-                                                   &k_[at], &v_[at]);
+      rows[static_cast<size_t>(r)].sequence->store(
+          block_index, h, positions_[static_cast<size_t>(r)], &k_[at], &v_[at]);
     }
   });
 
@@ -125,8 +125,8 @@ void RuntimeModel::attention(int64_t layer, std::span<const Row> rows) {
                                   .count = std::ssize(queries),
                                   .head_dim = head_dim,
                                   .padded_head_dim = sequence.padded_head_dim(),
-                                  .keys = sequence.keys(layer, task.kv_head),
-                                  .values = sequence.values(layer, task.kv_head),
+                                  .keys = sequence.keys(block_index, task.kv_head),
+                                  .values = sequence.values(block_index, task.kv_head),
                                   .float16 = sequence.type() == KvType::kFloat16,
                                   .scratch = scratch.data()});
   });
@@ -142,7 +142,7 @@ void RuntimeModel::mlp(const BlockWeights& block, int64_t rows) {
 }
 
 // Cosines and sines of every row's position, in float32 as transformers computes them.
-void RuntimeModel::compute_rotary(std::span<const Row> rows) {
+void RuntimeModel::compute_rotary(std::span<const TokenStep> rows) {
   const ModelConfig& config = weights_.config;
   const size_t half = static_cast<size_t>(config.head_dim / 2);
   const bool dynamic = config.rope_scaling.type == RopeScaling::Type::kDynamic;
@@ -227,7 +227,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
   sequence.rope_length = std::max(sequence.rope_length, sequence.length() + std::ssize(tokens));
   std::vector<float> hidden;
-  std::vector<Row> rows;
+  std::vector<TokenStep> rows;
   for (size_t first = 0; first < tokens.size(); first += kPromptRows) {
     rows.clear();
     for (const int32_t token :

@@ -13,9 +13,9 @@
 
 namespace bitsmith {
 
-// One token to run. Its position is the next of its sequence; several rows may belong to one
-// sequence (a prompt), then they are neighbors, or each to its own (sequences generated together).
-struct Row {
+// One token to run. Its position is the next of its sequence; several may belong to one sequence
+// (a prompt), then they are neighbors, or each to its own (sequences generated together).
+struct TokenStep {
   int32_t token;
   KvCache* sequence;
 };
@@ -30,7 +30,7 @@ class RuntimeModel {
 
   // Runs the rows and appends them to their sequences, which must have room.
   // hidden: [rows, hidden_size], after the final norm. Throws Error for ids outside the vocabulary.
-  void forward(std::span<const Row> rows, std::span<float> hidden);
+  void forward(std::span<const TokenStep> rows, std::span<float> hidden);
   // hidden [count, hidden_size] -> out [count, vocab_size].
   void logits(std::span<const float> hidden, std::span<float> out);
 
@@ -45,10 +45,10 @@ class RuntimeModel {
   uint64_t bytes_per_token() const;
 
  private:
-  void attention(int64_t layer, std::span<const Row> rows);
+  void attention(int64_t block_index, std::span<const TokenStep> rows);
   void mlp(const BlockWeights& block, int64_t rows);
 
-  void compute_rotary(std::span<const Row> rows);
+  void compute_rotary(std::span<const TokenStep> rows);
   void rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
               std::vector<float>& x);
   // Each linear's outputs of the inputs x, which they share: x is rotated once for all of them.

@@ -154,7 +154,7 @@ TEST(RuntimeModel, LongPromptIsCutWithoutATrace) {
     const auto whole = logits_in_pieces(model, ids, ids.size());
     KvCache cache(model.config(), 600, KvType::kFloat32);
     cache.rope_length = 600;
-    std::vector<Row> rows;
+    std::vector<TokenStep> rows;
     for (const int32_t id : ids) rows.push_back({id, &cache});
     std::vector<float> hidden(600 * 32), at_once(600 * 384);
     model.forward(rows, hidden);
@@ -176,13 +176,13 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
   };
   std::vector<float> unused(kSequences * hidden_size);
   for (size_t s = 1; s < kSequences; ++s) {
-    std::vector<Row> rows;
+    std::vector<TokenStep> rows;
     for (size_t p = 0; p < s; ++p) rows.push_back({token(s, p), &caches[s]});
     model.forward(rows, std::span(unused).first(s * hidden_size));
   }
   std::vector<float> together;  // [steps, sequences, hidden]
   for (size_t step = 0; step < steps; ++step) {
-    std::vector<Row> rows;
+    std::vector<TokenStep> rows;
     for (size_t s = 0; s < kSequences; ++s) rows.push_back({token(s, s + step), &caches[s]});
     std::vector<float> hidden(kSequences * hidden_size);
     model.forward(rows, hidden);

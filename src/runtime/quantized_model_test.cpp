@@ -16,7 +16,7 @@ namespace {
 
 const std::filesystem::path kBase = std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
 
-// Both forms of one model: every linear layer in a representation, and its decoded float32 copy.
+// Both forms of one model: every linear in a representation, and its decoded float32 copy.
 class TwoForms {
  public:
   TwoForms(const std::string& representation, const std::string& embedding)
@@ -26,8 +26,8 @@ class TwoForms {
     std::filesystem::create_directories(quantized());
     std::filesystem::create_directories(dense());
     const auto base = Checkpoint::open(kBase);
-    for (int64_t layer = 0; layer < base->config().num_hidden_layers; ++layer) {
-      for (const LinearShape& shape : block_linears(base->config(), layer))
+    for (int64_t block_index = 0; block_index < base->config().num_hidden_layers; ++block_index) {
+      for (const LinearShape& shape : block_linears(base->config(), block_index))
         add(shape.name, representation, shape.out_features, shape.in_features);
     }
     add("model.embed_tokens", embedding, base->config().vocab_size, base->config().hidden_size);

@@ -24,8 +24,8 @@ ModelWeights assemble(const ModelConfig& config, const WeightSource& source) {
                      ? weights.embedding
                      : source.matrix("lm_head", config.vocab_size, config.hidden_size);
   weights.final_norm = source.vector("model.norm.weight", config.hidden_size);
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const std::string prefix = concat("model.layers.", layer, ".");
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
+    const std::string prefix = concat("model.layers.", block_index, ".");
     BlockWeights& block = weights.blocks.emplace_back();
     block.input_norm = source.vector(prefix + "input_layernorm.weight", config.hidden_size);
     block.post_attention_norm =
@@ -34,7 +34,7 @@ ModelWeights assemble(const ModelConfig& config, const WeightSource& source) {
       block.q_norm = source.vector(prefix + "self_attn.q_norm.weight", config.head_dim);
       block.k_norm = source.vector(prefix + "self_attn.k_norm.weight", config.head_dim);
     }
-    const auto shapes = block_linears(config, layer);
+    const auto shapes = block_linears(config, block_index);
     WeightAndBias* const linears[] = {&block.q,    &block.k,  &block.v,   &block.o,
                                       &block.gate, &block.up, &block.down};
     BITSMITH_CHECK(shapes.size() == std::size(linears));

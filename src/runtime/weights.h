@@ -36,7 +36,7 @@ enum class DensePrecision { kFast, kExact };
 
 ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
 
-// Random weights of a model's shape, for speed measurements without the model: linear layers in
+// Random weights of a model's shape, for speed measurements without the model: linears in
 // `spec` (dense bfloat16 without one), embedding and head dense.
 ModelWeights random_weights(const ModelConfig& config,
                             const std::optional<RepresentationSpec>& spec, uint64_t seed);

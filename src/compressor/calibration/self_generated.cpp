@@ -15,7 +15,7 @@
 namespace bitsmith {
 namespace {
 
-using Sequences = std::vector<std::vector<int32_t>>;
+using Windows = std::vector<std::vector<int32_t>>;
 
 // Raise it when the generator samples other text from the same seed.
 constexpr int kGeneratorVersion = 1;
@@ -23,34 +23,34 @@ constexpr int kGeneratorVersion = 1;
 std::string description(const SelfGeneratedRequest& request) {
   std::ostringstream out;
   out << std::setprecision(17) << "generator " << kGeneratorVersion << " model "
-      << request.model_hash << " count " << request.count << " length " << request.length
+      << request.model_hash << " count " << request.count << " length " << request.context
       << " temperature " << request.temperature << " seed " << request.seed;
   return out.str();
 }
 
-// Of sequences that stand for the first ones of the request.
-void check_sequences(const Sequences& sequences, const SelfGeneratedRequest& request) {
-  for (const std::vector<int32_t>& sequence : sequences) {
-    if (std::ssize(sequence) != request.length)
+// Of windows that stand for the first ones of the request.
+void check_windows(const Windows& windows, const SelfGeneratedRequest& request) {
+  for (const std::vector<int32_t>& window : windows) {
+    if (std::ssize(window) != request.context)
       throw Error(
-          concat("expected sequences of ", request.length, " tokens, found ", sequence.size()));
-    for (const int32_t id : sequence) {
+          concat("expected windows of ", request.context, " tokens, found ", window.size()));
+    for (const int32_t id : window) {
       if (id < 0 || id >= request.vocab_size)
         throw Error(concat("token id ", id, " outside the vocabulary of ", request.vocab_size));
     }
   }
 }
 
-// The sequences of a file: all of the request, or the first ones.
-Sequences read_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
-                      bool all) {
+// The windows of a file: all of the request, or the first ones.
+Windows read_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
+                    bool all) {
   const SafetensorsFile file = open_safetensors(path);
   const TensorView* tokens = file.find("tokens");
   const int64_t count = tokens && tokens->shape.size() == 2 ? tokens->shape[0] : 0;
   if (count < 1 || count > request.count || (all && count != request.count) ||
-      tokens->dtype != DType::I32 || tokens->shape[1] != request.length)
+      tokens->dtype != DType::I32 || tokens->shape[1] != request.context)
     throw Error(concat(path.string(), ": expected I32 'tokens' [", request.count, ", ",
-                       request.length, "]"));
+                       request.context, "]"));
   const auto value = [&](const char* key) {
     const auto found = file.metadata.find(key);
     return found == file.metadata.end() ? std::string() : found->second;
@@ -59,17 +59,17 @@ Sequences read_cached(const std::filesystem::path& path, const SelfGeneratedRequ
     throw Error(concat(path.string(), ": made for another request"));
   if (value("sha256") != sha256(tokens->bytes))
     throw Error(concat(path.string(), ": its tokens do not match their checksum"));
-  Sequences sequences(count, std::vector<int32_t>(request.length));
+  Windows windows(count, std::vector<int32_t>(request.context));
   for (int64_t i = 0; i < count; ++i)
-    std::memcpy(sequences[i].data(), tokens->bytes.data() + i * request.length * sizeof(int32_t),
-                request.length * sizeof(int32_t));
-  check_sequences(sequences, request);
-  return sequences;
+    std::memcpy(windows[i].data(), tokens->bytes.data() + i * request.context * sizeof(int32_t),
+                request.context * sizeof(int32_t));
+  check_windows(windows, request);
+  return windows;
 }
 
 // The same; none if there is no such file, or, with a warning, not the right one.
-Sequences find_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
-                      bool all) {
+Windows find_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
+                    bool all) {
   if (path.empty() || !std::filesystem::exists(path)) return {};
   try {
     return read_cached(path, request, all);
@@ -80,17 +80,17 @@ Sequences find_cached(const std::filesystem::path& path, const SelfGeneratedRequ
 }
 
 void write_cached(const std::filesystem::path& path, const SelfGeneratedRequest& request,
-                  const Sequences& sequences) {
+                  const Windows& windows) {
   std::vector<int32_t> tokens;
-  for (const std::vector<int32_t>& sequence : sequences)
-    tokens.insert(tokens.end(), sequence.begin(), sequence.end());
+  for (const std::vector<int32_t>& window : windows)
+    tokens.insert(tokens.end(), window.begin(), window.end());
   const std::span<const std::byte> bytes = std::as_bytes(std::span(tokens));
   std::filesystem::create_directories(path.parent_path());
-  write_safetensors(path, {{"tokens", DType::I32, {std::ssize(sequences), request.length}, bytes}},
+  write_safetensors(path, {{"tokens", DType::I32, {std::ssize(windows), request.context}, bytes}},
                     {{"description", description(request)}, {"sha256", sha256(bytes)}});
 }
 
-// Where sequences are kept: the whole request in one file, and until then its first ones beside it.
+// Where windows are kept: the whole request in one file, and until then its first ones beside it.
 class Cache {
  public:
   Cache(const std::filesystem::path& folder, const SelfGeneratedRequest& request)
@@ -100,15 +100,15 @@ class Cache {
     whole_ = place.string() + ".safetensors";
     partial_ = place.string() + ".partial.safetensors";
   }
-  Sequences find_all() const { return find_cached(whole_, request_, true); }
-  Sequences find_first() const { return find_cached(partial_, request_, false); }
+  Windows find_all() const { return find_cached(whole_, request_, true); }
+  Windows find_first() const { return find_cached(partial_, request_, false); }
 
-  // Returns whether the sequences are kept now.
-  bool keep(const Sequences& sequences) {
+  // Returns whether the windows are kept now.
+  bool keep(const Windows& windows) {
     if (whole_.empty()) return false;
     try {
-      const bool all = std::ssize(sequences) == request_.count;
-      write_cached(all ? whole_ : partial_, request_, sequences);
+      const bool all = std::ssize(windows) == request_.count;
+      write_cached(all ? whole_ : partial_, request_, windows);
       std::error_code error;
       if (all) std::filesystem::remove(partial_, error);
       return true;
@@ -134,37 +134,37 @@ std::filesystem::path default_cache_folder() {
   return {};
 }
 
-Sequences self_generated_sequences(const SelfGeneratedRequest& request,
-                                   const std::filesystem::path& cache_folder,
-                                   const SequenceGenerator& generate) {
-  BITSMITH_CHECK(request.count > 0 && request.length > 1 && request.vocab_size > 0);
+Windows self_generated_windows(const SelfGeneratedRequest& request,
+                               const std::filesystem::path& cache_folder,
+                               const WindowGenerator& generate) {
+  BITSMITH_CHECK(request.count > 0 && request.context > 1 && request.vocab_size > 0);
   Cache cache(cache_folder, request);
-  if (Sequences all = cache.find_all(); !all.empty()) return all;
-  Sequences sequences = cache.find_first();
+  if (Windows all = cache.find_all(); !all.empty()) return all;
+  Windows windows = cache.find_first();
   // Batches begin at the same places in every run: what is side by side may change the last bits.
-  sequences.resize(sequences.size() / kGeneratedAtOnce * kGeneratedAtOnce);
-  bool kept = !sequences.empty();
+  windows.resize(windows.size() / kGeneratedAtOnce * kGeneratedAtOnce);
+  bool kept = !windows.empty();
   if (kept)
-    log_info(concat("the model's own text: ", sequences.size(), " of ", request.count,
-                    " sequences are there already"));
-  while (std::ssize(sequences) < request.count) {
-    const int64_t first = std::ssize(sequences);
+    log_info(concat("the model's own text: ", windows.size(), " of ", request.count,
+                    " windows are there already"));
+  while (std::ssize(windows) < request.count) {
+    const int64_t first = std::ssize(windows);
     const int64_t count = std::min(kGeneratedAtOnce, request.count - first);
-    Sequences batch;
+    Windows batch;
     try {
       batch = generate(request, first, count);
     } catch (const Interrupted&) {
       throw Interrupted(concat("stopped after ", first, " of ", request.count,
-                               " sequences of the model's own text; the same command ",
+                               " windows of the model's own text; the same command ",
                                kept ? "goes on from there" : "begins anew"));
     }
     if (std::ssize(batch) != count)
-      throw Error(concat("expected ", count, " sequences, found ", batch.size()));
-    check_sequences(batch, request);
-    std::move(batch.begin(), batch.end(), std::back_inserter(sequences));
-    kept = cache.keep(sequences);
+      throw Error(concat("expected ", count, " windows, found ", batch.size()));
+    check_windows(batch, request);
+    std::move(batch.begin(), batch.end(), std::back_inserter(windows));
+    kept = cache.keep(windows);
   }
-  return sequences;
+  return windows;
 }
 
 }  // namespace bitsmith

@@ -1,5 +1,5 @@
 // Calibration data when the user has none: the model writes its own. Sampling takes minutes, so
-// sequences are kept on disk, under a name made of everything that determines them, and also those
+// windows are kept on disk, under a name made of everything that determines them, and also those
 // of a request that was interrupted.
 #pragma once
 #include <cstdint>
@@ -13,30 +13,30 @@ namespace bitsmith {
 struct SelfGeneratedRequest {
   std::string model_hash;  // Checkpoint::content_hash()
   int64_t vocab_size = 0;
-  int64_t count = 0;   // sequences
+  int64_t count = 0;   // windows
   int64_t length = 0;  // tokens in each
   double temperature = 1.0;
   uint64_t seed = 0;
 };
 
-// Samples the sequences [first, first + count) of a request, of `length` tokens each; pipeline/
-// hands the runtime's generator in. Sequence i must not depend on `first` beyond the batch it is
+// Samples the windows [first, first + count) of a request, of `context` tokens each; pipeline/
+// hands the runtime's generator in. Window i must not depend on `first` beyond the batch it is
 // in.
-using SequenceGenerator = std::function<std::vector<std::vector<int32_t>>(
+using WindowGenerator = std::function<std::vector<std::vector<int32_t>>(
     const SelfGeneratedRequest&, int64_t first, int64_t count)>;
 
-// Sequences that are sampled side by side, and kept when they are done.
+// Windows that are sampled side by side, and kept when they are done.
 constexpr int64_t kGeneratedAtOnce = 32;
 
 // $XDG_CACHE_HOME/bitsmith, else ~/.cache/bitsmith; empty when neither variable is set.
 std::filesystem::path default_cache_folder();
 
-// Sequences from CACHE/self_generated/, or generated and put there. A cached file that is not
+// Windows from CACHE/self_generated/, or generated and put there. A cached file that is not
 // exactly what was asked for (damaged, or of an older format) is made anew. An empty `cache_folder`
 // means no cache, and one that cannot be written costs a warning, not the work. An Interrupted that
 // `generate` throws says how to go on; finished batches are kept, and the text is the same.
-std::vector<std::vector<int32_t>> self_generated_sequences(
-    const SelfGeneratedRequest& request, const std::filesystem::path& cache_folder,
-    const SequenceGenerator& generate);
+std::vector<std::vector<int32_t>> self_generated_windows(const SelfGeneratedRequest& request,
+                                                         const std::filesystem::path& cache_folder,
+                                                         const WindowGenerator& generate);
 
 }  // namespace bitsmith

@@ -27,14 +27,14 @@ class SelfGenerated : public testing::Test {
     ++generated_;
     std::vector<std::vector<int32_t>> result(count);
     for (int64_t i = 0; i < count; ++i) {
-      for (int64_t j = 0; j < asked.length; ++j)
+      for (int64_t j = 0; j < asked.context; ++j)
         result[i].push_back(
             static_cast<int32_t>((asked.seed + 7 * (first + i) + j) % asked.vocab_size));
     }
     return result;
   }
-  std::vector<std::vector<int32_t>> sequences(const SelfGeneratedRequest& request) {
-    return self_generated_sequences(
+  std::vector<std::vector<int32_t>> windows(const SelfGeneratedRequest& request) {
+    return self_generated_windows(
         request, folder_, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
           return batch(asked, first, count);
         });
@@ -44,11 +44,11 @@ class SelfGenerated : public testing::Test {
                               const fs::path& cache) {
     int done = 0;
     try {
-      self_generated_sequences(
-          request, cache, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
-            if (done++ == batches) throw Interrupted("stopped");
-            return batch(asked, first, count);
-          });
+      self_generated_windows(request, cache,
+                             [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
+                               if (done++ == batches) throw Interrupted("stopped");
+                               return batch(asked, first, count);
+                             });
     } catch (const Interrupted& stopped) {
       return stopped.what();
     }
@@ -67,25 +67,25 @@ class SelfGenerated : public testing::Test {
 };
 
 TEST_F(SelfGenerated, GeneratesOnce) {
-  const auto first = sequences(request_);
-  EXPECT_EQ(first, sequences(request_));
+  const auto first = windows(request_);
+  EXPECT_EQ(first, windows(request_));
   EXPECT_EQ(generated_, 1);
 }
 
 TEST_F(SelfGenerated, EveryPartOfTheRequestCounts) {
-  sequences(request_);
+  windows(request_);
   std::vector<SelfGeneratedRequest> others(5, request_);
   others[0].model_hash = "abd";
   others[1].count = 5;
   others[2].length = 8;
   others[3].temperature = 0.9;
   others[4].seed = 4;
-  for (const SelfGeneratedRequest& other : others) sequences(other);
+  for (const SelfGeneratedRequest& other : others) windows(other);
   EXPECT_EQ(generated_, 6);
 }
 
 TEST_F(SelfGenerated, DamagedFilesAreMadeAnew) {
-  const auto whole = sequences(request_);
+  const auto whole = windows(request_);
   const fs::path file = cached_file();
   const auto size = fs::file_size(file);
   {
@@ -93,19 +93,19 @@ TEST_F(SelfGenerated, DamagedFilesAreMadeAnew) {
     stream.seekp(static_cast<std::streamoff>(size) - 3);
     stream.put('\x7f');
   }
-  EXPECT_EQ(whole, sequences(request_));
+  EXPECT_EQ(whole, windows(request_));
   EXPECT_EQ(generated_, 2);
   fs::resize_file(file, size / 2);
-  EXPECT_EQ(whole, sequences(request_));
+  EXPECT_EQ(whole, windows(request_));
   EXPECT_EQ(generated_, 3);
-  EXPECT_EQ(whole, sequences(request_));
+  EXPECT_EQ(whole, windows(request_));
   EXPECT_EQ(generated_, 3);
 }
 
 TEST_F(SelfGenerated, WorksWithoutAUsableCache) {
   std::ofstream(folder_) << "a file where the folder should be";
-  const auto first = sequences(request_);
-  EXPECT_EQ(first, sequences(request_));
+  const auto first = windows(request_);
+  EXPECT_EQ(first, windows(request_));
   EXPECT_EQ(generated_, 2);
 }
 
@@ -115,7 +115,7 @@ constexpr int64_t kLong = 3 * kGeneratedAtOnce + 5;
 TEST_F(SelfGenerated, GoesOnAfterAnInterrupt) {
   request_.count = kLong;
   const fs::path untouched = folder_ / "other";
-  const auto whole = self_generated_sequences(
+  const auto whole = self_generated_windows(
       request_, untouched, [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
         return batch(asked, first, count);
       });
@@ -125,17 +125,17 @@ TEST_F(SelfGenerated, GoesOnAfterAnInterrupt) {
   generated_ = 0;
   EXPECT_EQ(interrupt_after(0, request_, folder_),
             concat("stopped after 0 of ", kLong,
-                   " sequences of the model's own text; the same command begins anew"));
+                   " windows of the model's own text; the same command begins anew"));
   EXPECT_EQ(interrupt_after(2, request_, folder_),
             concat("stopped after ", 2 * kGeneratedAtOnce, " of ", kLong,
-                   " sequences of the model's own text; the same command goes on from there"));
+                   " windows of the model's own text; the same command goes on from there"));
   EXPECT_EQ(interrupt_after(1, request_, folder_),
             concat("stopped after ", 3 * kGeneratedAtOnce, " of ", kLong,
-                   " sequences of the model's own text; the same command goes on from there"));
+                   " windows of the model's own text; the same command goes on from there"));
   EXPECT_EQ(generated_, 3);
-  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(windows(request_), whole);
   EXPECT_EQ(generated_, 4);
-  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(windows(request_), whole);
   EXPECT_EQ(generated_, 4);
   // One file is left, the whole text.
   EXPECT_EQ(std::distance(fs::recursive_directory_iterator(folder_), {}), 2);
@@ -144,12 +144,12 @@ TEST_F(SelfGenerated, GoesOnAfterAnInterrupt) {
 
 TEST_F(SelfGenerated, DamagedPartsAreMadeAnew) {
   request_.count = kLong;
-  const auto whole = sequences(request_);
+  const auto whole = windows(request_);
   fs::remove_all(folder_);
   interrupt_after(2, request_, folder_);
   fs::resize_file(cached_file(), fs::file_size(cached_file()) - 4);
   generated_ = 0;
-  EXPECT_EQ(sequences(request_), whole);
+  EXPECT_EQ(windows(request_), whole);
   EXPECT_EQ(generated_, 4);
 }
 
@@ -159,15 +159,15 @@ TEST_F(SelfGenerated, WithoutACacheAnInterruptedTextBeginsAnew) {
   EXPECT_NE(message.find("begins anew"), std::string::npos) << message;
 }
 
-TEST_F(SelfGenerated, RefusesWrongSequences) {
+TEST_F(SelfGenerated, RefusesWrongWindows) {
   const auto short_ones = [](const SelfGeneratedRequest& asked, int64_t, int64_t count) {
-    return std::vector<std::vector<int32_t>>(count, std::vector<int32_t>(asked.length - 1));
+    return std::vector<std::vector<int32_t>>(count, std::vector<int32_t>(asked.context - 1));
   };
-  EXPECT_THROW(self_generated_sequences(request_, folder_, short_ones), Error);
+  EXPECT_THROW(self_generated_windows(request_, folder_, short_ones), Error);
   const auto too_few = [&](const SelfGeneratedRequest& asked, int64_t first, int64_t count) {
     return batch(asked, first, count - 1);
   };
-  EXPECT_THROW(self_generated_sequences(request_, folder_, too_few), Error);
+  EXPECT_THROW(self_generated_windows(request_, folder_, too_few), Error);
 }
 
 }  // namespace

@@ -89,19 +89,19 @@ TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, 
   return split(windows, validation_share);
 }
 
-TokenDataset pack_sequences(const std::vector<std::vector<int32_t>>& sequences,
-                            double validation_share, uint64_t seed) {
-  if (sequences.empty()) throw Error("no sequences to calibrate on");
-  const int64_t count = std::ssize(sequences), length = std::ssize(sequences[0]);
+TokenDataset pack_windows(const std::vector<std::vector<int32_t>>& windows, double validation_share,
+                          uint64_t seed) {
+  if (windows.empty()) throw Error("no windows to calibrate on");
+  const int64_t count = std::ssize(windows), length = std::ssize(windows[0]);
   Random random(seed);
   const std::vector<int64_t> order = shuffled_indices(count, random);
-  torch::Tensor windows = torch::empty({count, length}, torch::kInt64);
+  torch::Tensor packed = torch::empty({count, length}, torch::kInt64);
   for (int64_t i = 0; i < count; ++i) {
-    const std::vector<int32_t>& sequence = sequences[order[i]];
-    BITSMITH_CHECK(std::ssize(sequence) == length);
-    std::copy(sequence.begin(), sequence.end(), windows.data_ptr<int64_t>() + i * length);
+    const std::vector<int32_t>& window = windows[order[i]];
+    BITSMITH_CHECK(std::ssize(window) == length);
+    std::copy(window.begin(), window.end(), packed.data_ptr<int64_t>() + i * length);
   }
-  return split(windows, validation_share);
+  return split(packed, validation_share);
 }
 
 }  // namespace bitsmith

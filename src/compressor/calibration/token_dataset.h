@@ -24,8 +24,8 @@ struct TokenDataset {
 // there are 8 or more), spread evenly. Throws Error when there are fewer tokens than one window.
 TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
                             int64_t length, int64_t tokens, double validation_share, uint64_t seed);
-// The same from ready sequences (self-generated data), each `length` long.
-TokenDataset pack_sequences(const std::vector<std::vector<int32_t>>& sequences,
-                            double validation_share, uint64_t seed);
+// The same from ready windows (self-generated data), each `length` long.
+TokenDataset pack_windows(const std::vector<std::vector<int32_t>>& windows, double validation_share,
+                          uint64_t seed);
 
 }  // namespace bitsmith

@@ -86,10 +86,10 @@ TEST(PackDocuments, RefusesTooLittle) {
   EXPECT_EQ(pack_documents(ranges({{0, 100}}), kSeparator, 10, 500, 0, 0).train.size(0), 10);
 }
 
-TEST(PackSequences, KeepsSequencesWhole) {
-  std::vector<std::vector<int32_t>> sequences;
-  for (int32_t i = 0; i < 20; ++i) sequences.push_back({3 * i, 3 * i + 1, 3 * i + 2});
-  const TokenDataset data = pack_sequences(sequences, 0.2, 0);
+TEST(PackWindows, KeepsWindowsWhole) {
+  std::vector<std::vector<int32_t>> windows;
+  for (int32_t i = 0; i < 20; ++i) windows.push_back({3 * i, 3 * i + 1, 3 * i + 2});
+  const TokenDataset data = pack_windows(windows, 0.2, 0);
   EXPECT_EQ(data.validation.size(0), 4);
   std::set<int64_t> seen;
   for (const torch::Tensor& part : {data.train, data.validation}) {

@@ -68,13 +68,13 @@ std::vector<Linear*> Block::site_linears(InputSite site) {
   return {};
 }
 
-std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors(int64_t layer) {
+std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors(int64_t block_index) {
   std::vector<std::pair<std::string, torch::Tensor*>> vectors;
   const auto add = [&](const std::string& name, torch::Tensor& vector) {
     if (vector.defined()) vectors.emplace_back(name, &vector);
   };
   for (Linear* linear : linears()) add(linear->name + ".bias", linear->bias);
-  const std::string prefix = concat("model.layers.", layer, ".");
+  const std::string prefix = concat("model.layers.", block_index, ".");
   add(prefix + "input_layernorm.weight", input_norm);
   add(prefix + "post_attention_layernorm.weight", post_attention_norm);
   add(prefix + "self_attn.q_norm.weight", q_norm);
@@ -102,14 +102,14 @@ std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
   decoder->head_.weight = config.tie_word_embeddings
                               ? decoder->embedding_
                               : read_matrix(decoder->files(), "lm_head", dtype);
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
-    decoder->blocks_.push_back(decoder->load_block(layer));
+  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index)
+    decoder->blocks_.push_back(decoder->load_block(block_index));
   return decoder;
 }
 
-std::shared_ptr<Block> Decoder::load_block(int64_t layer) const {
+std::shared_ptr<Block> Decoder::load_block(int64_t block_index) const {
   auto block = std::make_shared<Block>();
-  const std::string prefix = concat("model.layers.", layer, ".");
+  const std::string prefix = concat("model.layers.", block_index, ".");
   const auto norm = [&](const char* name) {
     return read_dense(files_->checkpoint(), prefix + name + ".weight", dtype_);
   };
@@ -119,11 +119,11 @@ std::shared_ptr<Block> Decoder::load_block(int64_t layer) const {
     block->q_norm = norm("self_attn.q_norm");
     block->k_norm = norm("self_attn.k_norm");
   }
-  const std::vector<LinearShape> shapes = block_linears(config(), layer);
+  const std::vector<LinearShape> shapes = block_linears(config(), block_index);
   const std::vector<Linear*> linears = block->linears();
   BITSMITH_CHECK(shapes.size() == linears.size());
   for (size_t i = 0; i < shapes.size(); ++i) *linears[i] = load_linear(*files_, shapes[i], dtype_);
-  block->sliding_window = config().sliding_window.at(layer);
+  block->sliding_window = config().sliding_window.at(block_index);
   return block;
 }
 

@@ -13,7 +13,7 @@
 
 namespace bitsmith {
 
-// A linear layer over a dense matrix or any representation.
+// A linear over a dense matrix or any representation.
 struct Linear {
   std::string name;  // Hugging Face module: "model.layers.3.self_attn.q_proj"
   int64_t out_features = 0;
@@ -21,7 +21,7 @@ struct Linear {
   torch::Tensor weight;  // [out, in]; when defined it is what forward() uses (dense, or the
                          // dequantized copy that a trainer keeps); else the representation is
   torch::Tensor bias;    // [out] or undefined
-  std::shared_ptr<Representation> representation;  // null when the layer is dense
+  std::shared_ptr<Representation> representation;  // null when the linear is dense
   torch::Tensor forward(const torch::Tensor& x) const;
 };
 
@@ -41,8 +41,8 @@ struct Block {
 
   std::vector<Linear*> linears();  // q k v o gate up down
   std::vector<Linear*> site_linears(InputSite site);
-  // The biases and norms that this block has, with their names in block number `layer`.
-  std::vector<std::pair<std::string, torch::Tensor*>> dense_vectors(int64_t layer);
+  // The biases and norms that this block has, with their names in block number `block_index`.
+  std::vector<std::pair<std::string, torch::Tensor*>> dense_vectors(int64_t block_index);
 };
 
 // Called with a site's inputs [batch, length, features] while a block runs.
@@ -55,7 +55,7 @@ class Decoder {
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
   // Reads nothing: for load_block(), rotary() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
-  std::shared_ptr<Block> load_block(int64_t layer) const;
+  std::shared_ptr<Block> load_block(int64_t block_index) const;
 
   const ModelConfig& config() const { return files_->config(); }
   const ModelFiles& files() const { return *files_; }

@@ -79,10 +79,10 @@ torch::Tensor HessianSum::hessian() const {
 CrossSum::CrossSum(int64_t in_features)
     : sum_(torch::zeros({in_features, in_features}, torch::kDouble)) {}
 
-void CrossSum::add(const torch::Tensor& reference, const torch::Tensor& x,
+void CrossSum::add(const torch::Tensor& original, const torch::Tensor& x,
                    const torch::Tensor& weights) {
   const auto rows = as_rows(x, sum_.size(0));
-  auto moved = as_rows(reference, sum_.size(0)) - rows;
+  auto moved = as_rows(original, sum_.size(0)) - rows;
   double weight = static_cast<double>(rows.size(0));
   if (weights.defined()) {
     const auto column = as_column(weights, rows.size(0));

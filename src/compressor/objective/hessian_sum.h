@@ -24,12 +24,12 @@ class HessianSum {
   double weight_ = 0;  // of all tokens
 };
 
-// The mean 2/n sum (reference - x) x^T, where x are the inputs that a linear gets in the quantized
-// model, and `reference` those that it got in the original. Weights, merge: as above.
+// The mean 2/n sum (original - x) x^T, where x are the inputs that a linear gets in the quantized
+// model, and `original` those that it got in the original. Weights, merge: as above.
 class CrossSum {
  public:
   explicit CrossSum(int64_t in_features);
-  void add(const torch::Tensor& reference, const torch::Tensor& x,
+  void add(const torch::Tensor& original, const torch::Tensor& x,
            const torch::Tensor& weights = {});
   void merge(const CrossSum& other);
   torch::Tensor cross() const;  // [in, in] float32

@@ -57,8 +57,8 @@ bool cholesky(torch::Tensor& a) {
     if (next == n) break;
     const auto inverse = small_inverse(diagonal.contiguous()).t().contiguous();
     each_chunk(next, n, [&](int64_t row, int64_t rows) {
-      auto panel = part(a, row, rows, k, b);
-      panel.copy_(at::mm(panel, inverse));
+      auto below = part(a, row, rows, k, b);
+      below.copy_(at::mm(below, inverse));
     });
     each_chunk(next, n, [&](int64_t row, int64_t rows) {  // the lower triangle of what is left
       auto left = part(a, row, rows, next, row + rows - next);

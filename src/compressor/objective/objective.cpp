@@ -143,7 +143,7 @@ torch::Tensor Objective::apply(const torch::Tensor& difference) const {
                       : product * output_factor.unsqueeze(1);
 }
 
-torch::Tensor Objective::blocks(int64_t in, int64_t size) const {
+torch::Tensor Objective::sub_hessians(int64_t in, int64_t size) const {
   const int64_t count = in / size;
   if (!hessian.defined()) {
     return torch::eye(size, torch::kFloat).expand({count, size, size}).contiguous();

@@ -45,8 +45,8 @@ struct Objective {
   // G (D + S) H [out, in]: half the cost's gradient in D, which is half its negative slope in Q.
   torch::Tensor apply(const torch::Tensor& difference) const;
 
-  // The parts of H [in / size, size, size] of `size` neighboring inputs each, contiguous.
-  torch::Tensor blocks(int64_t in, int64_t size) const;
+  // The diagonal blocks of H of `size` neighboring inputs each [in / size, size, size], contiguous.
+  torch::Tensor sub_hessians(int64_t in, int64_t size) const;
   // H [in, in], a diagonal or the identity written out.
   torch::Tensor dense_hessian(int64_t in) const;
   // U [in, in], H^-1 = U^T U (inverse_factor.h).

@@ -87,10 +87,11 @@ TEST(Objective, RowWeightsScaleRows) {
 TEST(Objective, BlocksAreThoseOfTheHessian) {
   torch::manual_seed(6);
   for (const Objective& objective : every_objective(2, 12)) {
-    const auto h = objective.dense_hessian(12), blocks = objective.blocks(12, 4);
+    const auto h = objective.dense_hessian(12), sub_hessians = objective.sub_hessians(12, 4);
     EXPECT_TRUE(torch::equal(full(h, 12), full(objective.hessian, 12)));
     for (int64_t j = 0; j < 3; ++j) {
-      EXPECT_TRUE(torch::equal(blocks[j], h.slice(0, 4 * j, 4 * j + 4).slice(1, 4 * j, 4 * j + 4)));
+      EXPECT_TRUE(
+          torch::equal(sub_hessians[j], h.slice(0, 4 * j, 4 * j + 4).slice(1, 4 * j, 4 * j + 4)));
     }
     const auto u = objective.factor(12, 0).to(torch::kDouble);
     EXPECT_TRUE(torch::allclose(torch::matmul(torch::matmul(u.t(), u), full(h, 12)),

@@ -167,14 +167,14 @@ class Aqlm {
 
   // Which value each group has, by coordinate descent, then the values.
   AqlmState with_best_group_scales(const AqlmState& from) const {
-    const auto vectors = additive_decode(from.codebooks, from.scales, from.codes);
-    GroupScaleSearch search(vectors, from.group_scales.values, spec_.in_group_size);
+    const auto unscaled = additive_decode(from.codebooks, from.scales, from.codes);
+    GroupScaleSearch search(unscaled, from.group_scales.values, spec_.in_group_size);
     GroupScales found = from.group_scales;
     found.codes = search_code_groups(search, from.dense(), found.codes.reshape({-1, 1}), weight_,
                                      objective_, {})
                       .reshape(found.codes.sizes());
     found.values = round_to_fp16(
-        solve_group_scale_values(weight_, objective_, vectors, found, kSolverIterations));
+        solve_group_scale_values(weight_, objective_, unscaled, found, kSolverIterations));
     return {from.codebooks, from.scales, from.codes, found};
   }
 
@@ -182,8 +182,8 @@ class Aqlm {
     const auto codebooks = round_to_fp16(solve_codebooks(
         weight_, objective_, from.codebooks, from.all_scales(), from.codes, kSolverIterations));
     const auto ones = combined_scales(torch::ones_like(from.scales), from.group_scales);
-    const auto vectors = additive_decode(codebooks, ones, from.codes);
-    const auto scales = solve_scales(weight_, objective_, vectors, from.scales, kSolverIterations);
+    const auto unscaled = additive_decode(codebooks, ones, from.codes);
+    const auto scales = solve_scales(weight_, objective_, unscaled, from.scales, kSolverIterations);
     return {codebooks, round_to_fp16(scales), from.codes, from.group_scales};
   }
 
@@ -222,7 +222,7 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const A
                                             const QuantizeOptions& options) {
   QuantizeOptions start_only = options;
   start_only.max_rounds = 0;
-  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 

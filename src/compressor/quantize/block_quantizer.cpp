@@ -10,7 +10,7 @@ namespace {
 
 // How a block's time divides, for the progress line only.
 constexpr double kHessianShare = 0.3;
-constexpr double kLayersShare = 0.55;
+constexpr double kLinearsShare = 0.55;
 
 }  // namespace
 
@@ -22,7 +22,8 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       options_(options),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
-      reference_(decoder, rotary_, options.cross_term > 0 ? activations.clone() : torch::Tensor()),
+      original_stream_(decoder, rotary_,
+                       options.cross_term > 0 ? activations.clone() : torch::Tensor()),
       finetune_(std::move(finetune)),
       context_(context) {}
 
@@ -50,14 +51,14 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
   for (const Linear* linear : block.site_linears(site)) {
     if (sums || !plan_.find(linear->name)) continue;
     sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
-    if (with_reference()) sums->cross.emplace(linear->in_features);
+    if (with_original()) sums->cross.emplace(linear->in_features);
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
     const auto inputs = stream_.site_inputs(block, site, first, count, /*keep_outputs=*/false);
     if (sums) sums->hessian.add(inputs);
-    if (!with_reference()) return;
+    if (!with_original()) return;
     const auto expected =
-        reference_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
+        original_stream_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
     if (sums) sums->cross->add(expected, inputs);
   });
   return sums;
@@ -65,20 +66,21 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
                                      const torch::Tensor& hessian, const torch::Tensor& drift,
-                                     QuantizedParts& parts, const LayerObserver& observer) const {
+                                     QuantizedModules& modules,
+                                     const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
                                    : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
-  QuantizeOptions own = options_.layer;
+  QuantizeOptions own = options_.linear;
   own.method = matrix.method;
   Objective objective(hessian);
   if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
     objective.shift = cross_term_shift(weight, drift, options_.cross_term);
   }
   own.cancel = context_.cancel;
-  QuantizedLayer result;
+  QuantizedLinear result;
   try {
-    result = quantize_layer(weight, objective, matrix.spec, own);
+    result = bitsmith::quantize_linear(weight, objective, matrix.spec, own);
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& e) {
@@ -87,34 +89,35 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (options_.sequential()) {
     linear.weight = result.representation->dequantize().to(decoder_.dtype());
   }
-  const LayerSummary summary = {
+  const LinearSummary summary = {
       linear.name,
       to_string(matrix.spec),
       method_name(matrix.method),
       result.relative_error,
       bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
       result.seconds};
-  parts.matrices[linear.name] = result.representation->to_format();
-  parts.layers.push_back(summary);
+  modules.matrices[linear.name] = result.representation->to_format();
+  modules.linears.push_back(summary);
   if (observer) observer(summary, result.stages);
 }
 
-QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& progress,
-                                        const LayerObserver& observer) {
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
+                                          const LinearObserver& observer) {
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
-  const std::shared_ptr<Block> original = with_reference() ? decoder_.load_block(layer) : block;
+  const std::shared_ptr<Block> original =
+      with_original() ? decoder_.load_block(block_index) : block;
   int64_t planned_weights = 0, done_weights = 0;
   for (const Linear* linear : block->linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
   }
-  QuantizedParts parts;
-  if (planned_weights == 0) return parts;
+  QuantizedModules modules;
+  if (planned_weights == 0) return modules;
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
     return kHessianShare * (sites_done + of_site) / kInputSites +
-           kLayersShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+           kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
   for (const InputSite site : kSites) {
@@ -128,70 +131,71 @@ QuantizedParts BlockQuantizer::quantize(int64_t layer, const BlockProgress& prog
       if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
         throw Error(concat(block->site_linears(site).front()->name,
                            ": its inputs are not finite: the model's activations overflow ",
-                           options_.dtype, " before this layer"));
+                           options_.dtype, " before this linear"));
       }
       if (sums && sums->cross) {
-        drift = input_drift(hessian, sums->cross->cross(), options_.layer.damping);
+        drift = input_drift(hessian, sums->cross->cross(), options_.linear.damping);
       }
     }
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
-      quantize_linear(*linear, *matrix, hessian, drift, parts, observer);
+      quantize_linear(*linear, *matrix, hessian, drift, modules, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }
-  if (finetune_) finetune(layer, parts, progress);
-  return parts;
+  if (finetune_) finetune(block_index, modules, progress);
+  return modules;
 }
 
-void BlockQuantizer::finetune(int64_t layer, QuantizedParts& parts,
+void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
                               const BlockProgress& progress) const {
-  progress(kHessianShare + kLayersShare, "fine-tuning");
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
-  const torch::Tensor targets = with_reference() ? reference_.outputs() : run(*block);
+  progress(kHessianShare + kLinearsShare, "fine-tuning");
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  const torch::Tensor targets = with_original() ? original_stream_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found == parts.matrices.end()) continue;
+    const auto found = modules.matrices.find(linear->name);
+    if (found == modules.matrices.end()) continue;
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
-  const BlockFinetuneReport report = finetune_(decoder_, *block, layer, stream_.inputs(), targets);
+  const BlockFinetuneReport report =
+      finetune_(decoder_, *block, block_index, stream_.inputs(), targets);
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found != parts.matrices.end()) found->second = linear->representation->to_format();
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end()) found->second = linear->representation->to_format();
   }
   for (const auto& [name, value] : report.dense) {
-    parts.dense[name] = value.to(torch::kHalf).contiguous();
+    modules.dense[name] = value.to(torch::kHalf).contiguous();
   }
-  parts.finetune = {
+  modules.finetune = {
       {"error_before", report.before}, {"error_after", report.after}, {"epochs", report.epochs}};
-  parts.finetune_seconds = report.seconds;
+  modules.finetune_seconds = report.seconds;
 }
 
-void BlockQuantizer::advance(int64_t layer, const QuantizedParts& parts,
+void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& modules,
                              const BlockProgress& progress) {
   if (without_data()) return;
-  const std::shared_ptr<Block> block = decoder_.load_block(layer);
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
   const auto report = [&](double share) {
-    const double begin = kHessianShare + kLayersShare;
+    const double begin = kHessianShare + kLinearsShare;
     progress(begin + (1 - begin) * share, "outputs");
   };
   // There already if the block was quantized just now.
-  if (with_reference() && reference_.outputs().defined()) {
-    reference_.take_outputs();
-  } else if (with_reference()) {
-    reference_.advance(*block, options_.batch_tokens, report);
+  if (with_original() && original_stream_.outputs().defined()) {
+    original_stream_.take_outputs();
+  } else if (with_original()) {
+    original_stream_.advance(*block, options_.batch_tokens, report);
   }
   for (Linear* linear : block->linears()) {
-    const auto found = parts.matrices.find(linear->name);
-    if (found != parts.matrices.end())
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
   }
-  for (const auto& [name, vector] : block->dense_vectors(layer)) {
-    const auto found = parts.dense.find(name);
-    if (found != parts.dense.end()) *vector = found->second.to(decoder_.dtype());
+  for (const auto& [name, vector] : block->dense_vectors(block_index)) {
+    const auto found = modules.dense.find(name);
+    if (found != modules.dense.end()) *vector = found->second.to(decoder_.dtype());
   }
   stream_.advance(*block, options_.batch_tokens, report);
 }

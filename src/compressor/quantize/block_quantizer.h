@@ -15,7 +15,7 @@
 #include "compressor/quantize/block_finetuner.h"
 #include "compressor/quantize/block_stream.h"
 #include "compressor/quantize/quantization_plan.h"
-#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/quantized_modules.h"
 
 namespace bitsmith {
 
@@ -23,7 +23,7 @@ namespace bitsmith {
 // to stop.
 using BlockProgress = std::function<void(double share, const std::string& detail)>;
 // Called with each quantized matrix's stages.
-using LayerObserver = std::function<void(const LayerSummary&, const std::vector<StageReport>&)>;
+using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
 
 class BlockQuantizer {
  public:
@@ -33,11 +33,11 @@ class BlockQuantizer {
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  BlockFinetuner finetune, const RunContext& context);
 
-  // The planned matrices of `layer`, quantized on the present activations.
-  QuantizedParts quantize(int64_t layer, const BlockProgress& progress,
-                          const LayerObserver& observer);
-  // Replaces the activations by the outputs of `layer` with the given matrices in it.
-  void advance(int64_t layer, const QuantizedParts& parts, const BlockProgress& progress);
+  // The planned matrices of block number `block_index`, quantized on the present activations.
+  QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
+                            const LinearObserver& observer);
+  // Replaces the activations by the outputs of that block with the given matrices in it.
+  void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
 
  private:
   // What is known of one site's inputs.
@@ -47,7 +47,7 @@ class BlockQuantizer {
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
-  bool with_reference() const { return options_.cross_term > 0; }
+  bool with_original() const { return options_.cross_term > 0; }
   // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
   // is planned. `original`: the block before anything in it was quantized.
   std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
@@ -57,19 +57,20 @@ class BlockQuantizer {
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
-  // Quantizes one matrix and adds it to `parts`.
+  // Quantizes one matrix and adds it to `modules`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
-                       const torch::Tensor& drift, QuantizedParts& parts,
-                       const LayerObserver& observer) const;
-  // Trains the block with these matrices in it and puts what became of them into `parts`.
-  void finetune(int64_t layer, QuantizedParts& parts, const BlockProgress& progress) const;
+                       const torch::Tensor& drift, QuantizedModules& modules,
+                       const LinearObserver& observer) const;
+  // Trains the block with these matrices in it and puts what became of them into `modules`.
+  void finetune(int64_t block_index, QuantizedModules& modules,
+                const BlockProgress& progress) const;
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   RotaryTable rotary_;
-  BlockStream stream_;     // of the model as it is quantized
-  BlockStream reference_;  // of the original model; without a cross term there is none
+  BlockStream stream_;           // of the model as it is quantized
+  BlockStream original_stream_;  // of the original model; without a cross term there is none
   BlockFinetuner finetune_;
   const RunContext& context_;
 };

@@ -46,18 +46,19 @@ void solve_small(const double* a, const double* b, const float* fallback, int d,
 }
 
 // The vectors of one strip: place p * rows + r is row r's vector at place p, so that the vectors
-// which share a metric lie together.
+// which share a sub-Hessian lie together.
 class Strip {
  public:
-  Strip(const torch::Tensor& points, const torch::Tensor& weights, const torch::Tensor& metric,
-        int64_t first_row, int64_t rows, int64_t centroids, const SearchKernels& kernels)
+  Strip(const torch::Tensor& points, const torch::Tensor& weights,
+        const torch::Tensor& sub_hessians, int64_t first_row, int64_t rows, int64_t centroids,
+        const SearchKernels& kernels)
       : kernels_(kernels),
-        d_(static_cast<int>(metric.size(1))),
-        places_(metric.size(0)),
+        d_(static_cast<int>(sub_hessians.size(1))),
+        places_(sub_hessians.size(0)),
         rows_(rows),
         k_(centroids),
         padded_((centroids + kCodePadding - 1) / kCodePadding * kCodePadding),
-        metric_(metric.const_data_ptr<float>()),
+        sub_hessians_(sub_hessians.const_data_ptr<float>()),
         x_(static_cast<size_t>(places_ * rows * d_)),
         mx_(x_.size()),
         weight_(static_cast<size_t>(places_ * rows), 1.0f),
@@ -71,7 +72,7 @@ class Strip {
         const int64_t at = p * rows + r;
         std::copy_n(from + (first_row + r) * places_ * d_ + p * d_, d_, x_.begin() + at * d_);
         if (w != nullptr) weight_[at] = w[(first_row + r) * places_ + p];
-        apply_metric(p, x_.data() + at * d_, mx_.data() + at * d_);
+        apply_sub_hessian(p, x_.data() + at * d_, mx_.data() + at * d_);
       }
     }
   }
@@ -83,7 +84,7 @@ class Strip {
   double cost(int64_t at, const float* values) const {
     float e[kMostDims], me[kMostDims];
     for (int t = 0; t < d_; ++t) e[t] = point(at)[t] - values[t];
-    apply_metric(at / rows_, e, me);
+    apply_sub_hessian(at / rows_, e, me);
     double sum = 0;
     for (int t = 0; t < d_; ++t) sum += double{e[t]} * me[t];
     return weight_[at] * sum;
@@ -95,7 +96,9 @@ class Strip {
                                 : &Strip::keep_nearer_in<4>;
     return (this->*keep)(values, nearest);
   }
-  double weight_of(int64_t at) const { return double{weight_[at]} * metric_[at / rows_ * d_ * d_]; }
+  double weight_of(int64_t at) const {
+    return double{weight_[at]} * sub_hessians_[at / rows_ * d_ * d_];
+  }
 
   // Each vector to its nearest center; returns whether any code changed.
   bool assign() {
@@ -110,7 +113,7 @@ class Strip {
       for (int i = 0; i < d_; ++i) {
         const float* ci = columns_.data() + i * padded_;
         for (int j = 0; j < d_; ++j) {
-          const float m = metric_[(p * d_ + i) * d_ + j];
+          const float m = sub_hessians_[(p * d_ + i) * d_ + j];
           const float* cj = columns_.data() + j * padded_;
           for (int64_t k = 0; k < k_; ++k) norms[k] += m * ci[k] * cj[k];
         }
@@ -148,7 +151,7 @@ class Strip {
     double total = 0;
     for (int64_t p = 0; p < places_; ++p) {
       float m[kDims * kDims], sum = 0;
-      std::copy_n(metric_ + p * kDims * kDims, kDims * kDims, m);
+      std::copy_n(sub_hessians_ + p * kDims * kDims, kDims * kDims, m);
       for (int64_t at = p * rows_; at < (p + 1) * rows_; ++at) {
         float e[kDims], cost = 0;
         for (int i = 0; i < kDims; ++i) e[i] = x_[at * kDims + i] - values[i];
@@ -168,7 +171,7 @@ class Strip {
   void add_members(double* a, double* b, int64_t* members) const {
     for (int64_t p = 0; p < places_; ++p) {
       double m[kDims * kDims];
-      for (int i = 0; i < kDims * kDims; ++i) m[i] = metric_[p * kDims * kDims + i];
+      for (int i = 0; i < kDims * kDims; ++i) m[i] = sub_hessians_[p * kDims * kDims + i];
       for (int64_t at = p * rows_; at < (p + 1) * rows_; ++at) {
         const int64_t k = codes[at];
         const double w = weight_[at];
@@ -179,8 +182,8 @@ class Strip {
     }
   }
 
-  void apply_metric(int64_t place, const float* x, float* y) const {
-    const float* m = metric_ + place * d_ * d_;
+  void apply_sub_hessian(int64_t place, const float* x, float* y) const {
+    const float* m = sub_hessians_ + place * d_ * d_;
     for (int i = 0; i < d_; ++i) {
       y[i] = 0;
       for (int j = 0; j < d_; ++j) y[i] += m[i * d_ + j] * x[j];
@@ -206,8 +209,8 @@ class Strip {
   const SearchKernels& kernels_;
   int d_;
   int64_t places_, rows_, k_, padded_;
-  const float* metric_;
-  std::vector<float> x_, mx_;  // points, and the metric times them
+  const float* sub_hessians_;
+  std::vector<float> x_, mx_;  // points, and the sub-Hessians times them
   std::vector<float> weight_;
   std::vector<float> columns_;  // centers transposed and padded [D, padded]
 
@@ -353,17 +356,18 @@ std::vector<int64_t> optimal_runs(const std::vector<double>& x, const std::vecto
   return runs;
 }
 
-CodebookStart start_codebooks(const torch::Tensor& points, const torch::Tensor& weights,
-                              const torch::Tensor& metric, int64_t rows, int64_t centroids,
-                              CodebookInit init, int iterations, uint64_t seed) {
-  const auto x = points.contiguous(), m = metric.to(torch::kFloat).contiguous();
+InitialCodebooks initial_codebooks(const torch::Tensor& points, const torch::Tensor& weights,
+                                   const torch::Tensor& sub_hessians, int64_t rows,
+                                   int64_t centroids, CodebookInit init, int iterations,
+                                   uint64_t seed) {
+  const auto x = points.contiguous(), m = sub_hessians.to(torch::kFloat).contiguous();
   const auto w = weights.defined() ? weights.contiguous() : weights;
   const int64_t out = x.size(0), places = m.size(0), d = m.size(1);
   const int64_t strips = (out + rows - 1) / rows;
-  CodebookStart start{torch::empty({strips, 1, centroids, d}, torch::kFloat),
-                      torch::empty({out * places, 1}, torch::kInt)};
-  auto* centers = start.centroids.mutable_data_ptr<float>();
-  auto* codes = start.codes.mutable_data_ptr<int32_t>();
+  InitialCodebooks initial{torch::empty({strips, 1, centroids, d}, torch::kFloat),
+                           torch::empty({out * places, 1}, torch::kInt)};
+  auto* centers = initial.centroids.mutable_data_ptr<float>();
+  auto* codes = initial.codes.mutable_data_ptr<int32_t>();
   parallel_tasks(strips, [&](int64_t s) {
     const int64_t first = s * rows, height = std::min(rows, out - first);
     Strip strip(x, w, m, first, height, centroids, search_kernels());
@@ -390,7 +394,7 @@ CodebookStart start_codebooks(const torch::Tensor& points, const torch::Tensor& 
       }
     }
   });
-  return start;
+  return initial;
 }
 
 }  // namespace bitsmith

@@ -52,7 +52,7 @@ TEST(OptimalRuns, AreTheBestOfAll) {
 }
 
 struct Points {
-  torch::Tensor x, metric;
+  torch::Tensor x, sub_hessians;
 };
 
 Points random_points(int64_t rows, int64_t places, int64_t d) {
@@ -63,12 +63,12 @@ Points random_points(int64_t rows, int64_t places, int64_t d) {
           torch::bmm(root, root.transpose(1, 2)) + 0.01 * torch::eye(d)};
 }
 
-double cost_of(const Points& p, const CodebookStart& start, int64_t rows) {
-  const int64_t places = p.metric.size(0), d = p.metric.size(1), out = p.x.size(0);
+double cost_of(const Points& p, const InitialCodebooks& initial, int64_t rows) {
+  const int64_t places = p.sub_hessians.size(0), d = p.sub_hessians.size(1), out = p.x.size(0);
   const GvqLayout layout{places * d, 1, rows, (out + rows - 1) / rows, d};
   const auto e =
-      (p.x - gvq_decode(layout, start.centroids, start.codes, {})).reshape({out, places, 1, d});
-  return torch::matmul(torch::matmul(e, p.metric), e.transpose(2, 3)).sum().item<double>();
+      (p.x - gvq_decode(layout, initial.centroids, initial.codes, {})).reshape({out, places, 1, d});
+  return torch::matmul(torch::matmul(e, p.sub_hessians), e.transpose(2, 3)).sum().item<double>();
 }
 
 TEST(StartCodebooks, MoreIterationsNeverCostMore) {
@@ -76,14 +76,14 @@ TEST(StartCodebooks, MoreIterationsNeverCostMore) {
     const Points p = random_points(25, 24, d);
     double before = std::numeric_limits<double>::infinity();
     for (const int iterations : {0, 1, 3, 10, 100}) {
-      const auto start =
-          start_codebooks(p.x, {}, p.metric, 8, 8, CodebookInit::kPlusPlus, iterations, 1);
-      const double cost = cost_of(p, start, 8);
+      const auto initial =
+          initial_codebooks(p.x, {}, p.sub_hessians, 8, 8, CodebookInit::kPlusPlus, iterations, 1);
+      const double cost = cost_of(p, initial, 8);
       EXPECT_LE(cost, before * (1 + 1e-6)) << d << " " << iterations;
       before = cost;
     }
     if (d == 1) {  // dynamic programming is exact
-      const auto best = start_codebooks(p.x, {}, p.metric, 8, 8, CodebookInit::kBest, 1, 1);
+      const auto best = initial_codebooks(p.x, {}, p.sub_hessians, 8, 8, CodebookInit::kBest, 1, 1);
       EXPECT_LE(cost_of(p, best, 8), before * (1 + 1e-6));
     }
   }
@@ -95,8 +95,9 @@ TEST(StartCodebooks, CopiesAreNotNeededTwice) {
   const auto vectors = torch::randn({8, 2});
   const auto x = vectors.index_select(0, torch::randint(8, {16 * 12})).reshape({16, 24});
   const Points p{x, torch::eye(2).repeat({12, 1, 1})};
-  const auto start = start_codebooks(p.x, {}, p.metric, 16, 8, CodebookInit::kPlusPlus, 50, 2);
-  EXPECT_LT(cost_of(p, start, 16), 1e-9);
+  const auto initial =
+      initial_codebooks(p.x, {}, p.sub_hessians, 16, 8, CodebookInit::kPlusPlus, 50, 2);
+  EXPECT_LT(cost_of(p, initial, 16), 1e-9);
 }
 
 TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
@@ -126,17 +127,17 @@ TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
     }
   }
   // Full rank loses nothing; less rank is no better, and each solve lowers it.
-  const auto whole = factor_codebooks(centroids, 4);
+  const auto whole = low_rank_codebooks(centroids, 4);
   const auto rebuilt = torch::matmul(whole.rows.squeeze(3), whole.basis).unsqueeze(3);
   EXPECT_LT((rebuilt - centroids).abs().max().item<double>(), 1e-5);
-  auto factors = factor_codebooks(centroids, 2);
-  const auto product = [](const CodebookFactors& f) {
-    return torch::matmul(f.rows.squeeze(3), f.basis).unsqueeze(3).contiguous();
+  auto codebooks = low_rank_codebooks(centroids, 2);
+  const auto product = [](const LowRankCodebooks& f) {
+    return torch::matmul(f.coefficients.squeeze(3), f.basis).unsqueeze(3).contiguous();
   };
   double low_rank = objective(product(factors));
   EXPECT_GE(low_rank, before * (1 - 1e-5));
   for (int i = 0; i < 3; ++i) {
-    factors = solve_factors(problem, factors, 8);
+    codebooks = solve_low_rank(problem, codebooks, 8);
     EXPECT_LE(objective(product(factors)), low_rank * (1 + 1e-5));
     low_rank = objective(product(factors));
   }

@@ -9,21 +9,22 @@
 namespace bitsmith {
 
 // Conjugate gradients on the codebooks [M, K, g] from the present ones, preconditioned by each
-// vector's own g x g block of the normal matrix; the objective never rises by more than rounding.
+// centroid's own g x g diagonal block of the normal matrix; the objective never rises by more than
+// rounding.
 torch::Tensor solve_codebooks(const torch::Tensor& weight, const Objective& objective,
                               const torch::Tensor& codebooks, const torch::Tensor& scales,
                               const torch::Tensor& codes, int iterations);
 
-// The best scale of every row [out] of `vectors` [out, in]; rows that vanish keep theirs. With a
+// The best scale of every row [out] of `unscaled` [out, in]; rows that vanish keep theirs. With a
 // full output factor by conjugate gradients from the present ones.
 torch::Tensor solve_scales(const torch::Tensor& weight, const Objective& objective,
-                           const torch::Tensor& vectors, const torch::Tensor& scales,
+                           const torch::Tensor& unscaled, const torch::Tensor& scales,
                            int iterations);
 
-// The values of group scales [2^S] by conjugate gradients from the present ones; `vectors` [out,
+// The values of group scales [2^S] by conjugate gradients from the present ones; `unscaled` [out,
 // in] is the matrix if all groups had the scale 1.
 torch::Tensor solve_group_scale_values(const torch::Tensor& weight, const Objective& objective,
-                                       const torch::Tensor& vectors, const GroupScales& groups,
+                                       const torch::Tensor& unscaled, const GroupScales& groups,
                                        int iterations);
 
 }  // namespace bitsmith

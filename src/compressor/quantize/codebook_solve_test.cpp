@@ -8,7 +8,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kOut = 30, kIn = 24, kEntries = 4, kGroup = 4, kCodebooks = 2;
+constexpr int64_t kOut = 30, kIn = 24, kCentroids = 4, kGroup = 4, kCodebooks = 2;
 
 struct Problem {
   torch::Tensor weight, hessian, codebooks, scales, codes;
@@ -18,8 +18,8 @@ Problem random_problem() {
   torch::manual_seed(31);
   const auto x = torch::randn({60, kIn}) * torch::linspace(0.5, 2, kIn);
   return {torch::randn({kOut, kIn}), torch::matmul(x.t(), x) / 30.0,
-          torch::randn({kCodebooks, kEntries, kGroup}), torch::rand({kOut}) + 0.5,
-          torch::randint(kEntries, {kOut * kIn / kGroup, kCodebooks}, torch::kInt)};
+          torch::randn({kCodebooks, kCentroids, kGroup}), torch::rand({kOut}) + 0.5,
+          torch::randint(kCentroids, {kOut * kIn / kGroup, kCodebooks}, torch::kInt)};
 }
 
 double objective(const Problem& p, const torch::Tensor& codebooks, const torch::Tensor& scales) {
@@ -60,15 +60,15 @@ TEST(SolveCodebooks, ReachesTheMinimum) {
 
 TEST(SolveCodebooks, IgnoresUnusedVectors) {
   Problem p = random_problem();
-  p.codes.clamp_max_(kEntries - 2);
+  p.codes.clamp_max_(kCentroids - 2);
   const auto found = solve_codebooks(p.weight, p.hessian, p.codebooks, p.scales, p.codes, 20);
-  EXPECT_TRUE(torch::equal(found.select(1, kEntries - 1), p.codebooks.select(1, kEntries - 1)));
+  EXPECT_TRUE(torch::equal(found.select(1, kCentroids - 1), p.codebooks.select(1, kCentroids - 1)));
 }
 
 TEST(SolveScales, EveryRowIsAtItsMinimum) {
   const Problem p = random_problem();
-  const auto vectors = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
-  const auto best = solve_scales(p.weight, p.hessian, vectors, p.scales, 1);
+  const auto unscaled = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
+  const auto best = solve_scales(p.weight, p.hessian, unscaled, p.scales, 1);
   const double reached = objective(p, p.codebooks, best);
   for (int64_t row = 0; row < kOut; ++row) {
     for (const double step : {-0.01, 0.01}) {
@@ -81,7 +81,7 @@ TEST(SolveScales, EveryRowIsAtItsMinimum) {
 
 TEST(SolveGroupScaleValues, IsTheMinimum) {
   const Problem p = random_problem();
-  const auto vectors = additive_decode(p.codebooks, p.scales, p.codes);
+  const auto unscaled = additive_decode(p.codebooks, p.scales, p.codes);
   const int64_t per_row = p.codes.size(0) / kOut;
   const GroupScales groups = {torch::rand({4}) + 0.5,
                               torch::randint(4, {kOut, per_row}, torch::kInt)};
@@ -89,7 +89,7 @@ TEST(SolveGroupScaleValues, IsTheMinimum) {
     const auto scales = combined_scales(p.scales, {values, groups.codes});
     return objective(p, p.codebooks, scales);
   };
-  const auto best = solve_group_scale_values(p.weight, p.hessian, vectors, groups, 20);
+  const auto best = solve_group_scale_values(p.weight, p.hessian, unscaled, groups, 20);
   const double reached = objective_of(best);
   EXPECT_LT(reached, objective_of(groups.values));
   for (int64_t k = 0; k < 4; ++k) {
@@ -142,8 +142,8 @@ TEST(Solves, ReachTheMinimumOfAnyOutputFactor) {
     };
     const auto codebooks =
         solve_codebooks(p.weight, objective, p.codebooks, p.scales, p.codes, 200);
-    const auto vectors = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
-    const auto scales = solve_scales(p.weight, objective, vectors, p.scales, 200);
+    const auto unscaled = additive_decode(p.codebooks, torch::ones_like(p.scales), p.codes);
+    const auto scales = solve_scales(p.weight, objective, unscaled, p.scales, 200);
     const double of_codebooks = cost(codebooks, p.scales), of_scales = cost(p.codebooks, scales);
     EXPECT_LT(of_codebooks, cost(p.codebooks, p.scales));
     EXPECT_LT(of_scales, cost(p.codebooks, p.scales));

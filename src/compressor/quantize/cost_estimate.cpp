@@ -61,7 +61,7 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   probe.max_rounds = std::min(probe.max_rounds, kProbeRounds);
   const auto seconds_for = [&](int64_t rows) {
     const torch::Tensor weight = torch::randn({rows, in});
-    return seconds_of([&] { quantize_layer(weight, hessian, spec, probe); });
+    return seconds_of([&] { quantize_linear(weight, hessian, spec, probe); });
   };
   int64_t few = std::max<int64_t>(1, 32768 / in);
   // Twice as many vectors as a codebook has.
@@ -108,14 +108,14 @@ void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t 
       chunk * element *
       (6 * config.hidden_size + 4 * config.q_size() + 5 * config.intermediate_size);
   const int64_t widest = sizes.widest_input * sizes.widest_input;
-  const int64_t layer = 40 * sizes.largest + 28 * widest;
+  const int64_t linear = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
       kProgram + streams * tokens * 2 * std::max(config.hidden_size, config.q_size()) * element +
       blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
-      std::max(streams * forward + 4 * widest, layer));
+      std::max(streams * forward + 4 * widest, linear));
 }
 
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
@@ -129,8 +129,8 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& conf
   const double passes = streams * 1.75;  // the sites, and the outputs
   const double products = passes * 2.0 * static_cast<double>(sizes.weights) / rate * 1.3;
   const double sums = 2.0 * static_cast<double>(streams * sizes.hessian_elements) / wide_rate;
-  QuantizeOptions layer = options.layer;
-  layer.cancel = context.cancel;
+  QuantizeOptions linear = options.linear;
+  linear.cancel = context.cancel;
   QuantizeTime time;
   time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
@@ -139,7 +139,7 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& conf
                                    matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
     if (context.cancelled())
       throw Interrupted("stopped while the time was estimated; the same command begins anew");
-    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, layer);
+    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, linear);
     const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
     time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;
   }

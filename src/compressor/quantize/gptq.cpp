@@ -9,7 +9,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kLazyBlock = 128;
+constexpr int64_t kPanelInputs = 128;
 
 // The state of one sweep; columns are in the order of `order`.
 class Sweep {
@@ -34,8 +34,8 @@ class Sweep {
   }
 
   std::unique_ptr<CodedTerm> run() {
-    for (int64_t begin = 0; begin < in_features_; begin += kLazyBlock) {
-      const int64_t end = std::min(begin + kLazyBlock, in_features_);
+    for (int64_t begin = 0; begin < in_features_; begin += kPanelInputs) {
+      const int64_t end = std::min(begin + kPanelInputs, in_features_);
       errors_ = torch::zeros({weight_.size(0), end - begin}, torch::kFloat);
       for (int64_t i = begin; i < end; ++i) quantize_column(begin, i, end);
       if (end == in_features_) break;
@@ -88,7 +88,7 @@ class Sweep {
   }
 
   // From the present weights: none of the group's columns has been quantized yet, and all carry the
-  // errors of the columns before, those beyond this block after a correction here. An input's
+  // errors of the columns before, those beyond this sweep panel after a correction here. An input's
   // importance is what an error there costs once later columns have made the best of it: 1 /
   // U_ii^2.
   void choose_grid(int64_t group, int64_t begin, int64_t i, int64_t end) {
@@ -109,7 +109,7 @@ class Sweep {
   UniformSpec spec_;
   int64_t in_features_, size_;
   torch::Tensor factor_, row_factor_, weight_, scales_, zeros_, codes_;
-  torch::Tensor errors_;  // [out, block], each column's rounding error over its U_ii
+  torch::Tensor errors_;  // [out, panel], each column's rounding error over its U_ii
   std::vector<std::vector<int64_t>> positions_;  // of each group's columns in the order
   std::vector<bool> ready_;                      // group has its grid
   std::vector<int64_t> columns_;

@@ -20,7 +20,7 @@ constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
 // A [columns, in] part of the matrix, or the whole, with the values that the file holds.
 struct GptvqState {
-  torch::Tensor centroids;  // [strips, groups, K, D]
+  torch::Tensor centroids;  // [strips, column groups, K, D]
   torch::Tensor codes;      // [n, 1] int32
 };
 
@@ -38,7 +38,7 @@ BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, i
   auto grid = torch::zeros({layout.strips, 1, 2}, torch::kFloat);
   auto codes = torch::zeros({out, blocks}, torch::kInt);
   for (int64_t strip = 0; strip < layout.strips; ++strip) {
-    const int64_t first = strip * layout.rows, rows = std::min(layout.rows, out - first);
+    const int64_t first = strip * layout.tile_rows, rows = std::min(layout.tile_rows, out - first);
     const auto own = largest.narrow(0, first, rows);
     const auto positive = own > 1e-30;
     if (!positive.any().item<bool>()) continue;
@@ -85,9 +85,9 @@ class Gptvq {
     error_ = strip_errors_.sum().item<double>();
     stages_.add("sweep", error_);
     if (options_.codebook_update) refine();
-    GvqParts parts{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
-    if (spec_.rank > 0) reduce_rank(parts);
-    auto result = std::make_unique<GvqTerm>(spec_, out_, in_, parts);
+    GvqTensors tensors{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
+    if (spec_.rank > 0) reduce_rank(tensors);
+    auto result = std::make_unique<GvqTerm>(spec_, out_, in_, tensors);
     result->project();
     return result;
   }
@@ -97,10 +97,10 @@ class Gptvq {
     objective.hessian = objective.dense_hessian(in);
     return objective;
   }
-  int64_t tile_codes() const { return layout_.tile_row_codes(); }
+  int64_t tile_codes() const { return layout_.codes_per_tile_row(); }
 
   // Column group after column group: its codebooks from the weights as they should now be, its
-  // codes with error feedback, then what it leaves to the groups that follow.
+  // codes with error feedback, then what it leaves to the column groups that follow.
   void sweep() {
     const auto factor = objective_.factor(in_, options_.damping);
     auto wanted = weight_.clone();
@@ -108,22 +108,23 @@ class Gptvq {
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
       if (options_.cancelled())
         throw Interrupted("quantization was stopped; the same command begins anew");
-      const int64_t begin = g * layout_.columns, end = begin + layout_.columns;
-      const auto own = factor.narrow(0, begin, layout_.columns).narrow(1, begin, layout_.columns);
-      const auto target = wanted.narrow(1, begin, layout_.columns).contiguous();
+      const int64_t begin = g * layout_.tile_columns, end = begin + layout_.tile_columns;
+      const auto own =
+          factor.narrow(0, begin, layout_.tile_columns).narrow(1, begin, layout_.tile_columns);
+      const auto target = wanted.narrow(1, begin, layout_.tile_columns).contiguous();
       BlockScales scales;
       if (spec_.scale_block > 0) {
         scales = block_scales(target, column_group_layout(), spec_.scale_block);
         scale_codes.push_back(scales.codes);
         scale_grids.push_back(scales.grid);
       }
-      const GptvqState best = quantize_group(target, own.contiguous(), scales.scales, g);
+      const GptvqState best = quantize_column_group(target, own.contiguous(), scales.scales, g);
       centroids.push_back(best.centroids);
       codes.push_back(best.codes.reshape({out_, tile_codes()}));
       if (end == in_) break;
       const auto left =
           target - gvq_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
-      const auto later = factor.narrow(0, begin, layout_.columns).narrow(1, end, in_ - end);
+      const auto later = factor.narrow(0, begin, layout_.tile_columns).narrow(1, end, in_ - end);
       const auto spread =
           row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
       row_chunked_subtract(left, spread, wanted.narrow(1, end, in_ - end));
@@ -137,13 +138,13 @@ class Gptvq {
   }
 
   GvqLayout column_group_layout() const {
-    return {layout_.columns, 1, layout_.rows, layout_.strips, layout_.vector_size};
+    return {layout_.tile_columns, 1, layout_.tile_rows, layout_.strips, layout_.vector_size};
   }
 
-  // The group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost once
-  // the later columns have made the best of them. Rows stand alone, each with its weight.
-  GptvqState quantize_group(const torch::Tensor& target, const torch::Tensor& factor,
-                            const torch::Tensor& scales, int64_t g) const {
+  // The column group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost
+  // once the later columns have made the best of them. Rows stand alone, each with its weight.
+  GptvqState quantize_column_group(const torch::Tensor& target, const torch::Tensor& factor,
+                                   const torch::Tensor& scales, int64_t g) const {
     const GvqLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
@@ -152,7 +153,7 @@ class Gptvq {
     // What a vector's error costs, R_b R_b^T, R_b the diagonal block of R = U^-1.
     const auto diagonal =
         inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});
-    const auto metric = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
+    const auto sub_hessians = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
 
     torch::Tensor points = target, weights;
     if (scales.defined()) {
@@ -164,11 +165,11 @@ class Gptvq {
       const auto own = objective.output_factor.unsqueeze(1);
       weights = weights.defined() ? weights * own : own.expand({out_, places}).contiguous();
     }
-    const CodebookStart start =
-        start_codebooks(points, weights, metric.contiguous(), layout.rows, spec_.centroids(),
-                        options_.codebook_init, options_.em_iterations,
-                        options_.seed * 1000003u + static_cast<uint64_t>(g));
-    GptvqState state{project_codebooks(file_spec(), start.centroids), start.codes}, best;
+    const InitialCodebooks initial =
+        initial_codebooks(points, weights, sub_hessians.contiguous(), layout.tile_rows,
+                          spec_.centroids(), options_.codebook_init, options_.em_iterations,
+                          options_.seed * 1000003u + static_cast<uint64_t>(g));
+    GptvqState state{project_codebooks(file_spec(), initial.centroids), initial.codes}, best;
     double lowest = std::numeric_limits<double>::infinity();
     for (int round = 0; round <= options_.feedback_rounds; ++round) {
       GvqSearch search(layout, state.centroids, scales);
@@ -210,33 +211,33 @@ class Gptvq {
 
   // Codebooks of low rank, from free ones: sorted, factored, then both factors and the codes in
   // turn.
-  void reduce_rank(GvqParts& parts) {
+  void reduce_rank(GvqTensors& tensors) {
     const auto [sorted, order] = state_.centroids.sort(2);
     const auto places = order.argsort(2, /*descending=*/false)
                             .reshape({-1, spec_.centroids()});  // of each old centroid
-    const auto groups = torch::arange(state_.codes.size(0), torch::kLong);
+    const auto code_groups = torch::arange(state_.codes.size(0), torch::kLong);
     const auto old = state_.codes.select(1, 0).to(torch::kLong);
-    state_.codes = places.index({tile_of_groups(layout_, groups), old})
+    state_.codes = places.index({tile_of_code_groups(layout_, code_groups), old})
                        .to(torch::kInt)
                        .unsqueeze(1)
                        .contiguous();
-    const auto projected = [&](const CodebookFactors& f) {
-      return CodebookFactors{project_codebooks(spec_, f.rows), round_to_fp16(f.basis)};
+    const auto projected = [&](const LowRankCodebooks& f) {
+      return LowRankCodebooks{project_codebooks(spec_, f.coefficients), round_to_fp16(f.basis)};
     };
-    CodebookFactors factors = projected(factor_codebooks(sorted.contiguous(), spec_.rank));
-    error_ = error(gvq_centroids(factors.rows, factors.basis), state_.codes);
+    LowRankCodebooks codebooks = projected(low_rank_codebooks(sorted.contiguous(), spec_.rank));
+    error_ = error(gvq_centroids(codebooks.coefficients, codebooks.basis), state_.codes);
     stages_.restart();  // free codebooks reached less
     stages_.add("rank", error_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = error_;
-      const auto solved = projected(solve_factors(problem(), factors, kWholeIterations));
+      const auto solved = projected(solve_low_rank(problem(), codebooks, kWholeIterations));
       const double reached = error(gvq_centroids(solved.rows, solved.basis), state_.codes);
       if (reached < error_) {
-        factors = solved;
+        codebooks = solved;
         error_ = reached;
       }
       stages_.add(concat("rank round ", round, " codebooks"), error_);
-      const auto centroids = gvq_centroids(factors.rows, factors.basis).contiguous();
+      const auto centroids = gvq_centroids(codebooks.coefficients, codebooks.basis).contiguous();
       GvqSearch search(layout_, centroids, scales_);
       const auto dense = gvq_decode(layout_, centroids, state_.codes, scales_);
       const auto codes = search_code_groups(search, dense, state_.codes, weight_, objective_, {});
@@ -248,9 +249,9 @@ class Gptvq {
       stages_.add(concat("rank round ", round, " codes"), error_);
       if (error_ > before * (1 - options_.tolerance)) break;
     }
-    parts.codebooks = factors.rows;
-    parts.basis = factors.basis;
-    parts.codes = state_.codes;
+    tensors.codebooks = codebooks.coefficients;
+    tensors.basis = codebooks.basis;
+    tensors.codes = state_.codes;
   }
 
   // Codebooks of low rank are rounded only once they have it.
@@ -274,8 +275,8 @@ class Gptvq {
     return strips;
   }
   torch::Tensor strip_rows(const torch::Tensor& rows, int64_t strip) const {
-    const int64_t first = strip * layout_.rows;
-    return rows.narrow(0, first, std::min(layout_.rows, out_ - first));
+    const int64_t first = strip * layout_.tile_rows;
+    return rows.narrow(0, first, std::min(layout_.tile_rows, out_ - first));
   }
 
   // The strips that are better than they were. Rounding to what the file holds can undo a small
@@ -288,7 +289,8 @@ class Gptvq {
                             : reached < strip_errors_;
     state_.centroids =
         torch::where(better.reshape({-1, 1, 1, 1}), candidate.centroids, state_.centroids);
-    const auto better_rows = better.repeat_interleave(layout_.rows).narrow(0, 0, out_).unsqueeze(1);
+    const auto better_rows =
+        better.repeat_interleave(layout_.tile_rows).narrow(0, 0, out_).unsqueeze(1);
     const auto by_row = [&](const torch::Tensor& codes) { return codes.reshape({out_, -1}); };
     state_.codes = torch::where(better_rows, by_row(candidate.codes), by_row(state_.codes))
                        .reshape({-1, 1})
@@ -324,7 +326,7 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const G
   QuantizeOptions start_only = options;
   start_only.feedback_rounds = 0;
   start_only.codebook_update = false;
-  std::vector<StageReport> without_hessian;  // another objective than the layer's
+  std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
 }
 

@@ -22,21 +22,22 @@ torch::Tensor scatter(const GvqProblem& problem, const torch::Tensor& matrix,
 torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroids) {
   const GvqLayout& layout = problem.layout;
   const int64_t d = layout.vector_size, in = problem.weight.size(1), out = problem.weight.size(0);
-  const int64_t per_row = in / d, entries = centroids.size(2);
-  const auto blocks = problem.objective.blocks(in, d);
+  const int64_t per_row = in / d, num_centroids = centroids.size(2);
+  const auto sub_hessians = problem.objective.sub_hessians(in, d);
   const auto row_weights = problem.objective.row_weights();
   const auto codes = problem.codes.contiguous();
   const auto scales =
       problem.block_scales.defined() ? problem.block_scales.contiguous() : problem.block_scales;
-  auto sums = torch::zeros({layout.strips * layout.column_groups * entries, d, d}, torch::kFloat);
-  const auto* block = blocks.const_data_ptr<float>();
+  auto sums =
+      torch::zeros({layout.strips * layout.column_groups * num_centroids, d, d}, torch::kFloat);
+  const auto* sub_hessian = sub_hessians.const_data_ptr<float>();
   const auto* code = codes.const_data_ptr<int32_t>();
   auto* sum = sums.mutable_data_ptr<float>();
   parallel_tasks(layout.strips, [&](int64_t strip) {
-    const int64_t end = std::min(out, (strip + 1) * layout.rows);
-    for (int64_t row = strip * layout.rows; row < end; ++row) {
+    const int64_t end = std::min(out, (strip + 1) * layout.tile_rows);
+    for (int64_t row = strip * layout.tile_rows; row < end; ++row) {
       for (int64_t j = 0; j < per_row; ++j) {
-        const int64_t tile = strip * layout.column_groups + j / layout.tile_row_codes();
+        const int64_t tile = strip * layout.column_groups + j / layout.codes_per_tile_row();
         float weight = 1;
         if (scales.defined()) {
           const int64_t per_scale = per_row / scales.size(1);
@@ -44,8 +45,8 @@ torch::Tensor own_blocks(const GvqProblem& problem, const torch::Tensor& centroi
           weight *= weight;
         }
         if (row_weights.defined()) weight *= row_weights.const_data_ptr<float>()[row];
-        float* own = sum + (tile * entries + code[row * per_row + j]) * d * d;
-        for (int64_t i = 0; i < d * d; ++i) own[i] += weight * block[j * d * d + i];
+        float* own = sum + (tile * num_centroids + code[row * per_row + j]) * d * d;
+        for (int64_t i = 0; i < d * d; ++i) own[i] += weight * sub_hessian[j * d * d + i];
       }
     }
   });
@@ -92,53 +93,54 @@ torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& ce
                              iterations, independent_systems(problem));
 }
 
-CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank) {
+LowRankCodebooks low_rank_codebooks(const torch::Tensor& centroids, int rank) {
   const auto stacked = centroids.reshape({-1, centroids.size(2)}).to(torch::kDouble);
   const auto [u, s, v] = torch::linalg_svd(stacked, /*full_matrices=*/false);
   const int64_t kept = std::min<int64_t>(rank, s.size(0));
-  auto rows = torch::zeros({stacked.size(0), rank}, torch::kDouble);
+  auto coefficients = torch::zeros({stacked.size(0), rank}, torch::kDouble);
   auto basis = torch::zeros({rank, stacked.size(1)}, torch::kDouble);
-  rows.narrow(1, 0, kept).copy_(u.narrow(1, 0, kept) * s.narrow(0, 0, kept));
+  coefficients.narrow(1, 0, kept).copy_(u.narrow(1, 0, kept) * s.narrow(0, 0, kept));
   basis.narrow(0, 0, kept).copy_(v.narrow(0, 0, kept));
-  return {
-      rows.to(torch::kFloat).reshape({centroids.size(0), centroids.size(1), rank, 1}).contiguous(),
-      basis.to(torch::kFloat).contiguous()};
+  return {coefficients.to(torch::kFloat)
+              .reshape({centroids.size(0), centroids.size(1), rank, 1})
+              .contiguous(),
+          basis.to(torch::kFloat).contiguous()};
 }
 
-CodebookFactors solve_factors(const GvqProblem& problem, const CodebookFactors& factors,
-                              int iterations) {
-  CodebookFactors now = factors;
-  const auto curvature = own_blocks(problem, gvq_centroids(now.rows, now.basis))
+LowRankCodebooks solve_low_rank(const GvqProblem& problem, const LowRankCodebooks& codebooks,
+                                int iterations) {
+  LowRankCodebooks now = codebooks;
+  const auto curvature = own_blocks(problem, gvq_centroids(now.coefficients, now.basis))
                              .reshape({-1, now.basis.size(1)});  // [tiles, K]
-  const auto tiles = now.rows.size(0) * now.rows.size(1);
-  const auto flat = [&](const torch::Tensor& rows) { return rows.reshape({tiles, -1}); };
+  const auto tiles = now.coefficients.size(0) * now.coefficients.size(1);
+  const auto flat = [&](const torch::Tensor& c) { return c.reshape({tiles, -1}); };
   const auto of_centroids = [&](const torch::Tensor& c) { return c.reshape({tiles, -1}); };
 
-  {  // rows: centroids = rows basis
+  {  // coefficients: centroids = coefficients basis
     const auto basis = now.basis;
     const auto back = [&](const torch::Tensor& c) {
-      return torch::matmul(of_centroids(c), basis.t()).reshape(now.rows.sizes());
+      return torch::matmul(of_centroids(c), basis.t()).reshape(now.coefficients.sizes());
     };
     const auto inverse = inverse_of(torch::matmul(curvature, basis.square().t()));
-    const auto residual = back(residual_of(problem, gvq_centroids(now.rows, basis)));
+    const auto residual = back(residual_of(problem, gvq_centroids(now.coefficients, basis)));
     const auto apply = [&](const torch::Tensor& x) {
       return back(normal_product(problem, gvq_centroids(x, basis)));
     };
     const auto precondition = [&](const torch::Tensor& r) {
       return (flat(r) * inverse).reshape(r.sizes());
     };
-    now.rows = conjugate_gradients(now.rows, residual, apply, precondition, iterations,
-                                   independent_systems(problem));
+    now.coefficients = conjugate_gradients(now.coefficients, residual, apply, precondition,
+                                           iterations, independent_systems(problem));
   }
   {  // basis, the same for all tiles
-    const auto rows = flat(now.rows);
+    const auto coefficients = flat(now.coefficients);
     const auto back = [&](const torch::Tensor& c) {
-      return torch::matmul(rows.t(), of_centroids(c)).contiguous();
+      return torch::matmul(coefficients.t(), of_centroids(c)).contiguous();
     };
-    const auto inverse = inverse_of(torch::matmul(rows.square().t(), curvature));
-    const auto residual = back(residual_of(problem, gvq_centroids(now.rows, now.basis)));
+    const auto inverse = inverse_of(torch::matmul(coefficients.square().t(), curvature));
+    const auto residual = back(residual_of(problem, gvq_centroids(now.coefficients, now.basis)));
     const auto apply = [&](const torch::Tensor& x) {
-      return back(normal_product(problem, gvq_centroids(now.rows, x)));
+      return back(normal_product(problem, gvq_centroids(now.coefficients, x)));
     };
     const auto precondition = [&](const torch::Tensor& r) { return r * inverse; };
     now.basis = conjugate_gradients(now.basis, residual, apply, precondition, iterations,

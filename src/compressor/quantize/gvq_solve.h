@@ -16,21 +16,21 @@ struct GvqProblem {
 };
 
 // Conjugate gradients on the centroids [strips, column groups, K, D] from the present ones,
-// preconditioned by each centroid's own D x D block of the normal matrix. The objective never rises
-// by more than rounding; centroids without vectors stay.
+// preconditioned by each centroid's own D x D diagonal block of the normal matrix. The objective
+// never rises by more than rounding; centroids without vectors stay.
 torch::Tensor solve_centroids(const GvqProblem& problem, const torch::Tensor& centroids,
                               int iterations);
 
-// Rank-reduced codebooks: centroid k of a tile is sum_i rows[tile, i] basis[i, k].
-struct CodebookFactors {
-  torch::Tensor rows;   // [strips, column groups, R, 1] float32
-  torch::Tensor basis;  // [R, K] float32
+// Codebooks of rank R: centroid k of a tile is sum_i coefficients[tile, i] basis[i, k].
+struct LowRankCodebooks {
+  torch::Tensor coefficients;  // [strips, column groups, R, 1] float32
+  torch::Tensor basis;         // [R, K] float32
 };
-// The best factors of rank R of all codebooks [strips, column groups, K, 1], whose centroids are in
+// The best of rank R near all codebooks [strips, column groups, K, 1], whose centroids are in
 // ascending order (singular value decomposition; GPTVQ, appendix H).
-CodebookFactors factor_codebooks(const torch::Tensor& centroids, int rank);
-// Each factor in turn by conjugate gradients, the other fixed.
-CodebookFactors solve_factors(const GvqProblem& problem, const CodebookFactors& factors,
-                              int iterations);
+LowRankCodebooks low_rank_codebooks(const torch::Tensor& centroids, int rank);
+// Coefficients and basis in turn by conjugate gradients, the other fixed.
+LowRankCodebooks solve_low_rank(const GvqProblem& problem, const LowRankCodebooks& codebooks,
+                                int iterations);
 
 }  // namespace bitsmith

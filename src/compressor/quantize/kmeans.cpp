@@ -41,9 +41,10 @@ class WeightedKMeans {
         spread_(weights.expand_as(points).contiguous()) {}
 
   // centers [1, K, g], codes [n, 1]
-  void run(int iterations, int64_t entries, Random& random) {
+  void run(int iterations, int64_t num_centroids, Random& random) {
     const auto groups = points_.reshape({-1, g_});
-    centers = groups.index_select(0, random_points(groups.size(0), entries, random)).unsqueeze(0);
+    centers =
+        groups.index_select(0, random_points(groups.size(0), num_centroids, random)).unsqueeze(0);
     codes = torch::zeros({groups.size(0), 1}, torch::kInt);
     assign();
     for (int i = 0; i < iterations; ++i) {
@@ -96,9 +97,9 @@ class WeightedKMeans {
 };
 
 // Some rows, in ascending order, with about as many groups as k-means wants; undefined: all.
-torch::Tensor training_rows(const torch::Tensor& points, int64_t group_size, int64_t entries,
+torch::Tensor training_rows(const torch::Tensor& points, int64_t group_size, int64_t num_centroids,
                             Random& random) {
-  const int64_t wanted = std::clamp(kPointsPerCentroid * entries, kFewestPoints, kMostPoints);
+  const int64_t wanted = std::clamp(kPointsPerCentroid * num_centroids, kFewestPoints, kMostPoints);
   const int64_t rows = points.size(0), per_row = points.size(1) / group_size;
   const int64_t some = (wanted + per_row - 1) / per_row;
   if (some >= rows) return {};
@@ -110,19 +111,19 @@ torch::Tensor training_rows(const torch::Tensor& points, int64_t group_size, int
 AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
                               const torch::Tensor& weights, const AdditiveSpec& spec,
                               int iterations, Random& random) {
-  const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  const int64_t num_centroids = int64_t{1} << spec.nbits_per_codebook;
   std::vector<torch::Tensor> centers, codes;
-  const auto rows = training_rows(normalized, spec.in_group_size, entries, random);
+  const auto rows = training_rows(normalized, spec.in_group_size, num_centroids, random);
   auto rest = normalized;
   for (int m = 0; m < spec.num_codebooks; ++m) {
     WeightedKMeans all(rest, scales, weights, spec.in_group_size);
     if (rows.defined()) {
       WeightedKMeans some(rest.index_select(0, rows), scales.index_select(0, rows), weights,
                           spec.in_group_size);
-      some.run(iterations, entries, random);
+      some.run(iterations, num_centroids, random);
       all.settle(some.centers);
     } else {
-      all.run(iterations, entries, random);
+      all.run(iterations, num_centroids, random);
     }
     rest = rest - additive_decode(all.centers, torch::ones_like(scales), all.codes);
     centers.push_back(all.centers);

@@ -13,7 +13,7 @@ constexpr NameTable<Method, 4> kMethods = {"method",
                                             {Method::kAqlm, "aqlm"},
                                             {Method::kGptvq, "gptvq"}}};
 
-constexpr NameTable<CodebookInit, 4> kCodebookInits = {"start of codebooks",
+constexpr NameTable<CodebookInit, 4> kCodebookInits = {"initial codebooks",
                                                        {{CodebookInit::kBest, "best"},
                                                         {CodebookInit::kPlusPlus, "kmeans++"},
                                                         {CodebookInit::kMahalanobis, "mahalanobis"},

@@ -1,4 +1,4 @@
-// The one-shot quantizers behind quantize_layer(). weight [out, in] and the objective's tensors
+// The one-shot quantizers behind quantize_linear(). weight [out, in] and the objective's tensors
 // are float32, contiguous and finite, and there is no shift; the representation comes back
 // projected.
 #pragma once
@@ -35,9 +35,9 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
 // Weighted k-means in each tile.
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const GvqSpec& spec,
                                             const QuantizeOptions& options);
-// GPTVQ (van Baalen et al. 2024), in its exact form: each vector's metric and error are those of
-// its whole block of the factor. The sweep knows of a full output factor its diagonal only, the
-// rounds after it all: Error where there are none (options.codebook_update, max_rounds).
+// GPTVQ (van Baalen et al. 2024), in its exact form: each vector's sub-Hessian and error are those
+// of its whole diagonal block of the factor. The sweep knows of a full output factor its diagonal
+// only, the rounds after it all: Error where there are none (options.codebook_update, max_rounds).
 std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const GvqSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);

@@ -24,8 +24,8 @@ std::string model_name(const std::filesystem::path& path) {
   return plain.filename().string();
 }
 
-std::string layer_table(const std::vector<LayerSummary>& layers, size_t rows) {
-  std::vector<LayerSummary> sorted = layers;
+std::string linear_table(const std::vector<LinearSummary>& linears, size_t rows) {
+  std::vector<LinearSummary> sorted = linears;
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return a.relative_error > b.relative_error;
   });
@@ -33,10 +33,10 @@ std::string layer_table(const std::vector<LayerSummary>& layers, size_t rows) {
       "| matrix | representation | method | relative error | bits a weight |\n"
       "|---|---|---|---|---|\n";
   for (size_t i = 0; i < std::min(rows, sorted.size()); ++i) {
-    const LayerSummary& layer = sorted[i];
+    const LinearSummary& linear = sorted[i];
     char numbers[80];
-    std::snprintf(numbers, sizeof(numbers), "%.3g | %.3f", layer.relative_error, layer.bits);
-    text += concat("| ", layer.module, " | ", layer.representation, " | ", layer.method, " | ",
+    std::snprintf(numbers, sizeof(numbers), "%.3g | %.3f", linear.relative_error, linear.bits);
+    text += concat("| ", linear.module, " | ", linear.representation, " | ", linear.method, " | ",
                    numbers, " |\n");
   }
   if (sorted.size() > rows)
@@ -47,8 +47,8 @@ std::string layer_table(const std::vector<LayerSummary>& layers, size_t rows) {
 std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResult& result,
                                  const OrderedJson& recipe) {
   std::map<std::string, int> kinds;  // "aq2x8g8 by aqlm" -> matrices
-  for (const LayerSummary& layer : result.layers)
-    ++kinds[concat(layer.representation, " by ", layer.method)];
+  for (const LinearSummary& linear : result.linears)
+    ++kinds[concat(linear.representation, " by ", linear.method)];
   std::string what;
   for (const auto& [kind, count] : kinds)
     what += concat(what.empty() ? "" : ", ", count, " matrices to ", kind);
@@ -62,7 +62,7 @@ std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResu
                 "Relative error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H of the calibration "
                 "inputs; for embeddings, and where there was no calibration text, that of the "
                 "weights themselves.\n\n",
-                layer_table(result.layers, kCardRows), "\n## How\n\n```json\n", recipe.dump(2),
+                linear_table(result.linears, kCardRows), "\n## How\n\n```json\n", recipe.dump(2),
                 "\n```\n\nFor each matrix: bitsmith.json.\n\n## Base model and license\n\n",
                 license_of(base), "\n");
 }

@@ -12,8 +12,8 @@ namespace bitsmith {
 // "smollm2.gguf", "SmolLM2-135M": a model's file or folder without its path.
 std::string model_name(const std::filesystem::path& path);
 
-// A Markdown table of the layers, the largest relative error first; at most `rows` of them.
-std::string layer_table(const std::vector<LayerSummary>& layers, size_t rows);
+// A Markdown table of the linears, the largest relative error first; at most `rows` of them.
+std::string linear_table(const std::vector<LinearSummary>& linears, size_t rows);
 
 // The same for the same work: no times, no paths.
 std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResult& result,

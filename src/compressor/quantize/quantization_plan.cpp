@@ -46,8 +46,8 @@ void check_sizes(const QuantizationPlan& plan) {
 
 std::vector<LinearShape> matrices_in_scope(const ModelConfig& config, int64_t blocks) {
   std::vector<LinearShape> matrices;
-  for (int64_t layer = 0; layer < blocks; ++layer) {
-    const std::vector<LinearShape> block = block_linears(config, layer);
+  for (int64_t block_index = 0; block_index < blocks; ++block_index) {
+    const std::vector<LinearShape> block = block_linears(config, block_index);
     matrices.insert(matrices.end(), block.begin(), block.end());
   }
   matrices.push_back({kEmbedding, config.vocab_size, config.hidden_size, false});

@@ -14,7 +14,7 @@
 #include "compressor/quantize/dense_tensor_source.h"
 #include "compressor/quantize/model_card.h"
 #include "compressor/quantize/quantization_plan.h"
-#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/quantized_modules.h"
 #include "compressor/quantize/row_quantizer.h"
 #include "tokenizer/gguf_tokenizer_export.h"
 
@@ -39,17 +39,17 @@ void check_data(const TokenDataset& data, const ModelConfig& config) {
                        config.max_position_embeddings, " that the model was trained for"));
 }
 
-std::string block_name(int64_t layer) {
-  std::string digits = std::to_string(layer);
+std::string block_name(int64_t block_index) {
+  std::string digits = std::to_string(block_index);
   digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');
   return "block-" + digits;
 }
 
-// Reads finished parts, or makes them.
-QuantizedParts finished_parts(const WorkFolder& work, const std::string& name,
-                              const QuantizationPlan& plan,
-                              const std::vector<LinearShape>& candidates,
-                              const std::function<QuantizedParts()>& make) {
+// Reads finished modules, or makes them.
+QuantizedModules finished_modules(const WorkFolder& work, const std::string& name,
+                                  const QuantizationPlan& plan,
+                                  const std::vector<LinearShape>& candidates,
+                                  const std::function<QuantizedModules()>& make) {
   std::vector<LinearShape> expected;
   std::map<std::string, RepresentationSpec> specs;
   for (const LinearShape& shape : candidates) {
@@ -59,11 +59,11 @@ QuantizedParts finished_parts(const WorkFolder& work, const std::string& name,
     }
   }
   const fs::path file = work.file(name + ".safetensors");
-  if (!fs::exists(file)) write_parts(file, make(), work.hash());
-  return read_parts(file, expected, specs, work.hash());
+  if (!fs::exists(file)) write_modules(file, make(), work.hash());
+  return read_modules(file, expected, specs, work.hash());
 }
 
-// Stages of every layer, a JSON object a line, with times: the log beside the result.
+// Stages of every linear, a JSON object a line, with times: the log beside the result.
 class StageLog {
  public:
   explicit StageLog(const fs::path& path) : file_(path, std::ios::app) {
@@ -79,9 +79,9 @@ class StageLog {
           << "\n";
     file_.flush();
   }
-  void write(const LayerSummary& layer, const std::vector<StageReport>& stages) {
+  void write(const LinearSummary& linear, const std::vector<StageReport>& stages) {
     for (const StageReport& stage : stages)
-      file_ << OrderedJson{{"module", layer.module},
+      file_ << OrderedJson{{"module", linear.module},
                            {"stage", stage.stage},
                            {"relative_error", stage.relative_error},
                            {"seconds", stage.seconds}}
@@ -94,7 +94,7 @@ class StageLog {
   std::ofstream file_;
 };
 
-torch::Tensor embed_windows(const ModelFiles& files, const QuantizedParts& embedding,
+torch::Tensor embed_windows(const ModelFiles& files, const QuantizedModules& embedding,
                             const torch::Tensor& windows, torch::Dtype dtype) {
   if (windows.numel() == 0) return torch::empty({0, 0, files.config().hidden_size}, dtype);
   const auto found = embedding.matrices.find("model.embed_tokens");
@@ -135,19 +135,19 @@ void announce(const QuantizationPlan& plan, const WorkFolder& work, double secon
 }
 
 void write_result(const fs::path& folder, const ModelFiles& files,
-                  const std::vector<QuantizedParts>& pieces, QuantizeModelResult& result,
+                  const std::vector<QuantizedModules>& modules, QuantizeModelResult& result,
                   OrderedJson& recipe) {
   std::map<std::string, const QuantizedTensor*> matrices;
   std::map<std::string, TensorView> changed;  // dense tensors that fine-tuning moved
   QuantizedCheckpointContent content;
-  for (const QuantizedParts& piece : pieces) {
-    for (const auto& [name, values] : piece.dense) {
+  for (const QuantizedModules& saved : modules) {
+    for (const auto& [name, values] : saved.dense) {
       changed[name] = {name,
                        DType::F16,
                        values.sizes().vec(),
                        {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}};
     }
-    for (const auto& [module, matrix] : piece.matrices) {
+    for (const auto& [module, matrix] : saved.matrices) {
       matrices[module] = &matrix;
       content.specs[module] = matrix.spec;
     }
@@ -174,9 +174,9 @@ void write_result(const fs::path& folder, const ModelFiles& files,
   recipe["decoder_bits"] = result.decoder_bits;
   recipe["file_bits"] = result.file_bits;
   recipe["layers"] = OrderedJson::array();
-  for (const LayerSummary& layer : result.layers) recipe["layers"].push_back(to_json(layer));
-  for (const QuantizedParts& piece : pieces) {
-    if (!piece.finetune.is_null()) recipe["block_finetune"].push_back(piece.finetune);
+  for (const LinearSummary& linear : result.linears) recipe["layers"].push_back(to_json(linear));
+  for (const QuantizedModules& saved : modules) {
+    if (!saved.finetune.is_null()) recipe["block_finetune"].push_back(saved.finetune);
   }
   content.recipe = recipe;
   write_quantized_checkpoint(folder, files.checkpoint(), content);
@@ -228,8 +228,8 @@ QuantizeModelResult read_quantize_result(const fs::path& out) {
   QuantizeModelResult result;
   result.decoder_bits = json_get<double>(recipe, "decoder_bits", file.string());
   result.file_bits = json_get<double>(recipe, "file_bits", file.string());
-  for (const Json& layer : json_get<Json>(recipe, "layers", file.string()))
-    result.layers.push_back(layer_from_json(layer, file.string()));
+  for (const Json& linear : json_get<Json>(recipe, "layers", file.string()))
+    result.linears.push_back(linear_from_json(linear, file.string()));
   result.file_bytes = ModelFiles::open(out)->checkpoint().file_bytes();
   return result;
 }
@@ -279,23 +279,23 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                 concat(done, "/", plan.blocks, " blocks  worst error ",
                        std::round(worst * 1e4) / 1e4, "  ", detail));
   };
-  const auto observe = [&](const LayerSummary& layer, const std::vector<StageReport>& stages) {
-    worst = std::max(worst, layer.relative_error);
-    log.write(layer, stages);
+  const auto observe = [&](const LinearSummary& linear, const std::vector<StageReport>& stages) {
+    worst = std::max(worst, linear.relative_error);
+    log.write(linear, stages);
   };
 
-  std::vector<QuantizedParts> pieces;  // views into the work folder's files
+  std::vector<QuantizedModules> modules;  // views into the work folder's files
   const std::vector<LinearShape> outer = {
       {"model.embed_tokens", config.vocab_size, config.hidden_size, false},
       {"lm_head", config.vocab_size, config.hidden_size, false}};
-  pieces.push_back(finished_parts(work, "embedding", plan, outer, [&] {
-    QuantizedParts parts;
+  modules.push_back(finished_modules(work, "embedding", plan, outer, [&] {
+    QuantizedModules outer_modules;
     for (const LinearShape& shape : outer) {
       stop_if_cancelled();
       if (const PlannedMatrix* matrix = plan.find(shape.name))
-        quantize_rows(*files, *matrix, parts);
+        quantize_rows(*files, *matrix, outer_modules);
     }
-    return parts;
+    return outer_modules;
   }));
   while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
     ++resumed;
@@ -305,31 +305,32 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
 
   const auto decoder = Decoder::open(files, dtype);
   BlockQuantizer quantizer(*decoder, plan, options,
-                           embed_windows(*files, pieces[0], data.train, dtype), finetune, context);
-  const auto quantize_block = [&](int64_t layer) {
+                           embed_windows(*files, modules[0], data.train, dtype), finetune, context);
+  const auto quantize_block = [&](int64_t block_index) {
     try {
-      return quantizer.quantize(layer, report, observe);
+      return quantizer.quantize(block_index, report, observe);
     } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
       stop_if_cancelled();
       throw;
     }
   };
-  for (int64_t layer = 0; layer < plan.blocks; ++layer) {
-    pieces.push_back(finished_parts(work, block_name(layer), plan, block_linears(config, layer),
-                                    [&] { return quantize_block(layer); }));
-    if (layer + 1 < plan.blocks) quantizer.advance(layer, pieces.back(), report);
+  for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
+    modules.push_back(finished_modules(work, block_name(block_index), plan,
+                                       block_linears(config, block_index),
+                                       [&] { return quantize_block(block_index); }));
+    if (block_index + 1 < plan.blocks) quantizer.advance(block_index, modules.back(), report);
     ++done;
-    log.write_block(layer, seconds());
+    log.write_block(block_index, seconds());
   }
   task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 
   QuantizeModelResult result;
-  for (const QuantizedParts& piece : pieces)
-    result.layers.insert(result.layers.end(), piece.layers.begin(), piece.layers.end());
+  for (const QuantizedModules& saved : modules)
+    result.linears.insert(result.linears.end(), saved.linears.begin(), saved.linears.end());
   OrderedJson recipe = work.request();
   recipe["calibration"] = data_facts;
   const fs::path finished = work.empty_folder("result");
-  write_result(finished, *files, pieces, result, recipe);
+  write_result(finished, *files, modules, result, recipe);
   result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();
   work.publish(finished);
   result.seconds = seconds();

@@ -17,14 +17,14 @@
 
 namespace bitsmith {
 
-struct LayerSummary {
+struct LinearSummary {
   std::string module;
   std::string representation, method;
   double relative_error, bits, seconds;
 };
 
 struct QuantizeModelResult {
-  std::vector<LayerSummary> layers;  // in model order
+  std::vector<LinearSummary> linears;  // in model order
   double decoder_bits = 0, file_bits = 0;
   uint64_t file_bytes = 0;
   double seconds = 0;
@@ -65,7 +65,7 @@ QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& 
 
 // Where `work` was published by an earlier run of the same request, its result; else quantizes.
 // Finished blocks lie in `work`, one safetensors file each; the same request goes on with them and
-// ends with the same bytes. Stages of every layer, with times, are appended to `log` (JSON lines).
+// ends with the same bytes. Stages of every linear, with times, are appended to `log` (JSON lines).
 // When cancelled it finishes nothing more and throws Interrupted. `finetune`, when given, trains
 // each block after its matrices are quantized.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,

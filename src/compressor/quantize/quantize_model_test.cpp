@@ -98,7 +98,7 @@ TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
     const auto base = model(name);
     const QuantizeModelResult result = quantize(name, name);
     const auto files = ModelFiles::open(folder_ / name);
-    EXPECT_EQ(result.layers.size(), 7u * base->config().num_hidden_layers);
+    EXPECT_EQ(result.linears.size(), 7u * base->config().num_hidden_layers);
     for (const LinearShape& shape : block_linears(base->config(), 1))
       EXPECT_EQ(files->spec(shape.name), options_.representation) << shape.name;
     EXPECT_DOUBLE_EQ(result.decoder_bits, files->decoder_bits());
@@ -139,10 +139,10 @@ TEST_F(QuantizeModel, ErrorsAreThoseOnTheQuantizedPrefix) {
     }
   });
   int compared = 0;
-  for (const LayerSummary& layer : result.layers) {
-    if (!errors.contains(layer.module)) continue;
-    EXPECT_NEAR(layer.relative_error, errors[layer.module], 1e-3 * errors[layer.module])
-        << layer.module;
+  for (const LinearSummary& linear : result.linears) {
+    if (!errors.contains(linear.module)) continue;
+    EXPECT_NEAR(linear.relative_error, errors[linear.module], 1e-3 * errors[linear.module])
+        << linear.module;
     ++compared;
   }
   EXPECT_EQ(compared, 7);
@@ -240,7 +240,7 @@ TEST_F(QuantizeModel, KeptRowsOfAGgufAreInHuggingFaceOrder) {
 
 TEST_F(QuantizeModel, OnlyTheFirstBlocks) {
   options_.stop_after_blocks = 1;
-  EXPECT_EQ(quantize("tiny_llama", "out").layers.size(), 7u);
+  EXPECT_EQ(quantize("tiny_llama", "out").linears.size(), 7u);
   const auto files = ModelFiles::open(folder_ / "out");
   EXPECT_TRUE(files->spec("model.layers.0.mlp.up_proj"));
   EXPECT_FALSE(files->spec("model.layers.1.mlp.up_proj"));

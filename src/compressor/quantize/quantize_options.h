@@ -90,7 +90,7 @@ struct QuantizeOptions {
   // Default: best
   CodebookInit codebook_init = CodebookInit::kBest;
 
-  // GPTVQ: iterations of a codebook's start at most; it ends when no assignment changes.
+  // GPTVQ: iterations of EM for initial codebooks at most; it ends when no assignment changes.
   // Default: 30
   int em_iterations = 30;
 
@@ -119,7 +119,7 @@ struct QuantizeOptions {
   // Default: false
   bool corrections_first = false;
 
-  // Polled between rounds and columns; when it is raised quantize_layer() throws Interrupted.
+  // Polled between rounds and columns; when it is raised quantize_linear() throws Interrupted.
   // Default: null, never
   const CancelFlag* cancel = nullptr;
   bool cancelled() const { return cancel != nullptr && cancel->raised(); }
@@ -155,10 +155,10 @@ void QuantizeOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 64}}},
     o.beam);
   v(Option{.key = "codebook_init",
-           .help = "GPTVQ, where codebooks begin: best, kmeans++, mahalanobis, quantiles"},
+           .help = "GPTVQ, initial codebooks: best, kmeans++, mahalanobis, quantiles"},
     o.codebook_init);
   v(Option{.key = "em_iterations",
-           .help = "GPTVQ: iterations of a codebook's start at most",
+           .help = "GPTVQ: iterations of EM for initial codebooks at most",
            .range = {{0, 10000}}},
     o.em_iterations);
   v(Option{.key = "feedback_rounds",
@@ -214,8 +214,8 @@ struct QuantizeModelOptions {
   // Default: 0
   int64_t stop_after_blocks = 0;
 
-  // What a layer's outputs should be: 1: the original model's own (input_drift()); 0: the
-  // original layer's on the quantized model's inputs (AQLM, GPTQ, GPTVQ); or between. 0 takes half
+  // What a linear's outputs should be: 1: the original model's own (input_drift()); 0: the
+  // original linear's on the quantized model's inputs (AQLM, GPTQ, GPTVQ); or between. 0 takes half
   // the forward passes and half the memory of activations.
   // Default: 0.5
   double cross_term = 0.5;
@@ -236,7 +236,7 @@ struct QuantizeModelOptions {
   int64_t batch_tokens = 4096;
 
   // The method there is not used.
-  QuantizeOptions layer;
+  QuantizeOptions linear;
 
   template <typename Self, typename Visitor>
   static void visit(Self& o, Visitor& v);
@@ -268,7 +268,7 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
            .range = at_least(0)},
     o.stop_after_blocks);
   v(Option{.key = "cross_term",
-           .help = "What a layer's outputs should be: 0: those of the original layer on the "
+           .help = "What a linear's outputs should be: 0: those of the original linear on the "
                    "quantized model's inputs (half the forward passes); 1: those of the original "
                    "model; or between",
            .range = {{0, 1}}},
@@ -284,7 +284,7 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
            .choices = {"float32", "bfloat16"}},
     o.dtype);
   v(Option{.key = "batch_tokens"}, o.batch_tokens);
-  QuantizeOptions::visit(o.layer, v);
+  QuantizeOptions::visit(o.linear, v);
 }
 
 }  // namespace bitsmith

@@ -92,7 +92,7 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
     target = weight - corrections.spared;
     best =
         std::make_unique<Representation>(std::move(coded), std::move(corrections.terms), rotation);
-    if (options.method == Method::kRtn) continue;  // another objective than the layer's
+    if (options.method == Method::kRtn) continue;  // another objective than the linear's
     stages.push_back(
         {concat("sum ", round), error,
          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
@@ -123,8 +123,8 @@ double relative_error(const torch::Tensor& weight, const torch::Tensor& quantize
   return total > 0 ? error / total : 0;
 }
 
-QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& objective,
-                              const RepresentationSpec& spec, const QuantizeOptions& options) {
+QuantizedLinear quantize_linear(const torch::Tensor& weight, const Objective& objective,
+                                const RepresentationSpec& spec, const QuantizeOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   check_weight(weight, spec);
@@ -137,22 +137,22 @@ QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& obje
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
 
-  QuantizedLayer layer;
+  QuantizedLinear linear;
   if (spec.transform) {
     const auto rotation =
         std::make_shared<const Rotation>(*resolved(spec, target.size(0), target.size(1)).transform,
                                          target.size(0), target.size(1), options.seed);
-    layer.representation = quantize_sum(rotation->to_code_space(target), rotated(own, *rotation),
-                                        spec, options, rotation, layer.stages);
+    linear.representation = quantize_sum(rotation->to_code_space(target), rotated(own, *rotation),
+                                         spec, options, rotation, linear.stages);
   } else {
-    layer.representation = quantize_sum(target, own, spec, options, nullptr, layer.stages);
+    linear.representation = quantize_sum(target, own, spec, options, nullptr, linear.stages);
   }
-  layer.relative_error = relative_error(target, layer.representation->dequantize(), own);
-  layer.seconds = elapsed();
-  if (layer.stages.empty()) {
-    layer.stages.push_back({method_name(options.method), layer.relative_error, layer.seconds});
+  linear.relative_error = relative_error(target, linear.representation->dequantize(), own);
+  linear.seconds = elapsed();
+  if (linear.stages.empty()) {
+    linear.stages.push_back({method_name(options.method), linear.relative_error, linear.seconds});
   }
-  return layer;
+  return linear;
 }
 
 }  // namespace bitsmith

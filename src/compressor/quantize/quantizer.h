@@ -18,7 +18,7 @@ struct StageReport {
   double seconds;
 };
 
-struct QuantizedLayer {
+struct QuantizedLinear {
   std::unique_ptr<Representation> representation;  // projected: what the file will hold
   double relative_error = 0;  // by the objective as it was given: H undamped, G whole
   double seconds = 0;
@@ -29,8 +29,8 @@ struct QuantizedLayer {
 // weights: it ignores the objective in its codes, and the shift in its error. NaN or Inf anywhere,
 // or sizes that do not fit, throw Error, options.cancel Interrupted. Deterministic for a seed;
 // thread count changes nothing.
-QuantizedLayer quantize_layer(const torch::Tensor& weight, const Objective& objective,
-                              const RepresentationSpec& spec, const QuantizeOptions& options);
+QuantizedLinear quantize_linear(const torch::Tensor& weight, const Objective& objective,
+                                const RepresentationSpec& spec, const QuantizeOptions& options);
 
 // tr(G D H D^T) / tr(G T H T^T) with T the target and D = T - quantized, in float64 sums.
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,

@@ -12,12 +12,12 @@
 namespace bitsmith {
 namespace {
 
-struct Layer {
+struct TestLinear {
   torch::Tensor weight, hessian;
 };
 
-// Inputs of very different sizes that depend on each other, as in a real layer.
-Layer random_layer(int64_t out, int64_t in, int64_t samples = 600) {
+// Inputs of very different sizes that depend on each other, as in a real linear.
+TestLinear random_linear(int64_t out, int64_t in, int64_t samples = 600) {
   torch::manual_seed(21);
   const auto mix = torch::randn({in, in}) / std::sqrt(static_cast<double>(in));
   const auto x = torch::matmul(torch::randn({samples, in}), mix) * torch::logspace(-1, 1, in);
@@ -26,12 +26,12 @@ Layer random_layer(int64_t out, int64_t in, int64_t samples = 600) {
   return {0.05 * torch::randn({out, in}), sum.hessian()};
 }
 
-QuantizedLayer quantize(const Layer& layer, const std::string& spec, const std::string& method,
-                        QuantizeOptions options = {}) {
+QuantizedLinear quantize(const TestLinear& linear, const std::string& spec,
+                         const std::string& method, QuantizeOptions options = {}) {
   const auto parsed = parse_representation(spec);
   options.method = parse_method(method);
   check_method(options.method, parsed);
-  return quantize_layer(layer.weight, layer.hessian, parsed, options);
+  return quantize_linear(linear.weight, linear.hessian, parsed, options);
 }
 
 struct Case {
@@ -41,8 +41,8 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.spec << ' ' << c.meth
 
 class EveryMethod : public testing::TestWithParam<Case> {
  protected:
-  QuantizedLayer run(const Layer& layer, const QuantizeOptions& options = {}) const {
-    return quantize(layer, GetParam().spec, GetParam().method, options);
+  QuantizedLinear run(const TestLinear& linear, const QuantizeOptions& options = {}) const {
+    return quantize(linear, GetParam().spec, GetParam().method, options);
   }
   bool is_rtn() const { return std::string(GetParam().method) == "rtn"; }
 };
@@ -62,21 +62,21 @@ INSTANTIATE_TEST_SUITE_P(
 
 // A large weight costs all others of its group their resolution.
 TEST(Rotation, SpreadsLargeWeights) {
-  Layer layer = random_layer(64, 128);
-  layer.weight.pow_(3);
+  TestLinear linear = random_linear(64, 128);
+  linear.weight.pow_(3);
   for (const char* method : {"rtn", "gptq"}) {
-    const double plain = quantize(layer, "int3g64", method).relative_error;
-    const double rotated = quantize(layer, "had:int3g64", method).relative_error;
+    const double plain = quantize(linear, "int3g64", method).relative_error;
+    const double rotated = quantize(linear, "had:int3g64", method).relative_error;
     EXPECT_LT(rotated, 0.8 * plain) << method;
   }
 }
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
-  const Layer layer = random_layer(40, 160);
-  const auto result = run(layer);
+  const TestLinear linear = random_linear(40, 160);
+  const auto result = run(linear);
   const auto reread = representation_from_format(result.representation->to_format());
   EXPECT_TRUE(torch::equal(reread->dequantize(), result.representation->dequantize()));
-  const double error = relative_error(layer.weight, reread->dequantize(), layer.hessian);
+  const double error = relative_error(linear.weight, reread->dequantize(), linear.hessian);
   EXPECT_DOUBLE_EQ(result.relative_error, error);
   EXPECT_LT(error, 1);
   EXPECT_NEAR(result.stages.back().relative_error, error, 1e-4 * error);
@@ -85,19 +85,19 @@ TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
 TEST_P(EveryMethod, ObjectiveNeverRises) {
   QuantizeOptions options;
   options.tolerance = 0;
-  const auto stages = run(random_layer(40, 160), options).stages;
+  const auto stages = run(random_linear(40, 160), options).stages;
   for (size_t i = 1; i < stages.size(); ++i) {
     EXPECT_LE(stages[i].relative_error, stages[i - 1].relative_error) << stages[i].stage;
   }
 }
 
 TEST_P(EveryMethod, DoesNotDependOnThreads) {
-  const Layer layer = random_layer(70, 160);
+  const TestLinear linear = random_linear(70, 160);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto one = run(layer);
+  const auto one = run(linear);
   at::set_num_threads(3);
-  const auto three = run(layer);
+  const auto three = run(linear);
   at::set_num_threads(threads);
   EXPECT_TRUE(
       torch::equal(one.representation->coded().codes(), three.representation->coded().codes()));
@@ -106,93 +106,93 @@ TEST_P(EveryMethod, DoesNotDependOnThreads) {
 }
 
 TEST_P(EveryMethod, RefusesWhatIsNotFinite) {
-  Layer layer = random_layer(8, 32);
-  layer.weight[3][5] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THROW(run(layer), Error);
-  layer = random_layer(8, 32);
-  layer.hessian[0][0] = std::numeric_limits<float>::infinity();
-  EXPECT_THROW(run(layer), Error);
+  TestLinear linear = random_linear(8, 32);
+  linear.weight[3][5] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(run(linear), Error);
+  linear = random_linear(8, 32);
+  linear.hessian[0][0] = std::numeric_limits<float>::infinity();
+  EXPECT_THROW(run(linear), Error);
 }
 
 TEST_P(EveryMethod, CopesWithDegenerateHessians) {
-  const Layer layer = random_layer(16, 64);
-  auto dead = layer.hessian.clone();  // inputs that were never active
+  const TestLinear linear = random_linear(16, 64);
+  auto dead = linear.hessian.clone();  // inputs that were never active
   dead.narrow(0, 8, 16).zero_();
   dead.narrow(1, 8, 16).zero_();
   const auto x = torch::randn({64});
-  for (const auto& hessian :
-       {dead, torch::outer(x, x), torch::zeros({64, 64}), 1e-20 * layer.hessian, torch::Tensor()}) {
-    const auto result = run({layer.weight, hessian});
+  for (const auto& hessian : {dead, torch::outer(x, x), torch::zeros({64, 64}),
+                              1e-20 * linear.hessian, torch::Tensor()}) {
+    const auto result = run({linear.weight, hessian});
     const auto quantized = result.representation->dequantize();
     EXPECT_TRUE(torch::isfinite(quantized).all().item<bool>());
     EXPECT_LT(result.relative_error, 1);
     // Weights of dead inputs still resemble the original ones.
-    EXPECT_LT((quantized - layer.weight).norm().item<float>(),
-              2 * layer.weight.norm().item<float>());
+    EXPECT_LT((quantized - linear.weight).norm().item<float>(),
+              2 * linear.weight.norm().item<float>());
   }
 }
 
 TEST_P(EveryMethod, CopesWithDegenerateWeights) {
-  const Layer layer = random_layer(16, 64);
-  auto rows = layer.weight.clone();
+  const TestLinear linear = random_linear(16, 64);
+  auto rows = linear.weight.clone();
   rows.narrow(0, 2, 3).zero_();
   EXPECT_TRUE(
-      torch::isfinite(run({rows, layer.hessian}).representation->dequantize()).all().item<bool>());
-  const auto nothing = run({torch::zeros_like(layer.weight), layer.hessian});
+      torch::isfinite(run({rows, linear.hessian}).representation->dequantize()).all().item<bool>());
+  const auto nothing = run({torch::zeros_like(linear.weight), linear.hessian});
   EXPECT_EQ(nothing.representation->dequantize().abs().max().item<float>(), 0);
   EXPECT_EQ(nothing.relative_error, 0);
 }
 
 TEST_P(EveryMethod, ScalesWithTheWeights) {
   // fp16 loses digits below 6e-5: a representation must not, within reason.
-  const Layer layer = random_layer(16, 64);
-  const double error = run(layer).relative_error;
+  const TestLinear linear = random_linear(16, 64);
+  const double error = run(linear).relative_error;
   // 256 pairs of 256 vectors fit 128 groups almost exactly: what is left then is fp16's rounding.
   const double tolerance = 0.1 * error + 1e-6;
-  EXPECT_NEAR(run({0.01 * layer.weight, layer.hessian}).relative_error, error, tolerance);
-  EXPECT_NEAR(run({100 * layer.weight, layer.hessian}).relative_error, error, tolerance);
+  EXPECT_NEAR(run({0.01 * linear.weight, linear.hessian}).relative_error, error, tolerance);
+  EXPECT_NEAR(run({100 * linear.weight, linear.hessian}).relative_error, error, tolerance);
 }
 
 TEST(Rtn, FewerBitsCostMore) {
-  const Layer layer = random_layer(32, 128);
+  const TestLinear linear = random_linear(32, 128);
   double before = 0;
   for (const char* spec : {"int8g32", "int6g32", "int4g32", "int3g32", "int2g32"}) {
-    const double error = quantize({layer.weight, {}}, spec, "rtn").relative_error;
+    const double error = quantize({linear.weight, {}}, spec, "rtn").relative_error;
     EXPECT_GT(error, 2 * before);
     before = error;
   }
 }
 
 TEST(Rtn, NoScaleNearbyIsBetter) {
-  const Layer layer = random_layer(16, 64);
-  const auto result = quantize({layer.weight, {}}, "int3g64", "rtn");
+  const TestLinear linear = random_linear(16, 64);
+  const auto result = quantize({linear.weight, {}}, "int3g64", "rtn");
   const auto scales = result.representation->continuous_parameters()[0].value.detach();
   for (const double factor : {0.97, 1.03, -1.0}) {
     const auto other = scales * factor;
-    const auto codes = (layer.weight / other).round().clamp(-4, 3);
-    const double error = relative_error(layer.weight, codes * other, {});
+    const auto codes = (linear.weight / other).round().clamp(-4, 3);
+    const double error = relative_error(linear.weight, codes * other, {});
     EXPECT_GE(error, result.relative_error * 0.999);
   }
 }
 
 TEST(Gptq, WithoutCorrelationsIsRtn) {
-  const Layer layer = random_layer(24, 160);
+  const TestLinear linear = random_linear(24, 160);
   for (const char* spec : {"int3g32", "int2g32-z", "int4g0"}) {
-    const auto nearest = quantize({layer.weight, {}}, spec, "rtn");
-    const auto gptq = quantize({layer.weight, torch::eye(160)}, spec, "gptq");
+    const auto nearest = quantize({linear.weight, {}}, spec, "rtn");
+    const auto gptq = quantize({linear.weight, torch::eye(160)}, spec, "gptq");
     EXPECT_TRUE(
         torch::equal(nearest.representation->dequantize(), gptq.representation->dequantize()));
   }
 }
 
 TEST(Gptq, BeatsRtn) {
-  const Layer layer = random_layer(48, 256);
+  const TestLinear linear = random_linear(48, 256);
   for (const char* spec : {"int4g64", "int3g64", "int2g64", "int2g64-z"}) {
     for (const bool act_order : {false, true}) {
       QuantizeOptions options;
       options.act_order = act_order;
-      EXPECT_LT(quantize(layer, spec, "gptq", options).relative_error,
-                quantize(layer, spec, "rtn").relative_error);
+      EXPECT_LT(quantize(linear, spec, "gptq", options).relative_error,
+                quantize(linear, spec, "rtn").relative_error);
     }
   }
 }
@@ -201,17 +201,17 @@ TEST(Gptq, BeatsRtn) {
 // best values, by a fresh solve. Lazy blocks and the Cholesky factor must come to the same codes.
 TEST(Gptq, FollowsTheSlowReference) {
   const int64_t in = 160;
-  const Layer layer = random_layer(6, in);
+  const TestLinear linear = random_linear(6, in);
   for (const bool act_order : {false, true}) {
     QuantizeOptions options;
     options.act_order = act_order;
-    const auto result = quantize(layer, "int3g32", "gptq", options);
+    const auto result = quantize(linear, "int3g32", "gptq", options);
     const auto scales = result.representation->continuous_parameters()[0].value.detach();
-    auto h = layer.hessian.to(torch::kDouble);
+    auto h = linear.hessian.to(torch::kDouble);
     h.diagonal().add_(options.damping * h.diagonal().mean());
     const auto order =
-        act_order ? std::get<1>(layer.hessian.diagonal().sort(true, 0, true)) : torch::arange(in);
-    auto w = layer.weight.to(torch::kDouble).clone();
+        act_order ? std::get<1>(linear.hessian.diagonal().sort(true, 0, true)) : torch::arange(in);
+    auto w = linear.weight.to(torch::kDouble).clone();
     auto codes = torch::zeros({6, in}, torch::kInt);
     for (int64_t i = 0; i < in; ++i) {
       const int64_t c = order[i].item<int64_t>();
@@ -231,9 +231,9 @@ TEST(Gptq, FollowsTheSlowReference) {
 }
 
 TEST(Aqlm, BeatsRoundingToNearestWithTheSameCodebooks) {
-  const Layer layer = random_layer(48, 192);
-  EXPECT_LT(quantize(layer, "aq2x6g8", "aqlm").relative_error,
-            0.8 * quantize(layer, "aq2x6g8", "rtn").relative_error);
+  const TestLinear linear = random_linear(48, 192);
+  EXPECT_LT(quantize(linear, "aq2x6g8", "aqlm").relative_error,
+            0.8 * quantize(linear, "aq2x6g8", "rtn").relative_error);
 }
 
 TEST(Aqlm, FindsWhatIsExactlyRepresentable) {
@@ -241,39 +241,39 @@ TEST(Aqlm, FindsWhatIsExactlyRepresentable) {
   const auto codebook = torch::randn({8, 4});
   const auto codes = torch::randint(8, {64 * 8});
   const auto weight = codebook.index_select(0, codes).reshape({64, 32});
-  const auto hessian = random_layer(1, 32).hessian;
+  const auto hessian = random_linear(1, 32).hessian;
   QuantizeOptions options;
   options.tolerance = 0;
   EXPECT_LT(quantize({weight, hessian}, "aq1x6g4", "aqlm", options).relative_error, 1e-3);
 }
 
 TEST(Aqlm, SeedsDifferButOneSeedRepeats) {
-  const Layer layer = random_layer(32, 64);
+  const TestLinear linear = random_linear(32, 64);
   QuantizeOptions other;
   other.seed = 5;
-  const auto a = quantize(layer, "aq2x4g8", "aqlm"), b = quantize(layer, "aq2x4g8", "aqlm");
-  const auto c = quantize(layer, "aq2x4g8", "aqlm", other);
+  const auto a = quantize(linear, "aq2x4g8", "aqlm"), b = quantize(linear, "aq2x4g8", "aqlm");
+  const auto c = quantize(linear, "aq2x4g8", "aqlm", other);
   EXPECT_TRUE(torch::equal(a.representation->dequantize(), b.representation->dequantize()));
   EXPECT_FALSE(torch::equal(a.representation->dequantize(), c.representation->dequantize()));
 }
 
 TEST(Gptvq, BeatsGptqAndNearestVectorsAtTheSameBits) {
-  const Layer layer = random_layer(96, 256);
-  const double nearest = quantize(layer, "gvq2d2b-n2048", "rtn").relative_error;
-  const double scalar = quantize(layer, "int2g128", "gptq").relative_error;
-  const double vectors = quantize(layer, "gvq2d2b-n2048", "gptvq").relative_error;
+  const TestLinear linear = random_linear(96, 256);
+  const double nearest = quantize(linear, "gvq2d2b-n2048", "rtn").relative_error;
+  const double scalar = quantize(linear, "int2g128", "gptq").relative_error;
+  const double vectors = quantize(linear, "gvq2d2b-n2048", "gptvq").relative_error;
   EXPECT_LT(vectors, nearest);
   EXPECT_LT(vectors, scalar);
 }
 
 TEST(Gptvq, EveryStartOfTheCodebooksWorks) {
-  const Layer layer = random_layer(32, 128);
+  const TestLinear linear = random_linear(32, 128);
   for (const char* spec : {"gvq1d2b-n512", "gvq2d2b-n1024"}) {
     for (const char* start : {"best", "kmeans++", "mahalanobis", "quantiles"}) {
       QuantizeOptions options;
       parse_option(start, options.codebook_init);
-      EXPECT_LT(quantize(layer, spec, "gptvq", options).relative_error,
-                quantize(layer, spec, "rtn").relative_error)
+      EXPECT_LT(quantize(linear, spec, "gptvq", options).relative_error,
+                quantize(linear, spec, "rtn").relative_error)
           << spec << " " << start;
     }
   }
@@ -282,11 +282,11 @@ TEST(Gptvq, EveryStartOfTheCodebooksWorks) {
 }
 
 TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
-  const Layer layer = random_layer(64, 256);
+  const TestLinear linear = random_linear(64, 256);
   QuantizeOptions sweep_only;
   sweep_only.codebook_update = false;
-  EXPECT_LT(quantize(layer, "gvq2d2b-n2048", "gptvq").relative_error,
-            quantize(layer, "gvq2d2b-n2048", "gptvq", sweep_only).relative_error);
+  EXPECT_LT(quantize(linear, "gvq2d2b-n2048", "gptvq").relative_error,
+            quantize(linear, "gvq2d2b-n2048", "gptvq", sweep_only).relative_error);
 }
 
 TEST(Methods, MustFitTheRepresentation) {
@@ -300,26 +300,26 @@ TEST(Methods, MustFitTheRepresentation) {
     EXPECT_EQ(parse_method(method_name(method)), method);
     EXPECT_NO_THROW(check_method(method, uniform));
   }
-  EXPECT_THROW(quantize(random_layer(8, 48), "int4g64", "rtn"), UsageError);
+  EXPECT_THROW(quantize(random_linear(8, 48), "int4g64", "rtn"), UsageError);
 }
 
 TEST(RelativeError, IsTheTraceInFloat64) {
-  const Layer layer = random_layer(12, 40);
-  const auto quantized = layer.weight + 0.01 * torch::randn_like(layer.weight);
-  const auto h = layer.hessian.to(torch::kDouble);
+  const TestLinear linear = random_linear(12, 40);
+  const auto quantized = linear.weight + 0.01 * torch::randn_like(linear.weight);
+  const auto h = linear.hessian.to(torch::kDouble);
   const auto trace = [&](const torch::Tensor& d) {
     const auto wide = d.to(torch::kDouble);
     return torch::matmul(torch::matmul(wide, h), wide.t()).trace().item<double>();
   };
-  const double expected = trace(layer.weight - quantized) / trace(layer.weight);
-  EXPECT_NEAR(relative_error(layer.weight, quantized, layer.hessian), expected, 1e-9 * expected);
+  const double expected = trace(linear.weight - quantized) / trace(linear.weight);
+  EXPECT_NEAR(relative_error(linear.weight, quantized, linear.hessian), expected, 1e-9 * expected);
 }
 
-QuantizedLayer quantize_by(const torch::Tensor& weight, const Objective& objective,
-                           const std::string& spec, QuantizeOptions options = {}) {
+QuantizedLinear quantize_by(const torch::Tensor& weight, const Objective& objective,
+                            const std::string& spec, QuantizeOptions options = {}) {
   const auto parsed = parse_representation(spec);
   options.method = default_method(parsed);
-  return quantize_layer(weight, objective, parsed, options);
+  return quantize_linear(weight, objective, parsed, options);
 }
 
 // One row of four counts, in every tile.
@@ -340,24 +340,24 @@ torch::Tensor random_output_factor(int64_t out) {
 
 TEST_P(EveryMethod, LowersTheObjectiveThatItIsGiven) {
   if (is_rtn()) return;
-  const Layer layer = random_layer(48, 160);
+  const TestLinear linear = random_linear(48, 160);
   QuantizeOptions options;
   options.tolerance = 0;
-  const auto ignoring = quantize_by(layer.weight, layer.hessian, GetParam().spec, options);
+  const auto ignoring = quantize_by(linear.weight, linear.hessian, GetParam().spec, options);
   // Rows that share nothing have the same best codes whatever their weights.
   const std::string spec = GetParam().spec;
   const bool rows_apart = spec.starts_with("int") && spec.find('+') == std::string::npos;
   for (const auto& g : {uneven_row_weights(48), random_output_factor(48)}) {
-    Objective objective(layer.hessian);
+    Objective objective(linear.hessian);
     objective.output_factor = g;
-    const auto result = quantize_by(layer.weight, objective, spec, options);
+    const auto result = quantize_by(linear.weight, objective, spec, options);
     const auto dense = result.representation->dequantize();
     const auto other = ignoring.representation->dequantize();
-    EXPECT_DOUBLE_EQ(result.relative_error, relative_error(layer.weight, dense, objective));
+    EXPECT_DOUBLE_EQ(result.relative_error, relative_error(linear.weight, dense, objective));
     if (rows_apart && !objective.joins_rows()) {
       EXPECT_TRUE(torch::equal(dense, other));
     } else {
-      EXPECT_LT(result.relative_error, 0.97 * relative_error(layer.weight, other, objective));
+      EXPECT_LT(result.relative_error, 0.97 * relative_error(linear.weight, other, objective));
     }
     for (size_t i = 1; i < result.stages.size(); ++i) {
       EXPECT_LE(result.stages[i].relative_error, result.stages[i - 1].relative_error)
@@ -367,40 +367,40 @@ TEST_P(EveryMethod, LowersTheObjectiveThatItIsGiven) {
 }
 
 TEST_P(EveryMethod, TakesEqualRowWeightsForNone) {
-  const Layer layer = random_layer(40, 160);
-  Objective objective(layer.hessian);
+  const TestLinear linear = random_linear(40, 160);
+  Objective objective(linear.hessian);
   objective.output_factor = torch::ones({40});
   const auto parsed = parse_representation(GetParam().spec);
   QuantizeOptions options;
   options.method = parse_method(GetParam().method);
-  const auto result = quantize_layer(layer.weight, objective, parsed, options);
+  const auto result = quantize_linear(linear.weight, objective, parsed, options);
   EXPECT_TRUE(
-      torch::equal(result.representation->dequantize(), run(layer).representation->dequantize()));
+      torch::equal(result.representation->dequantize(), run(linear).representation->dequantize()));
 }
 
 TEST_P(EveryMethod, QuantizesTheShiftedTarget) {
-  const Layer layer = random_layer(40, 160);
-  Objective objective(layer.hessian);
+  const TestLinear linear = random_linear(40, 160);
+  Objective objective(linear.hessian);
   objective.shift = 0.01 * torch::randn({40, 160});
   const auto parsed = parse_representation(GetParam().spec);
   QuantizeOptions options;
   options.method = parse_method(GetParam().method);
-  const auto result = quantize_layer(layer.weight, objective, parsed, options);
+  const auto result = quantize_linear(linear.weight, objective, parsed, options);
   // RTN is nearest to the weights.
-  const auto target = is_rtn() ? layer.weight : layer.weight + objective.shift;
-  const auto expected = run({target, layer.hessian});
+  const auto target = is_rtn() ? linear.weight : linear.weight + objective.shift;
+  const auto expected = run({target, linear.hessian});
   EXPECT_TRUE(
       torch::equal(result.representation->dequantize(), expected.representation->dequantize()));
   EXPECT_EQ(result.relative_error, expected.relative_error);
 }
 
 TEST(OutputFactor, WhatCannotUseItSaysSo) {
-  const Layer layer = random_layer(48, 160);
-  Objective objective(layer.hessian);
+  const TestLinear linear = random_linear(48, 160);
+  Objective objective(linear.hessian);
   objective.output_factor = random_output_factor(48);
   const auto message = [&](const std::string& spec, const QuantizeOptions& options) -> std::string {
     try {
-      quantize_by(layer.weight, objective, spec, options);
+      quantize_by(linear.weight, objective, spec, options);
     } catch (const Error& e) {
       return e.what();
     }

@@ -14,7 +14,8 @@ constexpr int64_t kSliceWeights = int64_t{1} << 22;
 
 }  // namespace
 
-void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedParts& parts) {
+void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix,
+                   QuantizedModules& modules) {
   BITSMITH_CHECK(rows_stand_alone(matrix.spec));
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
@@ -29,28 +30,28 @@ void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, Quantiz
                                  {weight.data_ptr<float>(), static_cast<size_t>(weight.numel())});
     QuantizeOptions nearest;
     nearest.method = Method::kRtn;
-    QuantizedLayer layer;
+    QuantizedLinear linear;
     try {
-      layer = quantize_layer(weight, {}, matrix.spec, nearest);
+      linear = quantize_linear(weight, {}, matrix.spec, nearest);
     } catch (const Error& e) {
       throw Error(
           concat(matrix.shape.name, ", rows ", first, "..", first + count - 1, ": ", e.what()));
     }
-    error += Objective().error(weight - layer.representation->dequantize());
+    error += Objective().error(weight - linear.representation->dequantize());
     total += Objective().error(weight);
     // Every part runs over rows first, and a row's codes begin on a byte: slices concatenate.
-    for (const TensorView& part : layer.representation->to_format().parts) {
+    for (const TensorView& part : linear.representation->to_format().parts) {
       const std::span<std::byte> target = mutable_part(whole, part.name);
       const size_t row_bytes = target.size() / rows;
       BITSMITH_CHECK(part.bytes.size() == row_bytes * count);
       std::memcpy(target.data() + first * row_bytes, part.bytes.data(), part.bytes.size());
     }
   }
-  parts.layers.push_back(
+  modules.linears.push_back(
       {matrix.shape.name, to_string(matrix.spec), method_name(matrix.method),
        total > 0 ? error / total : 0, bits_per_weight(matrix.spec, rows, columns),
        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
-  parts.matrices[matrix.shape.name] = std::move(whole);
+  modules.matrices[matrix.shape.name] = std::move(whole);
 }
 
 }  // namespace bitsmith

@@ -2,12 +2,12 @@
 // exists in float32 as a whole.
 #pragma once
 #include "compressor/quantize/quantization_plan.h"
-#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/quantized_modules.h"
 
 namespace bitsmith {
 
-// Adds matrix and summary (the error relative to the squared norm) to `parts`. The representation
+// Adds matrix and summary (the error relative to the squared norm) to `modules`. The representation
 // is uniform: its rows share nothing.
-void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedParts& parts);
+void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix, QuantizedModules& modules);
 
 }  // namespace bitsmith

@@ -18,11 +18,11 @@ struct View {
       : codebooks_(codebooks.contiguous()),
         scales_(scales.contiguous()),
         codes_(codes.contiguous()),
-        vectors(codebooks_.const_data_ptr<float>()),
+        centroids(codebooks_.const_data_ptr<float>()),
         scale_values(scales_.const_data_ptr<float>()),
-        indices(codes_.const_data_ptr<int32_t>()),
+        all_codes(codes_.const_data_ptr<int32_t>()),
         num_codebooks(codebooks.size(0)),
-        entries(codebooks.size(1)),
+        num_centroids(codebooks.size(1)),
         size(codebooks.size(2)),
         out(scales.size(0)),
         groups(codes.size(0) / out),
@@ -38,10 +38,10 @@ struct View {
   torch::Tensor codebooks_, scales_, codes_;
 
  public:
-  const float* vectors;
+  const float* centroids;
   const float* scale_values;
-  const int32_t* indices;
-  int64_t num_codebooks, entries, size, out, groups;
+  const int32_t* all_codes;
+  int64_t num_codebooks, num_centroids, size, out, groups;
   bool row_scales;  // one scale a row, not a group
 };
 
@@ -49,14 +49,14 @@ struct View {
 template <int kSize>
 void decode_row(const View& v, int64_t row, float* w) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const int32_t* codes = v.indices + row * v.groups * v.num_codebooks;
+  const int32_t* codes = v.all_codes + row * v.groups * v.num_codebooks;
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, w += size) {
     const float scale = v.scale(row, j);
-    const float* first = v.vectors + codes[0] * size;
+    const float* first = v.centroids + codes[0] * size;
     for (int64_t d = 0; d < size; ++d) w[d] = first[d];
     for (int64_t m = 1; m < v.num_codebooks; ++m) {
-      const float* vector = v.vectors + (m * v.entries + codes[m]) * size;
-      for (int64_t d = 0; d < size; ++d) w[d] += vector[d];
+      const float* centroid = v.centroids + (m * v.num_centroids + codes[m]) * size;
+      for (int64_t d = 0; d < size; ++d) w[d] += centroid[d];
     }
     for (int64_t d = 0; d < size; ++d) w[d] *= scale;
   }
@@ -67,15 +67,15 @@ template <int kSize>
 void transpose_row(const View& v, int64_t row, const float* grad, float* grad_vectors,
                    float* grad_scales) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const int32_t* codes = v.indices + row * v.groups * v.num_codebooks;
+  const int32_t* codes = v.all_codes + row * v.groups * v.num_codebooks;
   float sums[64] = {};  // in_group_size is at most 64
   const auto total = [&] { return std::accumulate(sums, sums + size, 0.0f); };
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, grad += size) {
     const float scale = v.scale(row, j);
     for (int64_t m = 0; m < v.num_codebooks; ++m) {
-      const int64_t at = (m * v.entries + codes[m]) * size;
+      const int64_t at = (m * v.num_centroids + codes[m]) * size;
       for (int64_t d = 0; d < size; ++d) {
-        sums[d] += grad[d] * v.vectors[at + d];
+        sums[d] += grad[d] * v.centroids[at + d];
         grad_vectors[at + d] += scale * grad[d];
       }
     }
@@ -129,16 +129,16 @@ AdditiveGradient additive_decode_transpose(const torch::Tensor& grad,
   constexpr int64_t kMostPartials = 16, kMostFloats = int64_t{1} << 25;
   const int64_t partials =
       std::clamp<int64_t>(kMostFloats / codebooks.numel(), 1, std::min(kMostPartials, v.out));
-  auto sums = torch::zeros({partials, v.num_codebooks, v.entries, v.size}, torch::kFloat);
+  auto sums = torch::zeros({partials, v.num_codebooks, v.num_centroids, v.size}, torch::kFloat);
   auto grad_scales = torch::empty(scales.sizes(), torch::kFloat);
-  auto* vectors = sums.mutable_data_ptr<float>();
+  auto* centroids = sums.mutable_data_ptr<float>();
   auto* scale_sums = grad_scales.mutable_data_ptr<float>();
   parallel_tasks(partials, [&](int64_t part) {
     const int64_t begin = part * v.out / partials, end = (part + 1) * v.out / partials;
     for (int64_t row = begin; row < end; ++row) {
       const auto transpose = v.size == 8 ? transpose_row<8> : transpose_row<0>;
       transpose(v, row, g + row * v.groups * v.size,
-                vectors + part * v.num_codebooks * v.entries * v.size, scale_sums);
+                centroids + part * v.num_codebooks * v.num_centroids * v.size, scale_sums);
     }
   });
   return {sums.sum(0), grad_scales};

@@ -24,11 +24,11 @@ AdditiveTerm::AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebo
   BITSMITH_CHECK(codebooks.sizes() ==
                  at::IntArrayRef({spec.num_codebooks, int64_t{1} << spec.nbits_per_codebook,
                                   spec.in_group_size}));
-  BITSMITH_CHECK(codes.size(1) == spec.num_codebooks && codes.size(0) == num_groups());
+  BITSMITH_CHECK(codes.size(1) == spec.num_codebooks && codes.size(0) == num_code_groups());
 }
 
 std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTensor& tensor) {
-  const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  const int64_t num_centroids = int64_t{1} << spec.nbits_per_codebook;
   GroupScales group_scales;
   if (spec.scale_bits > 0) {
     group_scales = {read_fp16_part(tensor, "group_scale_values", {int64_t{1} << spec.scale_bits}),
@@ -36,7 +36,8 @@ std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTe
                                      tensor.in_features / spec.in_group_size, spec.scale_bits)};
   }
   return std::make_unique<AdditiveTerm>(
-      spec, read_fp16_part(tensor, "codebooks", {spec.num_codebooks, entries, spec.in_group_size}),
+      spec,
+      read_fp16_part(tensor, "codebooks", {spec.num_codebooks, num_centroids, spec.in_group_size}),
       read_fp16_part(tensor, "scales", {tensor.out_features}),
       read_codes(tensor).reshape({-1, spec.num_codebooks}), group_scales);
 }
@@ -59,25 +60,25 @@ void AdditiveTerm::project() {
 }
 
 torch::Tensor AdditiveTerm::search_codes(const torch::Tensor& target, const Objective& objective,
-                                         const torch::Tensor& groups) const {
+                                         const torch::Tensor& code_groups) const {
   const torch::NoGradGuard no_grad;
   const auto scales = combined_scales(scales_, group_scales_);
   if (!codes_.is_cpu()) {
-    return search_additive_reference(*this, codebooks_, scales, target, objective, groups);
+    return search_additive_reference(*this, codebooks_, scales, target, objective, code_groups);
   }
   AdditiveSearch search(codebooks_, scales, in_features_ / additive_.in_group_size);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
-  return search_code_groups(search, weight, codes_, target, objective, groups);
+  return search_code_groups(search, weight, codes_, target, objective, code_groups);
 }
 
-torch::Tensor AdditiveTerm::decode_groups(const torch::Tensor& groups,
-                                          const torch::Tensor& codes) const {
+torch::Tensor AdditiveTerm::decode_code_groups(const torch::Tensor& code_groups,
+                                               const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
   auto scales = combined_scales(scales_, group_scales_);
   if (scales.dim() == 1) scales = scales.repeat_interleave(in_features_ / additive_.in_group_size);
   scales = scales.reshape({-1});
   return additive_dequantize_reference(
-      codebooks_, groups.defined() ? scales.index_select(0, groups) : scales, codes);
+      codebooks_, code_groups.defined() ? scales.index_select(0, code_groups) : scales, codes);
 }
 
 void AdditiveTerm::store(const QuantizedTensor& tensor) const {

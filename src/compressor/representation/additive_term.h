@@ -19,12 +19,12 @@ class AdditiveTerm : public CodedTerm {
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
   void project() override;
-  int64_t group_inputs() const override { return additive_.in_group_size; }
+  int64_t code_group_size() const override { return additive_.in_group_size; }
   torch::Tensor codes() const override { return codes_; }
   torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
-                             const torch::Tensor& groups) const override;
-  torch::Tensor decode_groups(const torch::Tensor& groups,
-                              const torch::Tensor& codes) const override;
+                             const torch::Tensor& code_groups) const override;
+  torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
+                                   const torch::Tensor& codes) const override;
   void store(const QuantizedTensor& tensor) const override;
 
   const torch::Tensor& codebooks() const { return codebooks_; }
@@ -35,7 +35,7 @@ class AdditiveTerm : public CodedTerm {
   AdditiveSpec additive_;
   torch::Tensor codebooks_;   // [M, 2^B, G] float32, leaf
   torch::Tensor scales_;      // [out] float32, leaf
-  torch::Tensor codes_;       // [num_groups, M] int32
+  torch::Tensor codes_;       // [num_code_groups, M] int32
   GroupScales group_scales_;  // values are a leaf
 };
 

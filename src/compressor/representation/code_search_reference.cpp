@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "compressor/representation/code_group_search.h"
 #include "compressor/representation/code_pairs.h"
-#include "compressor/representation/group_search.h"
 #include "compressor/representation/gvq_dequantize.h"
 
 namespace bitsmith {
@@ -12,14 +12,14 @@ namespace {
 using torch::indexing::Slice;
 
 // Best codes of codebooks first and second (equal: one alone), all others fixed.
-// costs of codebook m's vectors: v_m[k] = c^T block c - 2 linear . c
+// costs of codebook m's centroids: v_m[k] = c^T B c - 2 linear . c
 torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
-                          const torch::Tensor& linear, const torch::Tensor& block,
+                          const torch::Tensor& linear, const torch::Tensor& sub_hessian,
                           const torch::Tensor& present) {
   const auto& first = codebooks[pair.first];
   const auto& second = codebooks[pair.second];
   const auto own = [&](const torch::Tensor& book) {
-    return (torch::matmul(book, block) * book).sum(1) - 2 * torch::matmul(linear, book.t());
+    return (torch::matmul(book, sub_hessian) * book).sum(1) - 2 * torch::matmul(linear, book.t());
   };
   auto codes = present.clone();
   const auto costs = own(first);
@@ -30,35 +30,36 @@ torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
     codes.select(1, pair.first).copy_(torch::where(better, best, old).squeeze(1));
     return codes;
   }
-  const int64_t entries = second.size(0);
-  const auto cross = 2 * torch::matmul(torch::matmul(first, block), second.t());
+  const int64_t num_centroids = second.size(0);
+  const auto cross = 2 * torch::matmul(torch::matmul(first, sub_hessian), second.t());
   const auto pairs =
       (costs.unsqueeze(2) + own(second).unsqueeze(1) + cross).reshape({linear.size(0), -1});
   const auto [lowest, best] = pairs.min(1, /*keepdim=*/true);
   const auto wide = codes.to(torch::kLong);
   const auto old =
-      (wide.select(1, pair.first) * entries + wide.select(1, pair.second)).unsqueeze(1);
+      (wide.select(1, pair.first) * num_centroids + wide.select(1, pair.second)).unsqueeze(1);
   const auto chosen = torch::where(lowest < pairs.gather(1, old), best, old).squeeze(1);
-  codes.select(1, pair.first).copy_(chosen.floor_divide(entries));
-  codes.select(1, pair.second).copy_(chosen.remainder(entries));
+  codes.select(1, pair.first).copy_(chosen.floor_divide(num_centroids));
+  codes.select(1, pair.second).copy_(chosen.remainder(num_centroids));
   return codes;
 }
 
 }  // namespace
 
 torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
-                                     const Objective& objective, const torch::Tensor& groups,
-                                     const GroupSearchReference& search) {
+                                     const Objective& objective, const torch::Tensor& code_groups,
+                                     const CodeGroupSearchReference& search) {
   const torch::NoGradGuard no_grad;
-  const int64_t g = term.group_inputs(), per_row = term.in_features() / g;
-  const auto listed = groups.defined() ? groups
-                                       : torch::arange(term.num_groups(),
-                                                       term.codes().options().dtype(torch::kLong));
+  const int64_t g = term.code_group_size(), per_row = term.in_features() / g;
+  const auto listed =
+      code_groups.defined()
+          ? code_groups
+          : torch::arange(term.num_code_groups(), term.codes().options().dtype(torch::kLong));
   auto result = term.codes().index_select(0, listed);
   if (listed.numel() == 0) return result;
   const auto wanted = objective.target(target);
   const auto columns = listed.remainder(per_row), rows = listed.floor_divide(per_row);
-  const auto blocks = objective.blocks(term.in_features(), g).to(target.device());
+  const auto sub_hessians = objective.sub_hessians(term.in_features(), g).to(target.device());
   torch::Tensor hessian, coupling, gradient;  // coupling: G over its diagonal, row by row
   if (!objective.separable()) {
     hessian = objective.dense_hessian(term.in_features()).to(target.device());
@@ -73,20 +74,21 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
     if (at.numel() == 0) return;
     const auto flat = listed.index_select(0, at), own_rows = rows.index_select(0, at);
     const Slice inputs(j * g, (j + 1) * g);
-    const auto present = result.index_select(0, at), block = blocks[j];
+    const auto present = result.index_select(0, at), sub_hessian = sub_hessians[j];
     torch::Tensor linear, old_values;
     if (objective.separable()) {
-      linear = torch::matmul(wanted.index({Slice(), inputs}).index_select(0, own_rows), block);
+      linear =
+          torch::matmul(wanted.index({Slice(), inputs}).index_select(0, own_rows), sub_hessian);
     } else {
-      old_values = term.decode_groups(flat, present);
+      old_values = term.decode_code_groups(flat, present);
       linear = gradient.index({Slice(), inputs}).index_select(0, own_rows) +
-               torch::matmul(old_values, block);
+               torch::matmul(old_values, sub_hessian);
     }
-    const auto codes = search(flat, linear, block, present);
+    const auto codes = search(flat, linear, sub_hessian, present);
     result.index_copy_(0, at, codes);
     if (objective.separable()) return;
     const auto change =
-        torch::matmul(term.decode_groups(flat, codes) - old_values, hessian.index({inputs}));
+        torch::matmul(term.decode_code_groups(flat, codes) - old_values, hessian.index({inputs}));
     if (coupling.defined()) {
       gradient.sub_(torch::matmul(coupling.index_select(1, own_rows), change));
     } else {
@@ -94,7 +96,7 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
     }
   };
   // Rows that meet take turns, as in search_code_groups().
-  const int64_t slots = std::clamp<int64_t>(kBlockInputs / g, 1, per_row);
+  const int64_t slots = std::clamp<int64_t>(kPanelInputs / g, 1, per_row);
   for (int64_t begin = 0; begin < per_row; begin += slots) {
     for (int64_t row = 0; row < (coupling.defined() ? term.out_features() : 1); ++row) {
       if (coupling.defined() && !(coupling[row][row].item<float>() > 0)) continue;
@@ -110,30 +112,31 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Objective& objective,
-                                       const torch::Tensor& groups) {
+                                       const torch::Tensor& code_groups) {
   const int64_t size = term.in_features() / scales.size(1);
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
-                          const torch::Tensor& block, const torch::Tensor& present) {
+                          const torch::Tensor& sub_hessian, const torch::Tensor& present) {
     const auto at = flat.floor_divide(size);
     const auto scale = scales.reshape(-1).index_select(0, at).unsqueeze(1);
     const auto zero = zeros.reshape(-1).index_select(0, at).unsqueeze(1);
-    const auto codes = (linear / block / scale + zero).round().clamp(0, (1 << nbits) - 1);
+    const auto codes = (linear / sub_hessian / scale + zero).round().clamp(0, (1 << nbits) - 1);
     // A dead input or a zero scale: every code is as good.
-    return torch::where((block > 0) & (scale != 0), codes, present).to(torch::kInt);
+    return torch::where((sub_hessian > 0) & (scale != 0), codes, present).to(torch::kInt);
   };
-  return search_codes_reference(term, target, objective, groups, search);
+  return search_codes_reference(term, target, objective, code_groups, search);
 }
 
 torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
                                         const torch::Tensor& scales, const torch::Tensor& target,
-                                        const Objective& objective, const torch::Tensor& groups) {
+                                        const Objective& objective,
+                                        const torch::Tensor& code_groups) {
   const int64_t per_row = term.in_features() / codebooks.size(2);
   const auto pairs = code_pairs(codebooks.size(0), codebooks.size(1));
   const bool joint = pairs[0].first != pairs[0].second;
   const int64_t costs_per_group = joint ? codebooks.size(1) * codebooks.size(1) : codebooks.size(1);
   const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 24) / costs_per_group);
   const auto search_some = [&](const torch::Tensor& flat, const torch::Tensor& linear,
-                               const torch::Tensor& block, const torch::Tensor& present) {
+                               const torch::Tensor& sub_hessian, const torch::Tensor& present) {
     const auto scale = scales.dim() == 1
                            ? scales.index_select(0, flat.floor_divide(per_row)).unsqueeze(1)
                            : scales.reshape({-1, 1}).index_select(0, flat);
@@ -143,46 +146,46 @@ torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tens
       auto rest = linear / scale;
       for (int64_t m = 0; m < codebooks.size(0); ++m) {
         if (m == pair.first || m == pair.second) continue;
-        rest = rest - torch::matmul(codebooks[m].index_select(0, codes.select(1, m)), block);
+        rest = rest - torch::matmul(codebooks[m].index_select(0, codes.select(1, m)), sub_hessian);
       }
-      codes = search_pair(codebooks, pair, rest, block, codes);
+      codes = search_pair(codebooks, pair, rest, sub_hessian, codes);
     }
     return torch::where(scale != 0, codes, present);
   };
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
-                          const torch::Tensor& block, const torch::Tensor& present) {
+                          const torch::Tensor& sub_hessian, const torch::Tensor& present) {
     std::vector<torch::Tensor> parts;
     for (int64_t begin = 0; begin < flat.size(0); begin += at_once) {
       const Slice some(begin, begin + at_once);
-      parts.push_back(
-          search_some(flat.index({some}), linear.index({some}), block, present.index({some})));
+      parts.push_back(search_some(flat.index({some}), linear.index({some}), sub_hessian,
+                                  present.index({some})));
     }
     return torch::cat(parts);
   };
-  return search_codes_reference(term, target, objective, groups, search);
+  return search_codes_reference(term, target, objective, code_groups, search);
 }
 
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
-                                   const Objective& objective, const torch::Tensor& groups) {
+                                   const Objective& objective, const torch::Tensor& code_groups) {
   const auto tiles = centroids.reshape({-1, centroids.size(2), layout.vector_size});
   const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
-                          const torch::Tensor& block, const torch::Tensor& present) {
+                          const torch::Tensor& sub_hessian, const torch::Tensor& present) {
     auto scaled = linear;
     if (block_scales.defined()) {
-      const int64_t groups_per_scale = term.num_groups() / block_scales.numel();
-      const auto at = flat.floor_divide(groups_per_scale);
+      const int64_t code_groups_per_scale = term.num_code_groups() / block_scales.numel();
+      const auto at = flat.floor_divide(code_groups_per_scale);
       scaled = linear / block_scales.reshape(-1).index_select(0, at).unsqueeze(1);
     }
-    const auto own = tiles.index_select(0, tile_of_groups(layout, flat));  // [n, K, D]
-    const auto costs = (torch::matmul(own, block) * own).sum(2) -
+    const auto own = tiles.index_select(0, tile_of_code_groups(layout, flat));  // [n, K, D]
+    const auto costs = (torch::matmul(own, sub_hessian) * own).sum(2) -
                        2 * torch::matmul(own, scaled.unsqueeze(2)).squeeze(2);
     const auto [lowest, best] = costs.min(1, /*keepdim=*/true);
     const auto old = present.to(torch::kLong);
     return torch::where(lowest < costs.gather(1, old), best, old).to(torch::kInt);
   };
-  return search_codes_reference(term, target, objective, groups, search);
+  return search_codes_reference(term, target, objective, code_groups, search);
 }
 
 }  // namespace bitsmith

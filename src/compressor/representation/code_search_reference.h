@@ -7,30 +7,31 @@
 
 namespace bitsmith {
 
-// By every objective the cost of giving groups the values p is p^T block p - 2 linear^T p plus what
-// does not depend on p. Best codes [n, M] for `groups` [n] that minimize it (or the present codes,
-// if nothing is better); linear [n, g], block [g, g].
-using GroupSearchReference =
-    std::function<torch::Tensor(const torch::Tensor& groups, const torch::Tensor& linear,
-                                const torch::Tensor& block, const torch::Tensor& present)>;
+// By every objective the cost of giving code groups the values p is p^T B p - 2 linear^T p plus
+// what does not depend on p. Best codes [n, M] for `code_groups` [n] that minimize it (or the
+// present codes, if nothing is better); linear [n, g], sub_hessian B [g, g].
+using CodeGroupSearchReference =
+    std::function<torch::Tensor(const torch::Tensor& code_groups, const torch::Tensor& linear,
+                                const torch::Tensor& sub_hessian, const torch::Tensor& present)>;
 
-// CodedTerm::search_codes, one column of groups after another.
+// CodedTerm::search_codes, one code column after another.
 torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor& target,
-                                     const Objective& objective, const torch::Tensor& groups,
-                                     const GroupSearchReference& search);
+                                     const Objective& objective, const torch::Tensor& code_groups,
+                                     const CodeGroupSearchReference& search);
 
-// uniform: scales and zeros [out, in groups]; additive: as in additive_dequantize.h; gvq: as in
+// uniform: scales and zeros [out, in / G]; additive: as in additive_dequantize.h; gvq: as in
 // gvq_dequantize.h.
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Objective& objective,
-                                       const torch::Tensor& groups);
+                                       const torch::Tensor& code_groups);
 torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tensor& codebooks,
                                         const torch::Tensor& scales, const torch::Tensor& target,
-                                        const Objective& objective, const torch::Tensor& groups);
+                                        const Objective& objective,
+                                        const torch::Tensor& code_groups);
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
-                                   const Objective& objective, const torch::Tensor& groups);
+                                   const Objective& objective, const torch::Tensor& code_groups);
 
 }  // namespace bitsmith

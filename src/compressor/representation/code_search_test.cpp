@@ -18,15 +18,15 @@ enum class Cost { kIdentity, kDiagonal, kHessian, kRowWeights, kShift, kOutputFa
 struct Case {
   const char* spec;
   Cost cost;
-  bool some_groups;
+  bool some_code_groups;
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.spec << " cost " << static_cast<int>(c.cost) << (c.some_groups ? " some" : " all");
+  *out << c.spec << " cost " << static_cast<int>(c.cost) << (c.some_code_groups ? " some" : " all");
 }
 
 constexpr int64_t kOut = 37,
-                  kIn = 288;  // rows beyond a whole tile; more than two blocks of columns
+                  kIn = 288;  // rows beyond a whole tile; more than two sweep panels
 
 torch::Tensor random_hessian(int64_t in) {
   const auto x = torch::randn({2 * in, in}) * torch::linspace(0.3, 3.0, in);
@@ -47,24 +47,24 @@ class CodeSearch : public testing::TestWithParam<Case> {
       nbits = uniform->nbits;
     } else if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) {
       layout = gvq_layout(*gvq, kOut, kIn);
-      GvqParts parts;
+      GvqTensors tensors;
       codebooks =
           torch::randn({layout.strips, layout.column_groups, gvq->centroids(), layout.vector_size});
-      parts.codebooks = codebooks;
-      parts.codes =
+      tensors.codebooks = codebooks;
+      tensors.codes =
           torch::randint(gvq->centroids(), {kOut * kIn / layout.vector_size, 1}, torch::kInt);
       if (gvq->scale_block > 0) {
-        parts.block_scale_codes = torch::randint(16, {kOut, kIn / gvq->scale_block}, torch::kInt);
-        parts.block_scale_grid =
+        tensors.block_scale_codes = torch::randint(16, {kOut, kIn / gvq->scale_block}, torch::kInt);
+        tensors.block_scale_grid =
             round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
-        scales = gvq_block_scales(layout, parts.block_scale_codes, parts.block_scale_grid);
+        scales = gvq_block_scales(layout, tensors.block_scale_codes, tensors.block_scale_grid);
       }
-      representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, parts);
+      representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, tensors);
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec.terms.front());
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
-      const int64_t entries = int64_t{1} << additive.nbits_per_codebook;
-      codebooks = torch::randn({m, entries, g});
+      const int64_t num_centroids = int64_t{1} << additive.nbits_per_codebook;
+      codebooks = torch::randn({m, num_centroids, g});
       scales = torch::randn({kOut});
       GroupScales group_scales;
       if (additive.scale_bits > 0) {
@@ -73,8 +73,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
                         torch::randint(values, {kOut, kIn / g}, torch::kInt)};
       }
       representation = std::make_unique<AdditiveTerm>(
-          additive, codebooks, scales, torch::randint(entries, {kOut * kIn / g, m}, torch::kInt),
-          group_scales);
+          additive, codebooks, scales,
+          torch::randint(num_centroids, {kOut * kIn / g, m}, torch::kInt), group_scales);
       scales = combined_scales(scales, group_scales);
     }
     const Cost cost = GetParam().cost;
@@ -87,8 +87,8 @@ class CodeSearch : public testing::TestWithParam<Case> {
       objective.output_factor.slice(0, 3, 4).zero_();  // a row that costs nothing
       objective.output_factor.slice(1, 3, 4).zero_();
     }
-    if (GetParam().some_groups) {
-      groups = torch::rand({representation->num_groups()}).lt(0.2).nonzero().squeeze(1);
+    if (GetParam().some_code_groups) {
+      code_groups = torch::rand({representation->num_code_groups()}).lt(0.2).nonzero().squeeze(1);
     }
     target = torch::randn({kOut, kIn});
   }
@@ -97,32 +97,33 @@ class CodeSearch : public testing::TestWithParam<Case> {
     const torch::NoGradGuard no_grad;
     if (nbits > 0) {
       return search_uniform_reference(*representation, nbits, scales, zeros, target, objective,
-                                      groups);
+                                      code_groups);
     }
     if (layout.strips > 0) {
       return search_gvq_reference(*representation, layout, codebooks, scales, target, objective,
-                                  groups);
+                                  code_groups);
     }
-    return search_additive_reference(*representation, codebooks, scales, target, objective, groups);
+    return search_additive_reference(*representation, codebooks, scales, target, objective,
+                                     code_groups);
   }
 
   // What each row costs if the searched groups get `codes`; where rows meet, all together.
   torch::Tensor costs(const torch::Tensor& codes) {
     const torch::NoGradGuard no_grad;
     const auto before = representation->codes().clone();
-    representation->assign_codes(groups, codes);
+    representation->assign_codes(code_groups, codes);
     const auto errors = objective.row_errors(target - representation->dequantize());
     representation->assign_codes({}, before);
     return objective.joins_rows() ? errors.sum() : errors;
   }
 
   torch::Tensor present() const {
-    return groups.defined() ? representation->codes().index_select(0, groups)
-                            : representation->codes().clone();
+    return code_groups.defined() ? representation->codes().index_select(0, code_groups)
+                                 : representation->codes().clone();
   }
 
   std::unique_ptr<CodedTerm> representation;
-  torch::Tensor codebooks, scales, zeros, target, groups;
+  torch::Tensor codebooks, scales, zeros, target, code_groups;
   Objective objective;
   GvqLayout layout = {};
   int nbits = 0;
@@ -149,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, CodeSearch, testing::ValuesIn(cases()));
 
 TEST_P(CodeSearch, RaisesNoRowAndAgreesWithTheReference) {
   const auto before = costs(present());
-  const auto found = representation->search_codes(target, objective, groups);
+  const auto found = representation->search_codes(target, objective, code_groups);
   const auto after = costs(found);
   EXPECT_TRUE((after <= before * (1 + 1e-6)).all().item<bool>());
 
@@ -162,16 +163,16 @@ TEST_P(CodeSearch, RaisesNoRowAndAgreesWithTheReference) {
 
 TEST_P(CodeSearch, ChangesNothingItself) {
   const auto codes = representation->codes().clone();
-  representation->search_codes(target, objective, groups);
+  representation->search_codes(target, objective, code_groups);
   EXPECT_TRUE(torch::equal(codes, representation->codes()));
 }
 
 TEST_P(CodeSearch, DoesNotDependOnThreads) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto one = representation->search_codes(target, objective, groups);
+  const auto one = representation->search_codes(target, objective, code_groups);
   at::set_num_threads(3);
-  const auto three = representation->search_codes(target, objective, groups);
+  const auto three = representation->search_codes(target, objective, code_groups);
   at::set_num_threads(threads);
   EXPECT_TRUE(torch::equal(one, three));
 }
@@ -179,17 +180,17 @@ TEST_P(CodeSearch, DoesNotDependOnThreads) {
 TEST_P(CodeSearch, KeepsCodesThatAreBest) {
   if (GetParam().cost >= Cost::kHessian) return;          // neighbors move: may improve further
   if (std::string(GetParam().spec) == "aq3x4g6") return;  // pairs in turn: may improve further
-  const auto best = representation->search_codes(target, objective, groups);
-  representation->assign_codes(groups, best);
-  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, groups)));
+  const auto best = representation->search_codes(target, objective, code_groups);
+  representation->assign_codes(code_groups, best);
+  EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, code_groups)));
 }
 
 // The joint search against every pair, in float64.
 TEST(JointSearch, IsExactOverAllPairs) {
   torch::manual_seed(5);
-  const int64_t rows = 13, entries = 256, g = 8;
-  const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
-  const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
+  const int64_t rows = 13, num_centroids = 256, g = 8;
+  const auto codebooks = torch::randn({2, num_centroids, g}), scales = torch::rand({rows}) + 0.2;
+  const auto codes = torch::randint(num_centroids, {rows, 2}, torch::kInt);
   const AdditiveTerm representation({2, 8, g}, codebooks, scales, codes);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
@@ -199,7 +200,7 @@ TEST(JointSearch, IsExactOverAllPairs) {
   for (int64_t r = 0; r < rows; ++r) {
     const auto d = (target[r] - scales[r] * sums).to(torch::kDouble);
     const auto costs = (torch::matmul(d, h) * d).sum(1);
-    const int64_t at = found[r][0].item<int64_t>() * entries + found[r][1].item<int64_t>();
+    const int64_t at = found[r][0].item<int64_t>() * num_centroids + found[r][1].item<int64_t>();
     EXPECT_LE(costs[at].item<double>(), costs.min().item<double>() * (1 + 1e-5));
   }
 }
@@ -208,9 +209,9 @@ TEST(JointSearch, IsExactOverAllPairs) {
 // than what was there before.
 TEST(BeamSearch, IsExactWhenItIsWide) {
   torch::manual_seed(15);
-  const int64_t rows = 40, entries = 16, g = 4;
-  const auto codebooks = torch::randn({2, entries, g}), scales = torch::rand({rows}) + 0.2;
-  const auto codes = torch::randint(entries, {rows, 2}, torch::kInt);
+  const int64_t rows = 40, num_centroids = 16, g = 4;
+  const auto codebooks = torch::randn({2, num_centroids, g}), scales = torch::rand({rows}) + 0.2;
+  const auto codes = torch::randint(num_centroids, {rows, 2}, torch::kInt);
   const auto target = 2 * torch::randn({rows, g});
   const auto hessian = random_hessian(g);
   const auto cost = [&](const torch::Tensor& found) {
@@ -223,7 +224,7 @@ TEST(BeamSearch, IsExactWhenItIsWide) {
     const AdditiveTerm r({2, 4, g}, codebooks, scales, codes);
     return cost(search_code_groups(search, r.dequantize().detach(), codes, target, hessian, {}));
   };
-  const auto exact = with_beam(0), wide = with_beam(entries), one = with_beam(1);
+  const auto exact = with_beam(0), wide = with_beam(num_centroids), one = with_beam(1);
   EXPECT_TRUE(torch::allclose(exact, wide, 1e-5));
   EXPECT_TRUE((one >= exact * (1 - 1e-6)).all().item<bool>());
   EXPECT_TRUE((one <= cost(codes) * (1 + 1e-6)).all().item<bool>());
@@ -254,7 +255,7 @@ TEST(CodeSearchEdges, AnEmptyListOfGroupsIsFine) {
   EXPECT_EQ(representation.search_codes(torch::randn({3, 16}), {}, none).size(0), 0);
 }
 
-// Word for word: after each group the weights still free move to their best values by a fresh
+// Word for word: after each code group the weights still free move to their best values by a fresh
 // solve.
 TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
   torch::manual_seed(14);
@@ -264,7 +265,7 @@ TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
   GroupScaleSearch search(vectors, values, kGroup);
   const auto start = torch::zeros({kRows * kInputs / kGroup, 1}, torch::kInt);
   const auto codes = search_code_groups(search, {}, start, target, Objective(diagonal), {});
-  // [groups, values]: what each value would cost.
+  // [code groups, values]: what each value would cost.
   const auto costs = ((target.reshape({-1, 1, kGroup}) -
                        vectors.reshape({-1, 1, kGroup}) * values.reshape({1, -1, 1}))
                           .square() *
@@ -275,8 +276,8 @@ TEST(GroupScaleSearch, IsTheBestScaleOfEveryGroup) {
 
 TEST(ErrorFeedback, FollowsTheSlowReference) {
   torch::manual_seed(8);
-  const int64_t rows = 5, in = 160, g = 8, per_row = in / g, entries = 16;
-  const auto codebooks = torch::randn({1, entries, g}), scales = torch::rand({rows}) + 0.5;
+  const int64_t rows = 5, in = 160, g = 8, per_row = in / g, num_centroids = 16;
+  const auto codebooks = torch::randn({1, num_centroids, g}), scales = torch::rand({rows}) + 0.5;
   const auto target = torch::randn({rows, in});
   const auto h = random_hessian(in).to(torch::kDouble);
   const auto inverse = torch::linalg_inv(h);
@@ -293,7 +294,7 @@ TEST(ErrorFeedback, FollowsTheSlowReference) {
     const auto free = h.slice(0, first).slice(1, first);
     const auto own_cost = torch::linalg_inv(torch::linalg_inv(free).slice(0, 0, g).slice(1, 0, g));
     const auto own = w.slice(1, first, next);
-    const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, entries, g]
+    const auto values = scales.reshape({rows, 1, 1}) * codebooks;  // [rows, centroids, g]
     const auto d = own.unsqueeze(1) - values;
     const auto code = (torch::matmul(d, own_cost) * d).sum(2).argmin(1);
     expected.select(1, j).copy_(code);
@@ -343,8 +344,8 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
     const auto none = torch::zeros({out * in / spec.vector_size, 1}, torch::kInt);
     GvqSearch search(layout, centroids, {});
     const auto error = [&](const torch::Tensor& codes) {
-      GvqParts parts{centroids, {}, codes, {}, {}};
-      const GvqTerm r(spec, out, in, parts);
+      GvqTensors tensors{centroids, {}, codes, {}, {}};
+      const GvqTerm r(spec, out, in, tensors);
       const auto d = (target - r.dequantize().detach()).to(torch::kDouble);
       return (torch::matmul(d, hessian.to(torch::kDouble)) * d).sum().item<double>();
     };

@@ -10,25 +10,27 @@ torch::Tensor combined_scales(const torch::Tensor& scales, const GroupScales& gr
   return scales.unsqueeze(1) * own.reshape(groups.codes.sizes());
 }
 
-GroupScaleSearch::GroupScaleSearch(const torch::Tensor& vectors, const torch::Tensor& values,
-                                   int64_t group_inputs)
-    : vectors_(vectors.contiguous()), values_(values.detach().contiguous()), g_(group_inputs) {}
+GroupScaleSearch::GroupScaleSearch(const torch::Tensor& unscaled, const torch::Tensor& values,
+                                   int64_t code_group_size)
+    : unscaled_(unscaled.contiguous()),
+      values_(values.detach().contiguous()),
+      g_(code_group_size) {}
 
-void GroupScaleSearch::prepare(int64_t slot, const float* block) {
-  std::copy_n(block, g_ * g_, blocks_.begin() + slot * g_ * g_);
+void GroupScaleSearch::prepare(int64_t slot, const float* sub_hessian) {
+  std::copy_n(sub_hessian, g_ * g_, sub_hessians_.begin() + slot * g_ * g_);
 }
 
-// With v the group's vector a scale s costs s^2 v^T B v - 2 s linear . v.
-void GroupScaleSearch::search(int64_t slot, int64_t count, const int64_t* groups,
+// With v the group's values at scale 1, a scale s costs s^2 v^T B v - 2 s linear . v.
+void GroupScaleSearch::search(int64_t slot, int64_t count, const int64_t* code_groups,
                               const float* linear, int32_t* codes) const {
-  const float* block = blocks_.data() + slot * g_ * g_;
+  const float* sub_hessian = sub_hessians_.data() + slot * g_ * g_;
   const auto* values = values_.const_data_ptr<float>();
   for (int64_t i = 0; i < count; ++i) {
-    const float* v = vectors_.const_data_ptr<float>() + groups[i] * g_;
+    const float* v = unscaled_.const_data_ptr<float>() + code_groups[i] * g_;
     float square = 0, dot = 0;
     for (int64_t a = 0; a < g_; ++a) {
       float product = 0;
-      for (int64_t b = 0; b < g_; ++b) product += block[a * g_ + b] * v[b];
+      for (int64_t b = 0; b < g_; ++b) product += sub_hessian[a * g_ + b] * v[b];
       square += product * v[a];
       dot += linear[i * g_ + a] * v[a];
     }
@@ -39,10 +41,10 @@ void GroupScaleSearch::search(int64_t slot, int64_t count, const int64_t* groups
   }
 }
 
-void GroupScaleSearch::decode(int64_t count, const int64_t* groups, const int32_t* codes,
+void GroupScaleSearch::decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
                               float* values) const {
   for (int64_t i = 0; i < count; ++i) {
-    const float* v = vectors_.const_data_ptr<float>() + groups[i] * g_;
+    const float* v = unscaled_.const_data_ptr<float>() + code_groups[i] * g_;
     const float scale = values_.const_data_ptr<float>()[codes[i]];
     for (int64_t t = 0; t < g_; ++t) values[i * g_ + t] = scale * v[t];
   }

@@ -19,7 +19,7 @@ class Tiles {
       : layout_(layout),
         codes_(codes.contiguous()),
         block_scales_(block_scales.defined() ? block_scales.contiguous() : block_scales),
-        per_row_(layout.column_groups * layout.tile_row_codes()),
+        per_row_(layout.column_groups * layout.codes_per_tile_row()),
         tile_floats_(centroids.size(2) * centroids.size(3)) {
     BITSMITH_CHECK(codes.numel() % per_row_ == 0);
     BITSMITH_CHECK(centroids.size(0) == layout.strips && centroids.size(1) == layout.column_groups);
@@ -32,16 +32,16 @@ class Tiles {
   // in `centroids`.
   template <int kSize, typename Float, typename Vector, typename Task>
   void each_code(int64_t strip, Float* matrix, Vector* centroids, const Task& task) const {
-    const int64_t end = std::min(out_features(), (strip + 1) * layout_.rows);
-    const int64_t tile_codes = layout_.tile_row_codes();
+    const int64_t end = std::min(out_features(), (strip + 1) * layout_.tile_rows);
+    const int64_t tile_codes = layout_.codes_per_tile_row();
     const auto* codes = codes_.const_data_ptr<int32_t>();
     const int64_t blocks = block_scales_.defined() ? block_scales_.size(1) : 0;
-    for (int64_t row = strip * layout_.rows; row < end; ++row) {
+    for (int64_t row = strip * layout_.tile_rows; row < end; ++row) {
       const int32_t* own = codes + row * per_row_;
       Float* w = matrix + row * in_features();
-      for (int64_t group = 0; group < layout_.column_groups; ++group) {
-        Vector* tile = centroids + (strip * layout_.column_groups + group) * tile_floats_;
-        for (int64_t j = group * tile_codes; j < (group + 1) * tile_codes; ++j) {
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        Vector* tile = centroids + (strip * layout_.column_groups + column_group) * tile_floats_;
+        for (int64_t j = column_group * tile_codes; j < (column_group + 1) * tile_codes; ++j) {
           const float scale =
               blocks > 0
                   ? block_scales_.const_data_ptr<float>()[row * blocks + j * blocks / per_row_]
@@ -86,8 +86,8 @@ class DequantizeGvq : public torch::autograd::Function<DequantizeGvq> {
                                const torch::Tensor& codes, const torch::Tensor& block_scales,
                                const GvqLayout& layout) {
     context->save_for_backward({centroids, codes, block_scales});
-    context->saved_data["layout"] =
-        std::vector<int64_t>{layout.columns, layout.column_groups, layout.rows, layout.strips};
+    context->saved_data["layout"] = std::vector<int64_t>{layout.tile_columns, layout.column_groups,
+                                                         layout.tile_rows, layout.strips};
     return gvq_decode(layout, centroids, codes, none_if_empty(block_scales));
   }
   static tensor_list backward(AutogradContext* context, tensor_list grads) {
@@ -130,18 +130,19 @@ torch::Tensor gvq_decode_transpose(const GvqLayout& layout, const torch::Tensor&
   return sums;
 }
 
-torch::Tensor tile_of_groups(const GvqLayout& layout, const torch::Tensor& groups) {
-  const int64_t tile_codes = layout.tile_row_codes(), per_row = tile_codes * layout.column_groups;
-  const auto strip = groups.floor_divide(per_row * layout.rows);
-  return strip * layout.column_groups + groups.remainder(per_row).floor_divide(tile_codes);
+torch::Tensor tile_of_code_groups(const GvqLayout& layout, const torch::Tensor& code_groups) {
+  const int64_t tile_codes = layout.codes_per_tile_row(),
+                per_row = tile_codes * layout.column_groups;
+  const auto strip = code_groups.floor_divide(per_row * layout.tile_rows);
+  return strip * layout.column_groups + code_groups.remainder(per_row).floor_divide(tile_codes);
 }
 
 torch::Tensor gvq_dequantize_reference(const GvqLayout& layout, const torch::Tensor& centroids,
                                        const torch::Tensor& codes,
                                        const torch::Tensor& block_scales) {
-  const int64_t in = layout.columns * layout.column_groups, d = layout.vector_size;
-  const auto groups = torch::arange(codes.size(0), codes.options().dtype(torch::kLong));
-  const auto at = tile_of_groups(layout, groups) * centroids.size(2) + codes.select(1, 0);
+  const int64_t in = layout.tile_columns * layout.column_groups, d = layout.vector_size;
+  const auto code_groups = torch::arange(codes.size(0), codes.options().dtype(torch::kLong));
+  const auto at = tile_of_code_groups(layout, code_groups) * centroids.size(2) + codes.select(1, 0);
   const auto weight = centroids.reshape({-1, d}).index_select(0, at).reshape({-1, in});
   if (!block_scales.defined()) return weight;
   return weight * block_scales.repeat_interleave(in / block_scales.size(1), 1);

@@ -16,8 +16,9 @@ torch::Tensor gvq_dequantize(const GvqLayout& layout, const torch::Tensor& centr
 torch::Tensor gvq_dequantize_reference(const GvqLayout& layout, const torch::Tensor& centroids,
                                        const torch::Tensor& codes,
                                        const torch::Tensor& block_scales);
-// Flat index [n] int64 of the tile (strip, column group) that holds each of `groups` [n] int64.
-torch::Tensor tile_of_groups(const GvqLayout& layout, const torch::Tensor& groups);
+// Flat index [n] int64 of the tile (strip, column group) that holds each of `code_groups` [n]
+// int64.
+torch::Tensor tile_of_code_groups(const GvqLayout& layout, const torch::Tensor& code_groups);
 
 // CPU, no autograd. The transpose scatters a matrix [out, in] to centroids; a strip's sums are
 // taken by one thread, so that they do not depend on the number of threads.

@@ -3,41 +3,41 @@
 #pragma once
 #include <vector>
 
-#include "compressor/representation/group_search.h"
+#include "compressor/representation/code_group_search.h"
 #include "compressor/representation/search_kernels.h"
 #include "compressor/torch.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {
 
-class GvqSearch : public GroupSearch {
+class GvqSearch : public CodeGroupSearch {
  public:
   // centroids [strips, column groups, K, D], block_scales [out, in / S] or undefined: float32 on
   // the CPU.
   GvqSearch(const GvqLayout& layout, const torch::Tensor& centroids,
             const torch::Tensor& block_scales, const SearchKernels& kernels = search_kernels());
 
-  int64_t group_inputs() const override { return layout_.vector_size; }
-  int64_t codes_per_group() const override { return 1; }
+  int64_t code_group_size() const override { return layout_.vector_size; }
+  int64_t num_codes() const override { return 1; }
   void reserve_slots(int64_t slots) override {
-    blocks_.resize(static_cast<size_t>(slots * layout_.vector_size * layout_.vector_size));
+    sub_hessians_.resize(static_cast<size_t>(slots * layout_.vector_size * layout_.vector_size));
   }
-  void prepare(int64_t slot, const float* block) override;
-  void search(int64_t slot, int64_t count, const int64_t* groups, const float* linear,
+  void prepare(int64_t slot, const float* sub_hessian) override;
+  void search(int64_t slot, int64_t count, const int64_t* code_groups, const float* linear,
               int32_t* codes) const override;
-  void decode(int64_t count, const int64_t* groups, const int32_t* codes,
+  void decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
               float* values) const override;
 
  private:
-  int64_t tile_of(int64_t group) const;
-  float scale_of(int64_t group) const;
+  int64_t tile_of(int64_t code_group) const;
+  float scale_of(int64_t code_group) const;
 
   const SearchKernels& kernels_;
   GvqLayout layout_;
   torch::Tensor centroids_, block_scales_;
-  int64_t entries_, per_row_, padded_;
-  std::vector<float> columns_;  // [tiles, D, padded]: codebooks transposed and padded
-  std::vector<float> blocks_;   // [slots, D, D]
+  int64_t num_centroids_, per_row_, padded_;
+  std::vector<float> columns_;       // [tiles, D, padded]: codebooks transposed and padded
+  std::vector<float> sub_hessians_;  // [slots, D, D]
 };
 
 }  // namespace bitsmith

@@ -56,7 +56,7 @@ torch::Tensor gvq_block_scales(const GvqLayout& layout, const torch::Tensor& cod
   auto* scale = scales.mutable_data_ptr<float>();
   for (int64_t row = 0; row < codes.size(0); ++row) {
     for (int64_t b = 0; b < blocks; ++b, ++code, ++scale) {
-      const float* own = line + 2 * (row / layout.rows * layout.column_groups + b / per_tile);
+      const float* own = line + 2 * (row / layout.tile_rows * layout.column_groups + b / per_tile);
       *scale = std::exp2(own[0] + static_cast<float>(*code) * own[1]);
     }
   }
@@ -70,101 +70,103 @@ torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebo
 }
 
 GvqTerm::GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features,
-                 const GvqParts& parts)
+                 const GvqTensors& tensors)
     : CodedTerm(spec, out_features, in_features),
       gvq_(spec),
       layout_(gvq_layout(spec, out_features, in_features)),
-      parts_(parts) {
+      tensors_(tensors) {
   const auto leaf = [](const torch::Tensor& values) {
     return values.detach().contiguous().requires_grad_(true);
   };
-  parts_.codebooks = leaf(parts.codebooks);
-  if (spec.rank > 0) parts_.basis = leaf(parts.basis);
-  parts_.codes = parts.codes.to(torch::kInt).contiguous();
-  BITSMITH_CHECK(parts_.codes.sizes() == at::IntArrayRef({num_groups(), 1}));
-  BITSMITH_CHECK((spec.scale_block > 0) == parts.block_scale_codes.defined());
+  tensors_.codebooks = leaf(tensors.codebooks);
+  if (spec.rank > 0) tensors_.basis = leaf(tensors.basis);
+  tensors_.codes = tensors.codes.to(torch::kInt).contiguous();
+  BITSMITH_CHECK(tensors_.codes.sizes() == at::IntArrayRef({num_code_groups(), 1}));
+  BITSMITH_CHECK((spec.scale_block > 0) == tensors.block_scale_codes.defined());
   if (spec.scale_block > 0) {
-    block_scales_ = gvq_block_scales(layout_, parts.block_scale_codes, parts.block_scale_grid);
+    block_scales_ = gvq_block_scales(layout_, tensors.block_scale_codes, tensors.block_scale_grid);
   }
 }
 
 std::unique_ptr<CodedTerm> make_term(const GvqSpec& spec, const QuantizedTensor& tensor) {
-  GvqParts parts;
-  parts.codebooks = read_codebooks(tensor, spec);
+  GvqTensors tensors;
+  tensors.codebooks = read_codebooks(tensor, spec);
   if (spec.rank > 0) {
-    parts.basis = read_fp16_part(tensor, "codebook_basis", {spec.rank, spec.centroids()});
+    tensors.basis = read_fp16_part(tensor, "codebook_basis", {spec.rank, spec.centroids()});
   }
-  parts.codes = read_codes(tensor).reshape({-1, 1});
+  tensors.codes = read_codes(tensor).reshape({-1, 1});
   if (spec.scale_block > 0) {
-    parts.block_scale_codes =
+    tensors.block_scale_codes =
         read_packed_part(tensor, "block_scales", tensor.in_features / spec.scale_block, kScaleBits);
-    parts.block_scale_grid =
+    tensors.block_scale_grid =
         read_fp16_part(tensor, "block_scale_grid", tensor.part("block_scale_grid").shape);
   }
-  return std::make_unique<GvqTerm>(spec, tensor.out_features, tensor.in_features, parts);
+  return std::make_unique<GvqTerm>(spec, tensor.out_features, tensor.in_features, tensors);
 }
 
 torch::Tensor GvqTerm::dequantize() const {
-  return gvq_dequantize(layout_, centroids(), parts_.codes, block_scales_);
+  return gvq_dequantize(layout_, centroids(), tensors_.codes, block_scales_);
 }
 
 std::vector<ContinuousParameter> GvqTerm::continuous_parameters() const {
-  std::vector<ContinuousParameter> parameters = {{"codebooks", parts_.codebooks}};
-  if (parts_.basis.defined()) parameters.push_back({"codebook_basis", parts_.basis});
+  std::vector<ContinuousParameter> parameters = {{"codebooks", tensors_.codebooks}};
+  if (tensors_.basis.defined()) parameters.push_back({"codebook_basis", tensors_.basis});
   return parameters;
 }
 
 void GvqTerm::project() {
   const torch::NoGradGuard no_grad;
-  parts_.codebooks.copy_(project_codebooks(gvq_, parts_.codebooks));
-  if (parts_.basis.defined()) parts_.basis.copy_(round_to_fp16(parts_.basis));
+  tensors_.codebooks.copy_(project_codebooks(gvq_, tensors_.codebooks));
+  if (tensors_.basis.defined()) tensors_.basis.copy_(round_to_fp16(tensors_.basis));
 }
 
 torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Objective& objective,
-                                    const torch::Tensor& groups) const {
+                                    const torch::Tensor& code_groups) const {
   const torch::NoGradGuard no_grad;
-  const auto vectors = centroids();
-  if (!parts_.codes.is_cpu()) {
-    return search_gvq_reference(*this, layout_, vectors, block_scales_, target, objective, groups);
+  const auto tiles = centroids();
+  if (!tensors_.codes.is_cpu()) {
+    return search_gvq_reference(*this, layout_, tiles, block_scales_, target, objective,
+                                code_groups);
   }
-  GvqSearch search(layout_, vectors, block_scales_);
+  GvqSearch search(layout_, tiles, block_scales_);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
-  return search_code_groups(search, weight, parts_.codes, target, objective, groups);
+  return search_code_groups(search, weight, tensors_.codes, target, objective, code_groups);
 }
 
-torch::Tensor GvqTerm::decode_groups(const torch::Tensor& groups,
-                                     const torch::Tensor& codes) const {
+torch::Tensor GvqTerm::decode_code_groups(const torch::Tensor& code_groups,
+                                          const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
-  const auto listed =
-      groups.defined() ? groups : torch::arange(num_groups(), codes.options().dtype(torch::kLong));
-  const auto vectors = centroids();
-  const auto at = tile_of_groups(layout_, listed) * vectors.size(2) + codes.select(1, 0);
-  const auto values = vectors.reshape({-1, layout_.vector_size}).index_select(0, at);
+  const auto listed = code_groups.defined()
+                          ? code_groups
+                          : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
+  const auto tiles = centroids();
+  const auto at = tile_of_code_groups(layout_, listed) * tiles.size(2) + codes.select(1, 0);
+  const auto values = tiles.reshape({-1, layout_.vector_size}).index_select(0, at);
   if (!block_scales_.defined()) return values;
-  const int64_t groups_per_scale = gvq_.scale_block / layout_.vector_size;
+  const int64_t code_groups_per_scale = gvq_.scale_block / layout_.vector_size;
   const auto scales =
-      block_scales_.reshape(-1).index_select(0, listed.floor_divide(groups_per_scale));
+      block_scales_.reshape(-1).index_select(0, listed.floor_divide(code_groups_per_scale));
   return values * scales.unsqueeze(1);
 }
 
 void GvqTerm::store(const QuantizedTensor& tensor) const {
   const torch::NoGradGuard no_grad;
-  write_codes(tensor, parts_.codes);
+  write_codes(tensor, tensors_.codes);
   if (gvq_.fp16_codebooks) {
-    write_fp16_part(tensor, "codebooks", parts_.codebooks);
+    write_fp16_part(tensor, "codebooks", tensors_.codebooks);
   } else {
-    const auto scales = int8_scales(parts_.codebooks);
+    const auto scales = int8_scales(tensors_.codebooks);
     const auto values =
-        int8_values(parts_.codebooks, scales).to(torch::kCPU, torch::kChar).contiguous();
+        int8_values(tensors_.codebooks, scales).to(torch::kCPU, torch::kChar).contiguous();
     const auto bytes = mutable_part(tensor, "codebooks");
     BITSMITH_CHECK(static_cast<size_t>(values.nbytes()) == bytes.size());
     std::memcpy(bytes.data(), values.const_data_ptr(), bytes.size());
     write_fp16_part(tensor, "codebook_scales", scales);
   }
-  if (parts_.basis.defined()) write_fp16_part(tensor, "codebook_basis", parts_.basis);
+  if (tensors_.basis.defined()) write_fp16_part(tensor, "codebook_basis", tensors_.basis);
   if (gvq_.scale_block > 0) {
-    write_packed_part(tensor, "block_scales", parts_.block_scale_codes, kScaleBits);
-    write_fp16_part(tensor, "block_scale_grid", parts_.block_scale_grid);
+    write_packed_part(tensor, "block_scales", tensors_.block_scale_codes, kScaleBits);
+    write_fp16_part(tensor, "block_scale_grid", tensors_.block_scale_grid);
   }
 }
 

@@ -1,5 +1,5 @@
-// gvqDdBb (GPTVQ): vectors of D adjacent inputs, a codebook for each strip of rows x group of
-// columns.
+// gvqDdBb (GPTVQ): vectors of D adjacent inputs, a codebook for each tile, a
+// strip of rows x column group.
 #pragma once
 #include <memory>
 #include <vector>
@@ -9,7 +9,7 @@
 namespace bitsmith {
 
 // What a gvq matrix holds, as float32 values that project() may round.
-struct GvqParts {
+struct GvqTensors {
   torch::Tensor codebooks;  // [strips, column groups, K or R, D]
   torch::Tensor basis;      // [R, K]: centroid k = sum_i codebooks[.., i, 0] basis[i, k]; undefined
                             // without a rank
@@ -29,25 +29,26 @@ torch::Tensor project_codebooks(const GvqSpec& spec, const torch::Tensor& codebo
 
 class GvqTerm : public CodedTerm {
  public:
-  GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features, const GvqParts& parts);
+  GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features,
+          const GvqTensors& tensors);
 
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
   void project() override;
-  int64_t group_inputs() const override { return layout_.vector_size; }
-  torch::Tensor codes() const override { return parts_.codes; }
+  int64_t code_group_size() const override { return layout_.vector_size; }
+  torch::Tensor codes() const override { return tensors_.codes; }
   torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
-                             const torch::Tensor& groups) const override;
-  torch::Tensor decode_groups(const torch::Tensor& groups,
-                              const torch::Tensor& codes) const override;
+                             const torch::Tensor& code_groups) const override;
+  torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
+                                   const torch::Tensor& codes) const override;
   void store(const QuantizedTensor& tensor) const override;
 
  private:
-  torch::Tensor centroids() const { return gvq_centroids(parts_.codebooks, parts_.basis); }
+  torch::Tensor centroids() const { return gvq_centroids(tensors_.codebooks, tensors_.basis); }
 
   GvqSpec gvq_;
   GvqLayout layout_;
-  GvqParts parts_;              // codebooks and basis: leaves
+  GvqTensors tensors_;          // codebooks and basis: leaves
   torch::Tensor block_scales_;  // [out, in / S] or undefined
 };
 

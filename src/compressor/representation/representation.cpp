@@ -5,11 +5,11 @@
 
 namespace bitsmith {
 
-void CodedTerm::assign_codes(const torch::Tensor& groups, const torch::Tensor& codes) {
+void CodedTerm::assign_codes(const torch::Tensor& code_groups, const torch::Tensor& codes) {
   const torch::NoGradGuard no_grad;
   auto live = this->codes();
-  if (groups.defined()) {
-    live.index_copy_(0, groups, codes);
+  if (code_groups.defined()) {
+    live.index_copy_(0, code_groups, codes);
   } else {
     live.copy_(codes);
   }

@@ -34,18 +34,18 @@ std::unique_ptr<CodedTerm> random_coded_term(const TermSpec& spec, int64_t out, 
   }
   if (const auto* gvq = std::get_if<GvqSpec>(&spec)) {
     const GvqLayout layout = gvq_layout(*gvq, out, in);
-    const int64_t entries = gvq->rank > 0 ? gvq->rank : gvq->centroids();
-    GvqParts parts;
-    parts.codebooks =
-        torch::randn({layout.strips, layout.column_groups, entries, layout.vector_size});
-    if (gvq->rank > 0) parts.basis = torch::randn({gvq->rank, gvq->centroids()});
-    parts.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
+    const int64_t stored = gvq->rank > 0 ? gvq->rank : gvq->centroids();
+    GvqTensors tensors;
+    tensors.codebooks =
+        torch::randn({layout.strips, layout.column_groups, stored, layout.vector_size});
+    if (gvq->rank > 0) tensors.basis = torch::randn({gvq->rank, gvq->centroids()});
+    tensors.codes = random_codes({out * in / layout.vector_size, 1}, gvq->index_bits);
     if (gvq->scale_block > 0) {
-      parts.block_scale_codes = random_codes({out, in / gvq->scale_block}, 4);
-      parts.block_scale_grid =
+      tensors.block_scale_codes = random_codes({out, in / gvq->scale_block}, 4);
+      tensors.block_scale_grid =
           round_to_fp16(0.1 * torch::randn({layout.strips, layout.column_groups, 2}));
     }
-    return std::make_unique<GvqTerm>(*gvq, out, in, parts);
+    return std::make_unique<GvqTerm>(*gvq, out, in, tensors);
   }
   const auto& additive = std::get<AdditiveSpec>(spec);
   const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -154,16 +154,16 @@ TEST_P(EveryRepresentation, GradientMatchesFiniteDifferences) {
 TEST_P(EveryRepresentation, GroupsDecodeToTheirPlaceInTheMatrix) {
   const torch::NoGradGuard no_grad;
   CodedTerm* term = &representation->coded();
-  const int64_t g = term->group_inputs();
-  const auto groups = torch::arange(1, term->num_groups(), 3);
-  const auto expected = term->dequantize().reshape({-1, g}).index_select(0, groups);
-  const auto codes = term->codes().index_select(0, groups);
-  EXPECT_TRUE(torch::equal(term->decode_groups(groups, codes), expected));
+  const int64_t g = term->code_group_size();
+  const auto code_groups = torch::arange(1, term->num_code_groups(), 3);
+  const auto expected = term->dequantize().reshape({-1, g}).index_select(0, code_groups);
+  const auto codes = term->codes().index_select(0, code_groups);
+  EXPECT_TRUE(torch::equal(term->decode_code_groups(code_groups, codes), expected));
 
   const auto others = random_codes(codes.sizes(), 1);
-  term->assign_codes(groups, others);
-  const auto changed = term->dequantize().reshape({-1, g}).index_select(0, groups);
-  EXPECT_TRUE(torch::equal(term->decode_groups(groups, others), changed));
+  term->assign_codes(code_groups, others);
+  const auto changed = term->dequantize().reshape({-1, g}).index_select(0, code_groups);
+  EXPECT_TRUE(torch::equal(term->decode_code_groups(code_groups, others), changed));
 }
 
 TEST_P(EveryRepresentation, ForwardIsTheMatrixProductInTheInputsType) {

@@ -5,7 +5,7 @@
 
 namespace bitsmith {
 
-// Tables over the K vectors of a codebook are padded to a multiple of this many entries; padding
+// Tables over the K centroids of a codebook are padded to a multiple of this many entries; padding
 // has a cost of +infinity and vectors of zeros.
 constexpr int64_t kCodePadding = 16;
 

@@ -40,27 +40,29 @@ class Term {
   int64_t out_features_, in_features_;
 };
 
-// A term with codes, held group by group: group j of row r covers inputs [j * g, (j+1) * g), g =
-// group_inputs(), and has flat index r * (in_features / g) + j. Searches are row-parallel; results
-// do not depend on the number of threads.
+// A term with codes, held code group by code group: code group j of row r covers inputs [j * g,
+// (j+1) * g), g = code_group_size(), and has flat index r * (in_features / g) + j. Searches are
+// row-parallel; results do not depend on the number of threads.
 class CodedTerm : public Term {
  public:
-  virtual int64_t group_inputs() const = 0;
-  int64_t num_groups() const { return out_features_ * (in_features_ / group_inputs()); }
-  // [num_groups, codes per group] int32, a live tensor: saved and restored by the trainer.
+  virtual int64_t code_group_size() const = 0;
+  int64_t num_code_groups() const { return out_features_ * (in_features_ / code_group_size()); }
+  // [num_code_groups, codes per code group] int32, a live tensor: saved and restored by the
+  // trainer.
   virtual torch::Tensor codes() const = 0;
-  // Best codes for `target` [out, in] by the objective, for the groups listed ([n] int64 flat
+  // Best codes for `target` [out, in] by the objective, for the code groups listed ([n] int64 flat
   // indices, ascending; undefined: all), starting from the present codes and with the continuous
-  // parameters fixed. With a full Hessian, groups of a row are visited in turn with their
+  // parameters fixed. With a full Hessian, code groups of a row are visited in turn with their
   // neighbors' present codes (coordinate descent); with a full output factor rows are too, in one
   // thread. The objective never rises; where rows do not meet, that of no row does. Returns [n,
-  // codes per group] int32; changes nothing.
+  // codes per code group] int32; changes nothing.
   virtual torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
-                                     const torch::Tensor& groups) const = 0;
-  // Values [n, group_inputs] float32 that `codes` [n, codes per group] would give groups [n].
-  virtual torch::Tensor decode_groups(const torch::Tensor& groups,
-                                      const torch::Tensor& codes) const = 0;
-  void assign_codes(const torch::Tensor& groups, const torch::Tensor& codes);
+                                     const torch::Tensor& code_groups) const = 0;
+  // Values [n, code_group_size] float32 that `codes` [n, codes per code group] would give code
+  // groups [n].
+  virtual torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
+                                           const torch::Tensor& codes) const = 0;
+  void assign_codes(const torch::Tensor& code_groups, const torch::Tensor& codes);
 
  protected:
   using Term::Term;

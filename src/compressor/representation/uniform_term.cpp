@@ -12,7 +12,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-// Keeps integers only for the way back: a float matrix per layer would cost as much as the model.
+// Keeps integers only for the way back: a float matrix per linear would cost as much as the model.
 class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
  public:
   // scales, zeros [out, groups]; codes [out * in, 1]
@@ -88,38 +88,38 @@ void UniformTerm::project() {
 }
 
 torch::Tensor UniformTerm::search_codes(const torch::Tensor& target, const Objective& objective,
-                                        const torch::Tensor& groups) const {
+                                        const torch::Tensor& code_groups) const {
   const torch::NoGradGuard no_grad;
   if (!objective.separable()) {
     if (!codes_.is_cpu()) {
       return search_uniform_reference(*this, uniform_.nbits, scales_, zeros_, target, objective,
-                                      groups);
+                                      code_groups);
     }
     UniformSearch search(scales_, zeros_, in_features_ / scales_.size(1), uniform_.nbits);
-    return search_code_groups(search, dequantize(), codes_, target, objective, groups);
+    return search_code_groups(search, dequantize(), codes_, target, objective, code_groups);
   }
   // Scalars do not meet: the nearest level, whatever the weights.
   const auto shifted = objective.target(target);
   const int64_t per_row = scales_.size(1), largest = (int64_t{1} << uniform_.nbits) - 1;
-  if (!groups.defined()) {
+  if (!code_groups.defined()) {
     const auto wanted = shifted.reshape({out_features_, per_row, -1});
     return nearest_codes(wanted, scales_.unsqueeze(2), zeros_.unsqueeze(2), codes_, largest);
   }
-  const auto at = groups.floor_divide(in_features_ / per_row);
+  const auto at = code_groups.floor_divide(in_features_ / per_row);
   return nearest_codes(
-      shifted.reshape(-1).index_select(0, groups), scales_.reshape(-1).index_select(0, at),
-      zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, groups), largest);
+      shifted.reshape(-1).index_select(0, code_groups), scales_.reshape(-1).index_select(0, at),
+      zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, code_groups), largest);
 }
 
-torch::Tensor UniformTerm::decode_groups(const torch::Tensor& groups,
-                                         const torch::Tensor& codes) const {
+torch::Tensor UniformTerm::decode_code_groups(const torch::Tensor& code_groups,
+                                              const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
   auto scales = scales_.unsqueeze(2), zeros = zeros_.unsqueeze(2);
-  if (!groups.defined()) {
+  if (!code_groups.defined()) {
     const auto levels = codes.reshape({scales.size(0), scales.size(1), -1}) - zeros;
     return (levels * scales).reshape({-1, 1});
   }
-  const auto at = groups.floor_divide(in_features_ / scales_.size(1));
+  const auto at = code_groups.floor_divide(in_features_ / scales_.size(1));
   return scales.reshape({-1, 1}).index_select(0, at) *
          (codes - zeros.reshape({-1, 1}).index_select(0, at));
 }

@@ -19,12 +19,12 @@ class UniformTerm : public CodedTerm {
   torch::Tensor dequantize() const override;
   std::vector<ContinuousParameter> continuous_parameters() const override;
   void project() override;
-  int64_t group_inputs() const override { return 1; }
+  int64_t code_group_size() const override { return 1; }
   torch::Tensor codes() const override { return codes_; }
   torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
-                             const torch::Tensor& groups) const override;
-  torch::Tensor decode_groups(const torch::Tensor& groups,
-                              const torch::Tensor& codes) const override;
+                             const torch::Tensor& code_groups) const override;
+  torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
+                                   const torch::Tensor& codes) const override;
   void store(const QuantizedTensor& tensor) const override;
 
  private:

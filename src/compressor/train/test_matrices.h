@@ -46,16 +46,17 @@ struct TrainedMatrix {
   TunedBlocks blocks;
 };
 
-// Codes of all groups by trying each of the `count` codes of a code group (one code each): those
-// whose values are nearest to `target` [out, in].
+// Codes of all code groups by trying each of the `count` codes of a code group (one code each):
+// those whose values are nearest to `target` [out, in].
 inline torch::Tensor nearest_codes_by_trial(const CodedTerm& term, const torch::Tensor& target,
                                             int64_t count) {
-  const auto groups = torch::arange(term.num_groups());
-  const auto wanted = target.reshape({term.num_groups(), term.group_inputs()}).to(torch::kFloat64);
+  const auto code_groups = torch::arange(term.num_code_groups());
+  const auto wanted =
+      target.reshape({term.num_code_groups(), term.code_group_size()}).to(torch::kFloat64);
   std::vector<torch::Tensor> errors;
   for (int64_t code = 0; code < count; ++code) {
-    const auto codes = torch::full({term.num_groups(), 1}, code, torch::kInt32);
-    errors.push_back((term.decode_groups(groups, codes) - wanted).square().sum(1));
+    const auto codes = torch::full({term.num_code_groups(), 1}, code, torch::kInt32);
+    errors.push_back((term.decode_code_groups(code_groups, codes) - wanted).square().sum(1));
   }
   return torch::stack(errors, 1).argmin(1, true).to(torch::kInt32);
 }

@@ -5,23 +5,23 @@
 namespace bitsmith {
 namespace {
 
-double distance(const Linear& linear, const Linear& original) {
+double distance(const Linear& linear, const Linear& teacher) {
   const torch::NoGradGuard no_grad;
   const auto before =
-      original.weight.defined() ? original.weight : original.representation->dequantize();
+      teacher.weight.defined() ? teacher.weight : teacher.representation->dequantize();
   const auto difference = linear.representation->dequantize() - before;
   return difference.square().mean().sqrt().item<double>();
 }
 
 }  // namespace
 
-Student::Student(std::unique_ptr<Decoder> decoder, Decoder& original, const CodeRuleFactory& rule)
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule)
     : decoder_(std::move(decoder)) {
-  int64_t layer = 0;
+  int64_t block_index = 0;
   size_t done = 0;
   for (const auto& block : decoder_->blocks()) {
-    add(*block, layer, *decoder_);
-    const auto now = block->linears(), before = original.blocks()[layer++]->linears();
+    add(*block, block_index, *decoder_);
+    const auto now = block->linears(), before = teacher.blocks()[block_index++]->linears();
     for (size_t i = 0; i < now.size(); ++i) {
       if (!now[i]->representation) continue;
       linears()[done++].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]));

@@ -8,9 +8,9 @@ namespace bitsmith {
 
 class Student : public TunedBlocks {
  public:
-  // `original`: the same model before it was quantized; the rules' steps are in units of the
-  // distance to it. Throws Error when nothing in the decoder is quantized.
-  Student(std::unique_ptr<Decoder> decoder, Decoder& original, const CodeRuleFactory& rule);
+  // The rules' steps are in units of the distance to the teacher. Throws Error when nothing in the
+  // decoder is quantized.
+  Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule);
   Decoder& decoder() { return *decoder_; }
 
  private:

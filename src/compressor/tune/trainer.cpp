@@ -63,7 +63,8 @@ class Run {
     micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
     total_steps_ =
         options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
-    for (auto& tuned : student.linears()) groups_ += tuned.representation().coded().num_groups();
+    for (auto& tuned : student.linears())
+      code_groups_ += tuned.representation().coded().num_code_groups();
     progress_.request_hash = request_hash;
     log_ = std::fopen(log.c_str(), "a");
     if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));
@@ -142,7 +143,7 @@ class Run {
     std::snprintf(
         text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
         static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
-        100.0 * static_cast<double>(progress_.changed) / static_cast<double>(groups_));
+        100.0 * static_cast<double>(progress_.changed) / static_cast<double>(code_groups_));
     task.update(std::min(1.0, fraction()), text);
   }
 
@@ -215,7 +216,7 @@ class Run {
     r.steps = progress_.step;
     r.tokens = progress_.step * batch_ * length_;
     r.best_step = progress_.best_step;
-    r.codes_changed = static_cast<double>(progress_.changed) / static_cast<double>(groups_);
+    r.codes_changed = static_cast<double>(progress_.changed) / static_cast<double>(code_groups_);
     r.seconds = elapsed();
     r.tokens_per_second = tokens_per_second();
     r.diverged = diverged;
@@ -231,7 +232,7 @@ class Run {
   const RunContext& context_;
   double started_;
   std::FILE* log_ = nullptr;
-  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, groups_ = 0, steps_here_ = 0;
+  int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, code_groups_ = 0, steps_here_ = 0;
   double smooth_kl_ = 0;
   TuneProgress progress_;
   std::map<std::string, torch::Tensor> held_;

@@ -40,9 +40,10 @@ class Trainer : public testing::TestWithParam<const char*> {
     auto decoder = Decoder::load(files_, torch::kFloat32);
     for (const auto& block : decoder->blocks()) {
       for (Linear* linear : block->linears()) {
-        linear->representation = quantize_layer(linear->weight, {}, parse_representation("int2g16"),
-                                                {.method = Method::kRtn})
-                                     .representation;
+        linear->representation =
+            quantize_linear(linear->weight, {}, parse_representation("int2g16"),
+                            {.method = Method::kRtn})
+                .representation;
       }
     }
     return std::make_unique<Student>(std::move(decoder), *teacher_,

@@ -13,19 +13,19 @@ namespace {
 constexpr int kMostCodebooks = 8, kMostCodeBits = 16, kMostScaleBits = 8;
 constexpr int64_t kLargestVector = 64;
 
-// The vectors are summed in float32 in the order of the codebooks, then multiplied by the scale.
+// The centroids are summed in float32 in the order of the codebooks, then multiplied by the scale.
 void decode_row(const AdditiveSpec& spec, const QuantizedTensor& tensor, int64_t row,
                 std::span<float> out) {
-  const int64_t entries = int64_t{1} << spec.nbits_per_codebook;
+  const int64_t num_centroids = int64_t{1} << spec.nbits_per_codebook;
   const std::vector<uint16_t> codes = row_codes(tensor, row);
-  const auto vectors = tensor.part("codebooks").bytes;
+  const auto centroids = tensor.part("codebooks").bytes;
   const std::vector<float> scales = additive_scales(tensor, row);
   for (int64_t i = 0; i < tensor.in_features; ++i) {
     const int64_t group = i / spec.in_group_size, at = i % spec.in_group_size;
     float sum = 0;
     for (int64_t m = 0; m < spec.num_codebooks; ++m) {
-      const int64_t entry = m * entries + codes[group * spec.num_codebooks + m];
-      sum += load_fp16(vectors, entry * spec.in_group_size + at);
+      const int64_t centroid = m * num_centroids + codes[group * spec.num_codebooks + m];
+      sum += load_fp16(centroids, centroid * spec.in_group_size + at);
     }
     out[i] = scales[scales.size() > 1 ? group : 0] * sum;
   }
@@ -125,10 +125,10 @@ CodeLayout AdditiveSpec::code_layout(int64_t out_features, int64_t in_features) 
 }
 
 void AdditiveSpec::check_quantizable(int64_t out_features, int64_t in_features) const {
-  const int64_t vectors = int64_t{1} << nbits_per_codebook;
+  const int64_t num_centroids = int64_t{1} << nbits_per_codebook;
   const int64_t groups = out_features * in_features / in_group_size;
-  if (vectors > groups) {
-    throw UsageError(concat(vectors, " vectors a codebook for the ", groups, " groups of ",
+  if (num_centroids > groups) {
+    throw UsageError(concat(num_centroids, " centroids a codebook for the ", groups, " groups of ",
                             out_features, " x ", in_features,
                             " weights; use fewer bits a codebook, or leave this matrix out"));
   }

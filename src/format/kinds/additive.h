@@ -1,4 +1,4 @@
-// aqMxBgG[-sGxS] (AQLM, Egiazarian et al. 2024): a group of inputs is a sum of codebook vectors.
+// aqMxBgG[-sGxS] (AQLM, Egiazarian et al. 2024): a group of inputs is a sum of centroids.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -15,7 +15,7 @@ struct QuantizedTensor;
 
 // w[j*G .. j*G+G-1] = scale[row] * sum_m codebooks[m][codes[row, j, m]]; fp16 codebooks
 // [M, 2^B, G] of the matrix, an fp16 scale per row. M = 1 is plain vector quantization. With -s
-// every group has a scale of S bits more, an index into 2^S fp16 values of the matrix.
+// every group has a scale of S bits more, a code that chooses one of 2^S fp16 values of the matrix.
 struct AdditiveSpec {
   int num_codebooks = 2;       // M: 1..8
   int nbits_per_codebook = 8;  // B: 1..16
@@ -26,7 +26,7 @@ struct AdditiveSpec {
   // See Kind in kinds.h.
   static constexpr const char* kName = "aq";
   static constexpr const char* kGrammar =
-      "aqMxBgG[-sGxS] (additive: the sum of M = 1..8 codebooks of 2^B vectors of G inputs, B = "
+      "aqMxBgG[-sGxS] (additive: the sum of M = 1..8 codebooks of 2^B centroids of G inputs, B = "
       "1..16, G = 1..64, -s: a scale of S = 1..8 bits for each G inputs)";
   static constexpr bool kCorrects = false;
   static constexpr bool kRowsStandAlone = false;

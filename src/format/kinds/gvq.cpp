@@ -82,20 +82,22 @@ bool usable_scale_grid(std::span<const std::byte> bytes) {
 void decode_row(const GvqSpec& spec, const QuantizedTensor& tensor, int64_t row,
                 std::span<float> out) {
   const GvqLayout layout = gvq_layout(spec, tensor.out_features, tensor.in_features);
-  const int64_t d = layout.vector_size, strip = row / layout.rows;
+  const int64_t d = layout.vector_size, strip = row / layout.tile_rows;
   const std::vector<uint16_t> codes = row_codes(tensor, row);
-  for (int64_t group = 0; group < layout.column_groups; ++group) {
-    const std::vector<float> centroids = tile_centroids(tensor, strip, group);
-    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
+  for (int64_t column_group = 0; column_group < layout.column_groups; ++column_group) {
+    const std::vector<float> centroids = tile_centroids(tensor, strip, column_group);
+    for (int64_t i = column_group * layout.tile_columns;
+         i < (column_group + 1) * layout.tile_columns; ++i) {
       out[i] = centroids[static_cast<size_t>(codes[i / d] * d + i % d)];
     }
   }
   if (spec.scale_block == 0) return;
   std::vector<uint16_t> scale_codes(static_cast<size_t>(tensor.in_features / spec.scale_block));
   unpack_row(part_row(tensor, "block_scales", row), kBlockScaleBits, scale_codes);
-  for (int64_t group = 0; group < layout.column_groups; ++group) {
-    const auto scales = tile_block_scales(tensor, strip, group);
-    for (int64_t i = group * layout.columns; i < (group + 1) * layout.columns; ++i) {
+  for (int64_t column_group = 0; column_group < layout.column_groups; ++column_group) {
+    const auto scales = tile_block_scales(tensor, strip, column_group);
+    for (int64_t i = column_group * layout.tile_columns;
+         i < (column_group + 1) * layout.tile_columns; ++i) {
       out[i] *= scales[scale_codes[i / spec.scale_block]];
     }
   }
@@ -109,9 +111,9 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
   if (spec.vector_size == 3) text.fail("vectors have 1, 2 or 4 inputs");
   text.expect("d");
   const int64_t bits = text.hundredths("bits a weight", 16) * spec.vector_size;
-  if (bits % 100 != 0) text.fail("B * D, the bits of an index, is not a whole number");
+  if (bits % 100 != 0) text.fail("B * D, the bits of a code, is not a whole number");
   if (bits < 100 || bits > 1600) {
-    text.fail(concat(bits / 100, " bits of an index (B * D) are outside 1..16"));
+    text.fail(concat(bits / 100, " bits of a code (B * D) are outside 1..16"));
   }
   spec.index_bits = static_cast<int>(bits / 100);
   text.expect("b");
@@ -130,7 +132,7 @@ GvqSpec GvqSpec::parse(SpecReader& text) {
   spec.fp16_codebooks = text.take("-c16");
   if (text.take("-r")) {
     if (spec.vector_size != 1) text.fail("-r, the rank of codebooks, needs vectors of one input");
-    spec.rank = static_cast<int>(text.number("rows of rank", 1, spec.centroids() - 1));
+    spec.rank = static_cast<int>(text.number("rank", 1, spec.centroids() - 1));
   }
   if (spec.scale_block % spec.vector_size != 0) {
     text.fail(concat("a scale for ", spec.scale_block, " inputs would cut vectors of ",
@@ -195,11 +197,11 @@ GvqLayout gvq_layout(const GvqSpec& spec, int64_t out_features, int64_t in_featu
                      const std::string& where) {
   GvqLayout layout{};
   layout.vector_size = spec.vector_size;
-  layout.columns = columns_of_tile(spec, in_features, where);
-  layout.column_groups = in_features / layout.columns;
-  layout.rows = rows_of_tile(spec, out_features, layout.columns);
-  layout.strips = (out_features + layout.rows - 1) / layout.rows;
-  const int64_t vectors = layout.rows * layout.tile_row_codes();
+  layout.tile_columns = columns_of_tile(spec, in_features, where);
+  layout.column_groups = in_features / layout.tile_columns;
+  layout.tile_rows = rows_of_tile(spec, out_features, layout.tile_columns);
+  layout.strips = (out_features + layout.tile_rows - 1) / layout.tile_rows;
+  const int64_t vectors = layout.tile_rows * layout.codes_per_tile_row();
   if (vectors < spec.centroids()) {
     throw UsageError(concat(spec.centroids(), " centroids for the ", vectors,
                             " vectors of a codebook", where,
@@ -213,8 +215,8 @@ GvqSpec GvqSpec::resolved(int64_t out_features, int64_t in_features,
   const GvqLayout layout = gvq_layout(*this, out_features, in_features, where);
   GvqSpec spec = *this;
   spec.codebook_weights = 0;
-  spec.tile_rows = layout.rows;
-  spec.tile_columns = layout.columns;
+  spec.tile_rows = layout.tile_rows;
+  spec.tile_columns = layout.tile_columns;
   return spec;
 }
 
@@ -232,15 +234,15 @@ GvqSpec GvqSpec::shortened(int64_t out_features, int64_t in_features) const {
 std::vector<PartLayout> GvqSpec::parts(int64_t out_features, int64_t in_features,
                                        const std::string& where) const {
   const GvqLayout layout = gvq_layout(*this, out_features, in_features, where);
-  const int64_t entries = rank > 0 ? rank : centroids();
+  const int64_t stored = rank > 0 ? rank : centroids();
   std::vector<PartLayout> parts = {
       {"codes",
        DType::U8,
        {out_features * layout.column_groups,
-        packed_row_bytes(layout.tile_row_codes(), index_bits)}},
+        packed_row_bytes(layout.codes_per_tile_row(), index_bits)}},
       {"codebooks",
        fp16_codebooks ? DType::F16 : DType::I8,
-       {layout.strips, layout.column_groups, entries, layout.vector_size}}};
+       {layout.strips, layout.column_groups, stored, layout.vector_size}}};
   const std::vector<int64_t> each = {layout.strips, layout.column_groups};
   if (!fp16_codebooks) parts.push_back({"codebook_scales", DType::F16, each});
   if (rank > 0) parts.push_back({"codebook_basis", DType::F16, {rank, centroids()}});
@@ -254,7 +256,7 @@ std::vector<PartLayout> GvqSpec::parts(int64_t out_features, int64_t in_features
 
 CodeLayout GvqSpec::code_layout(int64_t out_features, int64_t in_features) const {
   const GvqLayout layout = gvq_layout(*this, out_features, in_features);
-  return {layout.column_groups, layout.tile_row_codes(), index_bits, layout.rows};
+  return {layout.column_groups, layout.codes_per_tile_row(), index_bits, layout.tile_rows};
 }
 
 int64_t GvqSpec::least_rows(int64_t, int64_t in_features) const {
@@ -275,10 +277,11 @@ void GvqSpec::check_values(const QuantizedTensor& tensor, const std::string& sou
   }
 }
 
-std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip, int64_t group) {
+std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip,
+                                  int64_t column_group) {
   const auto& spec = tensor.term<GvqSpec>();
   const TensorView& part = tensor.part("codebooks");
-  const int64_t tile = strip * part.shape[1] + group;
+  const int64_t tile = strip * part.shape[1] + column_group;
   const int64_t count = part.shape[2] * part.shape[3];
   std::vector<float> values(static_cast<size_t>(count));
   if (spec.fp16_codebooks) {
@@ -301,9 +304,9 @@ std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip, 
 }
 
 std::array<float, 16> tile_block_scales(const QuantizedTensor& tensor, int64_t strip,
-                                        int64_t group) {
+                                        int64_t column_group) {
   const TensorView& part = tensor.part("block_scale_grid");
-  const int64_t tile = strip * part.shape[1] + group;
+  const int64_t tile = strip * part.shape[1] + column_group;
   const float first = load_fp16(part.bytes, 2 * tile);
   const float step = load_fp16(part.bytes, 2 * tile + 1);
   std::array<float, 16> scales;

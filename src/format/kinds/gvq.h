@@ -1,6 +1,6 @@
 // gvqDdBb[-nN][-tC|-tRxC][-sS][-c16][-rR] (GPTVQ, van Baalen et al. 2024): vectors of D adjacent
-// inputs share an index of B * D bits into the codebook of 2^(B D) centroids that their tile, R
-// rows x C inputs, has for itself.
+// inputs share a code of B * D bits, which chooses one of the 2^(B D) centroids of the codebook
+// that their tile, R rows x C inputs, has for itself.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -24,9 +24,9 @@ struct GvqSpec {
   int64_t codebook_weights = 0;
   int64_t tile_rows = 0;        // rows of a tile; 0: those that come nearest to N weights
   int64_t tile_columns = 0;     // a divisor of in_features; 0: the largest up to 256
-  int64_t scale_block = 0;      // S inputs share a 4-bit logarithmic scale; 0: none
+  int64_t scale_block = 0;      // S: inputs of a block with a 4-bit logarithmic scale; 0: none
   bool fp16_codebooks = false;  // -c16: fp16 instead of int8 with an fp16 scale a codebook
-  int rank = 0;                 // -rR (D = 1): codebooks are sums of R shared rows; 0: free
+  int rank = 0;  // -rR (D = 1): codebooks are combinations of R basis codebooks; 0: free
   int64_t centroids() const { return int64_t{1} << index_bits; }
   bool operator==(const GvqSpec&) const = default;
 
@@ -35,7 +35,8 @@ struct GvqSpec {
   static constexpr const char* kGrammar =
       "gvqDdBb[-nN][-tC|-tRxC][-sS][-c16][-rR] (codebook tiles: vectors of D = 1, 2 or 4 inputs, B "
       "bits a weight, a codebook for about N weights, or for each tile of C inputs, or of R rows x "
-      "C inputs; a 4-bit scale for each S inputs, -c16 for fp16 codebooks, codebooks of rank R)";
+      "C inputs; a 4-bit scale for each scale block of S inputs, -c16 for fp16 codebooks, "
+      "codebooks of rank R)";
   static constexpr bool kCorrects = false;
   static constexpr bool kRowsStandAlone = false;
   static GvqSpec parse(SpecReader& text);
@@ -54,14 +55,14 @@ struct GvqSpec {
   void check_values(const QuantizedTensor& tensor, const std::string& source) const;
 };
 
-// How a matrix is cut into tiles: strips of rows x groups of columns. Codes lie tile by tile: strip
+// How a matrix is cut into tiles: strips of rows x column groups. Codes lie tile by tile: strip
 // by strip, in each the column groups in turn, in each its rows.
 struct GvqLayout {
-  int64_t columns;        // inputs of a column group
+  int64_t tile_columns;   // inputs of a tile
   int64_t column_groups;  // a row
-  int64_t rows;           // of a strip; the last one may be shorter
+  int64_t tile_rows;      // rows of a tile; the last strip may have fewer
   int64_t strips;
-  int64_t tile_row_codes() const { return columns / vector_size; }
+  int64_t codes_per_tile_row() const { return tile_columns / vector_size; }
   int64_t vector_size;
 };
 // Throws UsageError when the sizes do not fit; the message names those that do. `where` says whose
@@ -70,10 +71,11 @@ GvqLayout gvq_layout(const GvqSpec& spec, int64_t out_features, int64_t in_featu
                      const std::string& where = "");
 
 // The centroids of one tile, [2^(B D), D] float32: int8 or fp16 values, times the codebook's scale;
-// with a rank the sum over k = 0, 1, ... of value k times row k of the shared basis.
-std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip, int64_t group);
+// with a rank the sum over k = 0, 1, ... of value k times basis codebook k.
+std::vector<float> tile_centroids(const QuantizedTensor& tensor, int64_t strip,
+                                  int64_t column_group);
 // With block scales: the 16 scales of one tile, 2^(first + code * step), in float32.
 std::array<float, 16> tile_block_scales(const QuantizedTensor& tensor, int64_t strip,
-                                        int64_t group);
+                                        int64_t column_group);
 
 }  // namespace bitsmith

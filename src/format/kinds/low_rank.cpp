@@ -14,7 +14,7 @@ constexpr int64_t kLargestRank = 4096;
 }  // namespace
 
 LowRankSpec LowRankSpec::parse(SpecReader& text) {
-  return {.rank = static_cast<int>(text.number("rows of rank", 1, kLargestRank))};
+  return {.rank = static_cast<int>(text.number("rank", 1, kLargestRank))};
 }
 
 std::string LowRankSpec::text() const { return concat(kName, rank); }

@@ -1,4 +1,4 @@
-// Additive codes (aqMxBgG[-sS]) by fetching codebook vectors:
+// Additive codes (aqMxBgG[-sS]) by fetching centroids:
 //   w[r, j G .. j G + G - 1] = scale[r] * sum_m codebooks[m][code[r, j, m]],
 // with -s times group_scales[scale_code[r, j]].
 // Exact weights and float32 activations, for every M, B and G. Included by files compiled for AVX:
@@ -9,12 +9,12 @@
 namespace bitsmith {
 
 struct AdditiveCodebooks {
-  const uint16_t* vectors;  // float16 [M, entries, G], and 16 readable, finite bytes more
-  int num_codebooks;        // M
-  int64_t entries;          // 2^B
-  int64_t in_group_size;    // G
-  int64_t groups;           // in_features / G
-  int code_bytes;           // how the codes are stored: 1 for B <= 8, else 2
+  const uint16_t* centroids;  // float16 [M, num_centroids, G], and 16 readable, finite bytes more
+  int num_codebooks;          // M
+  int64_t num_centroids;      // 2^B
+  int64_t in_group_size;      // G
+  int64_t groups;             // in_features / G
+  int code_bytes;             // how the codes are stored: 1 for B <= 8, else 2
   const float* group_scales = nullptr;  // [2^S], null: groups have none
 };
 

@@ -5,7 +5,7 @@
 namespace bitsmith {
 namespace {
 
-// Codebook vectors are read eight values at a time; what is read past the end of a vector is
+// Centroids are read eight values at a time; what is read past the end of a centroid is
 // masked away. The codebooks' memory is readable 16 bytes past its end.
 __m256 load_half(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -27,11 +27,11 @@ float sum_lanes(__m256 v) {
 template <int M, int G, typename Code>
 __m256 vector_sum(const AdditiveCodebooks& w, const Code* codes, int64_t stride, int64_t i) {
   const int count = M > 0 ? M : w.num_codebooks;
-  const int64_t size = G > 0 ? G : w.in_group_size, entries = w.entries;
-  const uint16_t* vectors = w.vectors + i;
-  __m256 sum = load_half(vectors + *codes * size);
+  const int64_t size = G > 0 ? G : w.in_group_size, num_centroids = w.num_centroids;
+  const uint16_t* centroids = w.centroids + i;
+  __m256 sum = load_half(centroids + *codes * size);
   for (int m = 1; m < count; ++m) {
-    sum = _mm256_add_ps(sum, load_half(vectors + (m * entries + codes[m * stride]) * size));
+    sum = _mm256_add_ps(sum, load_half(centroids + (m * num_centroids + codes[m * stride]) * size));
   }
   return sum;
 }

@@ -10,8 +10,8 @@ void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
   for (int64_t j = 0; j < w.groups; ++j, out += w.in_group_size) {
     for (int64_t i = 0; i < w.in_group_size; ++i) out[i] = 0;
     for (int m = 0; m < w.num_codebooks; ++m, codes += stride) {
-      const uint16_t* vector = w.vectors + (m * w.entries + *codes) * w.in_group_size;
-      for (int64_t i = 0; i < w.in_group_size; ++i) out[i] += fp16_to_float(vector[i]);
+      const uint16_t* centroid = w.centroids + (m * w.num_centroids + *codes) * w.in_group_size;
+      for (int64_t i = 0; i < w.in_group_size; ++i) out[i] += fp16_to_float(centroid[i]);
     }
     const float own = w.group_scales != nullptr ? scale * w.group_scales[scale_codes[j]] : scale;
     for (int64_t i = 0; i < w.in_group_size; ++i) out[i] *= own;
@@ -35,9 +35,9 @@ void gemv_typed(const AdditiveCodebooks& w, const Code* codes, const uint8_t* sc
     for (int64_t j = 0; j < w.groups; ++j) {
       float group_sum = 0;
       for (int m = 0; m < w.num_codebooks; ++m, ++codes) {
-        const uint16_t* vector = w.vectors + (m * w.entries + *codes) * w.in_group_size;
+        const uint16_t* centroid = w.centroids + (m * w.num_centroids + *codes) * w.in_group_size;
         for (int64_t i = 0; i < w.in_group_size; ++i) {
-          group_sum += fp16_to_float(vector[i]) * x[j * w.in_group_size + i];
+          group_sum += fp16_to_float(centroid[i]) * x[j * w.in_group_size + i];
         }
       }
       if (w.group_scales != nullptr) group_sum *= w.group_scales[scale_codes[r * w.groups + j]];

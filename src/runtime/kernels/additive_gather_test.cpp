@@ -10,15 +10,15 @@ template <typename Code>
 void expect_levels_agree(int num_codebooks, int nbits, int64_t group_size, int64_t groups,
                          int64_t rows, int scale_bits = 0) {
   Random random(static_cast<uint64_t>(nbits * 100 + group_size));
-  const int64_t entries = int64_t{1} << nbits, in = groups * group_size;
-  AlignedBuffer<uint16_t> vectors(num_codebooks * entries * group_size + 8);
-  for (int64_t i = 0; i < vectors.size(); ++i) {
-    vectors[i] = float_to_fp16(static_cast<float>(random.normal()));
+  const int64_t num_centroids = int64_t{1} << nbits, in = groups * group_size;
+  AlignedBuffer<uint16_t> centroids(num_codebooks * num_centroids * group_size + 8);
+  for (int64_t i = 0; i < centroids.size(); ++i) {
+    centroids[i] = float_to_fp16(static_cast<float>(random.normal()));
   }
   const auto group_scales = normal_values(int64_t{1} << scale_bits, random);
-  const AdditiveCodebooks w = {vectors.data(),
+  const AdditiveCodebooks w = {centroids.data(),
                                num_codebooks,
-                               entries,
+                               num_centroids,
                                group_size,
                                groups,
                                int{sizeof(Code)},
@@ -27,7 +27,7 @@ void expect_levels_agree(int num_codebooks, int nbits, int64_t group_size, int64
   for (uint8_t& code : scale_codes) code = static_cast<uint8_t>(random.below(1u << scale_bits));
   AlignedBuffer<Code> codes(rows * groups * num_codebooks);
   for (int64_t i = 0; i < codes.size(); ++i) {
-    codes[i] = static_cast<Code>(random.below(static_cast<uint32_t>(entries)));
+    codes[i] = static_cast<Code>(random.below(static_cast<uint32_t>(num_centroids)));
   }
   const auto scales = normal_values(rows, random), x = outlier_values(in, random);
 

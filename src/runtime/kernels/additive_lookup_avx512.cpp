@@ -5,9 +5,9 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kMaxInputs = kLookupTile * 64;  // of a tile, at the largest group size
+constexpr int64_t kMaxInputs = kLookupSet * 64;  // of a table set, at the largest group size
 
-// Four registers of 32-bit sums, vectors in lookup_place() order, to 64 entries of both planes.
+// Four registers of 32-bit sums, centroids in lookup_place() order, to 64 entries of both planes.
 void store_entries(const __m512i sums[4], uint8_t* table) {
   // Upper halves of two registers side by side, then their bytes likewise.
   const __m512i upper_half = _mm512_set1_epi32(-65536), upper_byte = _mm512_set1_epi16(-256);
@@ -37,9 +37,9 @@ void build_group_tables(const int16_t* codebook, int64_t pairs_per_group, const 
       for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_set1_epi32(static_cast<int>(0x80008000u));
     }
     for (int64_t i = 0; i < pairs; ++i) {
-      const int16_t* vectors = codebook + 2 * (i * kLookupEntries + e);
+      const int16_t* centroids = codebook + 2 * (i * kLookupEntries + e);
       __m512i v[4];
-      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_si512(vectors + 32 * k);
+      for (int k = 0; k < 4; ++k) v[k] = _mm512_load_si512(centroids + 32 * k);
       for (int j = 0; j < J; ++j) {
         const __m512i in = _mm512_set1_epi32(x[j * pairs + i]);
         for (int k = 0; k < 4; ++k) sums[j][k] = _mm512_dpwssd_epi32(sums[j][k], v[k], in);
@@ -71,7 +71,7 @@ void build_all(const LookupLayout& w, int64_t count, const int32_t* x, uint8_t* 
     uint8_t* table = tables + m * kLookupTable;
     int64_t j = 0;
     for (; j + 2 <= count; j += 2) {
-      prefetch.lines(2 * kAhead / 64 / kLookupTile);
+      prefetch.lines(2 * kAhead / 64 / kLookupSet);
       build_group_tables<2, Pairs>(codebook, pairs, x + j * pairs, table + j * stride, stride);
     }
     if (j < count) {
@@ -93,18 +93,18 @@ float squared_norm(const float* x, int64_t count) {
   return _mm512_reduce_add_ps(sum);
 }
 
-int64_t tile_count(const LookupLayout& w, int64_t tile) {
-  const int64_t left = w.groups - tile * w.tile_groups;
-  return left < w.tile_groups ? left : w.tile_groups;
+int64_t set_count(const LookupLayout& w, int64_t set) {
+  const int64_t left = w.groups - set * w.set_groups;
+  return left < w.set_groups ? left : w.set_groups;
 }
 
-const uint8_t* tile_codes(const LookupLayout& w, int64_t tile) {
-  return w.codes + tile * w.tile_groups * w.num_codebooks * w.blocks * kLookupRows;
+const uint8_t* set_codes(const LookupLayout& w, int64_t set) {
+  return w.codes + set * w.set_groups * w.num_codebooks * w.bundles * kLookupRows;
 }
 
-float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t* tables) {
-  const int64_t count = tile_count(w, tile), size = w.in_group_size;
-  x += tile * w.tile_groups * size;
+float build_tables(const LookupLayout& w, const float* x, int64_t set, uint8_t* tables) {
+  const int64_t count = set_count(w, set), size = w.in_group_size;
+  x += set * w.set_groups * size;
   float largest = 0;
   for (int64_t j = 0; j < count; ++j) {
     const float square = squared_norm(x + j * size, size);
@@ -125,7 +125,7 @@ float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t*
   int32_t pairs[kMaxInputs / 2];
   __builtin_memcpy(pairs, inputs, static_cast<size_t>(2 * count * padded));
 
-  const uint8_t* codes = tile_codes(w, tile);
+  const uint8_t* codes = set_codes(w, set);
   const Prefetch prefetch = {codes, codes + kAhead};
   if (size == 8) {
     build_all<4>(w, count, pairs, tables, prefetch);
@@ -162,10 +162,10 @@ void add_rows(__m256i low, __m256i high, __m512i offset, __m512 step, float* sum
   _mm512_storeu_ps(sums, _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), step, _mm512_loadu_ps(sums)));
 }
 
-// N blocks at a time share the loads of the tables.
+// N bundles at a time share the loads of the tables.
 template <int N>
-void add_blocks(const uint8_t* codes, int64_t lookups, const uint8_t* tables, float step,
-                float* sums) {
+void add_bundles(const uint8_t* codes, int64_t lookups, const uint8_t* tables, float step,
+                 float* sums) {
   ByteSums low[N], high[N];
   for (int n = 0; n < N; ++n) {
     low[n] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -197,16 +197,18 @@ void add_blocks(const uint8_t* codes, int64_t lookups, const uint8_t* tables, fl
   }
 }
 
-void add_lookups(const LookupLayout& w, int64_t tile, const uint8_t* tables, float step,
+void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, float step,
                  float* sums) {
-  const int64_t lookups = tile_count(w, tile) * w.num_codebooks;
-  const uint8_t* codes = w.codes + tile * w.tile_groups * w.num_codebooks * w.blocks * kLookupRows;
+  const int64_t lookups = set_count(w, set) * w.num_codebooks;
+  const uint8_t* codes = w.codes + set * w.set_groups * w.num_codebooks * w.bundles * kLookupRows;
   int64_t b = 0;
-  for (; b + 2 <= w.blocks; b += 2) {
-    add_blocks<2>(codes + b * lookups * kLookupRows, lookups, tables, step, sums + b * kLookupRows);
+  for (; b + 2 <= w.bundles; b += 2) {
+    add_bundles<2>(codes + b * lookups * kLookupRows, lookups, tables, step,
+                   sums + b * kLookupRows);
   }
-  if (b < w.blocks) {
-    add_blocks<1>(codes + b * lookups * kLookupRows, lookups, tables, step, sums + b * kLookupRows);
+  if (b < w.bundles) {
+    add_bundles<1>(codes + b * lookups * kLookupRows, lookups, tables, step,
+                   sums + b * kLookupRows);
   }
 }
 

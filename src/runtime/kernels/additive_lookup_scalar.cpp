@@ -7,9 +7,9 @@
 namespace bitsmith {
 namespace {
 
-float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t* tables) {
+float build_tables(const LookupLayout& w, const float* x, int64_t set, uint8_t* tables) {
   const int64_t size = w.in_group_size, pairs = (size + 1) / 2;
-  const int64_t begin = tile * w.tile_groups, end = std::min(begin + w.tile_groups, w.groups);
+  const int64_t begin = set * w.set_groups, end = std::min(begin + w.set_groups, w.groups);
   float largest = 0;
   for (int64_t j = begin; j < end; ++j) {
     float square = 0;
@@ -35,13 +35,13 @@ float build_tables(const LookupLayout& w, const float* x, int64_t tile, uint8_t*
   return norm / kLookupNorm * w.codebook_step * 65536;
 }
 
-void add_lookups(const LookupLayout& w, int64_t tile, const uint8_t* tables, float step,
+void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, float step,
                  float* sums) {
-  const int64_t begin = tile * w.tile_groups, end = std::min(begin + w.tile_groups, w.groups);
+  const int64_t begin = set * w.set_groups, end = std::min(begin + w.set_groups, w.groups);
   const int64_t lookups = (end - begin) * w.num_codebooks;
-  const uint8_t* codes = w.codes + begin * w.num_codebooks * w.blocks * kLookupRows;
-  for (int64_t row = 0; row < w.blocks * kLookupRows; ++row) {
-    const LookupPlace place = lookup_codes(row, w.blocks, lookups);
+  const uint8_t* codes = w.codes + begin * w.num_codebooks * w.bundles * kLookupRows;
+  for (int64_t row = 0; row < w.bundles * kLookupRows; ++row) {
+    const LookupPlace place = lookup_codes(row, w.bundles, lookups);
     int32_t sum = 0;
     for (int64_t k = 0; k < lookups; ++k) {
       const uint8_t* table = tables + k * kLookupTable;

@@ -15,19 +15,19 @@ struct Problem {
   AlignedBuffer<int16_t> codebooks;
   AlignedBuffer<float> x;
 
-  Problem(int num_codebooks, int64_t group_size, int64_t groups, int64_t blocks) {
+  Problem(int num_codebooks, int64_t group_size, int64_t groups, int64_t bundles) {
     Random random(static_cast<uint64_t>(group_size * 100 + groups));
     const int64_t pairs = (group_size + 1) / 2;
     w.num_codebooks = num_codebooks;
     w.in_group_size = group_size;
     w.groups = groups;
-    w.blocks = blocks;
-    w.tile_groups = kLookupTile / num_codebooks;
+    w.bundles = bundles;
+    w.set_groups = kLookupSet / num_codebooks;
     w.codebook_step = 1e-4f;
-    codes = AlignedBuffer<uint8_t>(blocks * groups * num_codebooks * kLookupRows);
+    codes = AlignedBuffer<uint8_t>(bundles * groups * num_codebooks * kLookupRows);
     for (int64_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.next());
     codebooks = AlignedBuffer<int16_t>(num_codebooks * pairs * kLookupEntries * 2);
-    // Every second vector as long as allowed, so that sums come near 32 bits.
+    // Every second centroid as long as allowed, so that sums come near 32 bits.
     const double longest = kLookupNorm / std::sqrt(static_cast<double>(group_size));
     for (int64_t k = 0; k < codebooks.size(); ++k) {
       const int64_t i = k / (2 * kLookupEntries) % pairs * 2 + k % 2;
@@ -35,11 +35,11 @@ struct Problem {
       codebooks[k] = i < group_size ? static_cast<int16_t>(value) : int16_t{0};
     }
     x = outlier_values(groups * group_size, random);
-    std::fill_n(x.data(), group_size, 2.0f);  // parallel to a longest vector
+    std::fill_n(x.data(), group_size, 2.0f);  // parallel to a longest centroid
     w.codes = codes.data();
     w.codebooks = codebooks.data();
   }
-  int64_t tiles() const { return (w.groups + w.tile_groups - 1) / w.tile_groups; }
+  int64_t sets() const { return (w.groups + w.set_groups - 1) / w.set_groups; }
 };
 
 int entry(const uint8_t* tables, int64_t table, int64_t e) {
@@ -51,10 +51,10 @@ void for_all_sizes(const Check& check) {
   for (const int num_codebooks : {1, 2, 3, 8}) {
     for (const int64_t group_size : {1, 3, 8, 16, 64}) {
       for (const int64_t groups : {1, 2, 5, 33}) {
-        for (const int64_t blocks : {1, 2, 5}) {
+        for (const int64_t bundles : {1, 2, 5}) {
           SCOPED_TRACE(testing::Message() << num_codebooks << "x8g" << group_size << ", " << groups
-                                          << " groups, " << blocks << " blocks");
-          check(Problem(num_codebooks, group_size, groups, blocks));
+                                          << " groups, " << bundles << " bundles");
+          check(Problem(num_codebooks, group_size, groups, bundles));
         }
       }
     }
@@ -64,12 +64,12 @@ void for_all_sizes(const Check& check) {
 void expect_dot_products(const Problem& p) {
   const LookupLayout& w = p.w;
   const KernelTable scalar = make_kernel_table(Isa::scalar);
-  AlignedBuffer<uint8_t> tables(kLookupTile * kLookupTable), found(kLookupTile * kLookupTable);
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable), found(kLookupSet * kLookupTable);
   const int64_t pairs = (w.in_group_size + 1) / 2;
-  for (int64_t tile = 0; tile < p.tiles(); ++tile) {
-    const float step = scalar.lookup.build_tables(w, p.x.data(), tile, tables.data());
-    const int64_t first = tile * w.tile_groups;
-    const int64_t count = std::min(w.tile_groups, w.groups - first) * w.num_codebooks;
+  for (int64_t set = 0; set < p.sets(); ++set) {
+    const float step = scalar.lookup.build_tables(w, p.x.data(), set, tables.data());
+    const int64_t first = set * w.set_groups;
+    const int64_t count = std::min(w.set_groups, w.groups - first) * w.num_codebooks;
     for (int64_t t = 0; t < count; ++t) {
       const int64_t j = first + t / w.num_codebooks, m = t % w.num_codebooks;
       for (int64_t e = 0; e < kLookupEntries; ++e) {
@@ -84,7 +84,7 @@ void expect_dot_products(const Problem& p) {
       }
     }
     for (const KernelTable& level : vector_levels()) {
-      const float level_step = level.lookup.build_tables(w, p.x.data(), tile, found.data());
+      const float level_step = level.lookup.build_tables(w, p.x.data(), set, found.data());
       EXPECT_NEAR(level_step, step, 1e-6 * step);
       for (int64_t t = 0; t < count; ++t) {
         for (int64_t e = 0; e < kLookupEntries; ++e) {
@@ -103,14 +103,14 @@ TEST(AdditiveLookup, TablesAreTheDotProducts) { for_all_sizes(expect_dot_product
 void expect_same_sums(const Problem& p) {
   const LookupLayout& w = p.w;
   const KernelTable scalar = make_kernel_table(Isa::scalar);
-  AlignedBuffer<uint8_t> tables(kLookupTile * kLookupTable);
-  const int64_t rows = w.blocks * kLookupRows;
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable);
+  const int64_t rows = w.bundles * kLookupRows;
   for (const KernelTable& level : vector_levels()) {
     std::vector<float> expected(rows, 0.5f), found(rows, 0.5f);
-    for (int64_t tile = 0; tile < p.tiles(); ++tile) {
-      const float step = scalar.lookup.build_tables(w, p.x.data(), tile, tables.data());
-      scalar.lookup.add_lookups(w, tile, tables.data(), step, expected.data());
-      level.lookup.add_lookups(w, tile, tables.data(), step, found.data());
+    for (int64_t set = 0; set < p.sets(); ++set) {
+      const float step = scalar.lookup.build_tables(w, p.x.data(), set, tables.data());
+      scalar.lookup.add_lookups(w, set, tables.data(), step, expected.data());
+      level.lookup.add_lookups(w, set, tables.data(), step, found.data());
     }
     expect_near_by_norm(found.data(), expected.data(), rows, 1e-6);
   }
@@ -120,14 +120,14 @@ TEST(AdditiveLookup, EveryLevelSumsTheSameEntries) { for_all_sizes(expect_same_s
 
 TEST(AdditiveLookup, SumsDoNotOverflow) {
   // All entries at their largest and smallest: sums of bytes fill 16-bit lanes.
-  Problem p(1, 8, kLookupTile, 1);
-  AlignedBuffer<uint8_t> tables(kLookupTile * kLookupTable);
+  Problem p(1, 8, kLookupSet, 1);
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable);
   for (const uint8_t fill : {0, 255}) {
     std::fill_n(tables.data(), tables.size(), fill);
     for (const KernelTable& level : vector_levels()) {
       std::vector<float> sums(kLookupRows);
       level.lookup.add_lookups(p.w, 0, tables.data(), 1.0f, sums.data());
-      const float expected = kLookupTile * (fill * 257.0f - kLookupZero);
+      const float expected = kLookupSet * (fill * 257.0f - kLookupZero);
       EXPECT_EQ(sums, std::vector<float>(kLookupRows, expected));
     }
   }

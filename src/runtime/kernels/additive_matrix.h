@@ -15,13 +15,13 @@ class AdditiveMatrix : public PanelMatrix {
   explicit AdditiveMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features), scales_(out_features) {
     const auto& spec = tensor.term<AdditiveSpec>();
-    const auto vectors = tensor.part("codebooks").bytes;
+    const auto centroids = tensor.part("codebooks").bytes;
     constexpr int64_t kReadable = 8;  // values past the end, see additive_gather.h
-    vectors_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(vectors.size() / 2) + kReadable);
-    std::memcpy(vectors_.data(), vectors.data(), vectors.size());
-    codebooks_ = {.vectors = vectors_.data(),
+    centroids_ = AlignedBuffer<uint16_t>(static_cast<int64_t>(centroids.size() / 2) + kReadable);
+    std::memcpy(centroids_.data(), centroids.data(), centroids.size());
+    codebooks_ = {.centroids = centroids_.data(),
                   .num_codebooks = spec.num_codebooks,
-                  .entries = int64_t{1} << spec.nbits_per_codebook,
+                  .num_centroids = int64_t{1} << spec.nbits_per_codebook,
                   .in_group_size = spec.in_group_size,
                   .groups = in_features / spec.in_group_size,
                   .code_bytes = spec.nbits_per_codebook <= 8 ? 1 : 2};
@@ -34,7 +34,7 @@ class AdditiveMatrix : public PanelMatrix {
   }
 
   AdditiveCodebooks codebooks_ = {};
-  AlignedBuffer<uint16_t> vectors_;
+  AlignedBuffer<uint16_t> centroids_;
   AlignedBuffer<float> scales_;
 };
 

@@ -1,4 +1,4 @@
-// Codebook tiles (gvqDdBb): one tile, the rows of a strip in one group of columns, which share a
+// Codebook tiles (gvqDdBb): one tile, the rows of a strip in one column group, which share a
 // codebook. Exact weights and float32 activations. Included by files compiled for AVX: plain types
 // only.
 #pragma once

@@ -9,7 +9,7 @@ inline __m256i load_bytes(const void* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 
-// Half of a block: positions 32 h .. 32 h + 31.
+// Half of a packet: positions 32 h .. 32 h + 31.
 inline __m256i load_pairs_of_bits(const uint8_t* p, int half) {
   const __m128i bytes = _mm_srl_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
                                       _mm_cvtsi32_si128(4 * half));
@@ -43,7 +43,7 @@ struct SignedTable {
 };
 
 struct Avx2 {
-  static constexpr int kParts = 2;  // registers of a block
+  static constexpr int kParts = 2;  // registers of a packet
   using Floats = __m256;
   template <int kBits>
   using Table = SignedTable<kBits>;

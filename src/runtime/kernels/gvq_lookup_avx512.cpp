@@ -50,7 +50,7 @@ struct BiasedTable {
 };
 
 struct Avx512 {
-  static constexpr int kParts = 1;  // registers of a block
+  static constexpr int kParts = 1;  // registers of a packet
   using Floats = __m512;
   template <int kBits>
   using Table = BiasedTable<kBits>;

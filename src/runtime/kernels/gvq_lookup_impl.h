@@ -11,7 +11,7 @@
 namespace bitsmith {
 namespace {
 
-// Codes that are needed some hundred cycles later; the groups of a strip follow each other.
+// Codes that are needed some hundred cycles later; the column groups of a strip follow each other.
 constexpr int64_t kAhead = 2048, kScalesAhead = 256;
 
 inline void prefetch(const uint8_t* p) {
@@ -19,18 +19,18 @@ inline void prefetch(const uint8_t* p) {
 }
 
 template <int kBits>
-constexpr int64_t kBlockBytes = (kGvqBlock * kBits) / 8;
+constexpr int64_t kPacketBytes = (kGvqPacket * kBits) / 8;
 
-// I: the registers, of which kParts hold a block. Its Table<kBits> is one coordinate of the
+// I: the registers, of which kParts hold a packet. Its Table<kBits> is one coordinate of the
 // centroids: table[codes].
 template <typename I, int kBits, bool kBlockScales>
 class GvqLookup {
  public:
   static void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
                        float* sums) {
-    const auto kernel = tiles.vector_size == 1   ? multiply_groups<1>
-                        : tiles.vector_size == 2 ? multiply_groups<2>
-                                                 : multiply_groups<4>;
+    const auto kernel = tiles.vector_size == 1   ? multiply_column_groups<1>
+                        : tiles.vector_size == 2 ? multiply_column_groups<2>
+                                                 : multiply_column_groups<4>;
     kernel(tiles, rows, x, sums);
   }
 
@@ -39,12 +39,12 @@ class GvqLookup {
   static constexpr int64_t kLanes = kGvqLanes / I::kParts;
 
   template <int kSize>
-  static void multiply_groups(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x,
-                              float* sums) {
+  static void multiply_column_groups(const GvqLookupTiles& tiles, int64_t rows,
+                                     const GvqLookupInput& x, float* sums) {
     using T = typename I::template Table<kBits>;
     constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
     const int8_t* t = tiles.tables;
-    for (int64_t g = 0; g < tiles.groups; ++g, t += kSize * kEntries) {
+    for (int64_t g = 0; g < tiles.column_groups; ++g, t += kSize * kEntries) {
       const auto run = [&](const auto&... tables) {
         multiply_rows(tiles, g, rows, x, sums, tables...);
       };
@@ -57,27 +57,27 @@ class GvqLookup {
   }
 
   template <typename... Tables>
-  static void multiply_rows(const GvqLookupTiles& tiles, int64_t group, int64_t rows,
+  static void multiply_rows(const GvqLookupTiles& tiles, int64_t column_group, int64_t rows,
                             const GvqLookupInput& x, float* sums, const Tables&... tables) {
-    constexpr int64_t kInputs = kGvqBlock * static_cast<int64_t>(sizeof...(tables));
-    const int64_t first_block = group * tiles.blocks;
-    const Floats tile_scale = I::broadcast(tiles.scales[group]);
+    constexpr int64_t kInputs = kGvqPacket * static_cast<int64_t>(sizeof...(tables));
+    const int64_t first_packet = column_group * tiles.packets;
+    const Floats tile_scale = I::broadcast(tiles.scales[column_group]);
     [[maybe_unused]] const std::conditional_t<kBlockScales, typename I::Scales, const float*>
-        block_scales(tiles.scale_values + group * (kBlockScales ? 16 : 0));
-    const uint8_t* row = tiles.codes + group * tiles.group_bytes;
-    const uint8_t* scales = tiles.block_scales + group * tiles.scale_group_bytes;
+        block_scales(tiles.scale_values + column_group * (kBlockScales ? 16 : 0));
+    const uint8_t* row = tiles.codes + column_group * tiles.column_group_bytes;
+    const uint8_t* scales = tiles.block_scales + column_group * tiles.scale_column_group_bytes;
     for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, scales += tiles.scale_row_bytes) {
       for (int part = 0; part < I::kParts; ++part) {
         Floats sum = I::zeros();
-        for (int64_t b = 0; b < tiles.blocks; ++b) {
-          const int64_t block = first_block + b, lane = part * kLanes;
-          const int8_t* inputs = x.codes + block * kInputs + 4 * lane;
-          const uint8_t* from = row + b * kBlockBytes<kBits>;
+        for (int64_t b = 0; b < tiles.packets; ++b) {
+          const int64_t packet = first_packet + b, lane = part * kLanes;
+          const int8_t* inputs = x.codes + packet * kInputs + 4 * lane;
+          const uint8_t* from = row + b * kPacketBytes<kBits>;
           prefetch(from + kAhead);
           const auto codes = I::template load_codes<kBits>(from, part);
-          auto dot = I::start(x.offsets + block * kGvqLanes + lane);
-          ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqBlock), ...);
-          Floats scale = I::load(x.scales + block * kGvqLanes + lane);
+          auto dot = I::start(x.offsets + packet * kGvqLanes + lane);
+          ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqPacket), ...);
+          Floats scale = I::load(x.scales + packet * kGvqLanes + lane);
           if constexpr (kBlockScales) {
             prefetch(scales + kScalesAhead);
             int32_t packed;

@@ -16,7 +16,7 @@ class GvqMatrix final : public PanelMatrix {
       : PanelMatrix(tensor.out_features, tensor.in_features),
         spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)) {
-    const int64_t tile_codes = layout_.tile_row_codes(), d = layout_.vector_size;
+    const int64_t tile_codes = layout_.codes_per_tile_row(), d = layout_.vector_size;
     const int64_t run = spec_.scale_block > 0 ? spec_.scale_block / d : tile_codes;
     shape_.code_bits = spec_.index_bits > 8 ? 16 : spec_.index_bits <= 4 && run % 2 == 0 ? 4 : 8;
     shape_.row_bytes = tile_codes * shape_.code_bits / 8;
@@ -36,17 +36,17 @@ class GvqMatrix final : public PanelMatrix {
     inputs_ = AlignedBuffer<float>(in_features);
     for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row);
     for (int64_t strip = 0; strip < layout_.strips; ++strip) {
-      for (int64_t group = 0; group < layout_.column_groups; ++group) {
-        repack_codebook(tensor, strip, group);
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        repack_codebook(tensor, strip, column_group);
       }
     }
   }
 
   void decode_row(int64_t row, float* out) const override {
-    const int64_t strip = row / layout_.rows, d = layout_.vector_size;
-    for (int64_t group = 0; group < layout_.column_groups; ++group) {
-      const GvqTile tile = tile_at(strip, group);
-      const int64_t r = row - strip * layout_.rows;
+    const int64_t strip = row / layout_.tile_rows, d = layout_.vector_size;
+    for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+      const GvqTile tile = tile_at(strip, column_group);
+      const int64_t r = row - strip * layout_.tile_rows;
       const uint8_t* codes = tile.codes + r * tile.row_bytes;
       for (int64_t p = 0; p < tile.codes_per_row; ++p) {
         const float* centroid = tile.planes + gvq_code(tile, codes, p);
@@ -72,11 +72,12 @@ class GvqMatrix final : public PanelMatrix {
     }
     run_ranges(pool, layout_.strips, [&](int64_t first, int64_t count) {
       for (int64_t strip = first; strip < first + count; ++strip) {
-        float* rows = y + strip * layout_.rows;
+        float* rows = y + strip * layout_.tile_rows;
         std::fill_n(rows, strip_rows(strip), 0.0f);
-        for (int64_t group = 0; group < layout_.column_groups; ++group) {
-          kernels().gvq.multiply(tile_at(strip, group), strip_rows(strip),
-                                 inputs_.data() + group * layout_.tile_row_codes(), places, rows);
+        for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+          kernels().gvq.multiply(tile_at(strip, column_group), strip_rows(strip),
+                                 inputs_.data() + column_group * layout_.codes_per_tile_row(),
+                                 places, rows);
         }
       }
     });
@@ -85,30 +86,30 @@ class GvqMatrix final : public PanelMatrix {
 
  private:
   int64_t strip_rows(int64_t strip) const {
-    return std::min(layout_.rows, out_features - strip * layout_.rows);
+    return std::min(layout_.tile_rows, out_features - strip * layout_.tile_rows);
   }
-  int64_t tile_bytes_before(int64_t strip, int64_t group) const {
-    const int64_t rows_before = strip * layout_.rows * layout_.column_groups;
-    return (rows_before + group * strip_rows(strip)) * shape_.row_bytes;
+  int64_t tile_bytes_before(int64_t strip, int64_t column_group) const {
+    const int64_t rows_before = strip * layout_.tile_rows * layout_.column_groups;
+    return (rows_before + column_group * strip_rows(strip)) * shape_.row_bytes;
   }
-  GvqTile tile_at(int64_t strip, int64_t group) const {
+  GvqTile tile_at(int64_t strip, int64_t column_group) const {
     GvqTile tile = shape_;
-    tile.codes = codes_.data() + tile_bytes_before(strip, group);
-    tile.planes = planes_.data() +
-                  (strip * layout_.column_groups + group) * layout_.vector_size * tile.padded;
+    tile.codes = codes_.data() + tile_bytes_before(strip, column_group);
+    tile.planes = planes_.data() + (strip * layout_.column_groups + column_group) *
+                                       layout_.vector_size * tile.padded;
     if (spec_.scale_block > 0) {
-      tile.block_scales = block_scales_.data() + strip * layout_.rows * shape_.scale_stride +
-                          group * (layout_.columns / spec_.scale_block);
+      tile.block_scales = block_scales_.data() + strip * layout_.tile_rows * shape_.scale_stride +
+                          column_group * (layout_.tile_columns / spec_.scale_block);
     }
     return tile;
   }
 
   void repack_row(const QuantizedTensor& tensor, int64_t row) {
     const std::vector<uint16_t> codes = row_codes(tensor, row);
-    const int64_t strip = row / layout_.rows, r = row - strip * layout_.rows;
-    for (int64_t group = 0; group < layout_.column_groups; ++group) {
-      uint8_t* to = codes_.data() + tile_bytes_before(strip, group) + r * shape_.row_bytes;
-      const uint16_t* from = codes.data() + group * shape_.codes_per_row;
+    const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
+    for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+      uint8_t* to = codes_.data() + tile_bytes_before(strip, column_group) + r * shape_.row_bytes;
+      const uint16_t* from = codes.data() + column_group * shape_.codes_per_row;
       if (shape_.code_bits == 4) {
         const auto bytes =
             std::span(reinterpret_cast<std::byte*>(to), static_cast<size_t>(shape_.row_bytes));
@@ -125,19 +126,20 @@ class GvqMatrix final : public PanelMatrix {
     unpack_row(
         tensor.part("block_scales").bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes),
         4, scale_codes);
-    const int64_t per_group = layout_.columns / spec_.scale_block;
-    for (int64_t group = 0; group < layout_.column_groups; ++group) {
-      const auto scales = tile_block_scales(tensor, strip, group);
-      for (int64_t b = group * per_group; b < (group + 1) * per_group; ++b) {
+    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
+    for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+      const auto scales = tile_block_scales(tensor, strip, column_group);
+      for (int64_t b = column_group * per_tile; b < (column_group + 1) * per_tile; ++b) {
         block_scales_[row * shape_.scale_stride + b] = scales[scale_codes[static_cast<size_t>(b)]];
       }
     }
   }
 
-  void repack_codebook(const QuantizedTensor& tensor, int64_t strip, int64_t group) {
-    const std::vector<float> centroids = tile_centroids(tensor, strip, group);
+  void repack_codebook(const QuantizedTensor& tensor, int64_t strip, int64_t column_group) {
+    const std::vector<float> centroids = tile_centroids(tensor, strip, column_group);
     const int64_t d = layout_.vector_size;
-    float* planes = planes_.data() + (strip * layout_.column_groups + group) * d * shape_.padded;
+    float* planes =
+        planes_.data() + (strip * layout_.column_groups + column_group) * d * shape_.padded;
     for (int64_t k = 0; k < spec_.centroids(); ++k) {
       for (int64_t t = 0; t < d; ++t)
         planes[t * shape_.padded + k] = centroids[static_cast<size_t>(k * d + t)];

@@ -1,6 +1,7 @@
-// Many tokens at once: weights decoded to float32 panels, then a register-tiled product.
-// A panel holds 32 rows of the matrix, transposed: panel[i * 32 + r] = w[r, i], rows that the
-// matrix does not have are zero. Included by files compiled for AVX: plain types only.
+// Many tokens at once: weights decoded to float32 row panels, then a register-tiled product.
+// A row panel (here: panel) holds 32 rows of the matrix, transposed: panel[i * 32 + r] = w[r, i],
+// rows that the matrix does not have are zero.
+// Included by files compiled for AVX: plain types only.
 #pragma once
 #include <cstdint>
 

@@ -135,7 +135,7 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
 }  // namespace
 
 void fill_avx2(UniformGemvKernels& kernels) {
-  kernels = {quantize, UniformKernel<Avx2>::gemv, UniformKernel<Avx2>::decode_tile};
+  kernels = {quantize, UniformKernel<Avx2>::gemv, UniformKernel<Avx2>::decode_bundle};
 }
 
 }  // namespace bitsmith

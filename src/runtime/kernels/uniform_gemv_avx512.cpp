@@ -91,7 +91,7 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
 }  // namespace
 
 void fill_avx512(UniformGemvKernels& kernels) {
-  kernels = {quantize, UniformKernel<Avx512>::gemv, UniformKernel<Avx512>::decode_tile};
+  kernels = {quantize, UniformKernel<Avx512>::gemv, UniformKernel<Avx512>::decode_bundle};
 }
 
 }  // namespace bitsmith

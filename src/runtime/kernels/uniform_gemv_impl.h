@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kVectors = 8;  // of 16 rows x 4 inputs in a unit
 
-// I: the registers, for kRows of a tile's rows; Words are a 32-bit lane a row (codes: four of a
+// I: the registers, for kRows of a bundle's rows; Words are a 32-bit lane a row (codes: four of a
 // byte each), Floats a number a row.
 
 // The codes of vector V of a unit of B-bit codes.
@@ -38,37 +38,37 @@ typename I::Words load_codes(const uint8_t* unit) {
 template <typename I>
 class UniformKernel {
  public:
-  static void gemv(const UniformTiles& w, int64_t first, int64_t count, const QuantizedInput& x,
+  static void gemv(const UniformBundles& w, int64_t first, int64_t count, const QuantizedInput& x,
                    float* y) {
     constexpr Gemv kGemv[9] = {nullptr,      gemv_bits<1>, gemv_bits<2>, gemv_bits<3>, gemv_bits<4>,
                                gemv_bits<5>, gemv_bits<6>, gemv_bits<7>, gemv_bits<8>};
     kGemv[w.nbits](w, first, count, x, y);
   }
-  static void decode_tile(const UniformTiles& w, int64_t tile, float* panel, int64_t stride) {
-    constexpr DecodeTile kDecodeTile[9] = {nullptr,        decode_bits<1>, decode_bits<2>,
-                                           decode_bits<3>, decode_bits<4>, decode_bits<5>,
-                                           decode_bits<6>, decode_bits<7>, decode_bits<8>};
-    kDecodeTile[w.nbits](w, tile, panel, stride);
+  static void decode_bundle(const UniformBundles& w, int64_t bundle, float* panel, int64_t stride) {
+    constexpr DecodeBundle kDecodeBundle[9] = {nullptr,        decode_bits<1>, decode_bits<2>,
+                                               decode_bits<3>, decode_bits<4>, decode_bits<5>,
+                                               decode_bits<6>, decode_bits<7>, decode_bits<8>};
+    kDecodeBundle[w.nbits](w, bundle, panel, stride);
   }
 
  private:
-  using Gemv = void (*)(const UniformTiles&, int64_t, int64_t, const QuantizedInput&, float*);
-  using DecodeTile = void (*)(const UniformTiles&, int64_t, float*, int64_t);
+  using Gemv = void (*)(const UniformBundles&, int64_t, int64_t, const QuantizedInput&, float*);
+  using DecodeBundle = void (*)(const UniformBundles&, int64_t, float*, int64_t);
   using Words = typename I::Words;
   using Floats = typename I::Floats;
 
-  // Scales and zero points of rows [first_row, first_row + kRows) of a tile, for the group that
+  // Scales and zero points of rows [first_row, first_row + kRows) of a bundle, for the group that
   // holds the present input.
   struct Groups {
-    const UniformTiles& w;
+    const UniformBundles& w;
     int64_t next, boundary = 0;  // index of the next group's values; first input of that group
     Floats scales = I::zeros();
     Words zeros;
 
-    Groups(const UniformTiles& tiles, int64_t tile, int64_t first_row)
-        : w(tiles),
-          next(tile * tiles.groups * kUniformRows + first_row),
-          zeros(I::broadcast(tiles.zero)) {}
+    Groups(const UniformBundles& bundles, int64_t bundle, int64_t first_row)
+        : w(bundles),
+          next(bundle * bundles.groups * kUniformRows + first_row),
+          zeros(I::broadcast(bundles.zero)) {}
 
     void advance_to(int64_t input) {
       if (input < boundary) return;
@@ -79,10 +79,10 @@ class UniformKernel {
     }
   };
 
-  // The codes of a tile's rows from first_row on.
+  // The codes of a bundle's rows from first_row on.
   template <int B>
-  static const uint8_t* first_unit(const UniformTiles& w, int64_t tile, int64_t first_row) {
-    return w.codes + tile * w.units * B * kUniformField + first_row * 4;
+  static const uint8_t* first_unit(const UniformBundles& w, int64_t bundle, int64_t first_row) {
+    return w.codes + bundle * w.units * B * kUniformField + first_row * 4;
   }
 
   // The chunks of a unit that begin at vector V; each is N vectors of one group.
@@ -105,12 +105,12 @@ class UniformKernel {
   }
 
   template <int B, int N>
-  static void gemv_chunks(const UniformTiles& w, int64_t first, int64_t count,
+  static void gemv_chunks(const UniformBundles& w, int64_t first, int64_t count,
                           const QuantizedInput& x, float* y) {
-    for (int64_t tile = first; tile < first + count; ++tile, y += kUniformRows) {
+    for (int64_t bundle = first; bundle < first + count; ++bundle, y += kUniformRows) {
       for (int64_t row = 0; row < kUniformRows; row += I::kRows) {
-        Groups groups(w, tile, row);
-        const uint8_t* unit = first_unit<B>(w, tile, row);
+        Groups groups(w, bundle, row);
+        const uint8_t* unit = first_unit<B>(w, bundle, row);
         Floats sum = I::zeros();
         for (int64_t u = 0; u < w.units; ++u, unit += B * kUniformField) {
           prefetch<B>(unit);
@@ -131,7 +131,7 @@ class UniformKernel {
   }
 
   template <int B>
-  static void gemv_bits(const UniformTiles& w, int64_t first, int64_t count,
+  static void gemv_bits(const UniformBundles& w, int64_t first, int64_t count,
                         const QuantizedInput& x, float* y) {
     switch (w.chunk) {
       case 32:
@@ -162,10 +162,10 @@ class UniformKernel {
   }
 
   template <int B>
-  static void decode_bits(const UniformTiles& w, int64_t tile, float* panel, int64_t stride) {
+  static void decode_bits(const UniformBundles& w, int64_t bundle, float* panel, int64_t stride) {
     for (int64_t row = 0; row < kUniformRows; row += I::kRows) {
-      Groups groups(w, tile, row);
-      const uint8_t* unit = first_unit<B>(w, tile, row);
+      Groups groups(w, bundle, row);
+      const uint8_t* unit = first_unit<B>(w, bundle, row);
       for (int64_t u = 0; u < w.units; ++u, unit += B * kUniformField) {
         decode_vectors<B>(unit, u * kUniformUnit, groups, panel + row, stride);
       }

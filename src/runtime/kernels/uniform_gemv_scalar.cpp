@@ -27,14 +27,15 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
   }
 }
 
-void gemv(const UniformTiles& w, int64_t first, int64_t count, const QuantizedInput& x, float* y) {
-  for (int64_t tile = first; tile < first + count; ++tile) {
+void gemv(const UniformBundles& w, int64_t first, int64_t count, const QuantizedInput& x,
+          float* y) {
+  for (int64_t bundle = first; bundle < first + count; ++bundle) {
     float sum[kUniformRows] = {};
     for (int64_t i = 0; i < w.in_features; i += w.chunk) {
       const int64_t unit = i / kUniformUnit, group = i / w.group_size;
-      const uint8_t* codes = w.codes + (tile * w.units + unit) * w.nbits * kUniformField;
+      const uint8_t* codes = w.codes + (bundle * w.units + unit) * w.nbits * kUniformField;
       for (int64_t r = 0; r < kUniformRows; ++r) {
-        const int64_t at = (tile * w.groups + group) * kUniformRows + r;
+        const int64_t at = (bundle * w.groups + group) * kUniformRows + r;
         int32_t dot = -(w.zeros ? w.zeros[at] : w.zero) * x.sums[i / w.chunk];
         for (int64_t k = i; k < i + w.chunk; ++k) {
           dot += load_code(codes, w.nbits, r, k % kUniformUnit) * x.codes[k];
@@ -42,15 +43,15 @@ void gemv(const UniformTiles& w, int64_t first, int64_t count, const QuantizedIn
         sum[r] += fp16_to_float(w.scales[at]) * x.scales[unit] * static_cast<float>(dot);
       }
     }
-    std::copy_n(sum, kUniformRows, y + (tile - first) * kUniformRows);
+    std::copy_n(sum, kUniformRows, y + (bundle - first) * kUniformRows);
   }
 }
 
-void decode_tile(const UniformTiles& w, int64_t tile, float* panel, int64_t stride) {
+void decode_bundle(const UniformBundles& w, int64_t bundle, float* panel, int64_t stride) {
   for (int64_t i = 0; i < w.in_features; ++i) {
-    const uint8_t* unit = w.codes + (tile * w.units + i / kUniformUnit) * w.nbits * kUniformField;
+    const uint8_t* unit = w.codes + (bundle * w.units + i / kUniformUnit) * w.nbits * kUniformField;
     for (int64_t r = 0; r < kUniformRows; ++r) {
-      const int64_t at = (tile * w.groups + i / w.group_size) * kUniformRows + r;
+      const int64_t at = (bundle * w.groups + i / w.group_size) * kUniformRows + r;
       const int code = load_code(unit, w.nbits, r, i % kUniformUnit);
       const int zero = w.zeros ? w.zeros[at] : w.zero;
       panel[i * stride + r] = fp16_to_float(w.scales[at]) * static_cast<float>(code - zero);
@@ -60,6 +61,6 @@ void decode_tile(const UniformTiles& w, int64_t tile, float* panel, int64_t stri
 
 }  // namespace
 
-void fill_scalar(UniformGemvKernels& kernels) { kernels = {quantize, gemv, decode_tile}; }
+void fill_scalar(UniformGemvKernels& kernels) { kernels = {quantize, gemv, decode_bundle}; }
 
 }  // namespace bitsmith

@@ -20,10 +20,10 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
              << c.in_features;
 }
 
-// Random tiles and one token's activations.
+// Random bundles and one token's activations.
 struct Problem {
-  static constexpr int64_t kTiles = 3;
-  UniformTiles w = {};
+  static constexpr int64_t kBundles = 3;
+  UniformBundles w = {};
   AlignedBuffer<uint8_t> codes, zeros;
   AlignedBuffer<uint16_t> scales;
   AlignedBuffer<float> x;
@@ -41,9 +41,9 @@ struct Problem {
     w.zero = 1 << (c.nbits - 1);
     const int64_t run = w.groups == 1 ? kUniformUnit : std::gcd(c.group_size, kUniformUnit);
     w.chunk = run >= 4 ? static_cast<int>(run) : 0;
-    codes = AlignedBuffer<uint8_t>(kTiles * w.units * c.nbits * kUniformField);
+    codes = AlignedBuffer<uint8_t>(kBundles * w.units * c.nbits * kUniformField);
     for (int64_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.next());
-    scales = AlignedBuffer<uint16_t>(kTiles * w.groups * kUniformRows);
+    scales = AlignedBuffer<uint16_t>(kBundles * w.groups * kUniformRows);
     zeros = AlignedBuffer<uint8_t>(scales.size());
     for (int64_t i = 0; i < scales.size(); ++i) {
       scales[i] = float_to_fp16(static_cast<float>(random.normal()));
@@ -79,23 +79,23 @@ std::vector<Case> cases() {
 void expect_levels_agree(const Case& c) {
   Problem problem(c);
   const KernelTable scalar = make_kernel_table(Isa::scalar);
-  const UniformTiles& w = problem.w;
-  constexpr int64_t kRows = Problem::kTiles * kUniformRows;
+  const UniformBundles& w = problem.w;
+  constexpr int64_t kRows = Problem::kBundles * kUniformRows;
   for (const KernelTable& level : vector_levels()) {
     SCOPED_TRACE(testing::Message() << isa_name(level.isa) << " " << c);
     std::vector<float> expected(w.in_features * kUniformRows), found = expected;
-    for (int64_t tile = 0; tile < Problem::kTiles; ++tile) {
-      scalar.uniform.decode_tile(w, tile, expected.data(), kUniformRows);
-      level.uniform.decode_tile(w, tile, found.data(), kUniformRows);
+    for (int64_t bundle = 0; bundle < Problem::kBundles; ++bundle) {
+      scalar.uniform.decode_bundle(w, bundle, expected.data(), kUniformRows);
+      level.uniform.decode_bundle(w, bundle, found.data(), kUniformRows);
       EXPECT_EQ(found, expected);
     }
     if (w.chunk == 0) continue;
     scalar.uniform.quantize(problem.x.data(), w.in_features, w.chunk, problem.input());
     std::vector<float> y(kRows), reference(kRows);
-    scalar.uniform.gemv(w, 0, Problem::kTiles, problem.input(), reference.data());
-    level.uniform.gemv(w, 0, Problem::kTiles, problem.input(), y.data());
+    scalar.uniform.gemv(w, 0, Problem::kBundles, problem.input(), reference.data());
+    level.uniform.gemv(w, 0, Problem::kBundles, problem.input(), y.data());
     expect_near_by_norm(y.data(), reference.data(), kRows, float_sum_tolerance(w.in_features) * 4);
-    level.uniform.gemv(w, 1, 1, problem.input(), reference.data());  // a range of tiles
+    level.uniform.gemv(w, 1, 1, problem.input(), reference.data());  // a range of bundles
     EXPECT_TRUE(
         std::equal(y.begin() + kUniformRows, y.begin() + 2 * kUniformRows, reference.begin()));
   }
@@ -109,13 +109,13 @@ void expect_decoded_product(const Case& c) {
   SCOPED_TRACE(testing::Message() << c);
   Problem problem(c);
   const KernelTable scalar = make_kernel_table(Isa::scalar);
-  const UniformTiles& w = problem.w;
+  const UniformBundles& w = problem.w;
   if (w.chunk == 0) return;
   scalar.uniform.quantize(problem.x.data(), w.in_features, w.chunk, problem.input());
   float y[kUniformRows], expected[kUniformRows];
   scalar.uniform.gemv(w, 1, 1, problem.input(), y);
   std::vector<float> decoded(w.in_features * kUniformRows);
-  scalar.uniform.decode_tile(w, 1, decoded.data(), kUniformRows);
+  scalar.uniform.decode_bundle(w, 1, decoded.data(), kUniformRows);
   for (int64_t r = 0; r < kUniformRows; ++r) {
     double sum = 0;
     for (int64_t i = 0; i < w.in_features; ++i) {

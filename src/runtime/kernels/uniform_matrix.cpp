@@ -20,41 +20,42 @@ class UniformMatrix final : public PanelMatrix {
   explicit UniformMatrix(const QuantizedTensor& tensor)
       : PanelMatrix(tensor.out_features, tensor.in_features) {
     const auto& spec = tensor.term<UniformSpec>();
-    tiles_.nbits = spec.nbits;
-    tiles_.in_features = in_features;
-    tiles_.group_size = spec.group_size > 0 ? spec.group_size : in_features;
-    tiles_.groups = in_features / tiles_.group_size;
-    tiles_.units = divide_up(in_features, kUniformUnit);
-    tiles_.zero = 1 << (spec.nbits - 1);
+    bundles_.nbits = spec.nbits;
+    bundles_.in_features = in_features;
+    bundles_.group_size = spec.group_size > 0 ? spec.group_size : in_features;
+    bundles_.groups = in_features / bundles_.group_size;
+    bundles_.units = divide_up(in_features, kUniformUnit);
+    bundles_.zero = 1 << (spec.nbits - 1);
     const int64_t run =
-        tiles_.groups == 1 ? kUniformUnit : std::gcd(tiles_.group_size, kUniformUnit);
-    tiles_.chunk = run >= 4 ? static_cast<int>(run) : 0;
+        bundles_.groups == 1 ? kUniformUnit : std::gcd(bundles_.group_size, kUniformUnit);
+    bundles_.chunk = run >= 4 ? static_cast<int>(run) : 0;
 
     const int64_t rows = divide_up(out_features, kUniformRows) * kUniformRows;
-    codes_ = AlignedBuffer<uint8_t>(rows / kUniformRows * tiles_.units * unit_bytes());
-    scales_ = AlignedBuffer<uint16_t>(rows * tiles_.groups);
-    if (spec.zero_points) zeros_ = AlignedBuffer<uint8_t>(rows * tiles_.groups);
+    codes_ = AlignedBuffer<uint8_t>(rows / kUniformRows * bundles_.units * unit_bytes());
+    scales_ = AlignedBuffer<uint16_t>(rows * bundles_.groups);
+    if (spec.zero_points) zeros_ = AlignedBuffer<uint8_t>(rows * bundles_.groups);
     std::vector<std::vector<FieldPlace>> places;
     for (int64_t i = 0; i < kUniformUnit; ++i) places.push_back(field_places(spec.nbits, i));
     for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row, places);
-    tiles_.codes = codes_.data();
-    tiles_.scales = scales_.data();
-    tiles_.zeros = zeros_.data();
+    bundles_.codes = codes_.data();
+    bundles_.scales = scales_.data();
+    bundles_.zeros = zeros_.data();
 
-    if (tiles_.chunk > 0) {
-      input_codes_ = AlignedBuffer<int8_t>(tiles_.units * kUniformUnit);
-      input_scales_ = AlignedBuffer<float>(tiles_.units);
-      input_sums_ = AlignedBuffer<int32_t>(tiles_.units * (kUniformUnit / tiles_.chunk));
+    if (bundles_.chunk > 0) {
+      input_codes_ = AlignedBuffer<int8_t>(bundles_.units * kUniformUnit);
+      input_scales_ = AlignedBuffer<float>(bundles_.units);
+      input_sums_ = AlignedBuffer<int32_t>(bundles_.units * (kUniformUnit / bundles_.chunk));
     }
   }
 
   void decode_row(int64_t row, float* out) const override {
-    const int64_t tile = row / kUniformRows, r = row % kUniformRows;
+    const int64_t bundle = row / kUniformRows, r = row % kUniformRows;
     for (int64_t i = 0; i < in_features; ++i) {
-      const uint8_t* unit = codes_.data() + (tile * tiles_.units + i / kUniformUnit) * unit_bytes();
-      const int64_t at = scale_index(row, i / tiles_.group_size);
-      const int zero = zeros_.size() > 0 ? zeros_[at] : tiles_.zero;
-      const int code = load_code(unit, tiles_.nbits, r, i % kUniformUnit);
+      const uint8_t* unit =
+          codes_.data() + (bundle * bundles_.units + i / kUniformUnit) * unit_bytes();
+      const int64_t at = scale_index(row, i / bundles_.group_size);
+      const int zero = zeros_.size() > 0 ? zeros_[at] : bundles_.zero;
+      const int code = load_code(unit, bundles_.nbits, r, i % kUniformUnit);
       out[i] = fp16_to_float(scales_[at]) * static_cast<float>(code - zero);
     }
   }
@@ -63,63 +64,64 @@ class UniformMatrix final : public PanelMatrix {
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
-    if (tiles_.chunk == 0) return false;
+    if (bundles_.chunk == 0) return false;
     const QuantizedInput input = {input_codes_.data(), input_scales_.data(), input_sums_.data()};
-    kernels().uniform.quantize(x, in_features, tiles_.chunk, input);
-    const int64_t tiles = divide_up(out_features, kUniformRows);
-    run_ranges(pool, tiles, [&](int64_t first, int64_t count) {
+    kernels().uniform.quantize(x, in_features, bundles_.chunk, input);
+    const int64_t bundles = divide_up(out_features, kUniformRows);
+    run_ranges(pool, bundles, [&](int64_t first, int64_t count) {
       const int64_t whole = std::min(first + count, out_features / kUniformRows) - first;
-      kernels().uniform.gemv(tiles_, first, whole, input, y + first * kUniformRows);
+      kernels().uniform.gemv(bundles_, first, whole, input, y + first * kUniformRows);
       if (whole == count) return;
-      const int64_t row = (first + whole) * kUniformRows;  // the last tile's rows that exist
+      const int64_t row = (first + whole) * kUniformRows;  // the last bundle's rows that exist
       float last[kUniformRows];
-      kernels().uniform.gemv(tiles_, first + whole, 1, input, last);
+      kernels().uniform.gemv(bundles_, first + whole, 1, input, last);
       std::copy_n(last, out_features - row, y + row);
     });
     return true;
   }
 
   void decode_panel(int64_t p, float* panel) const override {
-    constexpr int64_t kTiles = kPanelRows / kUniformRows;
-    const int64_t tiles = divide_up(out_features, kUniformRows);
-    if (p * kTiles + kTiles > tiles) {
+    constexpr int64_t kBundles = kPanelRows / kUniformRows;
+    const int64_t bundles = divide_up(out_features, kUniformRows);
+    if (p * kBundles + kBundles > bundles) {
       std::fill_n(panel, in_features * kPanelRows, 0.0f);
     }
-    for (int64_t t = 0; t < kTiles && p * kTiles + t < tiles; ++t) {
-      kernels().uniform.decode_tile(tiles_, p * kTiles + t, panel + t * kUniformRows, kPanelRows);
+    for (int64_t t = 0; t < kBundles && p * kBundles + t < bundles; ++t) {
+      kernels().uniform.decode_bundle(bundles_, p * kBundles + t, panel + t * kUniformRows,
+                                      kPanelRows);
     }
   }
 
  private:
-  int64_t unit_bytes() const { return tiles_.nbits * kUniformField; }
+  int64_t unit_bytes() const { return bundles_.nbits * kUniformField; }
   int64_t scale_index(int64_t row, int64_t group) const {
-    return (row / kUniformRows * tiles_.groups + group) * kUniformRows + row % kUniformRows;
+    return (row / kUniformRows * bundles_.groups + group) * kUniformRows + row % kUniformRows;
   }
 
   void repack_row(const QuantizedTensor& tensor, int64_t row,
                   const std::vector<std::vector<FieldPlace>>& places) {
     const std::vector<uint16_t> codes = row_codes(tensor, row);
-    const int64_t tile = row / kUniformRows, r = row % kUniformRows;
+    const int64_t bundle = row / kUniformRows, r = row % kUniformRows;
     for (int64_t i = 0; i < in_features; ++i) {
-      uint8_t* unit = codes_.data() + (tile * tiles_.units + i / kUniformUnit) * unit_bytes();
+      uint8_t* unit = codes_.data() + (bundle * bundles_.units + i / kUniformUnit) * unit_bytes();
       store_code(unit, places[i % kUniformUnit], r, codes[static_cast<size_t>(i)]);
     }
-    const std::byte* scales = tensor.part("scales").bytes.data() + row * tiles_.groups * 2;
-    for (int64_t g = 0; g < tiles_.groups; ++g) {
+    const std::byte* scales = tensor.part("scales").bytes.data() + row * bundles_.groups * 2;
+    for (int64_t g = 0; g < bundles_.groups; ++g) {
       std::memcpy(&scales_[scale_index(row, g)], scales + 2 * g, 2);
     }
     if (zeros_.size() == 0) return;
-    const int64_t zero_bytes = packed_row_bytes(tiles_.groups, tiles_.nbits);
-    std::vector<uint16_t> zeros(static_cast<size_t>(tiles_.groups));
+    const int64_t zero_bytes = packed_row_bytes(bundles_.groups, bundles_.nbits);
+    std::vector<uint16_t> zeros(static_cast<size_t>(bundles_.groups));
     unpack_row(tensor.part("zeros").bytes.subspan(static_cast<size_t>(row * zero_bytes),
                                                   static_cast<size_t>(zero_bytes)),
-               tiles_.nbits, zeros);
-    for (int64_t g = 0; g < tiles_.groups; ++g) {
+               bundles_.nbits, zeros);
+    for (int64_t g = 0; g < bundles_.groups; ++g) {
       zeros_[scale_index(row, g)] = static_cast<uint8_t>(zeros[static_cast<size_t>(g)]);
     }
   }
 
-  UniformTiles tiles_ = {};
+  UniformBundles bundles_ = {};
   AlignedBuffer<uint8_t> codes_, zeros_;
   AlignedBuffer<uint16_t> scales_;
   AlignedBuffer<int8_t> input_codes_;  // one token's activations

@@ -11,7 +11,7 @@ std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec&, const QuantizedTen
 }
 
 std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const QuantizedTensor& tensor) {
-  // A table is built for every 256 codebook vectors and looked up once a row: not for few rows, and
+  // A table is built for every 256 centroids and looked up once a row: not for few rows, and
   // what is looked up is added as it is, without scales of its own.
   constexpr int64_t kLookupMinRows = 64;
   const bool tables = selected_isa() == Isa::avx512 && tensor.out_features >= kLookupMinRows &&

@@ -1,4 +1,4 @@
-// One token through all matrices of a model of SmolLM2-135M's shape, layer by layer as a decoder
+// One token through all matrices of a model of SmolLM2-135M's shape, block by block as a decoder
 // does it, with and without the head (bfloat16); each matrix has codebooks and scales of its own.
 // `over_bf16` is the speed relative to the bf16 run before it.
 #include "runtime/kernels/bench_support.h"
@@ -6,14 +6,14 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kHidden = 576, kKeyValue = 192, kIntermediate = 1536, kLayers = 30;
+constexpr int64_t kHidden = 576, kKeyValue = 192, kIntermediate = 1536, kBlocks = 30;
 constexpr int64_t kVocabulary = 49152;
 
 struct Model {
   std::vector<std::unique_ptr<WeightMatrix>> matrices;
 
   Model(const std::string& kind, bool head) {
-    for (int64_t layer = 0; layer < kLayers; ++layer) {
+    for (int64_t block_index = 0; block_index < kBlocks; ++block_index) {
       for (const auto& [out, in] : {std::pair<int64_t, int64_t>{kHidden, kHidden},
                                     {kKeyValue, kHidden},
                                     {kKeyValue, kHidden},

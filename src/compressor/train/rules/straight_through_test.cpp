@@ -45,10 +45,10 @@ TEST(StraightThrough, CodesAreTheNearestToTheLatentAfterAVStep) {
     ASSERT_TRUE(change) << spec;
     EXPECT_EQ(change->changed, (term.codes() != before).any(1).sum().item<int64_t>());
     EXPECT_GT(change->changed, 0) << spec;
-    const auto groups = torch::arange(term.num_groups());
+    const auto code_groups = torch::arange(term.num_code_groups());
     const auto expected = nearest_codes_by_trial(term, latent_of(*rule), count);
-    EXPECT_TRUE(torch::equal(term.decode_groups(groups, term.codes()),
-                             term.decode_groups(groups, expected)))
+    EXPECT_TRUE(torch::equal(term.decode_code_groups(code_groups, term.codes()),
+                             term.decode_code_groups(code_groups, expected)))
         << spec;
   }
 }

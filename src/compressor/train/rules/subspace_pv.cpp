@@ -22,7 +22,7 @@ class SubspacePv : public CodeRule {
     SubspacePvOptions now = options_;
     now.trust_ratio *= at.rate;
     const auto changed = v_step(term, direction, distance_, now).changed;
-    moments_.first.view({-1, term.group_inputs()}).index_fill_(0, changed, 0);
+    moments_.first.view({-1, term.code_group_size()}).index_fill_(0, changed, 0);
     return CodeChange{changed.numel(), direction.square().mean().item<double>()};
   }
 
@@ -48,16 +48,16 @@ std::unique_ptr<CodeRule> subspace_pv(double distance, const SubspacePvOptions& 
 VStepResult v_step(CodedTerm& term, const torch::Tensor& direction, double distance,
                    const SubspacePvOptions& options) {
   const torch::NoGradGuard no_grad;
-  const int64_t g = term.group_inputs(), groups = term.num_groups();
+  const int64_t g = term.code_group_size(), code_groups = term.num_code_groups();
   const auto present = term.dequantize();
-  const auto in_groups = present.reshape({groups, g});
+  const auto in_code_groups = present.reshape({code_groups, g});
   const auto weights = static_cast<double>(present.numel());
   const auto target = present - options.step * distance * direction;
-  const auto importance = direction.reshape({groups, g}).square().sum(1);
+  const auto importance = direction.reshape({code_groups, g}).square().sum(1);
 
   const int64_t chunk =
-      std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * groups)));
-  const int64_t searched = std::min(groups, chunk * options.max_chunks);
+      std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * code_groups)));
+  const int64_t searched = std::min(code_groups, chunk * options.max_chunks);
   const auto order = std::get<1>(importance.topk(searched, 0, true, true));
 
   std::vector<torch::Tensor> changed;
@@ -66,11 +66,13 @@ VStepResult v_step(CodedTerm& term, const torch::Tensor& direction, double dista
   double used = 0;
   for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto by_importance = order.narrow(0, first, std::min(chunk, searched - first));
-    const auto [sorted, position] = by_importance.sort();  // searches want ascending groups
+    const auto [sorted, position] = by_importance.sort();  // searches want ascending code groups
     const auto codes = term.search_codes(target, {}, sorted);
     const auto changes =
-        (term.decode_groups(sorted, codes) - in_groups.index_select(0, sorted)).square().sum(1);
-    // Rank of each sorted group, so that the walk below goes by importance.
+        (term.decode_code_groups(sorted, codes) - in_code_groups.index_select(0, sorted))
+            .square()
+            .sum(1);
+    // Rank of each sorted code group, so that the walk below goes by importance.
     std::vector<int64_t> walk(static_cast<size_t>(sorted.numel())), kept;
     const auto* rank = position.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < sorted.numel(); ++i) walk[rank[i]] = i;

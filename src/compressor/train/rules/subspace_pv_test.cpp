@@ -44,12 +44,12 @@ TEST_P(VStep, ChangesOnlyGroupsWithTheLargestUpdates) {
   torch::manual_seed(5);
   const auto direction = torch::randn({48, 64});
   const auto before = term.dequantize().detach().clone();
-  const int64_t g = term.group_inputs(), groups = term.num_groups();
+  const int64_t g = term.code_group_size(), code_groups = term.num_code_groups();
   const SubspacePvOptions options{.step = 3.0, .trust_ratio = 1e3, .chunk = 0.05, .max_chunks = 1};
-  const auto chosen =
-      std::get<1>(direction.reshape({groups, g}).square().sum(1).topk((groups + 19) / 20));
+  const auto chosen = std::get<1>(
+      direction.reshape({code_groups, g}).square().sum(1).topk((code_groups + 19) / 20));
   v_step(term, direction, before.square().mean().sqrt().item<double>(), options);
-  auto change = (term.dequantize().detach() - before).reshape({groups, g});
+  auto change = (term.dequantize().detach() - before).reshape({code_groups, g});
   EXPECT_GT(change.abs().max().item<double>(), 0);
   change.index_fill_(0, chosen, 0);
   EXPECT_EQ(change.abs().max().item<double>(), 0);
@@ -59,7 +59,7 @@ INSTANTIATE_TEST_SUITE_P(Representations, VStep,
                          testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s4x2",
                                          "gvq2d2b-n512", "int3g16+lr2", "had:int3g16"));
 
-// Without a trust region and in one chunk: the nearest code of every group.
+// Without a trust region and in one chunk: the nearest code of every code group.
 TEST(SubspacePv, FindsTheCodesThatTryingAllFinds) {
   for (const auto& [spec, count] : {std::pair{"aq1x4g4", 16}, std::pair{"int3g16", 8}}) {
     TrainedMatrix matrix(spec, 16, 16);
@@ -69,9 +69,9 @@ TEST(SubspacePv, FindsTheCodesThatTryingAllFinds) {
     const auto target = term.dequantize().detach() - 0.2 * direction;
     v_step(term, direction, 0.1, {.step = 2.0, .trust_ratio = 1e6, .chunk = 1.0, .max_chunks = 1});
     const auto expected = nearest_codes_by_trial(term, target, count);
-    const auto groups = torch::arange(term.num_groups());
-    EXPECT_TRUE(torch::equal(term.decode_groups(groups, term.codes()),
-                             term.decode_groups(groups, expected)))
+    const auto code_groups = torch::arange(term.num_code_groups());
+    EXPECT_TRUE(torch::equal(term.decode_code_groups(code_groups, term.codes()),
+                             term.decode_code_groups(code_groups, expected)))
         << spec;
   }
 }

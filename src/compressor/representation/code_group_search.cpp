@@ -1,4 +1,4 @@
-#include "compressor/representation/group_search.h"
+#include "compressor/representation/code_group_search.h"
 
 #include <algorithm>
 #include <vector>
@@ -11,25 +11,25 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kMostGroupsAtOnce = 64;
+constexpr int64_t kMostCodeGroupsAtOnce = 64;
 
 struct Entry {
-  int64_t group;     // flat index
-  int64_t position;  // row of the result
+  int64_t code_group;  // flat index
+  int64_t position;    // row of the result
 };
 
 class Descent {
  public:
-  Descent(GroupSearch& search, const torch::Tensor& weight, const torch::Tensor& codes,
-          const torch::Tensor& target, const Objective& objective, const torch::Tensor& groups)
+  Descent(CodeGroupSearch& search, const torch::Tensor& weight, const torch::Tensor& codes,
+          const torch::Tensor& target, const Objective& objective, const torch::Tensor& code_groups)
       : search_(search),
         kernels_(search_kernels()),
         out_(target.size(0)),
         in_(target.size(1)),
-        g_(search.group_inputs()),
+        g_(search.code_group_size()),
         per_row_(in_ / g_),
-        num_codes_(search.codes_per_group()),
-        slots_(std::clamp<int64_t>(kBlockInputs / g_, 1, per_row_)),
+        num_codes_(search.num_codes()),
+        slots_(std::clamp<int64_t>(kPanelInputs / g_, 1, per_row_)),
         target_(objective.target(target).contiguous()),
         weight_(weight),
         hessian_(objective.separable() ? torch::Tensor()
@@ -37,12 +37,12 @@ class Descent {
         diagonal_(objective.separable() && objective.hessian.defined()
                       ? objective.hessian.contiguous()
                       : torch::Tensor()),
-        groups_(groups.defined() ? groups.contiguous() : torch::Tensor()),
-        result_(groups_.defined() ? codes.index_select(0, groups_) : codes.clone()),
+        code_groups_(code_groups.defined() ? code_groups.contiguous() : torch::Tensor()),
+        result_(code_groups_.defined() ? codes.index_select(0, code_groups_) : codes.clone()),
         codes_(result_.mutable_data_ptr<int32_t>()) {
     BITSMITH_CHECK(target_.scalar_type() == torch::kFloat && result_.scalar_type() == torch::kInt);
     // Some tasks for each of a few dozen threads, enough rows in each to use the tables well.
-    rows_per_task_ = std::clamp<int64_t>(out_ / 24, 16, kMostGroupsAtOnce);
+    rows_per_task_ = std::clamp<int64_t>(out_ / 24, 16, kMostCodeGroupsAtOnce);
     if (objective.joins_rows()) {  // one row after another
       rows_per_task_ = 1;
       const auto own = objective.row_weights().unsqueeze(1);
@@ -60,10 +60,10 @@ class Descent {
     }
     if (hessian_.defined()) start_gradient();
     if (coupling_.defined()) {
-      each_block_of_slots([&](int64_t begin, int64_t end) { descend_coupled(begin, end); });
+      each_panel_of_slots([&](int64_t begin, int64_t end) { descend_coupled(begin, end); });
       return result_;
     }
-    each_block([&](int64_t task, int64_t begin, int64_t end) {
+    each_panel([&](int64_t task, int64_t begin, int64_t end) {
       hessian_.defined() ? descend(task, begin, end) : search_in_diagonal(task, begin, end);
     });
     return result_;
@@ -75,16 +75,16 @@ class Descent {
         factor_.reshape({per_row_, g_, per_row_, g_}).diagonal(0, 0, 2).permute({2, 0, 1});
     const auto inverse = torch::linalg_inv(diagonal.to(torch::kDouble));
     inverse_ = inverse.to(torch::kFloat).contiguous();
-    blocks_ = torch::bmm(inverse, inverse.transpose(1, 2)).to(torch::kFloat).contiguous();
+    sub_hessians_ = torch::bmm(inverse, inverse.transpose(1, 2)).to(torch::kFloat).contiguous();
     gradient_ = target_.clone();
-    each_block([&](int64_t task, int64_t begin, int64_t end) { feed_back(task, begin, end); });
+    each_panel([&](int64_t task, int64_t begin, int64_t end) { feed_back(task, begin, end); });
     return result_;
   }
 
  private:
-  // f(begin, end) for blocks of columns whose tables are prepared.
+  // f(begin, end) for panels of code columns whose tables are prepared.
   template <typename F>
-  void each_block_of_slots(const F& f) {
+  void each_panel_of_slots(const F& f) {
     search_.reserve_slots(slots_);
     entries_.resize(static_cast<size_t>(tasks_));
     parallel_tasks(tasks_, [&](int64_t task) { list_entries(task); });
@@ -94,23 +94,23 @@ class Descent {
       f(begin, end);
     }
   }
-  template <typename BlockTask>
-  void each_block(const BlockTask& block_task) {
-    each_block_of_slots([&](int64_t begin, int64_t end) {
-      parallel_tasks(tasks_, [&](int64_t task) { block_task(task, begin, end); });
+  template <typename PanelTask>
+  void each_panel(const PanelTask& panel_task) {
+    each_panel_of_slots([&](int64_t begin, int64_t end) {
+      parallel_tasks(tasks_, [&](int64_t task) { panel_task(task, begin, end); });
     });
   }
 
-  int64_t column(const Entry& entry) const { return entry.group % per_row_; }
-  const float* target_of(int64_t group) const {
-    return target_.const_data_ptr<float>() + group * g_;
+  int64_t code_column(const Entry& entry) const { return entry.code_group % per_row_; }
+  const float* target_of(int64_t code_group) const {
+    return target_.const_data_ptr<float>() + code_group * g_;
   }
 
-  // A task's groups by column, then row.
+  // A task's code groups by code column, then row.
   void list_entries(int64_t task) {
     auto& entries = entries_[static_cast<size_t>(task)];
     const int64_t first = task * rows_per_task_, last = std::min(out_, first + rows_per_task_);
-    if (!groups_.defined()) {
+    if (!code_groups_.defined()) {
       entries.reserve(static_cast<size_t>((last - first) * per_row_));
       for (int64_t j = 0; j < per_row_; ++j) {
         for (int64_t r = first; r < last; ++r) {
@@ -119,74 +119,76 @@ class Descent {
       }
       return;
     }
-    const auto* listed = groups_.const_data_ptr<int64_t>();
-    const auto* end = listed + groups_.size(0);
+    const auto* listed = code_groups_.const_data_ptr<int64_t>();
+    const auto* end = listed + code_groups_.size(0);
     const auto* from = std::lower_bound(listed, end, first * per_row_);
     const auto* to = std::lower_bound(from, end, last * per_row_);
     for (const auto* at = from; at != to; ++at) entries.push_back({*at, at - listed});
-    std::stable_sort(entries.begin(), entries.end(),
-                     [&](const Entry& a, const Entry& b) { return column(a) < column(b); });
+    std::stable_sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
+      return code_column(a) < code_column(b);
+    });
   }
 
   // The task's entries of column j, at most rows_per_task_.
   std::pair<const Entry*, const Entry*> entries_of(int64_t task, int64_t j) const {
     const auto& entries = entries_[static_cast<size_t>(task)];
-    const auto less = [&](const Entry& entry, int64_t c) { return column(entry) < c; };
+    const auto less = [&](const Entry& entry, int64_t c) { return code_column(entry) < c; };
     const auto from = std::lower_bound(entries.begin(), entries.end(), j, less);
     const auto to = std::lower_bound(from, entries.end(), j + 1, less);
     return {entries.data() + (from - entries.begin()), entries.data() + (to - entries.begin())};
   }
 
   void prepare_slot(int64_t slot, int64_t j) {
-    if (blocks_.defined()) {
-      search_.prepare(slot, blocks_.const_data_ptr<float>() + j * g_ * g_);
+    if (sub_hessians_.defined()) {
+      search_.prepare(slot, sub_hessians_.const_data_ptr<float>() + j * g_ * g_);
       return;
     }
-    std::vector<float> block(static_cast<size_t>(g_ * g_));
+    std::vector<float> sub_hessian(static_cast<size_t>(g_ * g_));
     for (int64_t a = 0; a < g_; ++a) {
       if (diagonal_.defined() && !hessian_.defined()) {
-        block[a * g_ + a] = diagonal_.const_data_ptr<float>()[j * g_ + a];
+        sub_hessian[a * g_ + a] = diagonal_.const_data_ptr<float>()[j * g_ + a];
       } else {
-        std::copy_n(hessian_row(j * g_ + a) + j * g_, g_, block.begin() + a * g_);
+        std::copy_n(hessian_row(j * g_ + a) + j * g_, g_, sub_hessian.begin() + a * g_);
       }
     }
-    search_.prepare(slot, block.data());
+    search_.prepare(slot, sub_hessian.data());
   }
 
   void search_in_identity() {
-    std::vector<float> block(static_cast<size_t>(g_ * g_));
-    for (int64_t a = 0; a < g_; ++a) block[a * g_ + a] = 1;
-    search_.prepare(0, block.data());
+    std::vector<float> sub_hessian(static_cast<size_t>(g_ * g_));
+    for (int64_t a = 0; a < g_; ++a) sub_hessian[a * g_ + a] = 1;
+    search_.prepare(0, sub_hessian.data());
     const int64_t n = result_.size(0);
-    parallel_tasks((n + kMostGroupsAtOnce - 1) / kMostGroupsAtOnce, [&](int64_t task) {
-      const int64_t begin = task * kMostGroupsAtOnce;
-      const int64_t count = std::min(kMostGroupsAtOnce, n - begin);
-      std::vector<int64_t> groups(static_cast<size_t>(count));
+    parallel_tasks((n + kMostCodeGroupsAtOnce - 1) / kMostCodeGroupsAtOnce, [&](int64_t task) {
+      const int64_t begin = task * kMostCodeGroupsAtOnce;
+      const int64_t count = std::min(kMostCodeGroupsAtOnce, n - begin);
+      std::vector<int64_t> code_groups(static_cast<size_t>(count));
       std::vector<float> linear(static_cast<size_t>(count * g_));
       for (int64_t i = 0; i < count; ++i) {
-        groups[i] = groups_.defined() ? groups_.const_data_ptr<int64_t>()[begin + i] : begin + i;
-        std::copy_n(target_of(groups[i]), g_, linear.begin() + i * g_);
+        code_groups[i] =
+            code_groups_.defined() ? code_groups_.const_data_ptr<int64_t>()[begin + i] : begin + i;
+        std::copy_n(target_of(code_groups[i]), g_, linear.begin() + i * g_);
       }
-      search_.search(0, count, groups.data(), linear.data(), codes_ + begin * num_codes_);
+      search_.search(0, count, code_groups.data(), linear.data(), codes_ + begin * num_codes_);
     });
   }
 
   // What a task needs for the entries of one column.
   struct Batch {
     explicit Batch(int64_t rows, int64_t g, int64_t num_codes)
-        : groups(rows),
+        : code_groups(rows),
           codes(rows * num_codes),
           linear(rows * g),
           before(rows * g),
           after(rows * g) {}
-    std::vector<int64_t> groups;
+    std::vector<int64_t> code_groups;
     std::vector<int32_t> codes;
     std::vector<float> linear, before, after;
   };
 
   void load(const Entry* from, int64_t count, Batch& batch) const {
     for (int64_t i = 0; i < count; ++i) {
-      batch.groups[i] = from[i].group;
+      batch.code_groups[i] = from[i].code_group;
       std::copy_n(codes_ + from[i].position * num_codes_, num_codes_,
                   batch.codes.begin() + i * num_codes_);
     }
@@ -207,10 +209,10 @@ class Descent {
       load(from, count, batch);
       const float* weights = diagonal_.const_data_ptr<float>() + j * g_;
       for (int64_t i = 0; i < count; ++i) {
-        const float* wanted = target_of(from[i].group);
+        const float* wanted = target_of(from[i].code_group);
         for (int64_t d = 0; d < g_; ++d) batch.linear[i * g_ + d] = weights[d] * wanted[d];
       }
-      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
+      search_.search(j - begin, count, batch.code_groups.data(), batch.linear.data(),
                      batch.codes.data());
       save(from, count, batch);
     }
@@ -237,36 +239,37 @@ class Descent {
     return hessian_.const_data_ptr<float>() + input * in_;
   }
 
-  // y [g] += block [g, g], whose rows are `stride` apart, times x [g].
-  void add_block_product(const float* block, int64_t stride, const float* x, float* y) const {
+  // y [g] += sub_hessian [g, g], whose rows are `stride` apart, times x [g].
+  void add_product(const float* sub_hessian, int64_t stride, const float* x, float* y) const {
     for (int64_t a = 0; a < g_; ++a) {
       float sum = y[a];
-      for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[b];
+      for (int64_t b = 0; b < g_; ++b) sum += sub_hessian[a * stride + b] * x[b];
       y[a] = sum;
     }
   }
-  // What a block's `moves` [rows, width] do to the columns from block_end on:
-  // rows -= moves * matrix[the block's inputs, those columns].
-  void carry_beyond(int64_t block_end, const torch::Tensor& moves, const torch::Tensor& matrix,
+  // What a panel's `moves` [rows, width] do to the columns from panel_end on:
+  // rows -= moves * matrix[the panel's inputs, those columns].
+  void carry_beyond(int64_t panel_end, const torch::Tensor& moves, const torch::Tensor& matrix,
                     const torch::Tensor& rows) const {
-    if (block_end == in_ || !moves.defined()) return;
-    const int64_t width = moves.size(1), beyond = in_ - block_end;
-    const auto later = matrix.narrow(0, block_end - width, width).narrow(1, block_end, beyond);
-    rows.narrow(1, block_end, beyond).addmm_(moves, later, 1, -1);
+    if (panel_end == in_ || !moves.defined()) return;
+    const int64_t width = moves.size(1), beyond = in_ - panel_end;
+    const auto later = matrix.narrow(0, panel_end - width, width).narrow(1, panel_end, beyond);
+    rows.narrow(1, panel_end, beyond).addmm_(moves, later, 1, -1);
   }
 
-  // One task's share of a block of groups, column by column: codes for what `linear_of` asks, and
-  // what `move_of` makes of them taken from the columns after it: rows -= moves * matrix.
-  // `rows` is the task's part of gradient_; the columns beyond the block are left to the caller.
+  // One task's share of a panel, code column by code column: codes for what `linear_of` asks,
+  // and what `move_of` makes of them taken from the columns after it: rows -= moves * matrix.
+  // `rows` is the task's part of gradient_; the columns beyond the panel are left to the caller.
   // Returns the moves [rows, width], undefined where there are none.
-  // linear_of(j, own, before, linear): the linear term [g] of the search, from the group's part of
-  // the rows and its present values. move_of(j, own, before, after, move): whether there is a move.
+  // linear_of(j, own, before, linear): the linear term [g] of the search, from the code group's
+  // part of the rows and its present values. move_of(j, own, before, after, move): whether there is
+  // a move.
   template <typename LinearOf, typename MoveOf>
   torch::Tensor sweep(int64_t task, int64_t begin, int64_t end, const torch::Tensor& matrix,
                       const LinearOf& linear_of, const MoveOf& move_of) {
     Batch batch(rows_per_task_, g_, num_codes_);
-    const int64_t first_row = task * rows_per_task_, block_end = end * g_;
-    const int64_t width = block_end - begin * g_;
+    const int64_t first_row = task * rows_per_task_, panel_end = end * g_;
+    const int64_t width = panel_end - begin * g_;
     const auto rows = task_rows(gradient_, task);
     auto* row_data = rows.mutable_data_ptr<float>();
     auto moves = torch::zeros({rows.size(0), width}, torch::kFloat);
@@ -277,18 +280,18 @@ class Descent {
       const int64_t count = to - from, next = (j + 1) * g_;
       if (count == 0) continue;
       load(from, count, batch);
-      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.before.data());
+      search_.decode(count, batch.code_groups.data(), batch.codes.data(), batch.before.data());
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = from[i].group / per_row_ - first_row;
+        const int64_t row = from[i].code_group / per_row_ - first_row;
         linear_of(j, row_data + row * in_ + j * g_, batch.before.data() + i * g_,
                   batch.linear.data() + i * g_);
       }
-      search_.search(j - begin, count, batch.groups.data(), batch.linear.data(),
+      search_.search(j - begin, count, batch.code_groups.data(), batch.linear.data(),
                      batch.codes.data());
-      search_.decode(count, batch.groups.data(), batch.codes.data(), batch.after.data());
+      search_.decode(count, batch.code_groups.data(), batch.codes.data(), batch.after.data());
       save(from, count, batch);
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = from[i].group / per_row_ - first_row;
+        const int64_t row = from[i].code_group / per_row_ - first_row;
         float* move = move_data + row * width + (j - begin) * g_;
         if (!move_of(j, row_data + row * in_ + j * g_, batch.before.data() + i * g_,
                      batch.after.data() + i * g_, move)) {
@@ -296,7 +299,7 @@ class Descent {
         }
         moved = true;
         kernels_.subtract_product(move, matrix.const_data_ptr<float>() + j * g_ * in_ + next, g_,
-                                  in_, block_end - next, row_data + row * in_ + next);
+                                  in_, panel_end - next, row_data + row * in_ + next);
       }
     }
     return moved ? moves : torch::Tensor();
@@ -306,10 +309,11 @@ class Descent {
   torch::Tensor descent_moves(int64_t task, int64_t begin, int64_t end) {
     return sweep(
         task, begin, end, hessian_,
-        // block * present values + gradient: the group's own part of the gradient undone.
+        // sub_hessian * present values + gradient: the code group's own part of the gradient
+        // undone.
         [&](int64_t j, const float* gradient, const float* before, float* linear) {
           std::copy_n(gradient, g_, linear);
-          add_block_product(hessian_row(j * g_) + j * g_, in_, before, linear);
+          add_product(hessian_row(j * g_) + j * g_, in_, before, linear);
         },
         [&](int64_t, const float*, const float* before, const float* after, float* move) {
           bool differs = false;
@@ -328,7 +332,7 @@ class Descent {
 
   // Coordinate descent where rows meet: one after another. The rows hold the gradient over their
   // own entry of G, so that the search of a row is that without G. A row's moves change the
-  // gradient of the rows after it; what lies beyond the block gets those of all rows at its end.
+  // gradient of the rows after it; what lies beyond the panel gets those of all rows at its end.
   void descend_coupled(int64_t begin, int64_t end) {
     const int64_t first = begin * g_, width = (end - begin) * g_;
     const auto hessian = hessian_.narrow(0, first, width);
@@ -354,15 +358,15 @@ class Descent {
                          gradient_.narrow(1, next, beyond));
   }
 
-  // The rows hold the weights as they should be after the errors of the groups before; the moves
-  // are errors over the factor's diagonal block.
+  // The rows hold the weights as they should be after the errors of the code groups before; the
+  // moves are errors over the factor's diagonal block.
   void feed_back(int64_t task, int64_t begin, int64_t end) {
     const torch::NoGradGuard no_grad;
     const auto moves = sweep(
         task, begin, end, factor_,
         [&](int64_t j, const float* wanted, const float*, float* linear) {
           std::fill_n(linear, g_, 0.0f);
-          add_block_product(blocks_.const_data_ptr<float>() + j * g_ * g_, g_, wanted, linear);
+          add_product(sub_hessians_.const_data_ptr<float>() + j * g_ * g_, g_, wanted, linear);
         },
         [&](int64_t j, const float* wanted, const float*, const float* after, float* move) {
           const float* inverse = inverse_.const_data_ptr<float>() + j * g_ * g_;
@@ -375,14 +379,14 @@ class Descent {
     carry_beyond(end * g_, moves, factor_, task_rows(gradient_, task));
   }
 
-  GroupSearch& search_;
+  CodeGroupSearch& search_;
   const SearchKernels& kernels_;
   int64_t out_, in_, g_, per_row_, num_codes_, slots_, rows_per_task_, tasks_;
-  torch::Tensor target_, weight_, hessian_, diagonal_, groups_;
+  torch::Tensor target_, weight_, hessian_, diagonal_, code_groups_;
   torch::Tensor coupling_;  // [out, out]: G over its diagonal, row by row; undefined: rows apart
   torch::Tensor gradient_;  // [out, in] (target - weight) H; with feedback: the weights wanted
   torch::Tensor factor_;    // with feedback: U, H^-1 = U^T U
-  torch::Tensor inverse_, blocks_;  // [per_row, g, g]: U_jj^-1 and U_jj^-1 U_jj^-T
+  torch::Tensor inverse_, sub_hessians_;  // [per_row, g, g]: U_jj^-1 and U_jj^-1 U_jj^-T
   torch::Tensor result_;
   int32_t* codes_;
   std::vector<std::vector<Entry>> entries_;  // of each task
@@ -390,14 +394,14 @@ class Descent {
 
 }  // namespace
 
-torch::Tensor search_code_groups(GroupSearch& search, const torch::Tensor& weight,
+torch::Tensor search_code_groups(CodeGroupSearch& search, const torch::Tensor& weight,
                                  const torch::Tensor& codes, const torch::Tensor& target,
-                                 const Objective& objective, const torch::Tensor& groups) {
+                                 const Objective& objective, const torch::Tensor& code_groups) {
   const torch::NoGradGuard no_grad;
-  return Descent(search, weight, codes, target, objective, groups).run();
+  return Descent(search, weight, codes, target, objective, code_groups).run();
 }
 
-torch::Tensor search_with_feedback(GroupSearch& search, const torch::Tensor& codes,
+torch::Tensor search_with_feedback(CodeGroupSearch& search, const torch::Tensor& codes,
                                    const torch::Tensor& target, const torch::Tensor& factor) {
   const torch::NoGradGuard no_grad;
   return Descent(search, {}, codes, target, {}, {}).run_with_feedback(factor);

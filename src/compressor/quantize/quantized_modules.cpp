@@ -1,4 +1,4 @@
-#include "compressor/quantize/quantized_parts.h"
+#include "compressor/quantize/quantized_modules.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -27,15 +27,15 @@ std::span<const std::byte> half_bytes(const torch::Tensor& values) {
 
 }  // namespace
 
-OrderedJson to_json(const LayerSummary& layer) {
-  return {{"module", layer.module},
-          {"representation", layer.representation},
-          {"method", layer.method},
-          {"relative_error", layer.relative_error},
-          {"bits", layer.bits}};
+OrderedJson to_json(const LinearSummary& linear) {
+  return {{"module", linear.module},
+          {"representation", linear.representation},
+          {"method", linear.method},
+          {"relative_error", linear.relative_error},
+          {"bits", linear.bits}};
 }
 
-LayerSummary layer_from_json(const Json& json, const std::string& source) {
+LinearSummary linear_from_json(const Json& json, const std::string& source) {
   return {json_get<std::string>(json, "module", source),
           json_get<std::string>(json, "representation", source),
           json_get<std::string>(json, "method", source),
@@ -44,32 +44,32 @@ LayerSummary layer_from_json(const Json& json, const std::string& source) {
           json_get_or<double>(json, "seconds", 0, source)};
 }
 
-void write_parts(const std::filesystem::path& path, const QuantizedParts& parts,
-                 const std::string& work_hash) {
+void write_modules(const std::filesystem::path& path, const QuantizedModules& modules,
+                   const std::string& request_hash) {
   std::vector<TensorView> tensors;
-  for (const auto& [module, matrix] : parts.matrices) {
+  for (const auto& [module, matrix] : modules.matrices) {
     for (const TensorView& part : named_parts(matrix, module)) tensors.push_back(part);
   }
-  for (const auto& [name, values] : parts.dense) {
+  for (const auto& [name, values] : modules.dense) {
     tensors.push_back({name, DType::F16, values.sizes().vec(), half_bytes(values)});
   }
-  OrderedJson layers = OrderedJson::array();
-  for (const LayerSummary& layer : parts.layers) {
-    layers.push_back(to_json(layer));
-    layers.back()["seconds"] = layer.seconds;
+  OrderedJson linears = OrderedJson::array();
+  for (const LinearSummary& linear : modules.linears) {
+    linears.push_back(to_json(linear));
+    linears.back()["seconds"] = linear.seconds;
   }
   write_safetensors(path, tensors,
-                    {{"work_hash", work_hash},
+                    {{"work_hash", request_hash},
                      {"content_hash", content_hash(tensors)},
-                     {"layers", layers.dump()},
-                     {"finetune", parts.finetune.dump()},
-                     {"finetune_seconds", std::to_string(parts.finetune_seconds)}});
+                     {"layers", linears.dump()},
+                     {"finetune", modules.finetune.dump()},
+                     {"finetune_seconds", std::to_string(modules.finetune_seconds)}});
 }
 
-QuantizedParts read_parts(const std::filesystem::path& path,
-                          const std::vector<LinearShape>& expected,
-                          const std::map<std::string, RepresentationSpec>& specs,
-                          const std::string& work_hash) {
+QuantizedModules read_modules(const std::filesystem::path& path,
+                              const std::vector<LinearShape>& expected,
+                              const std::map<std::string, RepresentationSpec>& specs,
+                              const std::string& request_hash) {
   const auto file = std::make_shared<SafetensorsFile>(open_safetensors(path));
   const std::string source = path.string();
   const auto value = [&](const char* key) {
@@ -77,14 +77,14 @@ QuantizedParts read_parts(const std::filesystem::path& path,
     if (found == file->metadata.end()) throw Error(concat(source, ": '", key, "' is missing"));
     return found->second;
   };
-  if (value("work_hash") != work_hash)
+  if (value("work_hash") != request_hash)
     throw Error(concat(source, " belongs to other work; delete ", path.parent_path().string(),
                        " to start anew"));
   if (value("content_hash") != content_hash(file->tensors))
     throw Error(concat(source,
                        " is damaged: its tensors do not match their checksum; delete it "
                        "to have it made again"));
-  QuantizedParts parts;
+  QuantizedModules modules;
   for (const LinearShape& shape : expected) {
     const int64_t out = shape.out_features, in = shape.in_features;
     QuantizedTensor tensor{resolved(specs.at(shape.name), out, in), out, in, {}, file};
@@ -96,24 +96,24 @@ QuantizedParts read_parts(const std::filesystem::path& path,
       tensor.parts.back().name = layout.name;
     }
     verify(tensor, source + ": " + shape.name);
-    parts.matrices[shape.name] = tensor;
+    modules.matrices[shape.name] = tensor;
   }
   // What belongs to no matrix is dense.
   for (const TensorView& tensor : file->tensors) {
     const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
-    const bool of_matrix = parts.matrices.contains(module) && !tensor.name.ends_with(".bias");
+    const bool of_matrix = modules.matrices.contains(module) && !tensor.name.ends_with(".bias");
     if (of_matrix) continue;
     if (tensor.dtype != DType::F16)
       throw Error(concat(source, ": tensor '", excerpt(tensor.name), "' is not of this work"));
     auto values = torch::empty(tensor.shape, torch::kHalf);
     std::copy(tensor.bytes.begin(), tensor.bytes.end(), static_cast<std::byte*>(values.data_ptr()));
-    parts.dense[tensor.name] = values;
+    modules.dense[tensor.name] = values;
   }
-  parts.finetune = parse_ordered_json(value("finetune"), source);
-  parts.finetune_seconds = std::strtod(value("finetune_seconds").c_str(), nullptr);
-  for (const Json& layer : parse_json(value("layers"), source))
-    parts.layers.push_back(layer_from_json(layer, source));
-  return parts;
+  modules.finetune = parse_ordered_json(value("finetune"), source);
+  modules.finetune_seconds = std::strtod(value("finetune_seconds").c_str(), nullptr);
+  for (const Json& linear : parse_json(value("layers"), source))
+    modules.linears.push_back(linear_from_json(linear, source));
+  return modules;
 }
 
 }  // namespace bitsmith

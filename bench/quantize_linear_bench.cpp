@@ -1,4 +1,4 @@
-// The stages of one-shot quantization on one 4096 x 4096 layer, each with the ratio to its floor:
+// The stages of one-shot quantization on one 4096 x 4096 linear, each with the ratio to its floor:
 // the arithmetic that it cannot do without over the rate of matrix products of its precision,
 // measured in the same run. BITSMITH_LAYER_SIZE gives another size.
 #include <benchmark/benchmark.h>
@@ -40,17 +40,17 @@ double gemm_rate(torch::Dtype dtype) {
   return 2.0 * kSize * kSize * kSize / best;
 }
 
-// A made-up layer: heavy-tailed weights; inputs with a falling spectrum, channels of different
+// A made-up linear: heavy-tailed weights; inputs with a falling spectrum, channels of different
 // sizes and a few outliers, as real ones have.
-struct Layer {
+struct TestLinear {
   torch::Tensor weight, hessian, factor;
 };
 
-const Layer& layer() {
-  static const Layer made = [] {
+const TestLinear& linear() {
+  static const TestLinear made = [] {
     const int64_t n = layer_size();
     torch::manual_seed(1);
-    Layer l;
+    TestLinear l;
     const auto normal = torch::randn({n, n});
     l.weight = 0.02 * normal * (1 + 0.3 * torch::randn({n, n}).square());
     const auto mix = torch::randn({n / 8, n}) * torch::logspace(0, -1.5, n / 8).unsqueeze(1);
@@ -89,7 +89,7 @@ double cube() { return std::pow(static_cast<double>(layer_size()), 3); }
 
 // Cholesky and the inverse of its factor: n^3 / 3 each.
 void inverse_hessian_factor(benchmark::State& state) {
-  const auto& hessian = layer().hessian;
+  const auto& hessian = linear().hessian;
   measure(state, 2.0 / 3 * cube(), torch::kDouble,
           [&] { benchmark::DoNotOptimize(inverse_factor(hessian, 0.01)); });
 }
@@ -117,14 +117,15 @@ void codebook_start(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
   const int64_t n = layer_size();
   const GvqLayout layout = gvq_layout(spec, n, n);
-  const auto points = layer().weight.narrow(1, 0, layout.columns).contiguous();
-  const auto metric = torch::eye(layout.vector_size).repeat({layout.tile_row_codes(), 1, 1});
+  const auto points = linear().weight.narrow(1, 0, layout.tile_columns).contiguous();
+  const auto sub_hessians =
+      torch::eye(layout.vector_size).repeat({layout.codes_per_tile_row(), 1, 1});
   constexpr int kIterations = 10;
   const double flops = 2.0 * kIterations * static_cast<double>(points.numel() * spec.centroids());
   measure(state, flops, torch::kFloat, [&] {
-    benchmark::DoNotOptimize(start_codebooks(points, {}, metric.contiguous(), layout.rows,
-                                             spec.centroids(), CodebookInit::kPlusPlus, kIterations,
-                                             1));
+    benchmark::DoNotOptimize(initial_codebooks(points, {}, sub_hessians.contiguous(),
+                                               layout.tile_rows, spec.centroids(),
+                                               CodebookInit::kPlusPlus, kIterations, 1));
   });
 }
 
@@ -135,7 +136,8 @@ void feedback_sweep(benchmark::State& state, const char* text) {
   const double n = static_cast<double>(layer_size());
   measure(state, cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
     GvqSearch search(g.layout, g.centroids, {});
-    benchmark::DoNotOptimize(search_with_feedback(search, g.codes, layer().weight, layer().factor));
+    benchmark::DoNotOptimize(
+        search_with_feedback(search, g.codes, linear().weight, linear().factor));
   });
 }
 
@@ -144,19 +146,19 @@ void coordinate_descent(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
   const Gvq g = random_gvq(spec);
   const double n = static_cast<double>(layer_size());
-  measure(
-      state, 3 * cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
-        GvqSearch search(g.layout, g.centroids, {});
-        const auto dense = gvq_decode(g.layout, g.centroids, g.codes, {});
-        benchmark::DoNotOptimize(
-            search_code_groups(search, dense, g.codes, layer().weight, {{}, layer().hessian}, {}));
-      });
+  measure(state, 3 * cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat,
+          [&] {
+            GvqSearch search(g.layout, g.centroids, {});
+            const auto dense = gvq_decode(g.layout, g.centroids, g.codes, {});
+            benchmark::DoNotOptimize(search_code_groups(search, dense, g.codes, linear().weight,
+                                                        {{}, linear().hessian}, {}));
+          });
 }
 
 // One product with H an iteration, and one for the first residual.
 void codebook_solve(benchmark::State& state, const char* text) {
   const Gvq g = random_gvq(spec_of(text));
-  const GvqProblem problem{layer().weight, layer().hessian, g.layout, g.codes, {}};
+  const GvqProblem problem{linear().weight, linear().hessian, g.layout, g.codes, {}};
   constexpr int kIterations = 4;
   measure(state, 2 * (kIterations + 1) * cube(), torch::kFloat,
           [&] { benchmark::DoNotOptimize(solve_centroids(problem, g.centroids, kIterations)); });
@@ -169,9 +171,9 @@ void joint_pair_search(benchmark::State& state) {
   torch::manual_seed(2);
   const auto codebooks = 0.02 * torch::randn({2, 256, g}), scales = torch::ones({rows});
   const auto codes = torch::randint(256, {rows * n / g, 2}, torch::kInt);
-  const auto target = layer().weight.narrow(0, 0, rows).contiguous();
+  const auto target = linear().weight.narrow(0, 0, rows).contiguous();
   const double pairs = static_cast<double>(rows * n / g) * 65536;
-  const auto diagonal = layer().hessian.diagonal().contiguous();
+  const auto diagonal = linear().hessian.diagonal().contiguous();
   measure(state, 2 * 2 * pairs, torch::kFloat, [&] {
     AdditiveSearch search(codebooks, scales, n / g);
     benchmark::DoNotOptimize(search_code_groups(search, {}, codes, target, {diagonal, {}}, {}));
