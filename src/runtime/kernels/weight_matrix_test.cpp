@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "format/test_tensors.h"
 
 namespace bitsmith {
 namespace {
@@ -33,23 +34,8 @@ int code_bits(const RepresentationSpec& spec) {
   return std::get<AdditiveSpec>(spec.terms.front()).nbits_per_codebook;
 }
 
-// Places and values of outliers, about as large as other weights.
-void fill_sparse(const QuantizedTensor& tensor, int64_t count, Random& random) {
-  SparseEntries entries;
-  entries.row_starts.push_back(0);
-  for (int64_t row = 0; row < tensor.out_features; ++row) {
-    const int64_t end = count * (row + 1) / tensor.out_features;
-    for (int64_t i = entries.row_starts.back(); i < end; ++i) {
-      entries.columns.push_back(static_cast<int32_t>(i - entries.row_starts.back()));
-      entries.values.push_back(static_cast<float>(random.normal()));
-    }
-    entries.row_starts.push_back(end);
-  }
-  write_sparse(tensor, entries);
-}
-
 // Random codes over their whole range, scales of both signs.
-QuantizedTensor random_tensor(const RepresentationSpec& spec, int64_t out, int64_t in,
+QuantizedTensor kernel_tensor(const RepresentationSpec& spec, int64_t out, int64_t in,
                               Random& random) {
   const QuantizedTensor tensor = allocate_quantized(spec, out, in);
   for (const TensorView& part : tensor.parts) {
@@ -65,7 +51,7 @@ QuantizedTensor random_tensor(const RepresentationSpec& spec, int64_t out, int64
     } else if (part.name.starts_with("low_rank")) {
       fill_fp16(bytes, 0, 0.3, random);
     } else if (part.name == "outlier_counts") {
-      fill_sparse(tensor, tensor.term<SparseSpec>().count, random);
+      fill_random_outliers(tensor, random);
     } else if (part.name != "codes" && !part.name.starts_with("outlier")) {
       for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
     }
@@ -126,7 +112,7 @@ void expect_quantized(const std::string& representation, int64_t out, int64_t in
                       double one_token_error) {
   Random random(out * 1000 + in);
   const QuantizedTensor tensor =
-      random_tensor(parse_representation(representation), out, in, random);
+      kernel_tensor(parse_representation(representation), out, in, random);
   std::vector<float> w(static_cast<size_t>(out * in));
   decode_rows(tensor, 0, out, w);
   const auto matrix = make_quantized_matrix(tensor);
@@ -210,7 +196,7 @@ TEST(WeightMatrix, Rotated) {
 TEST(WeightMatrix, InputsThatAreRotatedAlready) {
   Random random(4);
   ThreadPool pool(2);
-  const auto tensor = random_tensor(parse_representation("had:int4g32"), 64, 96, random);
+  const auto tensor = kernel_tensor(parse_representation("had:int4g32"), 64, 96, random);
   const auto matrix = make_quantized_matrix(tensor);
   const std::vector<float> x = normal_values(3 * 96, random);
   std::vector<float> rotated(x.size()), y(3 * 64), again(3 * 64);
@@ -254,7 +240,7 @@ TEST(WeightMatrix, ZeroActivationsGiveZero) {
   ThreadPool pool(1);
   for (const char* representation : {"int4g32", "aq2x8g8", "aq1x12g8"}) {
     const auto matrix =
-        make_quantized_matrix(random_tensor(parse_representation(representation), 64, 64, random));
+        make_quantized_matrix(kernel_tensor(parse_representation(representation), 64, 64, random));
     const std::vector<float> x(64, 0.0f);
     std::vector<float> y(64, 1.0f);
     matrix->multiply(x.data(), 1, y.data(), pool);
