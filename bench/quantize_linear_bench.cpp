@@ -22,7 +22,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-int64_t layer_size() {
+int64_t linear_size() {
   const char* named = std::getenv("BITSMITH_LAYER_SIZE");
   return named != nullptr ? std::max(64L, std::atol(named)) : 4096;
 }
@@ -48,7 +48,7 @@ struct TestLinear {
 
 const TestLinear& linear() {
   static const TestLinear made = [] {
-    const int64_t n = layer_size();
+    const int64_t n = linear_size();
     torch::manual_seed(1);
     TestLinear l;
     const auto normal = torch::randn({n, n});
@@ -85,7 +85,7 @@ void measure(benchmark::State& state, double flops, torch::Dtype dtype, const Wo
   report(state, seconds, flops, rate);
 }
 
-double cube() { return std::pow(static_cast<double>(layer_size()), 3); }
+double cube() { return std::pow(static_cast<double>(linear_size()), 3); }
 
 // Cholesky and the inverse of its factor: n^3 / 3 each.
 void inverse_hessian_factor(benchmark::State& state) {
@@ -104,7 +104,7 @@ struct Gvq {
 };
 
 Gvq random_gvq(const GvqSpec& spec) {
-  const int64_t n = layer_size();
+  const int64_t n = linear_size();
   const GvqLayout layout = gvq_layout(spec, n, n);
   return {layout,
           0.02 * torch::randn(
@@ -115,7 +115,7 @@ Gvq random_gvq(const GvqSpec& spec) {
 // 10 iterations of EM: K multiply-adds a weight each.
 void codebook_start(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
-  const int64_t n = layer_size();
+  const int64_t n = linear_size();
   const GvqLayout layout = gvq_layout(spec, n, n);
   const auto points = linear().weight.narrow(1, 0, layout.tile_columns).contiguous();
   const auto sub_hessians =
@@ -133,7 +133,7 @@ void codebook_start(benchmark::State& state, const char* text) {
 void feedback_sweep(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
   const Gvq g = random_gvq(spec);
-  const double n = static_cast<double>(layer_size());
+  const double n = static_cast<double>(linear_size());
   measure(state, cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat, [&] {
     GvqSearch search(g.layout, g.centroids, {});
     benchmark::DoNotOptimize(
@@ -145,7 +145,7 @@ void feedback_sweep(benchmark::State& state, const char* text) {
 void coordinate_descent(benchmark::State& state, const char* text) {
   const GvqSpec spec = spec_of(text);
   const Gvq g = random_gvq(spec);
-  const double n = static_cast<double>(layer_size());
+  const double n = static_cast<double>(linear_size());
   measure(state, 3 * cube() + 2 * n * n * static_cast<double>(spec.centroids()), torch::kFloat,
           [&] {
             GvqSearch search(g.layout, g.centroids, {});
@@ -167,7 +167,7 @@ void codebook_solve(benchmark::State& state, const char* text) {
 // All pairs of two codebooks for each group: an addition and a minimum each, at half the rate of
 // multiply-adds.
 void joint_pair_search(benchmark::State& state) {
-  const int64_t n = layer_size(), rows = std::max<int64_t>(64, n / 16), g = 8;
+  const int64_t n = linear_size(), rows = std::max<int64_t>(64, n / 16), g = 8;
   torch::manual_seed(2);
   const auto codebooks = 0.02 * torch::randn({2, 256, g}), scales = torch::ones({rows});
   const auto codes = torch::randint(256, {rows * n / g, 2}, torch::kInt);

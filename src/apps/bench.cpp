@@ -67,7 +67,7 @@ double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
   const auto start = std::chrono::steady_clock::now();
   for (const int32_t token : tokens) {
-    const Row row{token, &cache};
+    const TokenStep row{token, &cache};
     model.forward({&row, 1}, hidden);
     model.logits(hidden, logits);
     if (context.cancelled()) break;

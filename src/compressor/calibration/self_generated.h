@@ -13,8 +13,8 @@ namespace bitsmith {
 struct SelfGeneratedRequest {
   std::string model_hash;  // Checkpoint::content_hash()
   int64_t vocab_size = 0;
-  int64_t count = 0;   // windows
-  int64_t length = 0;  // tokens in each
+  int64_t count = 0;    // windows
+  int64_t context = 0;  // tokens in each
   double temperature = 1.0;
   uint64_t seed = 0;
 };

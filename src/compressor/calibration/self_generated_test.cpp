@@ -63,7 +63,7 @@ class SelfGenerated : public testing::Test {
   fs::path folder_;
   int generated_ = 0;  // batches
   SelfGeneratedRequest request_{
-      .model_hash = "abc", .vocab_size = 50, .count = 4, .length = 9, .temperature = 1, .seed = 3};
+      .model_hash = "abc", .vocab_size = 50, .count = 4, .context = 9, .temperature = 1, .seed = 3};
 };
 
 TEST_F(SelfGenerated, GeneratesOnce) {
@@ -77,7 +77,7 @@ TEST_F(SelfGenerated, EveryPartOfTheRequestCounts) {
   std::vector<SelfGeneratedRequest> others(5, request_);
   others[0].model_hash = "abd";
   others[1].count = 5;
-  others[2].length = 8;
+  others[2].context = 8;
   others[3].temperature = 0.9;
   others[4].seed = 4;
   for (const SelfGeneratedRequest& other : others) windows(other);

@@ -71,7 +71,7 @@ double cost_of(const Points& p, const InitialCodebooks& initial, int64_t rows) {
   return torch::matmul(torch::matmul(e, p.sub_hessians), e.transpose(2, 3)).sum().item<double>();
 }
 
-TEST(StartCodebooks, MoreIterationsNeverCostMore) {
+TEST(InitialCodebooksOfTiles, MoreIterationsNeverCostMore) {
   for (const int64_t d : {1, 2, 4}) {
     const Points p = random_points(25, 24, d);
     double before = std::numeric_limits<double>::infinity();
@@ -89,8 +89,8 @@ TEST(StartCodebooks, MoreIterationsNeverCostMore) {
   }
 }
 
-TEST(StartCodebooks, CopiesAreNotNeededTwice) {
-  // As many different vectors as centroids: every one is found, whatever the start.
+TEST(InitialCodebooksOfTiles, CopiesAreNotNeededTwice) {
+  // As many different vectors as centroids: every one is found, whatever the initial codebooks.
   torch::manual_seed(6);
   const auto vectors = torch::randn({8, 2});
   const auto x = vectors.index_select(0, torch::randint(8, {16 * 12})).reshape({16, 24});
@@ -100,7 +100,7 @@ TEST(StartCodebooks, CopiesAreNotNeededTwice) {
   EXPECT_LT(cost_of(p, initial, 16), 1e-9);
 }
 
-TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
+TEST(SolveCentroids, ReachesTheMinimumAndLowRankComesClose) {
   torch::manual_seed(7);
   const int64_t out = 20, in = 16;
   const GvqLayout layout{8, 2, 10, 2, 1};
@@ -128,18 +128,18 @@ TEST(SolveCentroids, ReachesTheMinimumAndFactorsComeClose) {
   }
   // Full rank loses nothing; less rank is no better, and each solve lowers it.
   const auto whole = low_rank_codebooks(centroids, 4);
-  const auto rebuilt = torch::matmul(whole.rows.squeeze(3), whole.basis).unsqueeze(3);
+  const auto rebuilt = torch::matmul(whole.coefficients.squeeze(3), whole.basis).unsqueeze(3);
   EXPECT_LT((rebuilt - centroids).abs().max().item<double>(), 1e-5);
   auto codebooks = low_rank_codebooks(centroids, 2);
   const auto product = [](const LowRankCodebooks& f) {
     return torch::matmul(f.coefficients.squeeze(3), f.basis).unsqueeze(3).contiguous();
   };
-  double low_rank = objective(product(factors));
+  double low_rank = objective(product(codebooks));
   EXPECT_GE(low_rank, before * (1 - 1e-5));
   for (int i = 0; i < 3; ++i) {
     codebooks = solve_low_rank(problem, codebooks, 8);
-    EXPECT_LE(objective(product(factors)), low_rank * (1 + 1e-5));
-    low_rank = objective(product(factors));
+    EXPECT_LE(objective(product(codebooks)), low_rank * (1 + 1e-5));
+    low_rank = objective(product(codebooks));
   }
 }
 

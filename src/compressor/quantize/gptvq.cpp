@@ -209,8 +209,8 @@ class Gptvq {
     }
   }
 
-  // Codebooks of low rank, from free ones: sorted, factored, then both factors and the codes in
-  // turn.
+  // Codebooks of low rank, from free ones: sorted, decomposed, then coefficients, basis and the
+  // codes in turn.
   void reduce_rank(GvqTensors& tensors) {
     const auto [sorted, order] = state_.centroids.sort(2);
     const auto places = order.argsort(2, /*descending=*/false)
@@ -231,7 +231,7 @@ class Gptvq {
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = error_;
       const auto solved = projected(solve_low_rank(problem(), codebooks, kWholeIterations));
-      const double reached = error(gvq_centroids(solved.rows, solved.basis), state_.codes);
+      const double reached = error(gvq_centroids(solved.coefficients, solved.basis), state_.codes);
       if (reached < error_) {
         codebooks = solved;
         error_ = reached;

@@ -108,9 +108,9 @@ torch::Tensor training_rows(const torch::Tensor& points, int64_t group_size, int
 
 }  // namespace
 
-AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
-                              const torch::Tensor& weights, const AdditiveSpec& spec,
-                              int iterations, Random& random) {
+InitialAdditive residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
+                                const torch::Tensor& weights, const AdditiveSpec& spec,
+                                int iterations, Random& random) {
   const int64_t num_centroids = int64_t{1} << spec.nbits_per_codebook;
   std::vector<torch::Tensor> centers, codes;
   const auto rows = training_rows(normalized, spec.in_group_size, num_centroids, random);

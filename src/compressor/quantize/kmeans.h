@@ -7,7 +7,7 @@
 
 namespace bitsmith {
 
-struct AdditiveStart {
+struct InitialAdditive {
   torch::Tensor codebooks;  // [M, K, g] float32
   torch::Tensor codes;      // [out * in / g, M] int32
 };
@@ -16,8 +16,8 @@ struct AdditiveStart {
 // group r counts with scales[r]^2, input i with weights[i] > 0. Lloyd's iterations from distinct
 // random points, empty clusters set on the worst points; a large matrix on a sample of its rows.
 // Deterministic for a generator state, whatever the threads.
-AdditiveStart residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
-                              const torch::Tensor& weights, const AdditiveSpec& spec,
-                              int iterations, Random& random);
+InitialAdditive residual_kmeans(const torch::Tensor& normalized, const torch::Tensor& scales,
+                                const torch::Tensor& weights, const AdditiveSpec& spec,
+                                int iterations, Random& random);
 
 }  // namespace bitsmith

@@ -62,9 +62,9 @@ void decode_row(const View& v, int64_t row, float* w) {
   }
 }
 
-// Adds to grad_vectors [M, K, g]; sets the gradient of the row's scale or scales.
+// Adds to grad_centroids [M, K, g]; sets the gradient of the row's scale or scales.
 template <int kSize>
-void transpose_row(const View& v, int64_t row, const float* grad, float* grad_vectors,
+void transpose_row(const View& v, int64_t row, const float* grad, float* grad_centroids,
                    float* grad_scales) {
   const int64_t size = kSize > 0 ? kSize : v.size;
   const int32_t* codes = v.all_codes + row * v.groups * v.num_codebooks;
@@ -76,7 +76,7 @@ void transpose_row(const View& v, int64_t row, const float* grad, float* grad_ve
       const int64_t at = (m * v.num_centroids + codes[m]) * size;
       for (int64_t d = 0; d < size; ++d) {
         sums[d] += grad[d] * v.centroids[at + d];
-        grad_vectors[at + d] += scale * grad[d];
+        grad_centroids[at + d] += scale * grad[d];
       }
     }
     if (v.row_scales) continue;

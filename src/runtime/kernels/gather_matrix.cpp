@@ -32,7 +32,7 @@ class GatherMatrix final : public AdditiveMatrix {
   }
 
   uint64_t bytes() const override {
-    return codes_.bytes() + vectors_.bytes() + scales_.bytes() + scale_codes_.bytes();
+    return codes_.bytes() + centroids_.bytes() + scales_.bytes() + scale_codes_.bytes();
   }
 
  protected:
