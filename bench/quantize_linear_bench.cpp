@@ -7,9 +7,9 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/gvq_solve.h"
-#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/additive_search.h"
 #include "compressor/representation/gvq_dequantize.h"
