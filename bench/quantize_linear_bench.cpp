@@ -7,9 +7,9 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/codebook_em.h"
 #include "compressor/quantize/gvq_solve.h"
-#include "compressor/quantize/inverse_factor.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/additive_search.h"
 #include "compressor/representation/gvq_dequantize.h"
@@ -151,7 +151,7 @@ void coordinate_descent(benchmark::State& state, const char* text) {
             GvqSearch search(g.layout, g.centroids, {});
             const auto dense = gvq_decode(g.layout, g.centroids, g.codes, {});
             benchmark::DoNotOptimize(search_code_groups(search, dense, g.codes, linear().weight,
-                                                        {{}, linear().hessian}, {}));
+                                                        Objective(linear().hessian), {}));
           });
 }
 
@@ -176,7 +176,8 @@ void joint_pair_search(benchmark::State& state) {
   const auto diagonal = linear().hessian.diagonal().contiguous();
   measure(state, 2 * 2 * pairs, torch::kFloat, [&] {
     AdditiveSearch search(codebooks, scales, n / g);
-    benchmark::DoNotOptimize(search_code_groups(search, {}, codes, target, {diagonal, {}}, {}));
+    benchmark::DoNotOptimize(
+        search_code_groups(search, {}, codes, target, Objective(diagonal), {}));
   });
 }
 
