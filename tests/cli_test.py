@@ -512,7 +512,7 @@ class Quantize(ProgramTest):
                                "float4", "", "int4g-64", "int99999999999g64", "gvq3d2b", "gvq2d9b", "gvq4d3b",
                                "gvq2d2b-g48", "gvq2d2b-s24", "gvq2d2b-r2", "gvq2d1.3b"]:
             self.refuse("--representation", representation)
-        self.refuse("--representation", "aq1x9g8", says=["512 vectors", "256 groups", "k_proj and 7 more"])
+        self.refuse("--representation", "aq1x9g8", says=["512 centroids", "256 groups", "k_proj and 7 more"])
 
     def test_impossible_options(self):
         ok = ["--representation", "int4g64"]

@@ -8,7 +8,7 @@
 
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/representation.h"
-#include "format/test_tensors.h"
+#include "format/random_tensor.h"
 #include "runtime/kernels/weight_matrix.h"
 
 namespace bitsmith {

@@ -60,7 +60,8 @@ bool rows_stand_alone(const RepresentationSpec& spec);
 // What --embedding BITS stands for.
 RepresentationSpec row_representation(int bits, int64_t in_features);
 // UsageError where no sensible result can come of it: sizes that do not fit, or codebooks with more
-// vectors than the matrix has groups to take them. (Files may hold the latter and are read.)
+// centroids than the matrix has code groups to take them. (Files may hold the latter in additive
+// codebooks, and are read.)
 void check_quantizable(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
 // The fewest rows that a matrix of so many inputs can have.
 int64_t least_rows(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "base/half.h"
+#include "format/random_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -87,19 +87,7 @@ ModelWeights random_weights(const ModelConfig& config,
                                    w = static_cast<float>(random.uniform() - 0.5) * 0.05f;
                                });
     }
-    QuantizedTensor tensor = allocate_quantized(*spec, out_features, in_features);
-    for (const TensorView& part : tensor.parts) {
-      const std::span<std::byte> bytes = mutable_part(tensor, part.name);
-      if (part.dtype == DType::F16) {  // codebooks and scales: small and finite
-        for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
-          const uint16_t h = float_to_fp16(static_cast<float>(random.uniform() - 0.5) * 0.1f);
-          std::memcpy(&bytes[i], &h, sizeof(h));
-        }
-      } else {
-        for (std::byte& b : bytes) b = static_cast<std::byte>(random.next());
-      }
-    }
-    return make_quantized_matrix(tensor);
+    return make_quantized_matrix(random_tensor(*spec, out_features, in_features, random, 0.03));
   };
   return assemble(config, source);
 }

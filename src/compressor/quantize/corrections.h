@@ -16,7 +16,8 @@ struct FittedCorrection {
   torch::Tensor spared;
 };
 
-// `weight` [out, in]: what all terms together are to be; `residual`: what the others leave of it.
+// `weight` [out, in]: what all terms together are to be, less what earlier corrections spare the
+// codes; `residual`: what all terms so far leave.
 // float32; the objective has no shift.
 
 // Outliers: places by options.outliers, then the values with the least error at these places. Error

@@ -18,7 +18,7 @@ namespace {
 constexpr int kLocalIterations = 6;  // of conjugate gradients on one column group
 constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
-// A [columns, in] part of the matrix, or the whole, with the values that the file holds.
+// [out, columns] of the matrix, or the whole, with the values that the file holds.
 struct GptvqState {
   torch::Tensor centroids;  // [strips, column groups, K, D]
   torch::Tensor codes;      // [n, 1] int32

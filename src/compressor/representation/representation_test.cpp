@@ -11,7 +11,7 @@
 #include "compressor/representation/additive_dequantize.h"
 #include "compressor/representation/gvq_dequantize.h"
 #include "compressor/representation/uniform_term.h"
-#include "format/test_tensors.h"
+#include "format/random_tensor.h"
 
 namespace bitsmith {
 namespace {

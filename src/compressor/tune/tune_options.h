@@ -35,8 +35,8 @@ struct TuneOptions {
   // Default: 0.003
   double learning_rate = 0.003;
 
-  // The learning rate and the trust ratio fall linearly to this share of themselves over the run.
-  // Default: 0.1
+  // The learning rate, the trust ratio and the latent rate fall linearly to this share of
+  // themselves over the run. Default: 0.1
   double final_rate = 0.1;
 
   // Of the P step.

@@ -45,6 +45,8 @@ torch::Dtype torch_dtype(DType dtype, const std::string& source) {
       return torch::kFloat32;
     case DType::BF16:
       return torch::kBFloat16;
+    case DType::F16:
+      return torch::kHalf;
     case DType::I32:
       return torch::kInt32;
     default:

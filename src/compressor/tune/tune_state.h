@@ -20,7 +20,7 @@ struct TuneProgress {
   int64_t validated_step = 0;  // and steps then done
 };
 
-// Atomic. Student's values and both optimizers' moments, exactly.
+// Atomic. All that TunedBlocks::visit_state() visits, exactly.
 void save_tune_state(const std::filesystem::path& path, Student& student,
                      const TuneProgress& progress);
 // False when there is no such file; Error when it belongs to another run or does not fit the

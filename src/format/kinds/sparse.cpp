@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "base/random.h"
 #include "format/bit_packing.h"
 #include "format/quantized_tensor.h"
 #include "format/spec_fields.h"
@@ -117,6 +118,20 @@ void SparseSpec::decode_rows(const QuantizedTensor& tensor, int64_t first, int64
 }
 
 // Counts that sum up to the values; columns inside the row, rising.
+void SparseSpec::fill_random(const QuantizedTensor& tensor, Random& random) const {
+  SparseEntries entries;
+  entries.row_starts.push_back(0);
+  for (int64_t row = 0; row < tensor.out_features; ++row) {
+    const int64_t end = count * (row + 1) / tensor.out_features;
+    for (int64_t i = entries.row_starts.back(); i < end; ++i) {
+      entries.columns.push_back(static_cast<int32_t>(i - entries.row_starts.back()));
+      entries.values.push_back(static_cast<float>(random.normal()));
+    }
+    entries.row_starts.push_back(end);
+  }
+  write_sparse(tensor, entries);
+}
+
 void SparseSpec::check_values(const QuantizedTensor& tensor, const std::string& source) const {
   const auto counts = tensor.part("outlier_counts").bytes;
   const auto columns = tensor.part("outlier_columns").bytes;

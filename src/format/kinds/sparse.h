@@ -13,6 +13,7 @@
 namespace bitsmith {
 
 struct QuantizedTensor;
+class Random;
 
 // `count` values at places of their own, zero elsewhere.
 struct SparseSpec {
@@ -39,6 +40,8 @@ struct SparseSpec {
   int64_t least_rows(int64_t, int64_t) const { return 1; }
   void decode_rows(const QuantizedTensor& tensor, int64_t first, int64_t count,
                    std::span<float> out) const;
+  // As many values as the term has, at rising columns of each row.
+  void fill_random(const QuantizedTensor& tensor, Random& random) const;
   void check_values(const QuantizedTensor& tensor, const std::string& source) const;
 };
 

@@ -10,7 +10,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
-#include "format/test_tensors.h"
+#include "format/random_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -51,7 +51,7 @@ QuantizedTensor kernel_tensor(const RepresentationSpec& spec, int64_t out, int64
     } else if (part.name.starts_with("low_rank")) {
       fill_fp16(bytes, 0, 0.3, random);
     } else if (part.name == "outlier_counts") {
-      fill_random_outliers(tensor, random);
+      tensor.term<SparseSpec>().fill_random(tensor, random);
     } else if (part.name != "codes" && !part.name.starts_with("outlier")) {
       for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
     }
