@@ -408,7 +408,8 @@ TEST(OutputFactor, WhatCannotUseItSaysSo) {
   };
   QuantizeOptions options;
   options.codebook_update = false;
-  EXPECT_NE(message("gvq2d2b-n640", options).find("codebooks and codes after it"), std::string::npos);
+  EXPECT_NE(message("gvq2d2b-n640", options).find("codebooks and codes after it"),
+            std::string::npos);
   options = {};
   options.max_rounds = 0;
   EXPECT_NE(message("gvq2d2b-n640", options).find("it needs rounds"), std::string::npos);
