@@ -76,6 +76,8 @@ class UniformKernel {
       if (w.zeros) zeros = I::load_bytes(w.zeros + next);
       next += kUniformRows;
       boundary += w.group_size;
+      // What fills the last unit has no group; its codes are zero.
+      if (boundary >= w.in_features) boundary = INT64_MAX;
     }
   };
 

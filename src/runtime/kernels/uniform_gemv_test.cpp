@@ -43,9 +43,14 @@ struct Problem {
     w.chunk = run >= 4 ? static_cast<int>(run) : 0;
     codes = AlignedBuffer<uint8_t>(kBundles * w.units * c.nbits * kUniformField);
     for (int64_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.next());
-    scales = AlignedBuffer<uint16_t>(kBundles * w.groups * kUniformRows);
-    zeros = AlignedBuffer<uint8_t>(scales.size());
-    for (int64_t i = 0; i < scales.size(); ++i) {
+    // NaN behind them: a scale beyond the last group would show.
+    constexpr int64_t kGuard = kUniformUnit * kUniformRows;
+    constexpr uint16_t kNan = 0x7e00;
+    const int64_t count = kBundles * w.groups * kUniformRows;
+    scales = AlignedBuffer<uint16_t>(count + kGuard);
+    zeros = AlignedBuffer<uint8_t>(count + kGuard);
+    std::fill_n(scales.data(), scales.size(), kNan);
+    for (int64_t i = 0; i < count; ++i) {
       scales[i] = float_to_fp16(static_cast<float>(random.normal()));
       zeros[i] = static_cast<uint8_t>(random.below(1u << c.nbits));
     }
@@ -69,6 +74,8 @@ std::vector<Case> cases() {
       all.push_back({nbits, 72, 72, zeros});
       all.push_back({nbits, 64, 8, zeros});
       all.push_back({nbits, 60, 12, zeros});
+      all.push_back({nbits, 48, 8, zeros});
+      all.push_back({nbits, 20, 4, zeros});
       all.push_back({nbits, 35, 35, zeros});
       all.push_back({nbits, 36, 3, zeros});
     }
