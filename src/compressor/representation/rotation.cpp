@@ -21,10 +21,10 @@ bool rotated_side(const torch::Tensor& signs) { return signs.numel() > 0; }
 
 bool has_kernel(const torch::Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat; }
 
-// Along the last dimension.
+// Along the last dimension. In place where it can be: x is the caller's to lose.
 torch::Tensor hadamard_rows(const torch::Tensor& x, int64_t block) {
   if (!has_kernel(x)) return hadamard_reference(x, block);
-  auto result = x.contiguous().clone();
+  auto result = x.contiguous();
   const int64_t n = x.size(-1), rows = x.numel() / n;
   auto* data = result.mutable_data_ptr<float>();
   at::parallel_for(0, rows, kTaskRows, [&](int64_t begin, int64_t end) {
@@ -33,10 +33,10 @@ torch::Tensor hadamard_rows(const torch::Tensor& x, int64_t block) {
   return result;
 }
 
-// Of a matrix, along its first dimension.
+// Of a matrix, along its first dimension; otherwise the same.
 torch::Tensor hadamard_columns(const torch::Tensor& x, int64_t block) {
   if (!has_kernel(x)) return hadamard_reference(x.t(), block).t().contiguous();
-  auto result = x.contiguous().clone();
+  auto result = x.contiguous();
   const int64_t columns = x.size(1);
   auto* data = result.mutable_data_ptr<float>();
   at::parallel_for(0, x.size(0) / block, 1, [&](int64_t begin, int64_t end) {
@@ -55,7 +55,7 @@ class RotateToWeights : public torch::autograd::Function<RotateToWeights> {
     context->save_for_backward({input_signs, output_signs});
     context->saved_data["in_block"] = in_block;
     context->saved_data["out_block"] = out_block;
-    torch::Tensor w = rotated;
+    torch::Tensor w = rotated.clone();
     if (rotated_side(output_signs))
       w = hadamard_columns(w, out_block).mul_(output_signs.unsqueeze(1));
     if (rotated_side(input_signs)) w = hadamard_rows(w, in_block).mul_(input_signs);

@@ -7,13 +7,15 @@
 namespace bitsmith {
 namespace {
 
-// task(begin, end) for shares of n numbers in blocks.
+// task(row, begin, end) for shares of the n numbers of each row, in whole blocks.
 template <typename Task>
-void each_share(int64_t n, int64_t block, ThreadPool& pool, const Task& task) {
+void each_share(int64_t rows, int64_t n, int64_t block, ThreadPool& pool, const Task& task) {
   constexpr int64_t kShare = 4096;
-  const int64_t share = (kShare + block - 1) / block * block;
-  pool.run((n + share - 1) / share,
-           [&](int64_t i) { task(i * share, std::min(n, (i + 1) * share)); });
+  const int64_t share = (kShare + block - 1) / block * block, shares = (n + share - 1) / share;
+  pool.run(rows * shares, [&](int64_t i) {
+    const int64_t begin = i % shares * share;
+    task(i / shares, begin, std::min(n, begin + share));
+  });
 }
 
 class RotatedMatrix final : public WeightMatrix {
@@ -41,11 +43,13 @@ class RotatedMatrix final : public WeightMatrix {
   void multiply_rotated(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
     inner_->multiply(x, tokens, y, pool);
     if (output_signs_.empty()) return;
-    each_share(tokens * out_features, output_block_, pool, [&](int64_t begin, int64_t end) {
-      hadamard_along_rows(y + begin, 1, end - begin, output_block_);
-      for (int64_t i = begin; i < end; ++i)
-        y[i] *= output_signs_[static_cast<size_t>(i % out_features)];
-    });
+    const float* signs = output_signs_.data();
+    each_share(tokens, out_features, output_block_, pool,
+               [&](int64_t token, int64_t begin, int64_t end) {
+                 float* row = y + token * out_features;
+                 hadamard_along_rows(row + begin, 1, end - begin, output_block_);
+                 for (int64_t i = begin; i < end; ++i) row[i] *= signs[i];
+               });
   }
 
   // As the reference decode has it: a block of rows, of which one is wanted.
@@ -79,10 +83,12 @@ class RotatedMatrix final : public WeightMatrix {
 
 void InputRotation::apply(const float* x, int64_t tokens, float* rotated, ThreadPool& pool) const {
   const auto in_features = static_cast<int64_t>(signs.size());
-  each_share(tokens * in_features, block, pool, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      rotated[i] = x[i] * signs[static_cast<size_t>(i % in_features)];
-    hadamard_along_rows(rotated + begin, 1, end - begin, block);
+  const float* sign = signs.data();
+  each_share(tokens, in_features, block, pool, [&](int64_t token, int64_t begin, int64_t end) {
+    const float* from = x + token * in_features;
+    float* to = rotated + token * in_features;
+    for (int64_t i = begin; i < end; ++i) to[i] = from[i] * sign[i];
+    hadamard_along_rows(to + begin, 1, end - begin, block);
   });
 }
 
