@@ -8,12 +8,12 @@
 #include <cstdlib>
 
 #include "compressor/objective/inverse_factor.h"
-#include "compressor/quantize/codebook_em.h"
+#include "compressor/quantize/gvq_initial_codebooks.h"
 #include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/quantizer.h"
-#include "compressor/representation/additive_search.h"
-#include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_search.h"
+#include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/gvq_dequantize.h"
+#include "compressor/representation/kinds/gvq_search.h"
 
 namespace bitsmith {
 namespace {

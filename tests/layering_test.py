@@ -13,7 +13,7 @@ from pathlib import Path
 
 FILES = ["base", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
-COMPRESSOR = ["objective", "representation", "model", "calibration", "quantize", "train", "tune"]  # each may use those before it
+COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
     "base": [],

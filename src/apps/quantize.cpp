@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "compressor/quantize/model_card.h"
+#include "compressor/quantize_model/model_card.h"
 #include "pipeline/quantize.h"
 
 namespace bitsmith {

@@ -118,8 +118,7 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
   for (const auto& [module, spec] : specs) {
     if (!is_block_linear(module) && !rows_stand_alone(spec)) {
       throw Error(concat(where, ": ", module, " is ", to_string(spec),
-                         "; embeddings and heads need representations whose rows stand alone "
-                         "(intBgG)"));
+                         "; embeddings and heads need representations whose rows stand alone"));
     }
   }
   return specs;

@@ -9,7 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "compressor/model/torch_threads.h"
-#include "compressor/quantize/quantize_model.h"
+#include "compressor/quantize_model/quantize_model.h"
 #include "compressor/tune/tune_model.h"
 
 namespace bitsmith {

@@ -6,8 +6,8 @@
 #include "compressor/model/dense_tensor.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/objective/layer_file.h"
-#include "compressor/quantize/linear_hessians.h"
-#include "compressor/quantize/module_pattern.h"
+#include "compressor/quantize_model/linear_hessians.h"
+#include "compressor/quantize_model/module_pattern.h"
 
 namespace bitsmith {
 namespace {

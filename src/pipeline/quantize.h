@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "base/run_context.h"
-#include "compressor/quantize/quantize_model.h"
+#include "compressor/quantize_model/quantize_model.h"
 #include "compressor/tune/block_finetune.h"
 #include "pipeline/training_data.h"
 

@@ -4,15 +4,15 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "compressor/objective/inverse_factor.h"
-#include "compressor/quantize/codebook_em.h"
-#include "compressor/quantize/codebook_solve.h"
-#include "compressor/quantize/kmeans.h"
+#include "compressor/quantize/additive_initial_codebooks.h"
+#include "compressor/quantize/additive_solve.h"
+#include "compressor/quantize/gvq_initial_codebooks.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
-#include "compressor/representation/additive_dequantize.h"
-#include "compressor/representation/additive_search.h"
-#include "compressor/representation/additive_term.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds/additive.h"
+#include "compressor/representation/kinds/additive_dequantize.h"
+#include "compressor/representation/kinds/additive_search.h"
 
 namespace bitsmith {
 namespace {

@@ -4,7 +4,7 @@
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/uniform_grid.h"
-#include "compressor/representation/uniform_term.h"
+#include "compressor/representation/kinds/uniform.h"
 
 namespace bitsmith {
 namespace {

@@ -3,14 +3,14 @@
 #include "base/error.h"
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/objective/row_products.h"
-#include "compressor/quantize/codebook_em.h"
+#include "compressor/quantize/gvq_initial_codebooks.h"
 #include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/methods.h"
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
-#include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_search.h"
-#include "compressor/representation/gvq_term.h"
+#include "compressor/representation/kinds/gvq.h"
+#include "compressor/representation/kinds/gvq_dequantize.h"
+#include "compressor/representation/kinds/gvq_search.h"
 
 namespace bitsmith {
 namespace {

@@ -2,8 +2,8 @@
 
 #include "compressor/parallel.h"
 #include "compressor/quantize/conjugate_gradients.h"
-#include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/gvq_term.h"
+#include "compressor/representation/kinds/gvq.h"
+#include "compressor/representation/kinds/gvq_dequantize.h"
 
 namespace bitsmith {
 namespace {

@@ -1,8 +1,8 @@
+#include "compressor/representation/kinds/low_rank.h"
 #include "base/random.h"
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/objective/row_products.h"
 #include "compressor/quantize/corrections.h"
-#include "compressor/representation/low_rank_term.h"
 
 namespace bitsmith {
 namespace {

@@ -5,7 +5,7 @@
 #include "compressor/objective/row_products.h"
 #include "compressor/quantize/conjugate_gradients.h"
 #include "compressor/quantize/corrections.h"
-#include "compressor/representation/sparse_term.h"
+#include "compressor/representation/kinds/sparse.h"
 
 namespace bitsmith {
 namespace {

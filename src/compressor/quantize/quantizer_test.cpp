@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "compressor/objective/hessian_sum.h"
-#include "compressor/representation/uniform_term.h"
+#include "compressor/representation/kinds/uniform.h"
 
 namespace bitsmith {
 namespace {

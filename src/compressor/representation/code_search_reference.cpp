@@ -4,7 +4,7 @@
 
 #include "compressor/representation/code_group_search.h"
 #include "compressor/representation/code_pairs.h"
-#include "compressor/representation/gvq_dequantize.h"
+#include "compressor/representation/kinds/gvq_dequantize.h"
 
 namespace bitsmith {
 namespace {

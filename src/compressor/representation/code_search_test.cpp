@@ -1,14 +1,14 @@
 #include <gtest/gtest.h>
 
-#include "compressor/representation/additive_search.h"
-#include "compressor/representation/additive_term.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
-#include "compressor/representation/group_scales.h"
-#include "compressor/representation/gvq_search.h"
-#include "compressor/representation/gvq_term.h"
-#include "compressor/representation/uniform_search.h"
-#include "compressor/representation/uniform_term.h"
+#include "compressor/representation/kinds/additive.h"
+#include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/group_scales.h"
+#include "compressor/representation/kinds/gvq.h"
+#include "compressor/representation/kinds/gvq_search.h"
+#include "compressor/representation/kinds/uniform.h"
+#include "compressor/representation/kinds/uniform_search.h"
 
 namespace bitsmith {
 namespace {

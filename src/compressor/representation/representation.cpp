@@ -1,7 +1,7 @@
 #include "compressor/representation/representation.h"
 
 #include "base/error.h"
-#include "compressor/representation/kinds.h"
+#include "compressor/representation/kinds/kinds.h"
 
 namespace bitsmith {
 

@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "compressor/parallel.h"
-#include "compressor/representation/additive_dequantize.h"
-#include "compressor/representation/gvq_dequantize.h"
-#include "compressor/representation/uniform_term.h"
+#include "compressor/representation/kinds/additive_dequantize.h"
+#include "compressor/representation/kinds/gvq_dequantize.h"
+#include "compressor/representation/kinds/uniform.h"
 #include "format/random_tensor.h"
 
 namespace bitsmith {

@@ -5,7 +5,7 @@
 
 #include "base/options.h"
 #include "base/run_context.h"
-#include "compressor/quantize/block_finetuner.h"
+#include "compressor/quantize_model/block_finetuner.h"
 
 namespace bitsmith {
 

@@ -1,0 +1,203 @@
+#include "compressor/quantize_model/block_quantizer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "compressor/model/dense_tensor.h"
+
+namespace bitsmith {
+namespace {
+
+// How a block's time divides, for the progress line only.
+constexpr double kHessianShare = 0.3;
+constexpr double kLinearsShare = 0.55;
+
+}  // namespace
+
+BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
+                               const QuantizeModelOptions& options, torch::Tensor activations,
+                               BlockFinetuner finetune, const RunContext& context)
+    : decoder_(decoder),
+      plan_(plan),
+      options_(options),
+      rotary_(decoder.rotary(activations.size(1))),
+      stream_(decoder, rotary_, activations),
+      original_stream_(decoder, rotary_,
+                       options.cross_term > 0 ? activations.clone() : torch::Tensor()),
+      finetune_(std::move(finetune)),
+      context_(context) {}
+
+template <typename Task>
+void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
+                                const Task& task) const {
+  each_window_chunk(stream_.inputs(), options_.batch_tokens, progress, task);
+}
+
+torch::Tensor BlockQuantizer::run(const Block& block) const {
+  auto outputs = torch::empty_like(stream_.inputs());
+  each_chunk(
+      [](double) {},
+      [&](int64_t first, int64_t count) {
+        outputs.narrow(0, first, count)
+            .copy_(decoder_.run_block(block, stream_.inputs().narrow(0, first, count), rotary_));
+      });
+  return outputs;
+}
+
+std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
+    Block& block, const Block& original, InputSite site,
+    const std::function<void(double)>& progress) {
+  std::optional<SiteSums> sums;
+  for (const Linear* linear : block.site_linears(site)) {
+    if (sums || !plan_.find(linear->name)) continue;
+    sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
+    if (with_original()) sums->cross.emplace(linear->in_features);
+  }
+  each_chunk(progress, [&](int64_t first, int64_t count) {
+    const auto inputs = stream_.site_inputs(block, site, first, count, /*keep_outputs=*/false);
+    if (sums) sums->hessian.add(inputs);
+    if (!with_original()) return;
+    const auto expected =
+        original_stream_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
+    if (sums) sums->cross->add(expected, inputs);
+  });
+  return sums;
+}
+
+void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
+                                     const torch::Tensor& hessian, const torch::Tensor& drift,
+                                     QuantizedModules& modules,
+                                     const LinearObserver& observer) const {
+  const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
+                                   ? linear.weight
+                                   : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
+  QuantizeOptions own = options_.linear;
+  own.method = matrix.method;
+  Objective objective(hessian);
+  if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
+    objective.shift = cross_term_shift(weight, drift, options_.cross_term);
+  }
+  own.cancel = context_.cancel;
+  QuantizedLinear result;
+  try {
+    result = bitsmith::quantize_linear(weight, objective, matrix.spec, own);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& e) {
+    throw Error(concat(linear.name, ": ", e.what()));
+  }
+  if (options_.sequential()) {
+    linear.weight = result.representation->dequantize().to(decoder_.dtype());
+  }
+  const LinearSummary summary = {
+      linear.name,
+      to_string(matrix.spec),
+      method_name(matrix.method),
+      result.relative_error,
+      bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
+      result.seconds};
+  modules.matrices[linear.name] = result.representation->to_format();
+  modules.linears.push_back(summary);
+  if (observer) observer(summary, result.stages);
+}
+
+QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
+                                          const LinearObserver& observer) {
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  // Quantized matrices take their places in `block`; a second one stays as it was where both are
+  // needed.
+  const std::shared_ptr<Block> original =
+      with_original() ? decoder_.load_block(block_index) : block;
+  int64_t planned_weights = 0, done_weights = 0;
+  for (const Linear* linear : block->linears()) {
+    if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
+  }
+  QuantizedModules modules;
+  if (planned_weights == 0) return modules;
+  int sites_done = 0;
+  const auto share_done = [&](double of_site = 0) {
+    return kHessianShare * (sites_done + of_site) / kInputSites +
+           kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+  };
+
+  for (const InputSite site : kSites) {
+    torch::Tensor hessian, drift;
+    if (!without_data()) {
+      const auto sums = collect(*block, *original, site, [&](double share) {
+        progress(share_done(share), site_name(site));
+      });
+      ++sites_done;
+      if (sums) hessian = sums->hessian.hessian();
+      if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
+        throw Error(concat(block->site_linears(site).front()->name,
+                           ": its inputs are not finite: the model's activations overflow ",
+                           options_.dtype, " before this linear"));
+      }
+      if (sums && sums->cross) {
+        drift = input_drift(hessian, sums->cross->cross(), options_.linear.damping);
+      }
+    }
+    for (Linear* linear : block->site_linears(site)) {
+      const PlannedMatrix* matrix = plan_.find(linear->name);
+      if (!matrix) continue;
+      progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
+      quantize_linear(*linear, *matrix, hessian, drift, modules, observer);
+      done_weights += linear->out_features * linear->in_features;
+    }
+  }
+  if (finetune_) finetune(block_index, modules, progress);
+  return modules;
+}
+
+void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
+                              const BlockProgress& progress) const {
+  progress(kHessianShare + kLinearsShare, "fine-tuning");
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  const torch::Tensor targets = with_original() ? original_stream_.outputs() : run(*block);
+  for (Linear* linear : block->linears()) {
+    const auto found = modules.matrices.find(linear->name);
+    if (found == modules.matrices.end()) continue;
+    linear->representation = representation_from_format(found->second);
+    linear->weight.reset();
+  }
+  const BlockFinetuneReport report =
+      finetune_(decoder_, *block, block_index, stream_.inputs(), targets);
+  for (Linear* linear : block->linears()) {
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end()) found->second = linear->representation->to_format();
+  }
+  for (const auto& [name, value] : report.dense) {
+    modules.dense[name] = value.to(torch::kHalf).contiguous();
+  }
+  modules.finetune = {
+      {"error_before", report.before}, {"error_after", report.after}, {"epochs", report.epochs}};
+  modules.finetune_seconds = report.seconds;
+}
+
+void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& modules,
+                             const BlockProgress& progress) {
+  if (without_data()) return;
+  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  const auto report = [&](double share) {
+    const double begin = kHessianShare + kLinearsShare;
+    progress(begin + (1 - begin) * share, "outputs");
+  };
+  // There already if the block was quantized just now.
+  if (with_original() && original_stream_.outputs().defined()) {
+    original_stream_.take_outputs();
+  } else if (with_original()) {
+    original_stream_.advance(*block, options_.batch_tokens, report);
+  }
+  for (Linear* linear : block->linears()) {
+    const auto found = modules.matrices.find(linear->name);
+    if (found != modules.matrices.end())
+      linear->weight = decode_matrix(found->second, decoder_.dtype());
+  }
+  for (const auto& [name, vector] : block->dense_vectors(block_index)) {
+    const auto found = modules.dense.find(name);
+    if (found != modules.dense.end()) *vector = found->second.to(decoder_.dtype());
+  }
+  stream_.advance(*block, options_.batch_tokens, report);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,78 @@
+// One block: collect the Hessians of its input sites on the activations that reach it, quantize its
+// matrices, and pass the activations on through what became of it. With a cross term the original
+// model's activations go along.
+#pragma once
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compressor/model/decoder.h"
+#include "compressor/objective/hessian_sum.h"
+#include "compressor/objective/objective.h"
+#include "compressor/quantize_model/block_finetuner.h"
+#include "compressor/quantize_model/block_stream.h"
+#include "compressor/quantize_model/quantization_plan.h"
+#include "compressor/quantize_model/quantized_modules.h"
+
+namespace bitsmith {
+
+// Called with the share of the block's work that is done, and a word on what is being done. Throws
+// to stop.
+using BlockProgress = std::function<void(double share, const std::string& detail)>;
+// Called with each quantized matrix's stages.
+using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
+
+class BlockQuantizer {
+ public:
+  // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
+  // windows: every matrix is quantized without a Hessian.
+  BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
+                 const QuantizeModelOptions& options, torch::Tensor activations,
+                 BlockFinetuner finetune, const RunContext& context);
+
+  // The planned matrices of block number `block_index`, quantized on the present activations.
+  QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
+                            const LinearObserver& observer);
+  // Replaces the activations by the outputs of that block with the given matrices in it.
+  void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
+
+ private:
+  // What is known of one site's inputs.
+  struct SiteSums {
+    HessianSum hessian;
+    std::optional<CrossSum> cross;
+  };
+
+  bool without_data() const { return stream_.inputs().size(0) == 0; }
+  bool with_original() const { return options_.cross_term > 0; }
+  // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
+  // is planned. `original`: the block before anything in it was quantized.
+  std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
+                                  const std::function<void(double)>& progress);
+  // task(first, count) for the windows, a chunk at a time.
+  template <typename Task>
+  void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
+  // The block's outputs for all windows, a chunk at a time.
+  torch::Tensor run(const Block& block) const;
+  // Quantizes one matrix and adds it to `modules`.
+  void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
+                       const torch::Tensor& drift, QuantizedModules& modules,
+                       const LinearObserver& observer) const;
+  // Trains the block with these matrices in it and puts what became of them into `modules`.
+  void finetune(int64_t block_index, QuantizedModules& modules,
+                const BlockProgress& progress) const;
+
+  const Decoder& decoder_;
+  const QuantizationPlan& plan_;
+  const QuantizeModelOptions& options_;
+  RotaryTable rotary_;
+  BlockStream stream_;           // of the model as it is quantized
+  BlockStream original_stream_;  // of the original model; without a cross term there is none
+  BlockFinetuner finetune_;
+  const RunContext& context_;
+};
+
+}  // namespace bitsmith

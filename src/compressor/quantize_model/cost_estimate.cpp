@@ -1,0 +1,149 @@
+// What quantizing a model will take, before it starts.
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "compressor/quantize_model/quantization_plan.h"
+
+namespace bitsmith {
+namespace {
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double product_rate(torch::Dtype dtype) {  // floating-point operations a second
+  constexpr int64_t kSize = 1024;
+  const torch::Tensor a = torch::randn({kSize, kSize}).to(dtype), b = a.clone();
+  torch::mm(a, b);
+  double best = 1e9;
+  for (int repeat = 0; repeat < 3; ++repeat)
+    best = std::min(best, seconds_of([&] { torch::mm(a, b); }));
+  return 2.0 * kSize * kSize * kSize / best;
+}
+
+// What one matrix takes: a fixed part (tables, factors of the Hessian) and one that grows with it.
+struct QuantizerCost {
+  double fixed_seconds, seconds_per_weight;
+};
+
+// A matrix of fewer inputs that stands for one of many: whole factors of a wide Hessian would cost
+// more than the work that is estimated.
+constexpr int64_t kProbeInputs = 1536;
+constexpr int kProbeRounds = 16;  // more are rare, and cost as much as they say
+
+int64_t probe_inputs(const PlannedMatrix& matrix) {
+  const int64_t in = matrix.shape.in_features;
+  for (int64_t share = (in + kProbeInputs - 1) / kProbeInputs; share < in; ++share) {
+    if (in % share != 0) continue;
+    try {
+      check_quantizable(matrix.spec, matrix.shape.out_features, in / share);
+      return in / share;
+    } catch (const UsageError&) {
+    }
+  }
+  return in;
+}
+
+// From two matrices with few rows. With n inputs the factors of the Hessian cost n^3, and the
+// sweep over a row n a weight.
+QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+  const int64_t in = probe_inputs(matrix);
+  const double wider = static_cast<double>(matrix.shape.in_features) / static_cast<double>(in);
+  const torch::Tensor x = torch::randn({64, in});
+  const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
+  QuantizeOptions probe = options;
+  RepresentationSpec spec = matrix.spec;
+  spec.transform.reset();  // costs little, and few rows may not fit its blocks
+  probe.method = matrix.method;
+  probe.max_rounds = std::min(probe.max_rounds, kProbeRounds);
+  const auto seconds_for = [&](int64_t rows) {
+    const torch::Tensor weight = torch::randn({rows, in});
+    return seconds_of([&] { quantize_linear(weight, hessian, spec, probe); });
+  };
+  int64_t few = std::max<int64_t>(1, 32768 / in);
+  // Twice as many vectors as a codebook has.
+  few = std::max(few, 2 * least_rows(spec, matrix.shape.out_features, in));
+  const int64_t many = 3 * few;
+  const double short_time = seconds_for(few), long_time = seconds_for(many);
+  const double slope =
+      std::max(0.0, long_time - short_time) / static_cast<double>((many - few) * in);
+  const double fixed = std::max(0.0, short_time - slope * static_cast<double>(few * in));
+  return {fixed * wider * wider * wider, slope * wider};
+}
+
+struct BlockSizes {
+  int64_t weights = 0, largest = 0, widest_input = 0;
+  int64_t hessian_elements = 0;
+};
+
+BlockSizes block_sizes(const ModelConfig& config) {
+  BlockSizes sizes;
+  for (const LinearShape& shape : block_linears(config, 0)) {
+    const int64_t weights = shape.out_features * shape.in_features;
+    sizes.weights += weights;
+    sizes.largest = std::max(sizes.largest, weights);
+    sizes.widest_input = std::max(sizes.widest_input, shape.in_features);
+  }
+  for (const int64_t n :
+       {config.hidden_size, config.q_size(), config.hidden_size, config.intermediate_size})
+    sizes.hessian_elements += n * n;
+  return sizes;
+}
+
+}  // namespace
+
+void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
+                     int64_t length, const QuantizeModelOptions& options) {
+  const BlockSizes sizes = block_sizes(config);
+  const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
+  const int64_t chunk = std::max(options.batch_tokens, length);
+
+  // Beside the activations of the whole data: the block, float64 sums of all sites, and the larger
+  // of one chunk's forward pass and one matrix's quantization (float32 weight, working copies,
+  // float64 factors of its Hessian).
+  const int64_t forward =
+      chunk * element *
+      (6 * config.hidden_size + 4 * config.q_size() + 5 * config.intermediate_size);
+  const int64_t widest = sizes.widest_input * sizes.widest_input;
+  const int64_t linear = 40 * sizes.largest + 28 * widest;
+  constexpr int64_t kProgram = int64_t{450} << 20;
+  const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
+  const int64_t blocks = options.sequential() ? streams : 1;
+  plan.memory_bytes = static_cast<uint64_t>(
+      kProgram + streams * tokens * 2 * std::max(config.hidden_size, config.q_size()) * element +
+      blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
+      std::max(streams * forward + 4 * widest, linear));
+}
+
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+                           const QuantizeModelOptions& options, const RunContext& context) {
+  const torch::NoGradGuard no_grad;
+  const BlockSizes sizes = block_sizes(config);
+  const bool narrow = options.dtype == "bfloat16";
+  const int streams = options.cross_term > 0 ? 2 : 1;
+  const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
+  const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
+  const double passes = streams * 1.75;  // the sites, and the outputs
+  const double products = passes * 2.0 * static_cast<double>(sizes.weights) / rate * 1.3;
+  const double sums = 2.0 * static_cast<double>(streams * sizes.hessian_elements) / wide_rate;
+  QuantizeOptions linear = options.linear;
+  linear.cancel = context.cancel;
+  QuantizeTime time;
+  time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
+  std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
+  for (const auto& [module, matrix] : plan.matrices) {
+    const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),
+                                   matrix.method == Method::kRtn ? 0 : matrix.shape.in_features);
+    if (context.cancelled())
+      throw Interrupted("stopped while the time was estimated; the same command begins anew");
+    if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, linear);
+    const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
+    time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;
+  }
+  return time;
+}
+
+}  // namespace bitsmith

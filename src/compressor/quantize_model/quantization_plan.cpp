@@ -1,0 +1,123 @@
+#include "compressor/quantize_model/quantization_plan.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "compressor/quantize_model/module_pattern.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr const char* kEmbedding = "model.embed_tokens";
+constexpr const char* kHead = "lm_head";
+
+// The asked method where it can make `spec`, else the spec's own (an override may be of another
+// kind than the representation that the method was asked for).
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
+  if (!options.method) return default_method(spec);
+  if (spec == options.representation) {
+    check_method(*options.method, spec);
+    return *options.method;
+  }
+  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
+}
+
+// Every module whose sizes do not fit, one sentence for each reason.
+void check_sizes(const QuantizationPlan& plan) {
+  std::map<std::string, std::pair<std::string, int>> reasons;  // reason -> first module, others
+  for (const auto& [module, matrix] : plan.matrices) {
+    try {
+      check_quantizable(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
+    } catch (const UsageError& e) {
+      const auto [entry, fresh] =
+          reasons.insert({concat(to_string(matrix.spec), ": ", e.what()), {module, 0}});
+      if (!fresh) ++entry->second.second;
+    }
+  }
+  if (reasons.empty()) return;
+  std::string message;
+  for (const auto& [reason, modules] : reasons) {
+    message += concat(message.empty() ? "" : "\n", reason, " (", modules.first);
+    message += modules.second > 0 ? concat(" and ", modules.second, " more)") : ")";
+  }
+  throw UsageError(message);
+}
+
+std::vector<LinearShape> matrices_in_scope(const ModelConfig& config, int64_t blocks) {
+  std::vector<LinearShape> matrices;
+  for (int64_t block_index = 0; block_index < blocks; ++block_index) {
+    const std::vector<LinearShape> block = block_linears(config, block_index);
+    matrices.insert(matrices.end(), block.begin(), block.end());
+  }
+  matrices.push_back({kEmbedding, config.vocab_size, config.hidden_size, false});
+  if (!config.tie_word_embeddings)
+    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
+  return matrices;
+}
+
+uint64_t output_bytes(const QuantizationPlan& plan, const ModelConfig& config) {
+  double bytes = 0;
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    const PlannedMatrix* matrix = plan.find(name.substr(0, name.rfind('.')));
+    const bool quantized = matrix && name.ends_with(".weight");
+    const double bits = quantized ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
+    bytes += bits / 8 * static_cast<double>(element_count(shape));
+  }
+  return static_cast<uint64_t>(bytes);
+}
+
+}  // namespace
+
+const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
+  const auto found = matrices.find(module);
+  return found == matrices.end() ? nullptr : &found->second;
+}
+
+QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options) {
+  if (options.embedding_bits != 16 && options.embedding_bits != 8 && options.embedding_bits != 4)
+    throw UsageError(concat("embedding and head cannot have ", options.embedding_bits,
+                            " bits: choose 16, 8 or 4"));
+  if (options.stop_after_blocks < 0 || options.stop_after_blocks > config.num_hidden_layers)
+    throw UsageError(concat("the model has ", config.num_hidden_layers, " blocks, not ",
+                            options.stop_after_blocks));
+  if (options.method) check_method(*options.method, options.representation);
+
+  std::vector<ModulePattern> keep;
+  for (const std::string& text : options.keep) keep.emplace_back("keep", text);
+  std::vector<ModulePattern> overrides;
+  for (const auto& [text, spec] : options.overrides) overrides.emplace_back("override", text);
+
+  QuantizationPlan plan;
+  plan.blocks =
+      options.stop_after_blocks > 0 ? options.stop_after_blocks : config.num_hidden_layers;
+  const std::vector<LinearShape> matrices = matrices_in_scope(config, plan.blocks);
+  for (const LinearShape& shape : matrices) {
+    const bool is_embedding = shape.name == kEmbedding || shape.name == kHead;
+    bool kept = false;
+    for (ModulePattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
+    std::optional<RepresentationSpec> spec = options.representation;
+    if (is_embedding) {
+      spec.reset();
+      if (options.embedding_bits < 16)
+        spec = row_representation(options.embedding_bits, config.hidden_size);
+    }
+    for (size_t i = 0; i < overrides.size(); ++i)
+      if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
+    if (kept || !spec) continue;
+    if (is_embedding && !rows_stand_alone(*spec))
+      throw UsageError(concat(shape.name, " is looked up row by row: ", to_string(*spec),
+                              " shares codebooks over rows, or mixes them; int8g64 does neither"));
+    const Method method = is_embedding ? Method::kRtn : method_for(*spec, options);
+    plan.matrices[shape.name] = {shape, *spec, method};
+  }
+  for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
+  for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
+  if (plan.matrices.empty())
+    throw UsageError("nothing is left to quantize: every matrix is kept dense");
+  check_sizes(plan);
+  plan.disk_bytes = 2 * output_bytes(plan, config);  // finished blocks, then the result beside them
+  return plan;
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,40 @@
+// What is to be done with every matrix of a model, and what that will take; decided, checked and
+// shown before the work starts.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compressor/quantize_model/quantize_model.h"
+
+namespace bitsmith {
+
+struct PlannedMatrix {
+  LinearShape shape;
+  RepresentationSpec spec;
+  Method method;
+};
+
+struct QuantizationPlan {
+  std::map<std::string, PlannedMatrix> matrices;  // by module; those that stay dense are absent
+  int64_t blocks = 0;                             // the first N are quantized
+  // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak.
+  uint64_t memory_bytes = 0;
+  uint64_t disk_bytes = 0;
+
+  const PlannedMatrix* find(const std::string& module) const;
+};
+
+// Throws UsageError for what the options ask and the model cannot have: a representation that does
+// not fit (all modules at once), a pattern that names nothing, a method of another representation.
+QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options);
+
+// Fills the estimate of memory for `tokens` tokens in windows of `length`. Measures nothing.
+void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
+                     int64_t length, const QuantizeModelOptions& options);
+// Runs each method on small matrices and one matrix product to learn this machine's speed
+// (seconds). Throws Interrupted.
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+                           const QuantizeModelOptions& options, const RunContext& context);
+
+}  // namespace bitsmith

@@ -1,0 +1,340 @@
+#include "compressor/quantize_model/quantize_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "checkpoint/model_size.h"
+#include "checkpoint/weight_check.h"
+#include "compressor/model/dense_tensor.h"
+#include "compressor/quantize_model/block_quantizer.h"
+#include "compressor/quantize_model/dense_tensor_source.h"
+#include "compressor/quantize_model/model_card.h"
+#include "compressor/quantize_model/quantization_plan.h"
+#include "compressor/quantize_model/quantized_modules.h"
+#include "compressor/quantize_model/row_quantizer.h"
+#include "tokenizer/gguf_tokenizer_export.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool needs_calibration(const QuantizationPlan& plan) {
+  return std::any_of(plan.matrices.begin(), plan.matrices.end(),
+                     [](const auto& entry) { return entry.second.method != Method::kRtn; });
+}
+
+void check_data(const TokenDataset& data, const ModelConfig& config) {
+  const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
+  if (low < 0 || high >= config.vocab_size)
+    throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
+                       ", outside the model's vocabulary of ", config.vocab_size,
+                       "; it was made with another tokenizer"));
+  if (config.max_position_embeddings > 0 && data.train.size(1) > config.max_position_embeddings)
+    log_warning(concat("windows of ", data.train.size(1), " tokens are longer than the ",
+                       config.max_position_embeddings, " that the model was trained for"));
+}
+
+std::string block_name(int64_t block_index) {
+  std::string digits = std::to_string(block_index);
+  digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');
+  return "block-" + digits;
+}
+
+// Reads finished modules, or makes them.
+QuantizedModules finished_modules(const WorkFolder& work, const std::string& name,
+                                  const QuantizationPlan& plan,
+                                  const std::vector<LinearShape>& candidates,
+                                  const std::function<QuantizedModules()>& make) {
+  std::vector<LinearShape> expected;
+  std::map<std::string, RepresentationSpec> specs;
+  for (const LinearShape& shape : candidates) {
+    if (const PlannedMatrix* matrix = plan.find(shape.name)) {
+      expected.push_back(shape);
+      specs[shape.name] = matrix->spec;
+    }
+  }
+  const fs::path file = work.file(name + ".safetensors");
+  if (!fs::exists(file)) write_modules(file, make(), work.hash());
+  return read_modules(file, expected, specs, work.hash());
+}
+
+// Stages of every linear, a JSON object a line, with times: the log beside the result.
+class StageLog {
+ public:
+  explicit StageLog(const fs::path& path) : file_(path, std::ios::app) {
+    if (!file_) throw Error("cannot write the log " + path.string());
+  }
+  // After each block: the process's memory, which shall not grow from block to block.
+  void write_block(int64_t block, double seconds) {
+    file_ << OrderedJson{{"block", block},
+                         {"seconds", seconds},
+                         {"memory_bytes", memory_bytes()},
+                         {"peak_memory_bytes", peak_memory_bytes()}}
+                 .dump()
+          << "\n";
+    file_.flush();
+  }
+  void write(const LinearSummary& linear, const std::vector<StageReport>& stages) {
+    for (const StageReport& stage : stages)
+      file_ << OrderedJson{{"module", linear.module},
+                           {"stage", stage.stage},
+                           {"relative_error", stage.relative_error},
+                           {"seconds", stage.seconds}}
+                   .dump()
+            << "\n";
+    file_.flush();
+  }
+
+ private:
+  std::ofstream file_;
+};
+
+torch::Tensor embed_windows(const ModelFiles& files, const QuantizedModules& embedding,
+                            const torch::Tensor& windows, torch::Dtype dtype) {
+  if (windows.numel() == 0) return torch::empty({0, 0, files.config().hidden_size}, dtype);
+  const auto found = embedding.matrices.find("model.embed_tokens");
+  const torch::Tensor matrix = found != embedding.matrices.end()
+                                   ? decode_matrix(found->second, dtype)
+                                   : read_matrix(files, "model.embed_tokens", dtype);
+  return torch::embedding(matrix, windows);
+}
+
+std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
+
+// Bytes still to be written.
+uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t there = work.bytes();
+  return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
+}
+
+void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
+  const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
+  if (disk > free_disk) {
+    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
+                       " are needed and ", bytes(free_disk), " are free"));
+  }
+  const uint64_t free_memory = available_memory_bytes();
+  if (plan.memory_bytes > free_memory) {
+    throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
+                       bytes(free_memory),
+                       " are free; fewer calibration tokens or bfloat16 activations need less"));
+  }
+}
+
+void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds) {
+  log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
+                  " blocks takes about ", format_duration(seconds), ", ", bytes(plan.memory_bytes),
+                  " of memory (", bytes(available_memory_bytes()), " free) and ",
+                  bytes(disk_to_write(plan, work)), " of disk (",
+                  bytes(free_disk_bytes(work.path())), " free)"));
+}
+
+void write_result(const fs::path& folder, const ModelFiles& files,
+                  const std::vector<QuantizedModules>& modules, QuantizeModelResult& result,
+                  OrderedJson& recipe) {
+  std::map<std::string, const QuantizedTensor*> matrices;
+  std::map<std::string, TensorView> changed;  // dense tensors that fine-tuning moved
+  QuantizedCheckpointContent content;
+  for (const QuantizedModules& saved : modules) {
+    for (const auto& [name, values] : saved.dense) {
+      changed[name] = {name,
+                       DType::F16,
+                       values.sizes().vec(),
+                       {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}};
+    }
+    for (const auto& [module, matrix] : saved.matrices) {
+      matrices[module] = &matrix;
+      content.specs[module] = matrix.spec;
+    }
+  }
+  for (const auto& [name, shape] : expected_tensors(files.config())) {
+    const std::string module = name.substr(0, name.rfind('.'));
+    const auto found = matrices.find(module);
+    if (found == matrices.end() || !name.ends_with(".weight")) {
+      const auto moved = changed.find(name);
+      content.tensors.push_back(moved != changed.end()
+                                    ? TensorSource(moved->second)
+                                    : dense_tensor_source(files.checkpoint(), name));
+      continue;
+    }
+    for (TensorView part : found->second->parts) {
+      part.name = module + "." + part.name;
+      content.tensors.push_back(part);
+    }
+  }
+  const ModelSize size = model_size(files.config(), content.tensors);
+  result.decoder_bits = size.decoder_bits();
+  result.file_bits = size.file_bits();
+  content.model_card = quantized_model_card(files.checkpoint(), result, recipe);
+  recipe["decoder_bits"] = result.decoder_bits;
+  recipe["file_bits"] = result.file_bits;
+  recipe["layers"] = OrderedJson::array();
+  for (const LinearSummary& linear : result.linears) recipe["layers"].push_back(to_json(linear));
+  for (const QuantizedModules& saved : modules) {
+    if (!saved.finetune.is_null()) recipe["block_finetune"].push_back(saved.finetune);
+  }
+  content.recipe = recipe;
+  write_quantized_checkpoint(folder, files.checkpoint(), content);
+}
+
+}  // namespace
+
+void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                            const RunContext& context) {
+  if (files.is_quantized())
+    throw UsageError(files.checkpoint().path().string() +
+                     " is quantized already: give the original model");
+  compute_dtype(options.dtype);
+  const QuantizationPlan plan = plan_quantization(files.config(), options);
+  check_tokenizer_export(files.checkpoint());
+  check_weights(files.checkpoint(), context, [&](const std::string& name) {
+    return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
+  });
+}
+
+OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
+                             OrderedJson request) {
+  request["model"] = {{"name", model_name(files.checkpoint().path())},
+                      {"sha256", files.checkpoint().content_hash()}};
+  request["options"] = options_json(options);
+  return request;
+}
+
+bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
+  return needs_calibration(plan_quantization(files.config(), options));
+}
+
+void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
+                     const WorkFolder& work, int64_t tokens, int64_t length) {
+  QuantizationPlan plan = plan_quantization(files.config(), options);
+  estimate_memory(plan, files.config(), tokens, length, options);
+  check_resources(plan, work);
+}
+
+QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
+                           const RunContext& context) {
+  return estimate_time(plan_quantization(files.config(), options), files.config(), options,
+                       context);
+}
+
+QuantizeModelResult read_quantize_result(const fs::path& out) {
+  const fs::path file = out / "bitsmith.json";
+  const Json recipe = read_json_file(file);
+  QuantizeModelResult result;
+  result.decoder_bits = json_get<double>(recipe, "decoder_bits", file.string());
+  result.file_bits = json_get<double>(recipe, "file_bits", file.string());
+  for (const Json& linear : json_get<Json>(recipe, "layers", file.string()))
+    result.linears.push_back(linear_from_json(linear, file.string()));
+  result.file_bytes = ModelFiles::open(out)->checkpoint().file_bytes();
+  return result;
+}
+
+QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
+                                   const TokenDataset& data, const QuantizeModelOptions& options,
+                                   WorkFolder& work, const fs::path& log_path,
+                                   const RunContext& context, const BlockFinetuner& finetune) {
+  if (work.published()) return read_quantize_result(work.out());
+  const torch::NoGradGuard no_grad;
+  const auto start = std::chrono::steady_clock::now();
+  const ModelConfig& config = files->config();
+  const torch::Dtype dtype = compute_dtype(options.dtype);
+  QuantizationPlan plan = plan_quantization(config, options);
+  if (data.train.numel() > 0) {
+    check_data(data, config);
+  } else if (needs_calibration(plan) || finetune) {
+    throw Error("no calibration windows");
+  }
+  const OrderedJson data_facts = {{"sha256", data.hash},
+                                  {"windows", data.train.size(0)},
+                                  {"length", data.train.size(1)},
+                                  {"chats", data.chats}};
+  work.require("calibration", data_facts);
+  estimate_memory(plan, config, data.train.numel(), data.train.size(1), options);
+  check_resources(plan, work);
+  const std::string ignored = ignored_tensors_line(files->checkpoint());
+  if (!ignored.empty()) log_info(ignored);
+  announce(plan, work, estimate_time(plan, config, options, context).seconds(data.train.numel()));
+
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  StageLog log(log_path);
+  ReportedTask task(context, "quantizing");
+  double worst = 0;
+  int64_t done = 0, resumed = 0;
+  const auto stop_if_cancelled = [&] {
+    if (context.cancelled())
+      throw Interrupted(concat("stopped after ", done, " of ", plan.blocks, " blocks; they are in ",
+                               work.path().string(), ", and the same command goes on from there"));
+  };
+  const auto report = [&](double share, const std::string& detail) {
+    stop_if_cancelled();
+    const auto fresh = static_cast<double>(plan.blocks - resumed);
+    task.update((static_cast<double>(done - resumed) + share) / fresh,
+                concat(done, "/", plan.blocks, " blocks  worst error ",
+                       std::round(worst * 1e4) / 1e4, "  ", detail));
+  };
+  const auto observe = [&](const LinearSummary& linear, const std::vector<StageReport>& stages) {
+    worst = std::max(worst, linear.relative_error);
+    log.write(linear, stages);
+  };
+
+  std::vector<QuantizedModules> modules;  // views into the work folder's files
+  const std::vector<LinearShape> outer = {
+      {"model.embed_tokens", config.vocab_size, config.hidden_size, false},
+      {"lm_head", config.vocab_size, config.hidden_size, false}};
+  modules.push_back(finished_modules(work, "embedding", plan, outer, [&] {
+    QuantizedModules outer_modules;
+    for (const LinearShape& shape : outer) {
+      stop_if_cancelled();
+      if (const PlannedMatrix* matrix = plan.find(shape.name))
+        quantize_rows(*files, *matrix, outer_modules);
+    }
+    return outer_modules;
+  }));
+  while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
+    ++resumed;
+  if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
+  if (resumed == plan.blocks)
+    resumed = 0;  // only for the progress line: no fresh block to divide by
+
+  const auto decoder = Decoder::open(files, dtype);
+  BlockQuantizer quantizer(*decoder, plan, options,
+                           embed_windows(*files, modules[0], data.train, dtype), finetune, context);
+  const auto quantize_block = [&](int64_t block_index) {
+    try {
+      return quantizer.quantize(block_index, report, observe);
+    } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
+      stop_if_cancelled();
+      throw;
+    }
+  };
+  for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
+    modules.push_back(finished_modules(work, block_name(block_index), plan,
+                                       block_linears(config, block_index),
+                                       [&] { return quantize_block(block_index); }));
+    if (block_index + 1 < plan.blocks) quantizer.advance(block_index, modules.back(), report);
+    ++done;
+    log.write_block(block_index, seconds());
+  }
+  task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
+
+  QuantizeModelResult result;
+  for (const QuantizedModules& saved : modules)
+    result.linears.insert(result.linears.end(), saved.linears.begin(), saved.linears.end());
+  OrderedJson recipe = work.request();
+  recipe["calibration"] = data_facts;
+  const fs::path finished = work.empty_folder("result");
+  write_result(finished, *files, modules, result, recipe);
+  result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();
+  work.publish(finished);
+  result.seconds = seconds();
+  return result;
+}
+
+}  // namespace bitsmith

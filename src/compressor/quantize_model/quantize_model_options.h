@@ -1,0 +1,118 @@
+// What one-shot quantization of a model is asked to do. No LibTorch here.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compressor/quantize/quantize_options.h"
+
+namespace bitsmith {
+
+// Matrices whose name matches a regular expression, and what they become: "down_proj=int4g64".
+using Override = std::pair<std::string, RepresentationSpec>;
+std::string option_text(const Override& entry);
+void parse_option(const std::string& text, Override& entry);
+
+// Options of a model.
+struct QuantizeModelOptions {
+  // What the matrices of the blocks become.
+  RepresentationSpec representation;
+
+  // How their codes are found. rtn takes seconds and no text, for much worse results.
+  // Default: none, each representation's own
+  std::optional<Method> method;
+
+  // Regular expressions over names of matrices that stay dense. For a matrix that ruins the result.
+  // Default: none
+  std::vector<std::string> keep;
+
+  // Other representations for some matrices; the last match wins. For more bits where they count.
+  // Default: none
+  std::vector<Override> overrides;
+
+  // Bits of embedding and head: 16, 8 or 4. 8 costs next to no quality and is most of the file of a
+  // small model.
+  // Default: 16
+  int embedding_bits = 16;
+
+  // Quantize only the first N blocks and leave the rest dense; 0: all. To try options on a large
+  // model.
+  // Default: 0
+  int64_t stop_after_blocks = 0;
+
+  // What a linear's outputs should be: 1: the original model's own (input_drift()); 0: the
+  // original linear's on the quantized model's inputs (AQLM, GPTQ, GPTVQ); or between. 0 takes half
+  // the forward passes and half the memory of activations.
+  // Default: 0.5
+  double cross_term = 0.5;
+
+  // Within a block each site's inputs come through the matrices quantized before it, instead of
+  // through the original block. Always so with a cross term: else an error that one matrix has
+  // compensated would be compensated again by the next.
+  // Default: false
+  bool true_sequential = false;
+  bool sequential() const { return true_sequential || cross_term > 0; }
+
+  // Of the blocks' forward passes: "float32", or "bfloat16" with half the memory of activations.
+  // Default: float32
+  std::string dtype = "float32";
+
+  // Activations run at a time, in tokens. Bounds the memory of a forward pass.
+  // Default: 4096
+  int64_t batch_tokens = 4096;
+
+  // The method there is not used.
+  QuantizeOptions linear;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& o, Visitor& v);
+};
+
+template <typename Self, typename Visitor>
+void QuantizeModelOptions::visit(Self& o, Visitor& v) {
+  v(Option{.key = "representation",
+           .help = "What the blocks' matrices become, as described above",
+           .required = true,
+           .shows_default = false},
+    o.representation);
+  v(Option{.key = "method", .help = methods_help(), .shows_default = false}, o.method);
+  v(Option{.key = "keep",
+           .help = "Leave matrices whose name matches this regular expression dense; may repeat"},
+    o.keep);
+  v(Option{.key = "override",
+           .help = "REGEX=R: give matching matrices another representation; the last match wins"},
+    o.overrides);
+  v(Option{.key = "embedding_bits",
+           .help = "Bits of embedding and head: 16, or 8 and 4 with a scale for each 64 or 32 "
+                   "inputs at most",
+           .name = "embedding",
+           .choices = {"16", "8", "4"}},
+    o.embedding_bits);
+  v(Option{.key = "stop_after_blocks",
+           .help = "Quantize the first N blocks only and leave the others dense (0: all); to try "
+                   "options on a large model",
+           .range = at_least(0)},
+    o.stop_after_blocks);
+  v(Option{.key = "cross_term",
+           .help = "What a linear's outputs should be: 0: those of the original linear on the "
+                   "quantized model's inputs (half the forward passes); 1: those of the original "
+                   "model; or between",
+           .range = {{0, 1}}},
+    o.cross_term);
+  v(Option{.key = "true_sequential",
+           .help = "Within a block, each matrix gets its inputs through those quantized before it "
+                   "also where there is no cross term",
+           .recorded = Option::Recorded::kNever},
+    o.true_sequential);
+  v.derived("true_sequential", o.sequential());
+  v(Option{.key = "dtype",
+           .help = "Of the blocks' forward passes: float32, or bfloat16 (half the memory)",
+           .choices = {"float32", "bfloat16"}},
+    o.dtype);
+  v(Option{.key = "batch_tokens"}, o.batch_tokens);
+  QuantizeOptions::visit(o.linear, v);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,334 @@
+#include "compressor/quantize_model/quantize_model.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/safetensors.h"
+#include "compressor/model/decoder.h"
+#include "compressor/model/dense_tensor.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+// File name -> SHA-256 of everything in a folder.
+std::map<std::string, std::string> folder_hashes(const fs::path& folder) {
+  std::map<std::string, std::string> hashes;
+  for (const auto& entry : fs::directory_iterator(folder))
+    hashes[entry.path().filename().string()] = sha256(MappedFile::open(entry.path())->bytes());
+  return hashes;
+}
+
+class QuantizeModel : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) /
+              concat("quantize_model_", ::getpid(), "_",
+                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    options_.representation = parse_representation("int4g16");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  static std::shared_ptr<const ModelFiles> model(const std::string& name) {
+    const fs::path path = fs::path(BITSMITH_TESTDATA) / name;
+    return ModelFiles::open(fs::exists(path / "model.gguf") ? path / "model.gguf" : path);
+  }
+  static TokenDataset data(const ModelFiles& files, int count = 24, int length = 32) {
+    torch::manual_seed(1);
+    TokenDataset data;
+    data.train = torch::randint(files.config().vocab_size, {count, length}, torch::kInt64);
+    data.validation = torch::empty({0, length}, torch::kInt64);
+    data.hash = "random";
+    return data;
+  }
+  QuantizeModelResult quantize(const std::string& name, const std::string& out,
+                               bool force = false) {
+    const auto files = model(name);
+    return quantize(files, data(*files), folder_ / out, force);
+  }
+  // As the command does it.
+  QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
+                               const TokenDataset& data, const fs::path& out, bool force = false) {
+    check_quantize_request(*files, options_, {.threads = 2});
+    WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
+    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl",
+                          {.cancel = &cancel_});
+  }
+  // A random llama of many small blocks, written by this test.
+  fs::path deep_model(int64_t blocks) {
+    const fs::path path = folder_ / "deep";
+    fs::create_directories(path);
+    Json config = read_json_file(fs::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
+    config["num_hidden_layers"] = blocks;
+    write_json_file(path / "config.json", config);
+    torch::manual_seed(2);
+    std::vector<torch::Tensor> storage;
+    std::vector<TensorView> views;
+    for (const auto& [name, shape] : expected_tensors(parse_model_config(config, "test"))) {
+      torch::Tensor tensor = torch::randn(shape) / std::sqrt(shape.back());
+      if (shape.size() == 1) tensor = 1 + 0.1 * tensor;
+      storage.push_back(tensor);
+      views.push_back({name,
+                       DType::F32,
+                       shape,
+                       {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
+    }
+    write_safetensors(path / "model.safetensors", views);
+    return path;
+  }
+  bool nothing_left() const { return fs::is_empty(folder_); }
+
+  fs::path folder_;
+  QuantizeModelOptions options_;
+  CancelFlag cancel_;
+};
+
+TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
+  options_.representation = parse_representation("int8g16");
+  for (const char* name : {"tiny_llama", "tiny_llama_linear", "tiny_qwen2", "tiny_qwen3",
+                           "tiny_mistral", "tiny_llama_gguf"}) {
+    SCOPED_TRACE(name);
+    const auto base = model(name);
+    const QuantizeModelResult result = quantize(name, name);
+    const auto files = ModelFiles::open(folder_ / name);
+    EXPECT_EQ(result.linears.size(), 7u * base->config().num_hidden_layers);
+    for (const LinearShape& shape : block_linears(base->config(), 1))
+      EXPECT_EQ(files->spec(shape.name), options_.representation) << shape.name;
+    EXPECT_DOUBLE_EQ(result.decoder_bits, files->decoder_bits());
+    EXPECT_DOUBLE_EQ(result.file_bits, files->file_bits());
+    EXPECT_FALSE(fs::exists(folder_ / concat(name, ".partial")));
+
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor ids = data(*base).train.slice(0, 0, 2);
+    const torch::Tensor want = Decoder::load(base, torch::kFloat32)->hidden_states(ids);
+    const torch::Tensor got = Decoder::load(files, torch::kFloat32)->hidden_states(ids);
+    EXPECT_LT(((got - want).norm() / want.norm()).item<double>(), 0.02);
+  }
+}
+
+// Block 1's errors, recomputed from the result: its inputs come through the quantized block 0.
+TEST_F(QuantizeModel, ErrorsAreThoseOnTheQuantizedPrefix) {
+  options_.representation = parse_representation("int3g16");
+  options_.cross_term = 0;
+  const auto base = model("tiny_qwen2");  // bfloat16: what stays dense stays exact
+  const QuantizeModelResult result = quantize("tiny_qwen2", "out");
+  const torch::NoGradGuard no_grad;
+  const auto quantized = Decoder::load(ModelFiles::open(folder_ / "out"), torch::kFloat32);
+  const auto original = Decoder::load(base, torch::kFloat32);
+  const torch::Tensor ids = data(*base).train;
+  const RotaryTable rotary = original->rotary(ids.size(1));
+  const torch::Tensor x =
+      quantized->run_block(*quantized->blocks()[0], quantized->embed(ids), rotary);
+  Block& dense = *original->blocks()[1];
+  std::map<std::string, double> errors;
+  original->run_block(dense, x, rotary, [&](InputSite site, const torch::Tensor& inputs) {
+    for (const Linear* linear : dense.site_linears(site)) {
+      const torch::Tensor stored = read_matrix(quantized->files(), linear->name, torch::kFloat32);
+      const torch::Tensor wide = inputs.to(torch::kFloat64);
+      const auto energy = [&](const torch::Tensor& w) {
+        return torch::matmul(wide, w.to(torch::kFloat64).t()).square().sum().item<double>();
+      };
+      errors[linear->name] = energy(linear->weight - stored) / energy(linear->weight);
+    }
+  });
+  int compared = 0;
+  for (const LinearSummary& linear : result.linears) {
+    if (!errors.contains(linear.module)) continue;
+    EXPECT_NEAR(linear.relative_error, errors[linear.module], 1e-3 * errors[linear.module])
+        << linear.module;
+    ++compared;
+  }
+  EXPECT_EQ(compared, 7);
+}
+
+TEST_F(QuantizeModel, SameWorkSameBytes) {
+  quantize("tiny_llama", "a");
+  quantize("tiny_llama", "b");
+  EXPECT_EQ(folder_hashes(folder_ / "a"), folder_hashes(folder_ / "b"));
+}
+
+TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
+  options_.embedding_bits = 8;
+  const auto files = ModelFiles::open(deep_model(5));
+  const TokenDataset windows = data(*files);
+  const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
+  for (const char* representation :
+       {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128", "int3g16+out1%+lr2", "had:int3g16"}) {
+    SCOPED_TRACE(representation);
+    options_.representation = parse_representation(representation);
+    fs::remove_all(folder_ / "whole");
+    fs::remove_all(folder_ / "resumed");
+    run(folder_ / "whole");
+
+    const fs::path out = folder_ / "resumed";
+    const auto blocks_done = [&] {
+      int64_t count = 0;
+      if (fs::exists(folder_ / "resumed.partial")) {
+        for (const auto& entry : fs::directory_iterator(folder_ / "resumed.partial"))
+          count += entry.path().filename().string().starts_with("block-") &&
+                   entry.path().extension() == ".safetensors";
+      }
+      return count;
+    };
+    int interruptions = 0;
+    while (!fs::exists(out)) {
+      const int64_t before = blocks_done();
+      std::jthread watcher([&](const std::stop_token& stop) {
+        while (!stop.stop_requested() && blocks_done() == before)
+          std::this_thread::sleep_for(std::chrono::microseconds(200));
+        if (!stop.stop_requested()) cancel_.raise();
+      });
+      try {
+        run(out);
+      } catch (const Interrupted&) {
+        ++interruptions;
+      }
+      watcher.request_stop();
+      watcher.join();
+      cancel_.clear();
+      ASSERT_LT(interruptions, 20);
+    }
+    EXPECT_GT(interruptions, 0);
+    EXPECT_EQ(folder_hashes(folder_ / "whole"), folder_hashes(out));
+    EXPECT_FALSE(fs::exists(folder_ / "resumed.partial"));
+  }
+}
+
+TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
+  options_.keep = {"o_proj$", "layers\\.0\\..*down"};
+  options_.overrides = {{"mlp", parse_representation("int8g0")},
+                        {"up_proj", parse_representation("int2g16-z")}};
+  options_.embedding_bits = 4;
+  const auto base = model("tiny_qwen3");
+  quantize("tiny_qwen3", "out");
+  const auto files = ModelFiles::open(folder_ / "out");
+  const auto spec = [&](const std::string& module) {
+    const auto found = files->spec(module);
+    return found ? to_string(*found) : "dense";
+  };
+  EXPECT_EQ(spec("model.layers.0.self_attn.q_proj"), "int4g16");
+  EXPECT_EQ(spec("model.layers.1.self_attn.o_proj"), "dense");
+  EXPECT_EQ(spec("model.layers.0.mlp.down_proj"), "dense");
+  EXPECT_EQ(spec("model.layers.1.mlp.down_proj"), "int8g64");
+  EXPECT_EQ(spec("model.layers.0.mlp.up_proj"), "int2g16-z");
+  EXPECT_EQ(spec("model.embed_tokens"), "int4g32");
+  EXPECT_EQ(spec("lm_head"), "int4g32");
+  // Kept is kept.
+  EXPECT_EQ(files->checkpoint().read("model.layers.0.mlp.down_proj.weight"),
+            base->checkpoint().read("model.layers.0.mlp.down_proj.weight"));
+}
+
+TEST_F(QuantizeModel, KeptRowsOfAGgufAreInHuggingFaceOrder) {
+  options_.keep = {"q_proj|k_proj"};
+  const auto base = model("tiny_llama_gguf");
+  quantize("tiny_llama_gguf", "out");
+  const auto files = ModelFiles::open(folder_ / "out");
+  for (const char* name :
+       {"model.layers.1.self_attn.q_proj.weight", "model.layers.0.self_attn.k_proj.weight"}) {
+    const torch::Tensor want = torch::tensor(base->checkpoint().read(name));
+    const torch::Tensor got = torch::tensor(files->checkpoint().read(name));
+    EXPECT_LT(((got - want).norm() / want.norm()).item<double>(), 1e-3) << name;
+  }
+}
+
+TEST_F(QuantizeModel, OnlyTheFirstBlocks) {
+  options_.stop_after_blocks = 1;
+  EXPECT_EQ(quantize("tiny_llama", "out").linears.size(), 7u);
+  const auto files = ModelFiles::open(folder_ / "out");
+  EXPECT_TRUE(files->spec("model.layers.0.mlp.up_proj"));
+  EXPECT_FALSE(files->spec("model.layers.1.mlp.up_proj"));
+}
+
+TEST_F(QuantizeModel, RefusesBeforeAnyWorkAndLeavesNothing) {
+  const auto refused = [&](const std::string& part) {
+    try {
+      quantize("tiny_llama", "out");
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const UsageError& e) {
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+    EXPECT_TRUE(nothing_left());
+    options_ = {};
+    options_.representation = parse_representation("int4g16");
+  };
+  options_.representation = parse_representation("int4g48");  // inputs of 32 and 64
+  refused("sizes that do");
+  options_.overrides = {{"down_proj", parse_representation("aq1x4g24")}};
+  refused("down_proj");
+  options_.keep = {"no_such_matrix"};
+  refused("matches no matrix");
+  options_.keep = {"(unclosed"};
+  refused("regular expression");
+  options_.keep = {".*"};
+  refused("nothing is left");
+  options_.method = Method::kAqlm;
+  refused("aqlm");
+  options_.embedding_bits = 7;
+  refused("embedding");
+  options_.overrides = {{"embed_tokens", parse_representation("aq1x4g8")}};
+  refused("uniform");
+  options_.dtype = "float64";
+  refused("float64");
+  options_.stop_after_blocks = 3;
+  refused("blocks");
+}
+
+TEST_F(QuantizeModel, RefusesToOverwriteOrMixWork) {
+  quantize("tiny_llama", "out");
+  const auto before = folder_hashes(folder_ / "out");
+  EXPECT_THROW(quantize("tiny_llama", "out"), UsageError);
+  EXPECT_EQ(before, folder_hashes(folder_ / "out"));
+  options_.representation = parse_representation("int3g16");
+  quantize("tiny_llama", "out", /*force=*/true);
+  EXPECT_NE(before, folder_hashes(folder_ / "out"));
+
+  // Unfinished work of other options, and a folder that is none of ours.
+  fs::create_directories(folder_ / "other.partial");
+  write_file_atomic(folder_ / "other.partial" / "request.json",
+                    "{\"version\": 2, \"request\": {\"command\": \"else\"}, \"settled\": {}}");
+  write_file_atomic(folder_ / "other.partial" / "block-00000.safetensors", "hours");
+  EXPECT_THROW(quantize("tiny_llama", "other"), UsageError);
+  fs::create_directories(folder_ / "mine.partial");
+  write_file_atomic(folder_ / "mine.partial" / "thesis.txt", "precious");
+  EXPECT_THROW(quantize("tiny_llama", "mine"), UsageError);
+  EXPECT_EQ(read_text_file(folder_ / "mine.partial" / "thesis.txt"), "precious");
+}
+
+TEST_F(QuantizeModel, RefusesNanWeightsAndForeignTokens) {
+  const fs::path path = deep_model(1);
+  const auto good = ModelFiles::open(path);
+  TokenDataset foreign = data(*good);
+  foreign.train[0][0] = good->config().vocab_size;
+  EXPECT_THROW(quantize(good, foreign, folder_ / "out"), Error);
+
+  std::vector<TensorView> views = good->checkpoint().tensors();
+  std::vector<float> poisoned = good->checkpoint().read("model.layers.0.mlp.up_proj.weight");
+  poisoned[5] = std::nanf("");
+  for (TensorView& view : views) {
+    if (view.name == "model.layers.0.mlp.up_proj.weight")
+      view.bytes = std::as_bytes(std::span(poisoned));
+  }
+  fs::create_directories(folder_ / "bad");
+  fs::copy_file(path / "config.json", folder_ / "bad" / "config.json");
+  write_safetensors(folder_ / "bad" / "model.safetensors", views);
+  const auto bad = ModelFiles::open(folder_ / "bad");
+  try {
+    quantize(bad, data(*bad), folder_ / "out");
+    ADD_FAILURE() << "NaN was quantized";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("'model.layers.0.mlp.up_proj.weight' has NaN at [0, 5]"),
+              std::string::npos)
+        << e.what();
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+}  // namespace
+}  // namespace bitsmith
