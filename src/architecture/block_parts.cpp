@@ -1,0 +1,67 @@
+#include "architecture/block_parts.h"
+
+#include "base/error.h"
+
+namespace bitsmith {
+
+LinearPlan BlockNames::linear(const std::string& name, const std::string& gguf_name,
+                              int64_t out_features, int64_t in_features, bool bias) const {
+  return {.name = hugging_face + name,
+          .out_features = out_features,
+          .in_features = in_features,
+          .bias = bias,
+          .gguf = gguf + gguf_name};
+}
+
+NormPlan BlockNames::norm(const std::string& name, const std::string& gguf_name,
+                          NormPlan::Kind kind, int64_t size, double eps) const {
+  return {.name = hugging_face + name,
+          .kind = kind,
+          .size = size,
+          .eps = eps,
+          .gguf = gguf + gguf_name};
+}
+
+BlockNames block_names(const std::string& folder, int64_t block_index) {
+  return {concat(folder, ".", block_index, "."), concat("blk.", block_index, ".")};
+}
+
+void add_separate_attention(const BlockNames& names, int64_t hidden, AttentionBiases biases,
+                            AttentionPlan& attention) {
+  attention.order = AttentionPlan::Order::kSeparate;
+  attention.inputs = {
+      names.linear("self_attn.q_proj", "attn_q", attention.q_size(), hidden, biases.inputs),
+      names.linear("self_attn.k_proj", "attn_k", attention.kv_size(), hidden, biases.inputs),
+      names.linear("self_attn.v_proj", "attn_v", attention.kv_size(), hidden, biases.inputs)};
+  attention.output =
+      names.linear("self_attn.o_proj", "attn_output", hidden, attention.q_size(), biases.output);
+}
+
+void interleave_in_gguf(AttentionPlan& attention) {
+  attention.inputs[0].gguf_stored = StoredAs::kInterleavedHeads;
+  attention.inputs[1].gguf_stored = StoredAs::kInterleavedHeads;
+}
+
+MlpPlan gated_mlp(const BlockNames& names, const std::string& module, int64_t hidden, int64_t width,
+                  bool bias) {
+  return {.inputs = {names.linear(module + ".gate_proj", "ffn_gate", width, hidden, bias),
+                     names.linear(module + ".up_proj", "ffn_up", width, hidden, bias)},
+          .output = names.linear(module + ".down_proj", "ffn_down", hidden, width, bias),
+          .gated = true,
+          .activation = Activation::kSilu,
+          .width = width};
+}
+
+void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps) {
+  const int64_t hidden = plan.hidden_size;
+  plan.embedding = {.name = "model.embed_tokens",
+                    .out_features = plan.vocab_size,
+                    .in_features = hidden,
+                    .gguf = "token_embd"};
+  plan.final_norm = {
+      .name = "model.norm", .kind = norm, .size = hidden, .eps = eps, .gguf = "output_norm"};
+  plan.head = {
+      .name = "lm_head", .out_features = plan.vocab_size, .in_features = hidden, .gguf = "output"};
+}
+
+}  // namespace bitsmith

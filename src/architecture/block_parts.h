@@ -1,0 +1,37 @@
+// Parts that several families' blocks are made of.
+#pragma once
+#include <string>
+
+#include "architecture/model_plan.h"
+
+namespace bitsmith {
+
+// Where block number `block_index` keeps its modules: "model.layers.3." and "blk.3.".
+struct BlockNames {
+  std::string hugging_face, gguf;
+  LinearPlan linear(const std::string& name, const std::string& gguf_name, int64_t out_features,
+                    int64_t in_features, bool bias = false) const;
+  NormPlan norm(const std::string& name, const std::string& gguf_name, NormPlan::Kind kind,
+                int64_t size, double eps) const;
+};
+// `folder`: "model.layers".
+BlockNames block_names(const std::string& folder, int64_t block_index);
+
+// q_proj, k_proj, v_proj and o_proj of self_attn, from and to `hidden`.
+struct AttentionBiases {
+  bool inputs = false, output = false;
+};
+void add_separate_attention(const BlockNames& names, int64_t hidden, AttentionBiases biases,
+                            AttentionPlan& attention);
+// llama.cpp turns neighboring values where Hugging Face turns those half a head apart, and stores
+// the rows of q and k in that order.
+void interleave_in_gguf(AttentionPlan& attention);
+
+// gate_proj, up_proj and down_proj of `module` ("mlp").
+MlpPlan gated_mlp(const BlockNames& names, const std::string& module, int64_t hidden, int64_t width,
+                  bool bias = false);
+
+// model.embed_tokens, model.norm and lm_head.
+void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps);
+
+}  // namespace bitsmith

@@ -1,0 +1,49 @@
+#include <algorithm>
+
+#include "architecture/families/families.h"
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+std::string known_models() {
+  std::string text;
+  for (const Family& family : families())
+    text += concat(text.empty() ? "" : ", ", family.model_type, " (", family.models, ")");
+  return text;
+}
+
+}  // namespace
+
+const std::vector<Family>& families() {
+  static const std::vector<Family> all = {kLlama, kMistral, kQwen2, kQwen3};
+  return all;
+}
+
+const Family& family_of_config(const std::string& model_type, const std::string& source) {
+  for (const Family& family : families())
+    if (model_type == family.model_type) return family;
+  throw Error(concat(source, ": the architecture '", excerpt(model_type),
+                     "' is not supported; Bitsmith knows ", known_models()));
+}
+
+const Family& family_of_gguf(const GgufKeys& keys) {
+  for (const Family& family : families()) {
+    if (!family.gguf_architecture || keys.architecture() != family.gguf_architecture) continue;
+    if (!family.claims_gguf || family.claims_gguf(keys)) return family;
+  }
+  const bool experts = keys.integer_or("expert_count", 0) > 0;
+  throw Error(concat(keys.source(), ": the architecture '", excerpt(keys.architecture()),
+                     experts ? "' with experts" : "'", " is not supported; Bitsmith knows ",
+                     known_models()));
+}
+
+ModelPlan plan_model(const Json& config, const std::string& source) {
+  const ConfigReader reader(config, source);
+  const std::string model_type = json_get<std::string>(config, "model_type", source);
+  ModelPlan plan = family_of_config(model_type, source).plan(reader);
+  plan.model_type = model_type;
+  return plan;
+}
+
+}  // namespace bitsmith

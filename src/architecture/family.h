@@ -1,0 +1,40 @@
+// A family of models: how its config.json becomes a ModelPlan, and how the keys of a GGUF file
+// become that config.json. One file each in families/, and its line in families.cpp.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "architecture/config_reader.h"
+#include "architecture/gguf_keys.h"
+#include "architecture/model_plan.h"
+
+namespace bitsmith {
+
+struct Family {
+  // config.json's model_type, which is unique, and its class in "architectures".
+  const char* model_type;
+  const char* model_class;
+  // GGUF's general.architecture; nullptr: llama.cpp has none.
+  const char* gguf_architecture;
+  // For people: "Llama 1, 2, 3".
+  const char* models;
+
+  // Throws Error for what the family cannot be.
+  ModelPlan (*plan)(const ConfigReader& config);
+  // What config.json of the same model would say, but for what all families share
+  // (gguf_config.cpp); and whether a file of this GGUF architecture is this family's: llama.cpp
+  // calls Mistral and Mixtral "llama" too. nullptr: as gguf_architecture says.
+  void (*config_from_gguf)(const GgufKeys& keys, Json& config);
+  bool (*claims_gguf)(const GgufKeys& keys) = nullptr;
+};
+
+// All families, in the order in which they are asked for a GGUF file.
+const std::vector<Family>& families();
+// Error with all that are known; `source` names the file.
+const Family& family_of_config(const std::string& model_type, const std::string& source);
+const Family& family_of_gguf(const GgufKeys& keys);
+
+// The plan of config.json's content.
+ModelPlan plan_model(const Json& config, const std::string& source);
+
+}  // namespace bitsmith

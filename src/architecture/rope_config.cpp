@@ -1,0 +1,146 @@
+// Rope settings of config.json. transformers 4: "rope_theta" and "rope_scaling", where the type is
+// under "rope_type" or, older, "type"; transformers 5: all in "rope_parameters", which may hold an
+// object for each type of layer.
+#include <cmath>
+
+#include "architecture/config_reader.h"
+#include "base/error.h"
+
+namespace bitsmith {
+namespace {
+
+using Scaling = RopePlan::Scaling;
+
+double positive(const ConfigReader& reader, const Json& rope, const char* key,
+                std::optional<double> fallback = {}) {
+  const double value = fallback ? json_get_or<double>(rope, key, *fallback, reader.source())
+                                : json_get<double>(rope, key, reader.source());
+  if (!(value > 0) || !std::isfinite(value))
+    reader.fail(
+        concat("'", key, "' of the rope settings is ", value, ", expected a positive number"));
+  return value;
+}
+
+std::vector<double> factors(const ConfigReader& reader, const Json& rope, const char* key,
+                            int64_t pairs) {
+  const auto values = json_get<std::vector<double>>(rope, key, reader.source());
+  if (static_cast<int64_t>(values.size()) != pairs)
+    reader.fail(concat("'", key, "' has ", values.size(), " values for ", pairs,
+                       " pairs of a head's values"));
+  for (const double value : values)
+    if (!(value > 0) || !std::isfinite(value))
+      reader.fail(concat("'", key, "' holds ", value, ", expected positive numbers"));
+  return values;
+}
+
+std::string type_of(const ConfigReader& reader, const Json& rope) {
+  const auto old = json_get_or<std::string>(rope, "type", "default", reader.source());
+  return json_get_or<std::string>(rope, "rope_type", old, reader.source());
+}
+
+// The settings of `key`, or an empty object.
+Json settings(const ConfigReader& reader, const char* key, const std::string& layer_type) {
+  Json rope = json_get_or<Json>(reader.json(), key, Json::object(), reader.source());
+  if (!rope.is_object()) reader.fail(concat("'", key, "' is not an object: ", json_excerpt(rope)));
+  const bool by_type = rope.contains("full_attention") || rope.contains("sliding_attention");
+  if (!by_type) return rope;
+  if (layer_type.empty())
+    reader.fail(concat("'", key, "' differs between layers, which this architecture does not"));
+  return json_get_or<Json>(rope, layer_type, Json::object(), reader.source());
+}
+
+// YaRN's: 0.1 mscale ln(factor) + 1.
+double yarn_attention(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
+void read_yarn(const ConfigReader& reader, const Json& rope, RopePlan& plan) {
+  plan.beta_fast = positive(reader, rope, "beta_fast", 32.0);
+  plan.beta_slow = positive(reader, rope, "beta_slow", 1.0);
+  plan.truncate = json_get_or<bool>(rope, "truncate", true, reader.source());
+  const auto mscale = json_get_or<double>(rope, "mscale", 0.0, reader.source());
+  const auto mscale_all = json_get_or<double>(rope, "mscale_all_dim", 0.0, reader.source());
+  const double natural =
+      mscale != 0 && mscale_all != 0
+          ? yarn_attention(plan.factor, mscale) / yarn_attention(plan.factor, mscale_all)
+          : yarn_attention(plan.factor, 1.0);
+  plan.attention_factor = positive(reader, rope, "attention_factor", natural);
+}
+
+void read_longrope(const ConfigReader& reader, const Json& rope, int64_t context, RopePlan& plan) {
+  plan.short_factors = factors(reader, rope, "short_factor", plan.dims / 2);
+  plan.long_factors = factors(reader, rope, "long_factor", plan.dims / 2);
+  const double trained = static_cast<double>(plan.trained_context);
+  plan.factor = positive(reader, rope, "factor", static_cast<double>(context) / trained);
+  const double natural =
+      plan.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(plan.factor) / std::log(trained));
+  plan.attention_factor = positive(reader, rope, "attention_factor", natural);
+}
+
+}  // namespace
+
+RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback,
+                            const std::string& layer_type) const {
+  const Json old = settings(*this, "rope_scaling", layer_type);
+  const Json now = settings(*this, "rope_parameters", layer_type);
+  if (!old.empty() && !now.empty() && type_of(*this, old) != type_of(*this, now))
+    fail(concat("'rope_scaling' says '", excerpt(type_of(*this, old)),
+                "' and 'rope_parameters' says '", excerpt(type_of(*this, now)),
+                "': only one of them can be true"));
+  const Json& rope = now.empty() ? old : now;
+
+  RopePlan plan;
+  plan.dims = dims;
+  plan.theta = has("rope_theta") ? positive("rope_theta") : theta_fallback;
+  if (rope.contains("rope_theta") && !rope.at("rope_theta").is_null()) {
+    const double inner = bitsmith::positive(*this, rope, "rope_theta");
+    if (has("rope_theta") && inner != plan.theta)
+      fail(concat("'rope_theta' is ", plan.theta, " beside the rope settings and ", inner,
+                  " in them: only one of them can be true"));
+    plan.theta = inner;
+  }
+
+  const std::string type = type_of(*this, rope);
+  if (type == "default") return plan;
+  const auto trained = [&] {
+    if (!rope.contains("original_max_position_embeddings"))
+      return size("original_max_position_embeddings", context, kMaxContext);
+    const auto value = json_get<int64_t>(rope, "original_max_position_embeddings", source_);
+    if (value < 1 || value > kMaxContext)
+      fail(
+          concat("'original_max_position_embeddings' is ", value, ", expected 1 to ", kMaxContext));
+    return value;
+  };
+  if (type == "longrope" || type == "su") {
+    plan.scaling = Scaling::kLongRope;
+    plan.trained_context = trained();
+    read_longrope(*this, rope, context, plan);
+    return plan;
+  }
+  plan.factor = bitsmith::positive(*this, rope, "factor");
+  if (type == "linear") {
+    plan.scaling = Scaling::kLinear;
+  } else if (type == "dynamic") {
+    plan.scaling = Scaling::kDynamic;
+    plan.trained_context = context;
+    if (dims <= 2) fail("dynamic rope scaling needs a head_dim above 2");
+  } else if (type == "llama3") {
+    plan.scaling = Scaling::kLlama3;
+    plan.trained_context = trained();
+    plan.low_freq_factor = bitsmith::positive(*this, rope, "low_freq_factor");
+    plan.high_freq_factor = bitsmith::positive(*this, rope, "high_freq_factor");
+    if (plan.high_freq_factor <= plan.low_freq_factor)
+      fail("llama3 rope scaling needs high_freq_factor > low_freq_factor");
+  } else if (type == "yarn") {
+    plan.scaling = Scaling::kYarn;
+    plan.trained_context = trained();
+    read_yarn(*this, rope, plan);
+  } else {
+    fail(concat("the rope type '", excerpt(type),
+                "' is not supported; Bitsmith knows default, linear, dynamic, llama3, yarn and ",
+                "longrope"));
+  }
+  return plan;
+}
+
+}  // namespace bitsmith
