@@ -26,6 +26,7 @@ struct Family {
   // calls Mistral and Mixtral "llama" too. nullptr: as gguf_architecture says.
   void (*config_from_gguf)(const GgufKeys& keys, Json& config);
   bool (*claims_gguf)(const GgufKeys& keys) = nullptr;
+  bool partial_rotary = false;  // rope.dimension_count may be less than a head
 };
 
 // All families, in the order in which they are asked for a GGUF file.

@@ -3,8 +3,6 @@
 #include <charconv>
 
 namespace bitsmith {
-namespace {
-
 double shortest_decimal(double value) {
   char text[64];
   const auto end = std::to_chars(text, text + sizeof(text), static_cast<float>(value)).ptr;
@@ -12,8 +10,6 @@ double shortest_decimal(double value) {
   std::from_chars(text, end, result);
   return result;
 }
-
-}  // namespace
 
 GgufKeys::GgufKeys(const GgufFile& gguf, const std::string& source)
     : gguf_(gguf),

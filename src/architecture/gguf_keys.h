@@ -8,6 +8,9 @@
 
 namespace bitsmith {
 
+// The shortest decimal that is this float: 1e-5 for 9.99999975e-06.
+double shortest_decimal(double value);
+
 class GgufKeys {
  public:
   GgufKeys(const GgufFile& gguf, const std::string& source);
@@ -19,7 +22,7 @@ class GgufKeys {
   int64_t integer_or(const std::string& name, int64_t fallback) const;
   bool flag_or(const std::string& name, bool fallback) const;
   std::string text_or(const std::string& name, const std::string& fallback) const;
-  // The shortest decimal that is the file's float: 1e-5, where its value is 9.99999975e-06.
+  // As shortest_decimal().
   double real(const std::string& name) const;
   double real_or(const std::string& name, double fallback) const;
   // tokenizer.ggml.WHICH_token_id; -1: none.
