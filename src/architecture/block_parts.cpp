@@ -52,6 +52,15 @@ MlpPlan gated_mlp(const BlockNames& names, const std::string& module, int64_t hi
           .width = width};
 }
 
+MlpPlan plain_mlp(const BlockNames& names, const std::string& up, const std::string& down,
+                  int64_t hidden, int64_t width, Activation activation) {
+  return {.inputs = {names.linear(up, "ffn_up", width, hidden, /*bias=*/true)},
+          .output = names.linear(down, "ffn_down", hidden, width, /*bias=*/true),
+          .gated = false,
+          .activation = activation,
+          .width = width};
+}
+
 void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps) {
   const int64_t hidden = plan.hidden_size;
   plan.embedding = {.name = "model.embed_tokens",

@@ -31,6 +31,10 @@ void interleave_in_gguf(AttentionPlan& attention);
 MlpPlan gated_mlp(const BlockNames& names, const std::string& module, int64_t hidden, int64_t width,
                   bool bias = false);
 
+// Two linears with biases around an activation; in GGUF ffn_up and ffn_down.
+MlpPlan plain_mlp(const BlockNames& names, const std::string& up, const std::string& down,
+                  int64_t hidden, int64_t width, Activation activation);
+
 // model.embed_tokens, model.norm and lm_head.
 void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps);
 

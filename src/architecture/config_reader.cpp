@@ -65,6 +65,10 @@ std::vector<std::string> ConfigReader::texts(const char* key) const {
   return json_get_or<std::vector<std::string>>(config_, key, {}, source_);
 }
 
+std::vector<int64_t> ConfigReader::integers(const char* key) const {
+  return json_get_or<std::vector<int64_t>>(config_, key, {}, source_);
+}
+
 void ConfigReader::require_text(const char* key, const std::string& fallback,
                                 const std::string& only) const {
   const std::string value = text(key, fallback);
@@ -144,6 +148,28 @@ void ConfigReader::read_heads(AttentionPlan& attention, int64_t hidden,
                 " heads is not possible: it must be even, and heads x head_dim at most ",
                 kMaxSize));
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
+}
+
+void ConfigReader::read_heads_of(const char* key, AttentionPlan& attention, int64_t hidden) const {
+  attention.heads = attention.kv_heads = size(key);
+  if (hidden % attention.heads != 0)
+    fail(concat("a hidden size of ", hidden, " is not a multiple of the ", attention.heads,
+                " attention heads"));
+  attention.head_dim = hidden / attention.heads;
+  attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
+}
+
+int64_t ConfigReader::rotary_dims(const char* key, int64_t head_dim, double fallback) const {
+  double share = number_or(key, fallback);
+  for (const char* place : {"rope_scaling", "rope_parameters"}) {
+    if (has(place) && config_.at(place).is_object())
+      share = json_get_or<double>(config_.at(place), "partial_rotary_factor", share, source_);
+  }
+  const auto dims = static_cast<int64_t>(share * static_cast<double>(head_dim));
+  if (!(share > 0) || share > 1 || dims < 2 || dims % 2 != 0)
+    fail(concat("'", key, "' is ", share, ": of ", head_dim,
+                " values a head an even number of at least 2 must turn"));
+  return dims;
 }
 
 std::vector<bool> ConfigReader::sliding_layers(int64_t blocks, bool with_window) const {

@@ -29,6 +29,7 @@ class ConfigReader {
   bool flag(const char* key, bool fallback) const;
   std::string text(const char* key, const std::string& fallback) const;
   std::vector<std::string> texts(const char* key) const;  // empty: missing
+  std::vector<int64_t> integers(const char* key) const;
   // Other than `only`: an Error that says that it is not supported.
   void require_text(const char* key, const std::string& fallback, const std::string& only) const;
   void require_flag(const char* key, bool fallback, bool only) const;
@@ -49,6 +50,12 @@ class ConfigReader {
   // Heads of attention: counts, and head_dim that is hidden / heads without a fallback.
   void read_heads(AttentionPlan& attention, int64_t hidden, std::optional<int64_t> kv_fallback,
                   std::optional<int64_t> head_dim_fallback) const;
+
+  // The same where every head has keys of its own and head_dim is hidden / heads; `key` counts
+  // them.
+  void read_heads_of(const char* key, AttentionPlan& attention, int64_t hidden) const;
+  // The values of a head that turn, by a share that `key` says, here or in the rope settings.
+  int64_t rotary_dims(const char* key, int64_t head_dim, double fallback) const;
 
   // Rope as rope_theta and rope_scaling (transformers 4), or as rope_parameters (5), of heads with
   // `dims` values that turn. layer_type: of settings that are given for each type of layer. Both

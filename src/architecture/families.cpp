@@ -16,7 +16,9 @@ std::string known_models() {
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {kLlama, kMistral, kQwen2, kQwen3};
+  static const std::vector<Family> all = {kLlama,    kMistral, kMixtral, kQwen2,  kQwen3,
+                                          kQwen3Moe, kPhi3,    kGemma2,  kGemma3, kOlmo2,
+                                          kBloom,    kGpt2,    kOpt,     kGptNeox};
   return all;
 }
 

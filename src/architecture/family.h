@@ -26,6 +26,8 @@ struct Family {
   // calls Mistral and Mixtral "llama" too. nullptr: as gguf_architecture says.
   void (*config_from_gguf)(const GgufKeys& keys, Json& config);
   bool (*claims_gguf)(const GgufKeys& keys) = nullptr;
+  // Files may leave this out of the names of tensors: "transformer.".
+  const char* optional_prefix = "";
   bool partial_rotary = false;  // rope.dimension_count may be less than a head
 };
 

@@ -6,6 +6,7 @@ namespace bitsmith {
 
 constexpr int64_t kMaxBlocks = 10'000;
 
-extern const Family kLlama, kMistral, kQwen2, kQwen3;
+extern const Family kLlama, kMistral, kMixtral, kQwen2, kQwen3, kQwen3Moe, kPhi3, kGemma2, kGemma3,
+    kOlmo2, kBloom, kGpt2, kOpt, kGptNeox;
 
 }  // namespace bitsmith

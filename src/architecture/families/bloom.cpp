@@ -1,0 +1,76 @@
+// BLOOM: ALiBi instead of positions, a norm after the embedding, layer norms with biases, q, k and
+// v of each head in one matrix, a plain MLP with gelu.
+#include "architecture/block_parts.h"
+#include "architecture/families/families.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr auto kLayer = NormPlan::Kind::kLayer;
+
+ModelPlan plan(const ConfigReader& config) {
+  ModelPlan plan;
+  config.read_common({.context = 2048, .tied = true, .bos = 1, .eos = 2}, plan);
+  const char* hidden_key = config.has("n_embed") ? "n_embed" : "hidden_size";
+  const int64_t hidden = plan.hidden_size = config.size(hidden_key);
+  const int64_t blocks = config.size(
+      config.has("num_hidden_layers") ? "num_hidden_layers" : "n_layer", {}, kMaxBlocks);
+  const double eps = config.positive("layer_norm_epsilon", 1e-5);
+  config.require_flag("apply_residual_connection_post_layernorm", false, false);
+
+  AttentionPlan attention;
+  config.read_heads_of(config.has("num_attention_heads") ? "num_attention_heads" : "n_head",
+                       attention, hidden);
+  attention.order = AttentionPlan::Order::kByHead;
+  attention.alibi = true;
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    const BlockNames names = block_names("transformer.h", b);
+    BlockPlan& block = plan.blocks.emplace_back();
+    block.attention_norm = names.norm("input_layernorm", "attn_norm", kLayer, hidden, eps);
+    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kLayer, hidden, eps);
+    block.attention = attention;
+    block.attention.inputs = {names.linear("self_attention.query_key_value", "attn_qkv", 3 * hidden,
+                                           hidden, /*bias=*/true)};
+    block.attention.inputs[0].gguf_stored = StoredAs::kConcatenatedQkv;
+    block.attention.output =
+        names.linear("self_attention.dense", "attn_output", hidden, hidden, /*bias=*/true);
+    block.mlp = plain_mlp(names, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", hidden, 4 * hidden,
+                          Activation::kGeluTanh);
+  }
+  plan.embedding = {.name = "transformer.word_embeddings",
+                    .out_features = plan.vocab_size,
+                    .in_features = hidden,
+                    .gguf = "token_embd"};
+  plan.embedding_norm = {.name = "transformer.word_embeddings_layernorm",
+                         .kind = kLayer,
+                         .size = hidden,
+                         .eps = eps,
+                         .gguf = "token_embd_norm"};
+  plan.final_norm = {.name = "transformer.ln_f",
+                     .kind = kLayer,
+                     .size = hidden,
+                     .eps = eps,
+                     .gguf = "output_norm"};
+  plan.head = {
+      .name = "lm_head", .out_features = plan.vocab_size, .in_features = hidden, .gguf = "output"};
+  return plan;
+}
+
+}  // namespace
+
+const Family kBloom = {.model_type = "bloom",
+                       .model_class = "BloomForCausalLM",
+                       .gguf_architecture = "bloom",
+                       .models = "BLOOM",
+                       .plan = plan,
+                       .config_from_gguf =
+                           [](const GgufKeys& keys, Json& config) {
+                             config["n_layer"] = config["num_hidden_layers"];
+                             config["n_head"] = config["num_attention_heads"];
+                             config["layer_norm_epsilon"] =
+                                 keys.real("attention.layer_norm_epsilon");
+                           },
+                       .optional_prefix = "transformer."};
+
+}  // namespace bitsmith

@@ -1,0 +1,80 @@
+// GPT-NeoX and Pythia: attention and MLP from the same inputs, rope on a part of each head, layer
+// norms and biases, q, k and v of each head in one matrix.
+#include "architecture/block_parts.h"
+#include "architecture/families/families.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr auto kLayer = NormPlan::Kind::kLayer;
+
+ModelPlan plan(const ConfigReader& config) {
+  ModelPlan plan;
+  config.read_common({.context = 2048, .tied = false, .bos = 0, .eos = 2}, plan);
+  const int64_t hidden = plan.hidden_size = config.size("hidden_size");
+  const int64_t width = config.size("intermediate_size");
+  const int64_t blocks = config.size("num_hidden_layers", {}, kMaxBlocks);
+  const double eps = config.positive("layer_norm_eps", 1e-5);
+  const bool bias = config.flag("attention_bias", true);
+  const bool parallel = config.flag("use_parallel_residual", true);
+  const Activation activation = config.activation({"hidden_act"}, Activation::kGelu);
+
+  AttentionPlan attention;
+  config.read_heads_of("num_attention_heads", attention, hidden);
+  attention.order = AttentionPlan::Order::kByHead;
+  const char* share = config.has("rotary_pct") ? "rotary_pct" : "partial_rotary_factor";
+  plan.ropes = {config.rope(config.rotary_dims(share, attention.head_dim, 0.25), plan.context,
+                            config.positive("rotary_emb_base", 10000.0))};
+  attention.rope = 0;
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    const BlockNames names = block_names("gpt_neox.layers", b);
+    BlockPlan& block = plan.blocks.emplace_back();
+    block.parallel = parallel;
+    block.attention_norm = names.norm("input_layernorm", "attn_norm", kLayer, hidden, eps);
+    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kLayer, hidden, eps);
+    block.attention = attention;
+    block.attention.inputs = {
+        names.linear("attention.query_key_value", "attn_qkv", 3 * hidden, hidden, bias)};
+    block.attention.inputs[0].gguf_stored = StoredAs::kConcatenatedQkv;
+    block.attention.output = names.linear("attention.dense", "attn_output", hidden, hidden, bias);
+    block.mlp =
+        plain_mlp(names, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", hidden, width, activation);
+  }
+  plan.embedding = {.name = "gpt_neox.embed_in",
+                    .out_features = plan.vocab_size,
+                    .in_features = hidden,
+                    .gguf = "token_embd"};
+  plan.final_norm = {.name = "gpt_neox.final_layer_norm",
+                     .kind = kLayer,
+                     .size = hidden,
+                     .eps = eps,
+                     .gguf = "output_norm"};
+  plan.head = {.name = "embed_out",
+               .out_features = plan.vocab_size,
+               .in_features = hidden,
+               .gguf = "output"};
+  return plan;
+}
+
+}  // namespace
+
+const Family kGptNeox = {
+    .model_type = "gpt_neox",
+    .model_class = "GPTNeoXForCausalLM",
+    .gguf_architecture = "gptneox",
+    .models = "GPT-NeoX, Pythia",
+    .plan = plan,
+    .config_from_gguf =
+        [](const GgufKeys& keys, Json& config) {
+          const int64_t head_dim = config.at("head_dim");
+          config["rotary_pct"] =
+              static_cast<double>(keys.integer_or("rope.dimension_count", head_dim)) /
+              static_cast<double>(head_dim);
+          config["rotary_emb_base"] = keys.real_or("rope.freq_base", 10000.0);
+          config["layer_norm_eps"] = keys.real("attention.layer_norm_epsilon");
+          config["use_parallel_residual"] = keys.flag_or("use_parallel_residual", true);
+        },
+    .partial_rotary = true};
+
+}  // namespace bitsmith

@@ -1,0 +1,180 @@
+// Mixtral and Qwen3-MoE: each token goes through the few experts that a router chooses.
+#include <algorithm>
+
+#include "architecture/block_parts.h"
+#include "architecture/families/families.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr auto kRms = NormPlan::Kind::kRms;
+
+// GGUF stacks the experts' matrices: blk.N.ffn_gate_exps [experts, out, in].
+LinearPlan expert_linear(const BlockNames& names, const std::string& name,
+                         const std::string& gguf_name, int64_t expert, int64_t out_features,
+                         int64_t in_features) {
+  LinearPlan linear = names.linear(name, gguf_name, out_features, in_features);
+  linear.gguf_index = expert;
+  return linear;
+}
+
+struct ExpertNames {
+  const char *router, *experts, *gate, *up, *down;
+};
+
+ExpertsPlan experts_plan(const BlockNames& names, const ExpertNames& modules, int64_t count,
+                         int64_t used, bool normalize, int64_t hidden, int64_t width) {
+  ExpertsPlan plan;
+  plan.router = names.linear(modules.router, "ffn_gate_inp", count, hidden);
+  plan.used = used;
+  plan.normalize = normalize;
+  for (int64_t e = 0; e < count; ++e) {
+    const std::string prefix = modules.experts + std::to_string(e) + ".";
+    const auto linear = [&](const char* name, const char* gguf, int64_t out, int64_t in) {
+      return expert_linear(names, prefix + name, gguf, e, out, in);
+    };
+    plan.experts.push_back({.inputs = {linear(modules.gate, "ffn_gate_exps", width, hidden),
+                                       linear(modules.up, "ffn_up_exps", width, hidden)},
+                            .output = linear(modules.down, "ffn_down_exps", hidden, width),
+                            .gated = true,
+                            .activation = Activation::kSilu,
+                            .width = width});
+  }
+  return plan;
+}
+
+// How many experts there are, and how many a token uses.
+struct ExpertCounts {
+  int64_t count, used;
+};
+ExpertCounts expert_counts(const ConfigReader& config, const char* key, int64_t count,
+                           int64_t used) {
+  constexpr int64_t kMaxExperts = 4096;
+  const ExpertCounts counts = {config.size(key, count, kMaxExperts),
+                               config.size("num_experts_per_tok", used, kMaxExperts)};
+  if (counts.used > counts.count)
+    config.fail(concat("a token cannot use ", counts.used, " of ", counts.count, " experts"));
+  return counts;
+}
+
+ModelPlan plan_mixtral(const ConfigReader& config) {
+  ModelPlan plan;
+  config.read_common({.context = 131072, .tied = false, .bos = 1, .eos = 2}, plan);
+  const int64_t hidden = plan.hidden_size = config.size("hidden_size");
+  const int64_t width = config.size("intermediate_size");
+  const int64_t blocks = config.size("num_hidden_layers", {}, kMaxBlocks);
+  const double eps = config.positive("rms_norm_eps", 1e-5);
+  const ExpertCounts experts = expert_counts(config, "num_local_experts", 8, 2);
+  config.require_activation({"hidden_act"}, Activation::kSilu);
+
+  AttentionPlan attention;
+  config.read_heads(attention, hidden, 8, {});
+  config.require_whole_rotary();
+  plan.ropes = {config.rope(attention.head_dim, plan.context, 1e6)};
+  attention.rope = 0;
+  const int64_t window = config.has("sliding_window")
+                             ? config.size("sliding_window", {}, ConfigReader::kMaxContext)
+                             : 0;
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    const BlockNames names = block_names("model.layers", b);
+    BlockPlan& block = plan.blocks.emplace_back();
+    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
+    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    block.attention = attention;
+    block.attention.window = window;
+    add_separate_attention(names, hidden, {}, block.attention);
+    interleave_in_gguf(block.attention);
+    block.experts = experts_plan(names,
+                                 {.router = "block_sparse_moe.gate",
+                                  .experts = "block_sparse_moe.experts.",
+                                  .gate = "w1",
+                                  .up = "w3",
+                                  .down = "w2"},
+                                 experts.count, experts.used, /*normalize=*/true, hidden, width);
+  }
+  add_llama_ends(plan, kRms, eps);
+  return plan;
+}
+
+ModelPlan plan_qwen3_moe(const ConfigReader& config) {
+  ModelPlan plan;
+  config.read_common({.context = 32768, .tied = false, .bos = -1, .eos = -1}, plan);
+  const int64_t hidden = plan.hidden_size = config.size("hidden_size");
+  const int64_t blocks = config.size("num_hidden_layers", {}, kMaxBlocks);
+  const double eps = config.positive("rms_norm_eps", 1e-6);
+  const bool bias = config.flag("attention_bias", false);
+  const ExpertCounts experts = expert_counts(config, "num_experts", 128, 8);
+  const int64_t expert_width = config.size("moe_intermediate_size", 768);
+  const bool normalize = config.flag("norm_topk_prob", false);
+  const int64_t every = config.size("decoder_sparse_step", 1);
+  const std::vector<int64_t> dense = config.integers("mlp_only_layers");
+  config.require_activation({"hidden_act"}, Activation::kSilu);
+
+  AttentionPlan attention;
+  config.read_heads(attention, hidden, 4, {});
+  config.require_whole_rotary();
+  plan.ropes = {config.rope(attention.head_dim, plan.context, 10000.0)};
+  attention.rope = 0;
+  const int64_t window = config.flag("use_sliding_window", false)
+                             ? config.size("sliding_window", 4096, ConfigReader::kMaxContext)
+                             : 0;
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    const BlockNames names = block_names("model.layers", b);
+    BlockPlan& block = plan.blocks.emplace_back();
+    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
+    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    block.attention = attention;
+    block.attention.window = window;
+    add_separate_attention(names, hidden, {bias, bias}, block.attention);
+    const int64_t head_dim = attention.head_dim;
+    block.attention.q_norm = names.norm("self_attn.q_norm", "attn_q_norm", kRms, head_dim, eps);
+    block.attention.k_norm = names.norm("self_attn.k_norm", "attn_k_norm", kRms, head_dim, eps);
+    if (std::find(dense.begin(), dense.end(), b) != dense.end() || (b + 1) % every != 0) {
+      block.mlp = gated_mlp(names, "mlp", hidden, config.size("intermediate_size"));
+    } else {
+      block.experts = experts_plan(names,
+                                   {.router = "mlp.gate",
+                                    .experts = "mlp.experts.",
+                                    .gate = "gate_proj",
+                                    .up = "up_proj",
+                                    .down = "down_proj"},
+                                   experts.count, experts.used, normalize, hidden, expert_width);
+    }
+  }
+  add_llama_ends(plan, kRms, eps);
+  return plan;
+}
+
+}  // namespace
+
+const Family kMixtral = {
+    .model_type = "mixtral",
+    .model_class = "MixtralForCausalLM",
+    .gguf_architecture = "llama",
+    .models = "Mixtral",
+    .plan = plan_mixtral,
+    .config_from_gguf =
+        [](const GgufKeys& keys, Json& config) {
+          config["num_local_experts"] = keys.integer("expert_count");
+          config["num_experts_per_tok"] = keys.integer("expert_used_count");
+          config["sliding_window"] = nullptr;
+        },
+    .claims_gguf = [](const GgufKeys& keys) { return keys.integer_or("expert_count", 0) > 0; }};
+
+const Family kQwen3Moe = {
+    .model_type = "qwen3_moe",
+    .model_class = "Qwen3MoeForCausalLM",
+    .gguf_architecture = "qwen3moe",
+    .models = "Qwen3-MoE",
+    .plan = plan_qwen3_moe,
+    .config_from_gguf = [](const GgufKeys& keys, Json& config) {
+      config["num_experts"] = keys.integer("expert_count");
+      config["num_experts_per_tok"] = keys.integer("expert_used_count");
+      config["moe_intermediate_size"] = keys.integer("expert_feed_forward_length");
+      config["norm_topk_prob"] = true;  // llama.cpp always normalizes for this architecture
+      config["attention_bias"] = keys.tensor("blk.0.attn_q.bias") != nullptr;
+    }};
+
+}  // namespace bitsmith
