@@ -11,25 +11,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-FILES = ["base", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
+FILES = ["base", "kernels", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
 COMPRESSOR = ["objective", "representation", "model", "calibration", "quantize", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
     "base": [],
-    "checkpoint": ["base"],
-    "tokenizer": ["base", "checkpoint"],
-    "format": ["base", "checkpoint", "tokenizer"],
+    "kernels": ["base"],
+    "checkpoint": ["base", "kernels"],
+    "tokenizer": ["base", "kernels", "checkpoint"],
+    "format": ["base", "kernels", "checkpoint", "tokenizer"],
     "evaluate": FILES,
     "export": FILES,
-    "runtime/kernels": ["base", "checkpoint", "format"],
-    "runtime": MODEL + ["runtime/kernels"],
+    "runtime/matrices": FILES,
+    "runtime": MODEL + ["runtime/matrices"],
     **{f"compressor/{name}": MODEL + ["compressor"] + [f"compressor/{n}" for n in COMPRESSOR[:i]]
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
-    "server": MODEL + ["runtime/kernels", "runtime"],
+    "server": MODEL + ["runtime/matrices", "runtime"],
     "pipeline": MODEL + ["runtime"] + [f"compressor/{n}" for n in COMPRESSOR],
-    "apps": MODEL + ["runtime/kernels", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps": MODEL + ["runtime/matrices", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.
@@ -83,8 +84,10 @@ def self_check():
         "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
         "compressor/model/decoder.h": '#include "evaluate/language_model.h"\n',
         "evaluate/language_model.h": "",
-        "runtime/kernels/dot.h": "",
-        "runtime/model.h": '#include "runtime/kernels/dot.h"\n',
+        "kernels/dot.h": "",
+        "kernels/dot_avx2.cpp": '#include <immintrin.h>\n',
+        "runtime/matrices/dense.h": '#include "kernels/dot.h"\n',
+        "runtime/model.h": '#include "runtime/matrices/dense.h"\n',
         "pipeline/compress.h": '#include <torch/torch.h>\n#include "runtime/model.h"\n',
         "apps/main.cpp": '#include <CLI/CLI.hpp>\n#include "pipeline/compress.h"\n',
     }
@@ -95,7 +98,7 @@ def self_check():
         "compressor/representation/early.h": '#include "compressor/tune/trainer.h"\n',
         "compressor/tune/trainer.h": '#include "runtime/model.h"\n',
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
-        "runtime/kernels/deep.h": '#include "runtime/model.h"\n',
+        "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
         "pipeline/cli.h": "#include <CLI/CLI.hpp>\n",
         "compressor/tune/early.h": '#include "pipeline/cli.h"\n',

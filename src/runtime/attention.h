@@ -6,7 +6,7 @@
 #pragma once
 #include <cstdint>
 
-#include "runtime/kernels/cpu_features.h"
+#include "kernels/cpu_features.h"
 
 namespace bitsmith {
 

@@ -8,7 +8,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
-#include "runtime/kernels/cpu_features.h"
+#include "kernels/cpu_features.h"
 #include "runtime/kv_cache.h"
 
 namespace bitsmith {
