@@ -4,7 +4,7 @@
 For every folder of src/: the folders that it may include, besides itself. A layer may use
 everything below it, but the compressor and the runtime never see each other. Heavy libraries stay
 where they belong: LibTorch in src/compressor and src/pipeline, spdlog in base/terminal.cpp, CLI11 in
-src/apps.
+src/apps, vector instructions in src/kernels.
 """
 import re
 import sys
@@ -38,7 +38,11 @@ LIBRARIES = {
     r"torch/|ATen/|c10/|caffe2/": r"(compressor|pipeline)/",
     r"spdlog/|fmt/": r"base/terminal\.cpp$",
     r"CLI/": r"apps/",
+    r"\w*intrin\.h": r"kernels/",
 }
+
+# What chooses an instruction set belongs to kernels/ alone.
+DISPATCH = re.compile(r"__builtin_cpu_\w+|target_clones|__attribute__\s*\(\(target\b")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -59,7 +63,10 @@ def violations(src):
         if not layer:
             found.append(f"{name}: its folder has no layer; add it to tests/layering_test.py")
             continue
-        for bracket, target in INCLUDE.findall(file.read_text()):
+        text = file.read_text()
+        if layer != "kernels":
+            found += [f"{name}: {word} belongs to kernels/" for word in sorted(set(DISPATCH.findall(text)))]
+        for bracket, target in INCLUDE.findall(text):
             for prefix, allowed in LIBRARIES.items():
                 if re.match(prefix, target) and not re.match(allowed, name):
                     found.append(f"{name}: includes <{target}>, which only {allowed} may")
@@ -100,6 +107,8 @@ def self_check():
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
         "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
+        "evaluate/fast.cpp": "#include <immintrin.h>\n",
+        "runtime/clones.cpp": '__attribute__((target_clones("avx2", "default"))) void f();\n',
         "pipeline/cli.h": "#include <CLI/CLI.hpp>\n",
         "compressor/tune/early.h": '#include "pipeline/cli.h"\n',
         "stray/file.h": "",

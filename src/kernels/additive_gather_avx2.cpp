@@ -1,26 +1,11 @@
-#include <immintrin.h>
-
 #include "kernels/additive_gather.h"
+#include "kernels/simd_avx2.h"
 
 namespace bitsmith {
 namespace {
 
 // Centroids are read eight values at a time; what is read past the end of a centroid is
 // masked away. The codebooks' memory is readable 16 bytes past its end.
-__m256 load_half(const uint16_t* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-
-__m256i lane_mask(int64_t lanes) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(lanes)),
-                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-float sum_lanes(__m256 v) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
-}
 
 // sum_m codebooks[m][codes[m * stride]], its values [i, i + 8). M and G are the number of
 // codebooks and the group size where they are known at compile time, else 0.
@@ -29,9 +14,10 @@ __m256 vector_sum(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
   const int count = M > 0 ? M : w.num_codebooks;
   const int64_t size = G > 0 ? G : w.in_group_size, num_centroids = w.num_centroids;
   const uint16_t* centroids = w.centroids + i;
-  __m256 sum = load_half(centroids + *codes * size);
+  __m256 sum = Simd::load_fp16(centroids + *codes * size);
   for (int m = 1; m < count; ++m) {
-    sum = _mm256_add_ps(sum, load_half(centroids + (m * num_centroids + codes[m * stride]) * size));
+    sum = _mm256_add_ps(
+        sum, Simd::load_fp16(centroids + (m * num_centroids + codes[m * stride]) * size));
   }
   return sum;
 }
@@ -48,8 +34,9 @@ void multiply_rows(const AdditiveCodebooks& codebooks, const Code* codes,
   for (int r = 0; r < R; ++r) sum[r] = _mm256_setzero_ps();
   for (int64_t j = 0; j < w.groups; ++j, codes += count, x += size) {
     for (int64_t i = 0; i < size; i += 8) {
-      const __m256 in = G > 0 || size - i >= 8 ? _mm256_loadu_ps(x + i)
-                                               : _mm256_maskload_ps(x + i, lane_mask(size - i));
+      const __m256 in = G > 0 || size - i >= 8
+                            ? _mm256_loadu_ps(x + i)
+                            : _mm256_maskload_ps(x + i, Simd::first_lanes(size - i));
       for (int r = 0; r < R; ++r) {
         __m256 own = in;
         if (kScaled) {
@@ -60,7 +47,7 @@ void multiply_rows(const AdditiveCodebooks& codebooks, const Code* codes,
       }
     }
   }
-  for (int r = 0; r < R; ++r) y[r] = scales[r] * sum_lanes(sum[r]);
+  for (int r = 0; r < R; ++r) y[r] = scales[r] * Simd::sum_lanes(sum[r]);
 }
 
 template <int M, int G, bool kScaled = false, typename Code>
@@ -113,7 +100,7 @@ void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
       if (w.in_group_size - i >= 8) {
         _mm256_storeu_ps(out + i, v);
       } else {
-        _mm256_maskstore_ps(out + i, lane_mask(w.in_group_size - i), v);
+        _mm256_maskstore_ps(out + i, Simd::first_lanes(w.in_group_size - i), v);
       }
     }
     codes += w.num_codebooks * stride;

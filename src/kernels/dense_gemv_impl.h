@@ -1,18 +1,18 @@
-// The kernel over an instruction set's registers; included once by each set's file, everything in
+// The kernel over an instruction set's registers I; included once by each set's file, everything in
 // an unnamed namespace so that no other file's copy is ever linked in its place.
 #pragma once
-#include <immintrin.h>
-
 #include "kernels/dense_gemv.h"
+#include "kernels/simd_rows_impl.h"
 
 namespace bitsmith {
 namespace {
 
-// I: the registers, kLanes floats each. Its load(p, count) has zeros from the count-th lane on.
-template <typename I>
+// Row: Float32Row or BFloat16Row, how the weights are stored.
+template <typename I, typename Row>
 class DenseKernel {
  public:
-  template <typename T>
+  using T = typename Row::Value;
+
   static void gemv(const T* w, const float* x, int64_t rows, int64_t in_features, float* y) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) multiply_rows<4>(w + r * in_features, x, in_features, y + r);
@@ -24,7 +24,7 @@ class DenseKernel {
   static constexpr int64_t kLanes = I::kLanes;
 
   // R rows at a time share the loads of x; the order of each row's sum is the same for every R.
-  template <int R, typename T>
+  template <int R>
   static void multiply_rows(const T* w, const float* x, int64_t in_features, float* y) {
     Floats even[R], odd[R];
     for (int r = 0; r < R; ++r) even[r] = odd[r] = I::zeros();
@@ -34,28 +34,32 @@ class DenseKernel {
       for (int r = 0; r < R; ++r) {
         const T* row = w + r * in_features + i;
         prefetch(row + R * in_features);
-        even[r] = I::multiply_add(I::load(row), x0, even[r]);
-        odd[r] = I::multiply_add(I::load(row + kLanes), x1, odd[r]);
+        even[r] = I::multiply_add(Row::load(row), x0, even[r]);
+        odd[r] = I::multiply_add(Row::load(row + kLanes), x1, odd[r]);
       }
     }
     for (; i < in_features; i += kLanes) {
-      const int64_t left = in_features - i < kLanes ? in_features - i : kLanes;
-      const Floats x0 = I::load(x + i, left);
+      const First left = {in_features - i < kLanes ? in_features - i : kLanes};
+      const Floats x0 = Float32Row<I>::load(x + i, left);
       for (int r = 0; r < R; ++r) {
-        even[r] = I::multiply_add(I::load(w + r * in_features + i, left), x0, even[r]);
+        even[r] = I::multiply_add(Row::load(w + r * in_features + i, left), x0, even[r]);
       }
     }
-    for (int r = 0; r < R; ++r) y[r] = I::sum_lanes(I::add(even[r], odd[r]));
+    for (int r = 0; r < R; ++r) y[r] = I::sum_lanes(even[r] + odd[r]);
   }
 
   // The R rows after these are R short streams more than the processor follows by itself.
-  template <typename T>
   static void prefetch(const T* p) {
     const char* bytes = reinterpret_cast<const char*>(p);
-    _mm_prefetch(bytes, _MM_HINT_T0);
-    if constexpr (2 * kLanes * sizeof(T) > 64) _mm_prefetch(bytes + 64, _MM_HINT_T0);
+    __builtin_prefetch(bytes);
+    if constexpr (2 * kLanes * sizeof(T) > 64) __builtin_prefetch(bytes + 64);
   }
 };
+
+template <typename I>
+DenseGemvKernels make_dense_gemv() {
+  return {DenseKernel<I, BFloat16Row<I>>::gemv, DenseKernel<I, Float32Row<I>>::gemv};
+}
 
 }  // namespace
 }  // namespace bitsmith

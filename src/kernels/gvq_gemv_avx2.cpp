@@ -1,29 +1,10 @@
-#include <immintrin.h>
-
 #include "kernels/gvq_gemv_impl.h"
+#include "kernels/simd_avx2.h"
 
 namespace bitsmith {
 namespace {
 
-struct Avx2 {
-  static constexpr int64_t kLanes = 8;
-  using Floats = __m256;
-
-  static __m256 zeros() { return _mm256_setzero_ps(); }
-  static __m256 broadcast(float x) { return _mm256_set1_ps(x); }
-  static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
-  static __m256 load(const float* p, __m256i inside) { return _mm256_maskload_ps(p, inside); }
-  static __m256 multiply_add(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
-  static __m256i first_lanes(int64_t lanes) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(lanes)),
-                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  static __m256i keep(__m256i codes, __m256i inside) { return _mm256_and_si256(codes, inside); }
-  static float sum_lanes(__m256 v) {
-    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
-  }
+struct Avx2 : Simd {
   // Codes [p, p + 8) of a row; p is a multiple of what keeps it on a byte.
   static __m256i load_codes(const GvqTile& tile, const uint8_t* row, int64_t p) {
     if (tile.code_bits == 4) {

@@ -1,24 +1,10 @@
-#include <immintrin.h>
-
 #include "kernels/gvq_gemv_impl.h"
+#include "kernels/simd_avx512.h"
 
 namespace bitsmith {
 namespace {
 
-struct Avx512 {
-  static constexpr int64_t kLanes = 16;
-  using Floats = __m512;
-
-  static __m512 zeros() { return _mm512_setzero_ps(); }
-  static __m512 broadcast(float x) { return _mm512_set1_ps(x); }
-  static __m512 load(const float* p) { return _mm512_loadu_ps(p); }
-  static __m512 load(const float* p, __mmask16 inside) { return _mm512_maskz_loadu_ps(inside, p); }
-  static __m512 multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
-  static __mmask16 first_lanes(int64_t lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
-  static __m512i keep(__m512i codes, __mmask16 inside) {
-    return _mm512_maskz_mov_epi32(inside, codes);
-  }
-  static float sum_lanes(__m512 v) { return _mm512_reduce_add_ps(v); }
+struct Avx512 : Simd {
   // Codes [p, p + 16) of a row; p is a multiple of what keeps it on a byte.
   static __m512i load_codes(const GvqTile& tile, const uint8_t* row, int64_t p) {
     if (tile.code_bits == 4) {

@@ -1,6 +1,5 @@
-#include <immintrin.h>
-
 #include "kernels/gvq_lookup_impl.h"
+#include "kernels/simd_avx2.h"
 
 namespace bitsmith {
 namespace {
@@ -42,19 +41,11 @@ struct SignedTable {
   __m256i part[kRegisters];
 };
 
-struct Avx2 {
+struct Avx2 : Simd {
   static constexpr int kParts = 2;  // registers of a packet
-  using Floats = __m256;
   template <int kBits>
   using Table = SignedTable<kBits>;
 
-  static __m256 zeros() { return _mm256_setzero_ps(); }
-  static __m256 broadcast(float x) { return _mm256_set1_ps(x); }
-  static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
-  static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
-  static __m256 multiply(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
-  static __m256 multiply_add(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
-  static __m256 to_floats(__m256i v) { return _mm256_cvtepi32_ps(v); }
   template <int kBits>
   static __m256i load_codes(const uint8_t* p, int half) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p, half);

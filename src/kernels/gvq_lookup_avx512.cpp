@@ -1,6 +1,5 @@
-#include <immintrin.h>
-
 #include "kernels/gvq_lookup_impl.h"
+#include "kernels/simd_avx512.h"
 
 namespace bitsmith {
 namespace {
@@ -49,19 +48,11 @@ struct BiasedTable {
   __m512i part[kRegisters];
 };
 
-struct Avx512 {
+struct Avx512 : Simd {
   static constexpr int kParts = 1;  // registers of a packet
-  using Floats = __m512;
   template <int kBits>
   using Table = BiasedTable<kBits>;
 
-  static __m512 zeros() { return _mm512_setzero_ps(); }
-  static __m512 broadcast(float x) { return _mm512_set1_ps(x); }
-  static __m512 load(const float* p) { return _mm512_loadu_ps(p); }
-  static void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
-  static __m512 multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
-  static __m512 multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
-  static __m512 to_floats(__m512i v) { return _mm512_cvtepi32_ps(v); }
   template <int kBits>
   static __m512i load_codes(const uint8_t* p, int) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p);

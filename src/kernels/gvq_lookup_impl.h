@@ -1,8 +1,6 @@
 // The kernel over an instruction set's registers; included once by each set's file, everything in
 // an unnamed namespace so that no other file's copy is ever linked in its place.
 #pragma once
-#include <immintrin.h>
-
 #include <cstdint>
 #include <type_traits>
 
@@ -13,10 +11,6 @@ namespace {
 
 // Codes that are needed some hundred cycles later; the column groups of a strip follow each other.
 constexpr int64_t kAhead = 2048, kScalesAhead = 256;
-
-inline void prefetch(const uint8_t* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
-}
 
 template <int kBits>
 constexpr int64_t kPacketBytes = (kGvqPacket * kBits) / 8;
@@ -73,17 +67,16 @@ class GvqLookup {
           const int64_t packet = first_packet + b, lane = part * kLanes;
           const int8_t* inputs = x.codes + packet * kInputs + 4 * lane;
           const uint8_t* from = row + b * kPacketBytes<kBits>;
-          prefetch(from + kAhead);
+          __builtin_prefetch(from + kAhead);
           const auto codes = I::template load_codes<kBits>(from, part);
           auto dot = I::start(x.offsets + packet * kGvqLanes + lane);
           ((dot = I::add_products(dot, tables[codes], inputs), inputs += kGvqPacket), ...);
           Floats scale = I::load(x.scales + packet * kGvqLanes + lane);
           if constexpr (kBlockScales) {
-            prefetch(scales + kScalesAhead);
+            __builtin_prefetch(scales + kScalesAhead);
             int32_t packed;
             __builtin_memcpy(&packed, scales + tiles.scale_bytes[b], sizeof(packed));
-            scale = I::multiply(
-                scale, block_scales.look_up(packed, tiles.scale_shifts + b * kGvqLanes + lane));
+            scale = scale * block_scales.look_up(packed, tiles.scale_shifts + b * kGvqLanes + lane);
           }
           sum = I::multiply_add(I::to_floats(dot), scale, sum);
         }

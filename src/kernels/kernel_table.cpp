@@ -8,6 +8,14 @@ KernelTable make_kernel_table(Isa isa) {
   BITSMITH_CHECK(cpu_supports(isa));
   KernelTable table;
   table.isa = isa;
+  fill_scalar(table.bfloat16);
+  fill_scalar(table.norms);
+  fill_scalar(table.activations);
+  fill_scalar(table.rope);
+  fill_scalar(table.softmax);
+  fill_scalar(table.attention);
+  fill_scalar(table.attention_backward);
+  fill_scalar(table.search);
   fill_scalar(table.dense);
   fill_scalar(table.uniform);
   fill_scalar(table.gather);
@@ -18,6 +26,14 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.limits);
 #if defined(__x86_64__)
   if (isa >= Isa::avx2) {
+    fill_avx2(table.bfloat16);
+    fill_avx2(table.norms);
+    fill_avx2(table.activations);
+    fill_avx2(table.rope);
+    fill_avx2(table.softmax);
+    fill_avx2(table.attention);
+    fill_avx2(table.attention_backward);
+    fill_avx2(table.search);
     fill_avx2(table.dense);
     fill_avx2(table.uniform);
     fill_avx2(table.gather);
@@ -27,6 +43,14 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.limits);
   }
   if (isa >= Isa::avx512) {
+    fill_avx512(table.bfloat16);
+    fill_avx512(table.norms);
+    fill_avx512(table.activations);
+    fill_avx512(table.rope);
+    fill_avx512(table.softmax);
+    fill_avx512(table.attention);
+    fill_avx512(table.attention_backward);
+    fill_avx512(table.search);
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
     fill_avx512(table.lookup);

@@ -21,6 +21,13 @@ inline std::vector<KernelTable> vector_levels() {
   return tables;
 }
 
+// Scalar as well.
+inline std::vector<KernelTable> all_levels() {
+  std::vector<KernelTable> tables = vector_levels();
+  tables.insert(tables.begin(), make_kernel_table(Isa::scalar));
+  return tables;
+}
+
 inline AlignedBuffer<float> normal_values(int64_t count, Random& random) {
   AlignedBuffer<float> values(count);
   for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(random.normal());

@@ -1,49 +1,27 @@
-#include <immintrin.h>
-
+#include "kernels/simd_avx2.h"
 #include "kernels/uniform_gemv_impl.h"
 
 namespace bitsmith {
 namespace {
 
-struct Avx2 {
-  static constexpr int64_t kRows = 8;
-  using Words = __m256i;
-  using Floats = __m256;
+struct Avx2 : Simd {
+  static constexpr int64_t kRows = kLanes;
 
-  static __m256i load(const uint8_t* p) {
+  static __m256i load_field(const uint8_t* p) {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   }
   static __m256i load_bytes(const uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   }
-  static __m256 load_halves(const uint16_t* p) {
-    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
-  }
-  static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
-
-  static __m256i broadcast(int32_t v) { return _mm256_set1_epi32(v); }
-  static __m256 broadcast(float v) { return _mm256_set1_ps(v); }
-  static __m256 zeros() { return _mm256_setzero_ps(); }
 
   // kCount bits of each byte, from bit kFirst on.
   template <int kFirst, int kCount>
-  static __m256i bits(__m256i bytes) {
+  static __m256i take_bits(__m256i bytes) {
     constexpr char kMask = (1 << kCount) - 1;
     return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8(kMask));
   }
-  template <int kBits>
-  static __m256i shift_left(__m256i bytes) {
-    return _mm256_slli_epi16(bytes, kBits);
-  }
-  static __m256i either(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
   static __m256i low_bytes(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi32(255)); }
   static __m256i next_bytes(__m256i a) { return _mm256_srli_epi32(a, 8); }
-
-  static __m256i subtract(__m256i a, __m256i b) { return _mm256_sub_epi32(a, b); }
-  static __m256i multiply(__m256i a, __m256i b) { return _mm256_mullo_epi32(a, b); }
-  static __m256 multiply(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
-  static __m256 multiply_add(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
-  static __m256 to_floats(__m256i a) { return _mm256_cvtepi32_ps(a); }
 
   // What dot() takes codes less by: vpmaddubsw adds two products in 16 bits (255 * 127 * 2 is too
   // much, 128 * 127 * 2 is not).
@@ -87,13 +65,6 @@ struct Avx2 {
   }
 };
 
-// Largest lane of non-negative values.
-float max_lane(__m256 v) {
-  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
-}
-
 void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInput& out) {
   for (int64_t first = 0, unit = 0; first < in_features; first += kUniformUnit, ++unit) {
     float padded[kUniformUnit] = {};
@@ -102,13 +73,12 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
       __builtin_memcpy(padded, inputs, sizeof(float) * static_cast<size_t>(in_features - first));
       inputs = padded;
     }
-    const __m256 sign = _mm256_set1_ps(-0.0f);
     __m256 v[4], magnitude = _mm256_setzero_ps();
     for (int k = 0; k < 4; ++k) {
       v[k] = _mm256_loadu_ps(inputs + 8 * k);
-      magnitude = _mm256_max_ps(magnitude, _mm256_andnot_ps(sign, v[k]));
+      magnitude = Simd::max(magnitude, Simd::abs(v[k]));
     }
-    const float largest = max_lane(magnitude);
+    const float largest = Simd::max_lane(magnitude);
     out.scales[unit] = largest / 127;
     const __m256 inverse = _mm256_set1_ps(largest > 0 ? 127 / largest : 0);
     __m256i words[4];

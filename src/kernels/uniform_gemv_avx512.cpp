@@ -1,47 +1,25 @@
-#include <immintrin.h>
-
+#include "kernels/simd_avx512.h"
 #include "kernels/uniform_gemv_impl.h"
 
 namespace bitsmith {
 namespace {
 
-struct Avx512 {
-  static constexpr int64_t kRows = 16;
-  using Words = __m512i;
-  using Floats = __m512;
+struct Avx512 : Simd {
+  static constexpr int64_t kRows = kLanes;
 
-  static __m512i load(const uint8_t* p) { return _mm512_load_si512(p); }
+  static __m512i load_field(const uint8_t* p) { return _mm512_load_si512(p); }
   static __m512i load_bytes(const uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
   }
-  static __m512 load_halves(const uint16_t* p) {
-    return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
-  }
-  static void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
-
-  static __m512i broadcast(int32_t v) { return _mm512_set1_epi32(v); }
-  static __m512 broadcast(float v) { return _mm512_set1_ps(v); }
-  static __m512 zeros() { return _mm512_setzero_ps(); }
 
   // kCount bits of each byte, from bit kFirst on.
   template <int kFirst, int kCount>
-  static __m512i bits(__m512i bytes) {
+  static __m512i take_bits(__m512i bytes) {
     constexpr char kMask = (1 << kCount) - 1;
     return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8(kMask));
   }
-  template <int kBits>
-  static __m512i shift_left(__m512i bytes) {
-    return _mm512_slli_epi16(bytes, kBits);
-  }
-  static __m512i either(__m512i a, __m512i b) { return _mm512_or_si512(a, b); }
   static __m512i low_bytes(__m512i a) { return _mm512_and_si512(a, _mm512_set1_epi32(255)); }
   static __m512i next_bytes(__m512i a) { return _mm512_srli_epi32(a, 8); }
-
-  static __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
-  static __m512i multiply(__m512i a, __m512i b) { return _mm512_mullo_epi32(a, b); }
-  static __m512 multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
-  static __m512 multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
-  static __m512 to_floats(__m512i a) { return _mm512_cvtepi32_ps(a); }
 
   template <int B>
   static constexpr int32_t kOffset = 0;  // dot() takes codes as they are
@@ -60,15 +38,12 @@ struct Avx512 {
   }
 };
 
-__mmask16 first_lanes(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffffu : count <= 0 ? 0u : (1u << count) - 1);
-}
-
 void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInput& out) {
   for (int64_t first = 0, unit = 0; first < in_features; first += kUniformUnit, ++unit) {
     const int64_t left = in_features - first;
-    const __m512 a = _mm512_maskz_loadu_ps(first_lanes(left), x + first);
-    const __m512 b = _mm512_maskz_loadu_ps(first_lanes(left - 16), x + first + 16);
+    const int64_t lower = left < 16 ? left : 16, upper = left < 16 ? 0 : left < 32 ? left - 16 : 16;
+    const __m512 a = Simd::load_first(x + first, lower);
+    const __m512 b = Simd::load_first(x + first + 16, upper);
     const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
     out.scales[unit] = largest / 127;
     const __m512 inverse = _mm512_set1_ps(largest > 0 ? 127 / largest : 0);

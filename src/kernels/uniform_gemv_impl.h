@@ -1,8 +1,6 @@
 // The kernel over an instruction set's registers; included once by each set's file, everything in
 // an unnamed namespace so that no other file's copy is ever linked in its place.
 #pragma once
-#include <immintrin.h>
-
 #include "kernels/uniform_gemv.h"
 
 namespace bitsmith {
@@ -17,18 +15,19 @@ constexpr int kVectors = 8;  // of 16 rows x 4 inputs in a unit
 template <typename I, int B, int V>
 typename I::Words load_codes(const uint8_t* unit) {
   if constexpr (B == 8) {
-    return I::load(unit + V * 64);
+    return I::load_field(unit + V * 64);
   } else {
     auto codes = I::broadcast(0);
     if constexpr (B & 4) {
-      codes = I::template bits<V % 2 * 4, 4>(I::load(unit + V / 2 * 64));
+      codes = I::template take_bits<V % 2 * 4, 4>(I::load_field(unit + V / 2 * 64));
     }
     if constexpr (B & 2) {
-      const auto two = I::template bits<V % 4 * 2, 2>(I::load(unit + ((B & 4) + V / 4) * 64));
+      const auto two =
+          I::template take_bits<V % 4 * 2, 2>(I::load_field(unit + ((B & 4) + V / 4) * 64));
       codes = I::either(codes, I::template shift_left<(B & 4)>(two));
     }
     if constexpr (B & 1) {
-      const auto one = I::template bits<V, 1>(I::load(unit + (B & 6) * 64));
+      const auto one = I::template take_bits<V, 1>(I::load_field(unit + (B & 6) * 64));
       codes = I::either(codes, I::template shift_left<(B & 6)>(one));
     }
     return codes;
@@ -72,7 +71,7 @@ class UniformKernel {
 
     void advance_to(int64_t input) {
       if (input < boundary) return;
-      scales = I::load_halves(w.scales + next);
+      scales = I::load_fp16(w.scales + next);
       if (w.zeros) zeros = I::load_bytes(w.zeros + next);
       next += kUniformRows;
       boundary += w.group_size;
@@ -99,8 +98,7 @@ class UniformKernel {
       const Words zeros = I::subtract(groups.zeros, I::broadcast(I::template kOffset<B>));
       const Words dot = I::subtract(I::template dot<B, V, N>(unit, x.codes + input),
                                     I::multiply(zeros, chunk_sum));
-      const Floats scales =
-          I::multiply(groups.scales, I::broadcast(x.scales[input / kUniformUnit]));
+      const Floats scales = groups.scales * I::broadcast(x.scales[input / kUniformUnit]);
       sum = I::multiply_add(I::to_floats(dot), scales, sum);
       return add_chunks<B, N, V + N>(unit, input, x, groups, sum);
     }
@@ -128,7 +126,7 @@ class UniformKernel {
   static void prefetch(const uint8_t* unit) {
     constexpr int64_t kAhead = 1024;
     for (int k = 0; k < B; ++k) {
-      _mm_prefetch(reinterpret_cast<const char*>(unit + kAhead + k * 64), _MM_HINT_T0);
+      __builtin_prefetch(unit + kAhead + k * 64);
     }
   }
 
@@ -156,7 +154,7 @@ class UniformKernel {
       for (int64_t i = input + 4 * V; i < input + 4 * V + 4 && i < groups.w.in_features; ++i) {
         groups.advance_to(i);
         const Floats level = I::to_floats(I::subtract(I::low_bytes(codes), groups.zeros));
-        I::store(panel + i * stride, I::multiply(level, groups.scales));
+        I::store(panel + i * stride, level * groups.scales);
         codes = I::next_bytes(codes);
       }
       decode_vectors<B, V + 1>(unit, input, groups, panel, stride);

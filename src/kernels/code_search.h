@@ -1,5 +1,5 @@
-// The inner loops of the search for additive codes, one implementation per instruction set. Plain C
-// types only: this header is compiled with different instruction sets.
+// The inner loops of the compressor's searches for codes. Included by files compiled for AVX: plain
+// types only.
 #pragma once
 #include <cstdint>
 
@@ -10,8 +10,6 @@ namespace bitsmith {
 constexpr int64_t kCodePadding = 16;
 
 struct SearchKernels {
-  const char* isa;
-
   // costs[r, k] = base[k] - 2 sum_d linear[r, d] * columns[d, k]; all dense, `padded` entries a
   // row.
   void (*costs)(const float* base, const float* columns, const float* linear, int64_t rows,
@@ -28,11 +26,8 @@ struct SearchKernels {
                            int64_t count, float* y);
 };
 
-// Null when this processor cannot run it.
-const SearchKernels* search_kernels_scalar();
-const SearchKernels* search_kernels_avx2();
-const SearchKernels* search_kernels_avx512();
-// The best of them.
-const SearchKernels& search_kernels();
+void fill_scalar(SearchKernels& kernels);
+void fill_avx2(SearchKernels& kernels);
+void fill_avx512(SearchKernels& kernels);
 
 }  // namespace bitsmith
