@@ -12,26 +12,6 @@ namespace {
 // Memory is many times the bytes of the file; the largest vocabularies have 2^18 tokens.
 constexpr uint64_t kMaxTokens = 1 << 20, kMaxMerges = 1 << 22;
 
-// The contractions and words of Llama 3 and Qwen 2, which differ in the length of numbers.
-#define BITSMITH_WORDS(NUMBERS)                                       \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" NUMBERS \
-  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
-constexpr const char* kLlama3Words = BITSMITH_WORDS(R"(\p{N}{1,3})");
-constexpr const char* kQwenWords = BITSMITH_WORDS(R"(\p{N})");
-#undef BITSMITH_WORDS
-
-// From llama.cpp's llama-vocab.cpp and the models' own tokenizer.json.
-constexpr GgufPreTokenizer kPreTokenizers[] = {
-    // name, pattern, digits_first, nfc, ignore_merges, add_bos
-    {"gpt-2", nullptr, false, false, false, false},
-    {"smollm", nullptr, true, false, false, false},
-    {"llama-bpe", kLlama3Words, false, false, true, true},
-    {"llama3", kLlama3Words, false, false, true, true},
-    {"llama-v3", kLlama3Words, false, false, true, true},
-    {"qwen2", kQwenWords, false, true, false, false},
-    {"deepseek-r1-qwen", kQwenWords, false, true, false, false},
-};
-
 // The keys of the vocabulary, checked for type and size.
 class Keys {
  public:
@@ -89,13 +69,9 @@ const GgufPreTokenizer& pre_tokenizer_of(const Keys& keys) {
                        ": the key 'tokenizer.ggml.pre' is missing, so how the model cuts text is "
                        "unknown; convert the model again with a present converter"));
   const auto name = keys.get<std::string>("pre");
-  std::string known;
-  for (const GgufPreTokenizer& pre : kPreTokenizers) {
-    if (name == pre.name) return pre;
-    known += concat(known.empty() ? "" : ", ", pre.name);
-  }
+  if (const GgufPreTokenizer* found = find_gguf_pre_tokenizer(name)) return *found;
   throw Error(concat(keys.source(), ": tokenizer.ggml.pre '", excerpt(name),
-                     "' is not supported; supported: ", known));
+                     "' is not supported; supported: ", gguf_pre_tokenizer_names()));
 }
 
 BpeModel::Merges read_gguf_merges(const Keys& keys) {
@@ -140,24 +116,6 @@ std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> p
 }
 
 }  // namespace
-
-Json GgufPreTokenizer::normalizer() const { return nfc ? Json{{"type", "NFC"}} : Json(); }
-
-Json GgufPreTokenizer::pre_tokenizer() const {
-  Json steps = Json::array();
-  if (digits_first) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  if (pattern != nullptr)
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", pattern}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  steps.push_back({{"type", "ByteLevel"},
-                   {"add_prefix_space", false},
-                   {"trim_offsets", true},
-                   {"use_regex", pattern == nullptr}});
-  if (steps.size() == 1) return steps[0];
-  return {{"type", "Sequence"}, {"pretokenizers", steps}};
-}
 
 std::vector<AddedToken> GgufVocabulary::added_tokens() const {
   std::unordered_map<std::string_view, size_t> last;

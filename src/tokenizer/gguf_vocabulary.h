@@ -7,27 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "checkpoint/gguf.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_model.h"
+#include "tokenizer/gguf_pre_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
-
-// How the models of a `tokenizer.ggml.pre` cut text, and what else the name implies. The parts are
-// written as in a tokenizer.json.
-struct GgufPreTokenizer {
-  const char* name;
-  const char* pattern;  // of words; null: GPT-2's
-  bool digits_first;    // every digit by itself, before the pattern
-  bool nfc;             // the models' own tokenizer normalizes, so we do (llama.cpp does not)
-  bool ignore_merges;   // a word that is a token is taken whole
-  bool add_bos;         // where the file does not say
-
-  Json normalizer() const;     // null: none
-  Json pre_tokenizer() const;  // bytes become characters in its last step
-};
 
 struct GgufVocabulary {
   // Values of tokenizer.ggml.token_type.
