@@ -314,6 +314,80 @@ TEST(GgufVocabulary, ExportedScoresGiveTheSameIds) {
   expect_same_ids(keys, parts, 9);
 }
 
+// "t5": a unigram model whose rules of normalization say that U+FB01 is "fi", and a tab a space.
+Json t5_keys() {
+  // A double array of "\t" and "\xEF\xAC\x81": node i of a path is where its byte leads.
+  std::vector<uint32_t> units(2048, 0);
+  const auto unit = [](uint32_t offset, uint32_t label, bool value) {
+    return offset << 10 | (value ? 1u << 8 : 0u) | label;
+  };
+  units[0] = unit(256, 0, false);             // root: children from 256
+  units[256 ^ '\t'] = unit(512, '\t', true);  // value where 512 leads
+  units[(256 ^ '\t') ^ 512] = 0;              // -> " "
+  units[256 ^ 0xEF] = unit(1024, 0xEF, false);
+  const uint32_t second = (256 ^ 0xEF ^ 1024) ^ 0xAC;
+  units[second] = unit(512, 0xAC, false);
+  const uint32_t third = (second ^ 512) ^ 0x81;
+  units[third] = unit(256, 0x81, true);
+  units[third ^ 256] = 2;  // -> "fi"
+  std::vector<int> charsmap;
+  const auto add_word = [&](uint32_t word) {
+    for (int shift = 0; shift < 32; shift += 8)
+      charsmap.push_back(static_cast<int>(word >> shift & 255));
+  };
+  add_word(static_cast<uint32_t>(4 * units.size()));
+  for (const uint32_t word : units) add_word(word);
+  for (const char c : std::string(" \0fi\0", 5)) charsmap.push_back(c);
+  const std::string mark = "\u2581";
+  return {{"tokenizer.ggml.model", "t5"},
+          {"tokenizer.ggml.tokens",
+           {"<pad>", "</s>", "<unk>", mark, "a", "b", "ab", mark + "a", "fi", "f", "<tool>"}},
+          {"tokenizer.ggml.token_type", {3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 4}},
+          {"tokenizer.ggml.scores", {0.0, 0, 0, -2, -3, -3.5, -4, -4.5, -3, -2, 0}},
+          {"tokenizer.ggml.eos_token_id", 1},
+          {"tokenizer.ggml.unknown_token_id", 2},
+          {"tokenizer.ggml.add_space_prefix", true},
+          {"tokenizer.ggml.remove_extra_whitespaces", true},
+          {"tokenizer.ggml.precompiled_charsmap", charsmap}};
+}
+
+TEST(GgufVocabulary, UnigramKnownIds) {
+  const auto t = tokenizer_of(t5_keys());
+  EXPECT_EQ(t->encode("a"), (Ids{7, 1}));          // -4.5 against -2 - 3, and </s>
+  EXPECT_EQ(t->encode("ab", false), (Ids{3, 6}));  // -6 against -4.5 - 3.5
+  EXPECT_EQ(t->encode("\t b   a ", false), (Ids{3, 5, 7}));
+  EXPECT_EQ(t->encode("\uFB01", false), (Ids{3, 8}));
+  EXPECT_EQ(t->encode("xyb", false), (Ids{3, 2, 5}));  // unknown neighbors are one
+  EXPECT_EQ(t->encode("a<tool></s>", false), (Ids{7, 10, 1}));
+  EXPECT_EQ(t->encode("</s>", false, false), (Ids{3, 2}));  // text
+  EXPECT_EQ(t->encode("  ", false), Ids{});
+  EXPECT_EQ(t->decode(Ids{7, 3, 6, 1}, true), "a ab");
+  Json keys = t5_keys();
+  keys.erase("tokenizer.ggml.unknown_token_id");
+  EXPECT_THROW(tokenizer_of(keys), Error);
+  keys = t5_keys();
+  keys["tokenizer.ggml.precompiled_charsmap"] = {4, 0, 0, 0, 1};
+  EXPECT_THROW(tokenizer_of(keys), Error);
+}
+
+TEST(GgufVocabulary, ExportedUnigramsGiveTheSameIds) {
+  const std::vector<std::string> parts = {"a",  "b",  "ab",   " a",     " ",      "  ",   "\t",
+                                          "fi", "\n", "</s>", "\uFB01", "\u4E2D", "\xFF", "<tool>"};
+  Json keys = t5_keys();
+  expect_same_ids(keys, parts, 10);
+  keys["tokenizer.ggml.remove_extra_whitespaces"] = false;
+  keys["tokenizer.ggml.add_space_prefix"] = false;
+  expect_same_ids(keys, parts, 11);
+  keys.erase("tokenizer.ggml.precompiled_charsmap");
+  for (int byte = 0; byte < 256; ++byte) {
+    keys["tokenizer.ggml.tokens"].push_back(byte_token(static_cast<unsigned char>(byte)));
+    keys["tokenizer.ggml.token_type"].push_back(6);
+    keys["tokenizer.ggml.scores"].push_back(0.0);
+  }
+  expect_same_ids(keys, parts, 12);
+  EXPECT_EQ(tokenizer_of(keys)->encode("\u00E9", false), (Ids{11 + 0xC3, 11 + 0xA9}));
+}
+
 // Best score first, leftmost of equals, over the whole text.
 TEST(GgufVocabulary, LlamaEqualsTheDefinition) {
   Random random(4);
