@@ -1,16 +1,16 @@
-#include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/pipeline_tokenizer.h"
 
 #include "base/error.h"
 #include "tokenizer/utf8.h"
 
 namespace bitsmith {
 
-BpeTokenizer::BpeTokenizer(Parts parts) : parts_(std::move(parts)) {
-  vocab_size_ = std::max(parts_.model.vocabulary().size(), parts_.added_tokens.largest_id() + 1);
+PipelineTokenizer::PipelineTokenizer(Parts parts) : parts_(std::move(parts)) {
+  vocab_size_ = std::max(parts_.model->vocabulary().size(), parts_.added_tokens.largest_id() + 1);
 }
 
-std::vector<int32_t> BpeTokenizer::encode(std::string_view text, bool add_special,
-                                          bool parse_special) const {
+std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_special,
+                                               bool parse_special) const {
   constexpr size_t kMaxText = size_t{1} << 30;  // positions inside a word are 32-bit
   if (text.size() > kMaxText)
     throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
@@ -39,7 +39,7 @@ std::vector<int32_t> BpeTokenizer::encode(std::string_view text, bool add_specia
 }
 
 // Words repeat: the ids of one already seen are copied from where they stand in the output.
-void BpeTokenizer::encode_words(const Pieces& pieces, std::vector<int32_t>& ids) const {
+void PipelineTokenizer::encode_words(const Pieces& pieces, std::vector<int32_t>& ids) const {
   constexpr size_t kMaxCachedWord = 64, kMaxCacheSize = 1 << 17;
   std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;  // -> [begin, end) of ids
   for (const Span& span : pieces.spans) {
@@ -49,21 +49,21 @@ void BpeTokenizer::encode_words(const Pieces& pieces, std::vector<int32_t>& ids)
       for (size_t i = it->second.first; i < it->second.second; ++i) ids.push_back(ids[i]);
       continue;
     }
-    parts_.model.encode(word, ids);
+    parts_.model->encode(word, ids);
     if (word.size() <= kMaxCachedWord && seen.size() < kMaxCacheSize)
       seen.emplace(word, std::pair{begin, ids.size()});
   }
 }
 
-const std::string& BpeTokenizer::token_text(int32_t id) const {
+const std::string& PipelineTokenizer::token_text(int32_t id) const {
   static const std::string kGap;
   if (id < 0 || id >= vocab_size_)
     throw Error(concat("token id ", id, " is outside the vocabulary of ", vocab_size_));
   if (const AddedToken* added = parts_.added_tokens.find(id)) return added->content;
-  return id < parts_.model.vocabulary().size() ? parts_.model.vocabulary().token(id) : kGap;
+  return id < parts_.model->vocabulary().size() ? parts_.model->vocabulary().token(id) : kGap;
 }
 
-std::string BpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+std::string PipelineTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::vector<std::string> tokens;
   for (const int32_t id : ids) {
     const std::string& text = token_text(id);
@@ -74,13 +74,13 @@ std::string BpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special
   return repair_utf8(parts_.decoder.apply(std::move(tokens)));
 }
 
-std::string BpeTokenizer::token_bytes(int32_t id) const {
+std::string PipelineTokenizer::token_bytes(int32_t id) const {
   return parts_.decoder.token_bytes(token_text(id));
 }
 
-std::optional<int32_t> BpeTokenizer::token_id(std::string_view token) const {
+std::optional<int32_t> PipelineTokenizer::token_id(std::string_view token) const {
   if (const AddedToken* added = parts_.added_tokens.find(token)) return added->id;
-  return parts_.model.vocabulary().find(token);
+  return parts_.model->vocabulary().find(token);
 }
 
 }  // namespace bitsmith

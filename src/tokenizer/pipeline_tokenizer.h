@@ -1,25 +1,25 @@
-// The whole BPE pipeline: added tokens, normalizer, pre-tokenizer, model, post-processor, decoder.
+// The whole pipeline: added tokens, normalizer, pre-tokenizer, model, post-processor, decoder.
 #pragma once
 #include "tokenizer/added_tokens.h"
-#include "tokenizer/bpe_model.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/token_model.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
 
-class BpeTokenizer final : public Tokenizer {
+class PipelineTokenizer final : public Tokenizer {
  public:
   struct Parts {
     AddedTokens added_tokens;
     Normalizer normalizer;
     PreTokenizer pre_tokenizer;
-    BpeModel model;
+    std::unique_ptr<TokenModel> model;
     TokenDecoder decoder;
     std::vector<int32_t> prefix, suffix;  // what add_special puts around a text
   };
-  explicit BpeTokenizer(Parts parts);
+  explicit PipelineTokenizer(Parts parts);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special,
                               bool parse_special) const override;
