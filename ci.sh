@@ -7,6 +7,7 @@ usage() {
   cat <<'END'
 usage: ./ci.sh test             release and runtime-only builds, all fast tests (15 to 30 minutes from nothing)
        ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files
+       ./ci.sh isa              all fast tests at each level of instructions that this processor has
        ./ci.sh asan             runtime and readers under AddressSanitizer and UBSan
        ./ci.sh tsan             the same under ThreadSanitizer
        ./ci.sh fuzz [SECONDS]   each libFuzzer target for SECONDS (default 60), one a core at a time
@@ -44,6 +45,20 @@ run_tests() {
   # Both are run even if the first fails; the last lines are the release build's summary.
   run_ctest runtime-only -LE slow || status=$?
   run_ctest release -LE slow || status=$?
+  return $status
+}
+
+run_isa() {
+  local isa status=0
+  ./setup --no-model --no-build </dev/null
+  build release
+  for isa in scalar avx2 avx512; do
+    if ! BITSMITH_ISA=$isa build/release/bitsmith --version; then
+      say "this processor has no $isa"
+      continue
+    fi
+    BITSMITH_ISA=$isa run_ctest release -LE slow || status=$?
+  done
   return $status
 }
 
@@ -101,6 +116,7 @@ run_lint() {
 case ${1:-} in
   test) run_tests ;;
   slow) ./setup --no-model --no-build </dev/null && build release && run_ctest release -L slow ;;
+  isa) run_isa ;;
   asan) ./setup --runtime-only --no-model --no-build </dev/null && build asan-ubsan && run_ctest asan-ubsan -LE slow ;;
   tsan) ./setup --runtime-only --no-model --no-build </dev/null && build tsan && run_ctest tsan -LE slow ;;
   fuzz) run_fuzz "${2:-60}" ;;

@@ -60,7 +60,7 @@ def gguf_vocabulary():
     prefix = "tokenizer.ggml."
     merges = [("t", "h"), ("th", "e"), ("\u0120", "the"), ("l", "l"), ("1", "2"), ("\u00c3", "\u00a9")]
     tokens = byte_alphabet() + [a + b for a, b in merges] + ["<|end|>", "<tool>"]
-    for pre in ["gpt-2", "smollm", "llama-bpe", "qwen2"]:
+    for pre in ["gpt-2", "smollm", "llama-bpe", "qwen2", "deepseek-llm", "falcon", "kimi-k2", "superbpe", "jais-2"]:
         yield gguf({prefix + "model": "gpt2", prefix + "pre": pre, prefix + "tokens": tokens,
                     prefix + "token_type": [1] * (len(tokens) - 2) + [3, 4],
                     prefix + "merges": [" ".join(pair) for pair in merges],
@@ -74,6 +74,12 @@ def gguf_vocabulary():
                     prefix + "scores": [0.0] * special + [-float(i) for i in range(len(PIECES))],
                     prefix + "unknown_token_id": 0, prefix + "bos_token_id": 1, prefix + "eos_token_id": 2,
                     prefix + "add_space_prefix": with_bytes})
+        yield gguf({prefix + "model": "t5", prefix + "tokens": tokens,
+                    prefix + "token_type": [2, 3, 3] + [6] * (special - 3) + [1] * len(PIECES),
+                    prefix + "scores": [0.0] * special + [-float(i) for i in range(len(PIECES))],
+                    prefix + "unknown_token_id": 0, prefix + "eos_token_id": 2,
+                    prefix + "precompiled_charsmap": [4, 0, 0, 0, 0, 0, 0, 0, 0],
+                    prefix + "remove_extra_whitespaces": with_bytes, prefix + "add_space_prefix": True})
 
 
 def sentencepiece():

@@ -9,7 +9,7 @@
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/representation.h"
 #include "format/random_tensor.h"
-#include "runtime/kernels/weight_matrix.h"
+#include "runtime/matrices/weight_matrix.h"
 
 namespace bitsmith {
 namespace {

@@ -24,8 +24,16 @@ def needs_compressor(header, seen=()):
         if i not in seen and (SRC / i).is_file())
 
 
+# The registers of an instruction set need its flags.
+ISA_FLAGS = {
+    "kernels/simd_avx2.h": ["-mavx2", "-mfma", "-mf16c"],
+    "kernels/simd_avx512.h": [f"-mavx512{x}" for x in ("f", "bw", "dq", "vl", "vnni", "vbmi")],
+}
+
+
 def compiles_alone(command, header):
-    run = subprocess.run(command + ["-fsyntax-only", "-x", "c++", "-I", str(SRC), "-"], text=True,
+    flags = ISA_FLAGS.get(header, [])
+    run = subprocess.run(command + flags + ["-fsyntax-only", "-x", "c++", "-I", str(SRC), "-"], text=True,
                          input=f'#include "{header}"\n', capture_output=True)
     return "" if run.returncode == 0 else f"{header} does not compile alone:\n{run.stderr}"
 

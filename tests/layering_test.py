@@ -4,32 +4,33 @@
 For every folder of src/: the folders that it may include, besides itself. A layer may use
 everything below it, but the compressor and the runtime never see each other. Heavy libraries stay
 where they belong: LibTorch in src/compressor and src/pipeline, spdlog in base/terminal.cpp, CLI11 in
-src/apps.
+src/apps, vector instructions in src/kernels.
 """
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-FILES = ["base", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
+FILES = ["base", "kernels", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
 COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
     "base": [],
-    "checkpoint": ["base"],
-    "tokenizer": ["base", "checkpoint"],
-    "format": ["base", "checkpoint", "tokenizer"],
+    "kernels": ["base"],
+    "checkpoint": ["base", "kernels"],
+    "tokenizer": ["base", "kernels", "checkpoint"],
+    "format": ["base", "kernels", "checkpoint", "tokenizer"],
     "evaluate": FILES,
     "export": FILES,
-    "runtime/kernels": ["base", "checkpoint", "format"],
-    "runtime": MODEL + ["runtime/kernels"],
+    "runtime/matrices": FILES,
+    "runtime": MODEL + ["runtime/matrices"],
     **{f"compressor/{name}": MODEL + ["compressor"] + [f"compressor/{n}" for n in COMPRESSOR[:i]]
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
-    "server": MODEL + ["runtime/kernels", "runtime"],
+    "server": MODEL + ["runtime/matrices", "runtime"],
     "pipeline": MODEL + ["runtime"] + [f"compressor/{n}" for n in COMPRESSOR],
-    "apps": MODEL + ["runtime/kernels", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps": MODEL + ["runtime/matrices", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.
@@ -37,7 +38,11 @@ LIBRARIES = {
     r"torch/|ATen/|c10/|caffe2/": r"(compressor|pipeline)/",
     r"spdlog/|fmt/": r"base/terminal\.cpp$",
     r"CLI/": r"apps/",
+    r"\w*intrin\.h": r"kernels/",
 }
+
+# What chooses an instruction set belongs to kernels/ alone.
+DISPATCH = re.compile(r"__builtin_cpu_\w+|target_clones|__attribute__\s*\(\(target\b")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -58,7 +63,10 @@ def violations(src):
         if not layer:
             found.append(f"{name}: its folder has no layer; add it to tests/layering_test.py")
             continue
-        for bracket, target in INCLUDE.findall(file.read_text()):
+        text = file.read_text()
+        if layer != "kernels":
+            found += [f"{name}: {word} belongs to kernels/" for word in sorted(set(DISPATCH.findall(text)))]
+        for bracket, target in INCLUDE.findall(text):
             for prefix, allowed in LIBRARIES.items():
                 if re.match(prefix, target) and not re.match(allowed, name):
                     found.append(f"{name}: includes <{target}>, which only {allowed} may")
@@ -83,8 +91,10 @@ def self_check():
         "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
         "compressor/model/decoder.h": '#include "evaluate/language_model.h"\n',
         "evaluate/language_model.h": "",
-        "runtime/kernels/dot.h": "",
-        "runtime/model.h": '#include "runtime/kernels/dot.h"\n',
+        "kernels/dot.h": "",
+        "kernels/dot_avx2.cpp": '#include <immintrin.h>\n',
+        "runtime/matrices/dense.h": '#include "kernels/dot.h"\n',
+        "runtime/model.h": '#include "runtime/matrices/dense.h"\n',
         "pipeline/compress.h": '#include <torch/torch.h>\n#include "runtime/model.h"\n',
         "apps/main.cpp": '#include <CLI/CLI.hpp>\n#include "pipeline/compress.h"\n',
     }
@@ -95,8 +105,10 @@ def self_check():
         "compressor/representation/early.h": '#include "compressor/tune/trainer.h"\n',
         "compressor/tune/trainer.h": '#include "runtime/model.h"\n',
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
-        "runtime/kernels/deep.h": '#include "runtime/model.h"\n',
+        "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
+        "evaluate/fast.cpp": "#include <immintrin.h>\n",
+        "runtime/clones.cpp": '__attribute__((target_clones("avx2", "default"))) void f();\n',
         "pipeline/cli.h": "#include <CLI/CLI.hpp>\n",
         "compressor/tune/early.h": '#include "pipeline/cli.h"\n',
         "stray/file.h": "",

@@ -10,8 +10,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "runtime/kernels/machine_limits.h"
-#include "runtime/kernels/weight_matrix.h"
+#include "kernels/cpu_features.h"
+#include "kernels/machine_limits.h"
 #include "runtime/model.h"
 
 namespace bitsmith {
@@ -116,7 +116,7 @@ void BenchCommand::run() {
   const uint64_t bytes = runtime.bytes_per_token();
   const double read = static_cast<double>(bytes) * decode.median;
 
-  const OrderedJson json = {{"isa", kernel_isa()},
+  const OrderedJson json = {{"isa", isa_name(selected_isa())},
                             {"threads", context.threads},
                             {"prompt_tokens", prompt_tokens},
                             {"prompt_tokens_per_second", prefill.median},
@@ -136,7 +136,7 @@ void BenchCommand::run() {
                 "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
                 "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
                 "memory    %s peak\n",
-                kernel_isa(), context.threads, prefill.median, prefill.best,
+                isa_name(selected_isa()), context.threads, prefill.median, prefill.best,
                 static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
                 decode.median, decode.best, static_cast<long long>(generate_tokens),
                 format_megabytes(static_cast<double>(bytes)).c_str(), read / 1e9,

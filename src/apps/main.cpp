@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mapping_faults.h"
 #include "format/output_exists.h"
+#include "kernels/cpu_features.h"
 
 namespace {
 
@@ -52,7 +53,10 @@ int run_program(int argc, char** argv) {
   CLI::App app(
       "Compresses large language models to 1-4 bits a weight and runs them fast on ordinary CPUs.",
       "bitsmith");
-  app.set_version_flag("--version", std::string("bitsmith ") + BITSMITH_VERSION);
+  app.set_version_flag("--version", [] {
+    return bitsmith::concat("bitsmith ", BITSMITH_VERSION, " (",
+                            bitsmith::isa_name(bitsmith::selected_isa()), " kernels)");
+  });
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
 #ifdef BITSMITH_COMPRESSOR

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/model_config.h"
+#include "kernels/attention.h"
 
 namespace bitsmith {
 
@@ -18,7 +19,8 @@ enum class KvType { kFloat16, kFloat32 };
 // are one vector; values row by row, [kv_heads, capacity, padded_head_dim].
 class KvCache {
  public:
-  static constexpr int64_t kBlock = 16;  // positions in a block of keys; also the padding of values
+  // Positions in a block of keys; also the padding of values.
+  static constexpr int64_t kBlock = kAttentionBlock;
 
   // Throws Error when the memory cannot be had.
   KvCache(const ModelConfig& config, int64_t capacity, KvType type = KvType::kFloat16);

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "runtime/attention.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
@@ -121,14 +121,14 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
     thread_local std::vector<float> scratch;
     scratch.resize(
         static_cast<size_t>(attention_scratch(sequence.length(), sequence.padded_head_dim())));
-    vector_functions().attention({.queries = queries.data(),
-                                  .count = std::ssize(queries),
-                                  .head_dim = head_dim,
-                                  .padded_head_dim = sequence.padded_head_dim(),
-                                  .keys = sequence.keys(block_index, task.kv_head),
-                                  .values = sequence.values(block_index, task.kv_head),
-                                  .float16 = sequence.type() == KvType::kFloat16,
-                                  .scratch = scratch.data()});
+    kernels().attention.attend({.queries = queries.data(),
+                                .count = std::ssize(queries),
+                                .head_dim = head_dim,
+                                .padded_head_dim = sequence.padded_head_dim(),
+                                .keys = sequence.keys(block_index, task.kv_head),
+                                .values = sequence.values(block_index, task.kv_head),
+                                .float16 = sequence.type() == KvType::kFloat16,
+                                .scratch = scratch.data()});
   });
 }
 
@@ -137,7 +137,8 @@ void RuntimeModel::mlp(const BlockWeights& block, int64_t rows) {
   const int64_t width = weights_.config.intermediate_size;
   apply(normed_, rows, {{block.gate, gate_}, {block.up, up_}});
   for_each_row(rows, [&](int64_t r) {
-    vector_functions().silu_mul(&gate_[elements(r, width)], &up_[elements(r, width)], width);
+    float* gate = &gate_[elements(r, width)];
+    kernels().activations.silu_mul.forward(gate, &up_[elements(r, width)], width, gate);
   });
 }
 

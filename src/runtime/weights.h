@@ -6,7 +6,7 @@
 
 #include "base/random.h"
 #include "format/quantized_checkpoint.h"
-#include "runtime/kernels/weight_matrix.h"
+#include "runtime/matrices/weight_matrix.h"
 
 namespace bitsmith {
 

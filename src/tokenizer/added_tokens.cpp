@@ -6,32 +6,6 @@
 
 namespace bitsmith {
 
-void AddedTokens::Trie::insert(std::string_view key, int32_t value) {
-  int32_t node = 0;
-  starts_[static_cast<unsigned char>(key[0])] = true;
-  for (const char c : key) {
-    const uint64_t edge = static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(c);
-    const auto [it, is_new] = edges_.try_emplace(edge, static_cast<int32_t>(values_.size()));
-    if (is_new) values_.push_back(-1);
-    node = it->second;
-  }
-  if (values_[node] < 0) values_[node] = value;
-}
-
-std::pair<int32_t, size_t> AddedTokens::Trie::longest(std::string_view text) const {
-  std::pair<int32_t, size_t> best = {-1, 0};
-  if (!starts_[static_cast<unsigned char>(text[0])]) return best;
-  int32_t node = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto it =
-        edges_.find(static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(text[i]));
-    if (it == edges_.end()) break;
-    node = it->second;
-    if (values_[node] >= 0) best = {values_[node], i + 1};
-  }
-  return best;
-}
-
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens,
                          const std::function<std::string(const std::string&)>& normalize)
     : tokens_(std::move(tokens)) {
@@ -49,14 +23,19 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens,
 
 std::vector<AddedTokens::Piece> AddedTokens::split(std::string_view text, bool normalized,
                                                    bool parse_special) const {
-  const Trie& trie = normalized ? normalized_ : raw_;
+  const ByteTrie& trie = normalized ? normalized_ : raw_;
   std::vector<Piece> pieces;
   size_t done = 0;  // everything before is in `pieces`
   const auto push_text = [&](size_t end) {
     if (done < end) pieces.push_back({text.substr(done, end - done), nullptr, done == 0});
   };
   for (size_t i = 0; i < text.size() && !trie.empty();) {
-    const auto [index, length] = trie.longest(text.substr(i));
+    int32_t index = -1;
+    size_t length = 0;
+    trie.for_each_prefix(text.substr(i), [&](int32_t value, size_t bytes) {
+      index = value;
+      length = bytes;
+    });
     if (index < 0) {
       ++i;
       continue;

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tokenizer/byte_trie.h"
+
 namespace bitsmith {
 
 struct AddedToken {
@@ -48,24 +50,10 @@ class AddedTokens {
   bool any_normalized() const { return !normalized_.empty(); }
 
  private:
-  // A trie over bytes. Node 0 is the root.
-  class Trie {
-   public:
-    void insert(std::string_view key, int32_t value);
-    // The longest key at the start of text: (value, length), or (-1, 0).
-    std::pair<int32_t, size_t> longest(std::string_view text) const;
-    bool empty() const { return values_.size() == 1; }
-
-   private:
-    std::unordered_map<uint64_t, int32_t> edges_;  // node << 8 | byte -> node
-    std::vector<int32_t> values_ = {-1};
-    bool starts_[256] = {};
-  };
-
   std::vector<AddedToken> tokens_;
   std::unordered_map<int32_t, int32_t> by_id_;  // -> index in tokens_
   std::unordered_map<std::string_view, int32_t> by_content_;
-  Trie raw_, normalized_;
+  ByteTrie raw_, normalized_;
 };
 
 }  // namespace bitsmith

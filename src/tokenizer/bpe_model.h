@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizer/vocabulary.h"
+#include "tokenizer/token_model.h"
 
 namespace bitsmith {
 
@@ -20,7 +20,7 @@ struct BpeOptions {
   bool ignore_merges = false;      // a whole word of the vocabulary is its token
 };
 
-class BpeModel {
+class BpeModel final : public TokenModel {
  public:
   using Merges = std::vector<std::pair<std::string, std::string>>;
   // `merges` in order of rank. Throws Error naming `source` if a part or the result of one is not
@@ -29,8 +29,8 @@ class BpeModel {
            const std::string& source);
 
   // Appends the ids of `word`, valid UTF-8. O(n log n). Thread-safe.
-  void encode(std::string_view word, std::vector<int32_t>& ids) const;
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  void encode(std::string_view word, std::vector<int32_t>& ids) const override;
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
   struct Merge {

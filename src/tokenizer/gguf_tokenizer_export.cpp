@@ -164,11 +164,10 @@ Json sentencepiece_merges(const GgufVocabulary& vocabulary, const Ids& ids) {
   return result;
 }
 
-Json sentencepiece_json(const GgufVocabulary& vocabulary) {
-  const std::string mark(kSpaceMark);
+Json scored_pairs_model(const GgufVocabulary& vocabulary) {
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (vocabulary.types[id] == GgufVocabulary::kUserDefined &&
-        vocabulary.tokens[id].find(mark) != std::string::npos) {
+        vocabulary.tokens[id].find(kSpaceMark) != std::string::npos) {
       throw Error(concat(vocabulary.source, ": the user-defined token '",
                          excerpt(vocabulary.tokens[id]),
                          "' holds a space, which a tokenizer.json cannot say; give a Hugging Face ",
@@ -196,23 +195,20 @@ Json sentencepiece_json(const GgufVocabulary& vocabulary) {
   }
   model["byte_fallback"] = bytes == 256;
 
-  const bool prefix = vocabulary.add_space_prefix;
-  Json normalizers = Json::array(), decoders = Json::array();
-  if (prefix) normalizers.push_back({{"type", "Prepend"}, {"prepend", mark}});
-  normalizers.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", mark}});
-  decoders.push_back({{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}});
-  decoders.push_back({{"type", "ByteFallback"}});
-  decoders.push_back({{"type", "Fuse"}});
-  if (prefix) {
-    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  }
-  return {{"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
-          {"pre_tokenizer", nullptr},
-          {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
-          {"model", std::move(model)}};
+  return model;
 }
 
-Json byte_level_json(const GgufVocabulary& vocabulary) {
+Json unigram_model(const GgufVocabulary& vocabulary) {
+  Json vocab = Json::array();
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id)
+    vocab.push_back({vocabulary.tokens[id], static_cast<double>(vocabulary.scores[id])});
+  return {{"type", "Unigram"},
+          {"unk_id", *vocabulary.unknown},
+          {"vocab", std::move(vocab)},
+          {"byte_fallback", vocabulary.has_all_bytes()}};
+}
+
+Json byte_pairs_model(const GgufVocabulary& vocabulary) {
   Json merges = Json::array();
   for (const auto& [left, right] : vocabulary.merges) {
     if (right.find(' ') != std::string::npos) {
@@ -223,14 +219,19 @@ Json byte_level_json(const GgufVocabulary& vocabulary) {
   }
   Json model = bpe_model(ids_of(vocabulary), std::move(merges));
   model["ignore_merges"] = vocabulary.pre->ignore_merges;
-  return {{"normalizer", vocabulary.pre->normalizer()},
-          {"pre_tokenizer", vocabulary.pre->pre_tokenizer()},
-          {"decoder",
-           {{"type", "ByteLevel"},
-            {"add_prefix_space", false},
-            {"trim_offsets", true},
-            {"use_regex", true}}},
-          {"model", std::move(model)}};
+  return model;
+}
+
+Json token_model(const GgufVocabulary& vocabulary) {
+  switch (vocabulary.model) {
+    case GgufVocabulary::Model::kBytePairs:
+      return byte_pairs_model(vocabulary);
+    case GgufVocabulary::Model::kScoredPairs:
+      return scored_pairs_model(vocabulary);
+    case GgufVocabulary::Model::kUnigram:
+      break;
+  }
+  return unigram_model(vocabulary);
 }
 
 struct TokenizerFiles {
@@ -255,8 +256,11 @@ std::optional<TokenizerFiles> make_files(const Checkpoint& model) {
 }  // namespace
 
 Json gguf_tokenizer_json(const GgufVocabulary& vocabulary) {
-  Json tokenizer =
-      vocabulary.pre != nullptr ? byte_level_json(vocabulary) : sentencepiece_json(vocabulary);
+  Json tokenizer;
+  tokenizer["normalizer"] = vocabulary.normalizer();
+  tokenizer["pre_tokenizer"] = vocabulary.pre_tokenizer();
+  tokenizer["decoder"] = vocabulary.decoder();
+  tokenizer["model"] = token_model(vocabulary);
   tokenizer["version"] = "1.0";
   tokenizer["truncation"] = nullptr;
   tokenizer["padding"] = nullptr;

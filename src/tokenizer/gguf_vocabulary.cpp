@@ -2,35 +2,18 @@
 
 #include <cmath>
 #include <unordered_map>
+#include <unordered_set>
 
-#include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/charsmap.h"
+#include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/spm_tokenizer.h"
+#include "tokenizer/unigram_model.h"
 
 namespace bitsmith {
 namespace {
 
 // Memory is many times the bytes of the file; the largest vocabularies have 2^18 tokens.
 constexpr uint64_t kMaxTokens = 1 << 20, kMaxMerges = 1 << 22;
-
-// The contractions and words of Llama 3 and Qwen 2, which differ in the length of numbers.
-#define BITSMITH_WORDS(NUMBERS)                                       \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" NUMBERS \
-  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
-constexpr const char* kLlama3Words = BITSMITH_WORDS(R"(\p{N}{1,3})");
-constexpr const char* kQwenWords = BITSMITH_WORDS(R"(\p{N})");
-#undef BITSMITH_WORDS
-
-// From llama.cpp's llama-vocab.cpp and the models' own tokenizer.json.
-constexpr GgufPreTokenizer kPreTokenizers[] = {
-    // name, pattern, digits_first, nfc, ignore_merges, add_bos
-    {"gpt-2", nullptr, false, false, false, false},
-    {"smollm", nullptr, true, false, false, false},
-    {"llama-bpe", kLlama3Words, false, false, true, true},
-    {"llama3", kLlama3Words, false, false, true, true},
-    {"llama-v3", kLlama3Words, false, false, true, true},
-    {"qwen2", kQwenWords, false, true, false, false},
-    {"deepseek-r1-qwen", kQwenWords, false, true, false, false},
-};
 
 // The keys of the vocabulary, checked for type and size.
 class Keys {
@@ -89,13 +72,9 @@ const GgufPreTokenizer& pre_tokenizer_of(const Keys& keys) {
                        ": the key 'tokenizer.ggml.pre' is missing, so how the model cuts text is "
                        "unknown; convert the model again with a present converter"));
   const auto name = keys.get<std::string>("pre");
-  std::string known;
-  for (const GgufPreTokenizer& pre : kPreTokenizers) {
-    if (name == pre.name) return pre;
-    known += concat(known.empty() ? "" : ", ", pre.name);
-  }
+  if (const GgufPreTokenizer* found = find_gguf_pre_tokenizer(name)) return *found;
   throw Error(concat(keys.source(), ": tokenizer.ggml.pre '", excerpt(name),
-                     "' is not supported; supported: ", known));
+                     "' is not supported; supported: ", gguf_pre_tokenizer_names()));
 }
 
 BpeModel::Merges read_gguf_merges(const Keys& keys) {
@@ -109,20 +88,47 @@ BpeModel::Merges read_gguf_merges(const Keys& keys) {
   return merges;
 }
 
+void read_unigram_keys(const Keys& keys, GgufVocabulary& vocabulary) {
+  constexpr uint64_t kMaxCharsmap = 16 << 20;
+  vocabulary.remove_extra_whitespaces = keys.get_or<bool>("remove_extra_whitespaces", false);
+  if (!keys.has("precompiled_charsmap")) return;
+  keys.array("precompiled_charsmap", kMaxCharsmap)
+      .each_integer(keys.named("precompiled_charsmap"),
+                    [&](int64_t byte) { vocabulary.charsmap += static_cast<char>(byte); });
+}
+
 AddedTokens recognized(const GgufVocabulary& vocabulary) {
   return AddedTokens(vocabulary.added_tokens(), [](const std::string& text) { return text; });
 }
 
-std::unique_ptr<Tokenizer> make_bpe(GgufVocabulary& from, std::vector<int32_t> prefix,
-                                    std::vector<int32_t> suffix) {
+std::unique_ptr<TokenModel> make_bpe(GgufVocabulary& from) {
   BpeOptions options;
   options.ignore_merges = from.pre->ignore_merges;
+  return std::make_unique<BpeModel>(Vocabulary(std::move(from.tokens)), from.merges, options,
+                                    from.source);
+}
+
+std::unique_ptr<TokenModel> make_unigram(GgufVocabulary& from) {
+  UnigramModel::Parts parts;
+  parts.scores.assign(from.scores.begin(), from.scores.end());
+  parts.unknown = *from.unknown;
+  parts.byte_fallback = from.has_all_bytes();
+  for (const AddedToken& token : from.added_tokens())
+    if (token.special) parts.special.insert(token.content);
+  parts.tokens = std::move(from.tokens);
+  return std::make_unique<UnigramModel>(std::move(parts));
+}
+
+std::unique_ptr<Tokenizer> make_pipeline(GgufVocabulary& from, std::vector<int32_t> prefix,
+                                         std::vector<int32_t> suffix) {
   AddedTokens added = recognized(from);
-  return std::make_unique<BpeTokenizer>(BpeTokenizer::Parts{
-      std::move(added), Normalizer(from.pre->normalizer(), from.source),
-      PreTokenizer(from.pre->pre_tokenizer(), from.source),
-      BpeModel(Vocabulary(std::move(from.tokens)), from.merges, options, from.source),
-      TokenDecoder::byte_level(), std::move(prefix), std::move(suffix)});
+  Normalizer normalizer(from.normalizer(), from.source);
+  PreTokenizer pre_tokenizer(from.pre_tokenizer(), from.source);
+  TokenDecoder decoder(from.decoder(), from.source);
+  const auto make = from.model == GgufVocabulary::Model::kUnigram ? make_unigram : make_bpe;
+  return std::make_unique<PipelineTokenizer>(PipelineTokenizer::Parts{
+      std::move(added), std::move(normalizer), std::move(pre_tokenizer), make(from),
+      std::move(decoder), std::move(prefix), std::move(suffix)});
 }
 
 std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> prefix,
@@ -141,24 +147,6 @@ std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> p
 
 }  // namespace
 
-Json GgufPreTokenizer::normalizer() const { return nfc ? Json{{"type", "NFC"}} : Json(); }
-
-Json GgufPreTokenizer::pre_tokenizer() const {
-  Json steps = Json::array();
-  if (digits_first) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  if (pattern != nullptr)
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", pattern}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  steps.push_back({{"type", "ByteLevel"},
-                   {"add_prefix_space", false},
-                   {"trim_offsets", true},
-                   {"use_regex", pattern == nullptr}});
-  if (steps.size() == 1) return steps[0];
-  return {{"type", "Sequence"}, {"pretokenizers", steps}};
-}
-
 std::vector<AddedToken> GgufVocabulary::added_tokens() const {
   std::unordered_map<std::string_view, size_t> last;
   for (size_t id = 0; id < tokens.size(); ++id) last[tokens[id]] = id;
@@ -176,6 +164,51 @@ std::vector<AddedToken> GgufVocabulary::added_tokens() const {
   return added;
 }
 
+bool GgufVocabulary::has_all_bytes() const {
+  const std::unordered_set<std::string_view> texts(tokens.begin(), tokens.end());
+  for (int byte = 0; byte < 256; ++byte)
+    if (!texts.contains(byte_token(static_cast<unsigned char>(byte)))) return false;
+  return true;
+}
+
+Json GgufVocabulary::normalizer() const {
+  if (model == Model::kBytePairs) return pre->normalizer();
+  const std::string mark(kSpaceMark);
+  Json steps = Json::array();
+  const auto replace = [&](const char* kind, const char* pattern, const std::string& content) {
+    steps.push_back({{"type", "Replace"}, {"pattern", {{kind, pattern}}}, {"content", content}});
+  };
+  if (!charsmap.empty())
+    steps.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(charsmap)}});
+  if (remove_extra_whitespaces) {
+    replace("Regex", R"(\A +|(?<! ) ++\z)", "");
+    replace("Regex", " {2,}", " ");
+  }
+  if (add_space_prefix) steps.push_back({{"type", "Prepend"}, {"prepend", mark}});
+  replace("String", " ", mark);
+  return {{"type", "Sequence"}, {"normalizers", steps}};
+}
+
+Json GgufVocabulary::pre_tokenizer() const {
+  return model == Model::kBytePairs ? pre->pre_tokenizer() : Json();
+}
+
+Json GgufVocabulary::decoder() const {
+  if (model == Model::kBytePairs)
+    return {{"type", "ByteLevel"},
+            {"add_prefix_space", false},
+            {"trim_offsets", true},
+            {"use_regex", true}};
+  const std::string mark(kSpaceMark);
+  Json steps = Json::array();
+  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}});
+  steps.push_back({{"type", "ByteFallback"}});
+  steps.push_back({{"type", "Fuse"}});
+  if (add_space_prefix)
+    steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  return {{"type", "Sequence"}, {"decoders", steps}};
+}
+
 bool has_vocabulary(const GgufFile& gguf) { return gguf.keys.contains("tokenizer.ggml.model"); }
 
 GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& source) {
@@ -183,13 +216,17 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& sou
   if (!has_vocabulary(gguf))
     throw Error(source + ": the file has no vocabulary (key 'tokenizer.ggml.model')");
   const auto model = keys.get<std::string>("model");
-  const bool byte_level = model == "gpt2";
-  if (!byte_level && model != "llama")
+  using Model = GgufVocabulary::Model;
+  const bool byte_level = model == "gpt2", unigram = model == "t5";
+  if (!byte_level && !unigram && model != "llama")
     throw Error(concat(source, ": tokenizer.ggml.model '", excerpt(model),
                        "' is not supported; supported: gpt2 (byte-level BPE), llama (SentencePiece "
-                       "BPE)"));
+                       "BPE), t5 (SentencePiece unigram)"));
   GgufVocabulary vocabulary;
   vocabulary.source = source;
+  vocabulary.model = byte_level ? Model::kBytePairs
+                     : unigram  ? Model::kUnigram
+                                : Model::kScoredPairs;
   if (byte_level) vocabulary.pre = &pre_tokenizer_of(keys);
   keys.array("tokens", kMaxTokens).each_string(keys.named("tokens"), [&](std::string_view token) {
     vocabulary.tokens.emplace_back(token);
@@ -202,11 +239,13 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& sou
     vocabulary.merges = read_gguf_merges(keys);
   } else {
     keys.of_tokens("scores", count).each_number(keys.named("scores"), [&](double score) {
-      if (std::isnan(score)) throw Error(keys.named("scores") + " is not all numbers");
+      if (std::isnan(score) || (unigram && !std::isfinite(score)))
+        throw Error(keys.named("scores") + " is not all numbers");
       vocabulary.scores.push_back(static_cast<float>(score));
     });
-    vocabulary.add_space_prefix = keys.get_or<bool>("add_space_prefix", true);
+    vocabulary.add_space_prefix = keys.get_or<bool>("add_space_prefix", !unigram);
   }
+  if (unigram) read_unigram_keys(keys, vocabulary);
   vocabulary.bos = keys.token_id("bos_token_id", count);
   vocabulary.eos = keys.token_id("eos_token_id", count);
   vocabulary.unknown = keys.token_id("unknown_token_id", count);
@@ -214,9 +253,11 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& sou
   if (const auto padding = keys.get_or<int64_t>("padding_token_id", -1);
       padding >= 0 && padding < static_cast<int64_t>(count))
     vocabulary.padding = static_cast<int32_t>(padding);
-  const bool add_bos = byte_level ? vocabulary.pre->add_bos : true;
+  if (unigram && !vocabulary.unknown)
+    throw Error(source + ": the key 'tokenizer.ggml.unknown_token_id' is missing");
+  const bool add_bos = byte_level ? vocabulary.pre->add_bos : !unigram;
   vocabulary.add_bos = keys.get_or<bool>("add_bos_token", add_bos) && vocabulary.bos;
-  vocabulary.add_eos = keys.get_or<bool>("add_eos_token", false) && vocabulary.eos;
+  vocabulary.add_eos = keys.get_or<bool>("add_eos_token", unigram) && vocabulary.eos;
   vocabulary.chat_template =
       json_get_or<std::string>(gguf.keys, "tokenizer.chat_template", "", source);
   return vocabulary;
@@ -226,7 +267,8 @@ std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary) {
   std::vector<int32_t> prefix, suffix;
   if (vocabulary.add_bos) prefix.push_back(*vocabulary.bos);
   if (vocabulary.add_eos) suffix.push_back(*vocabulary.eos);
-  const auto make = vocabulary.pre != nullptr ? make_bpe : make_spm;
+  const auto make =
+      vocabulary.model == GgufVocabulary::Model::kScoredPairs ? make_spm : make_pipeline;
   auto tokenizer = make(vocabulary, std::move(prefix), std::move(suffix));
   tokenizer->bos_id = vocabulary.bos;
   tokenizer->eos_id = vocabulary.eos;

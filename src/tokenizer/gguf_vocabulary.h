@@ -1,51 +1,48 @@
-// The vocabulary inside a GGUF file: byte-level BPE ("gpt2") and SentencePiece-style BPE with
-// scores ("llama"). It is read once, here; the tokenizer and the exported tokenizer.json are made
-// from what was read, so that both give the same ids.
+// The vocabulary inside a GGUF file: byte-level BPE ("gpt2"), SentencePiece's BPE with scores
+// ("llama") and its unigram models ("t5"). It is read once, here; the tokenizer and the exported
+// tokenizer.json are made from what was read, so that both give the same ids.
 #pragma once
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "checkpoint/gguf.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe_model.h"
+#include "tokenizer/gguf_pre_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
-
-// How the models of a `tokenizer.ggml.pre` cut text, and what else the name implies. The parts are
-// written as in a tokenizer.json.
-struct GgufPreTokenizer {
-  const char* name;
-  const char* pattern;  // of words; null: GPT-2's
-  bool digits_first;    // every digit by itself, before the pattern
-  bool nfc;             // the models' own tokenizer normalizes, so we do (llama.cpp does not)
-  bool ignore_merges;   // a word that is a token is taken whole
-  bool add_bos;         // where the file does not say
-
-  Json normalizer() const;     // null: none
-  Json pre_tokenizer() const;  // bytes become characters in its last step
-};
 
 struct GgufVocabulary {
   // Values of tokenizer.ggml.token_type.
   enum Type : uint8_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
 
-  std::string source;                     // for messages
-  const GgufPreTokenizer* pre = nullptr;  // null: a "llama" vocabulary, with scores; else merges
-  std::vector<std::string> tokens;        // a token's id is its place
-  std::vector<uint8_t> types;             // [tokens]
-  std::vector<float> scores;              // [tokens]
+  enum class Model { kBytePairs, kScoredPairs, kUnigram };
+
+  std::string source;  // for messages
+  Model model = Model::kBytePairs;
+  const GgufPreTokenizer* pre =
+      nullptr;                      // of byte pairs, which have merges; the others have scores
+  std::vector<std::string> tokens;  // a token's id is its place
+  std::vector<uint8_t> types;       // [tokens]
+  std::vector<float> scores;        // [tokens]
   BpeModel::Merges merges;
   std::optional<int32_t> bos, eos, unknown, padding;  // ids
   bool add_bos = false, add_eos = false;              // around a text; only where the id is known
   bool add_space_prefix = true;
+  bool remove_extra_whitespaces = false;  // unigram: spaces at the ends, and more than one
+  std::string charsmap;                   // unigram: rules of normalization, empty if none
   std::string chat_template;
 
   // The tokens that are recognized whole. Of several with one text only the last counts.
   std::vector<AddedToken> added_tokens() const;
+  bool has_all_bytes() const;  // the 256 tokens <0x00> to <0xFF>
+  // Steps as a tokenizer.json has them; null: none.
+  Json normalizer() const;
+  Json pre_tokenizer() const;
+  Json decoder() const;
 };
 
 bool has_vocabulary(const GgufFile& gguf);

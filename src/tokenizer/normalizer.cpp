@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "tokenizer/charsmap.h"
 #include "tokenizer/expansion.h"
+#include "tokenizer/utf8.h"
 
 namespace bitsmith {
 namespace {
@@ -55,6 +57,59 @@ class Replace final : public NormalizerStep {
   std::string content_;
 };
 
+class Precompiled final : public NormalizerStep {
+ public:
+  explicit Precompiled(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
+  std::string apply(std::string text) const override { return charsmap_.apply(text); }
+
+ private:
+  Charsmap charsmap_;
+};
+
+class Strip final : public NormalizerStep {
+ public:
+  Strip(bool left, bool right) : left_(left), right_(right) {}
+  std::string apply(std::string text) const override {
+    if (right_) text.resize(text.size() - trailing_space(text));
+    if (left_) text.erase(0, leading_space(text));
+    return text;
+  }
+
+ private:
+  bool left_, right_;
+};
+
+// Every character becomes what append(character, out) makes of it.
+class Characters final : public NormalizerStep {
+ public:
+  using Append = void (*)(char32_t, std::string&);
+  explicit Characters(Append append) : append_(append) {}
+  std::string apply(std::string text) const override {
+    std::string out;
+    for (std::string_view rest = text; !rest.empty();) {
+      const Utf8Unit unit = next_utf8(rest);
+      append_(unit.code_point, out);
+      rest.remove_prefix(static_cast<size_t>(unit.length));
+    }
+    return out;
+  }
+
+ private:
+  Append append_;
+};
+
+void append_lowercase(char32_t c, std::string& out) {
+  if (c == 0x130)
+    out += "i\u0307";  // the one letter whose small form is two characters
+  else
+    append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+}
+
+void append_without_mark(char32_t c, std::string& out) {
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  if (category < UTF8PROC_CATEGORY_MN || category > UTF8PROC_CATEGORY_ME) append_utf8(out, c);
+}
+
 constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
 constexpr int kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
 
@@ -77,10 +132,22 @@ void add_normalizer_steps(const Json& json, const std::string& source,
   } else if (type == "Replace") {
     steps.push_back(std::make_unique<Replace>(pattern_from_json(json, source),
                                               json_get<std::string>(json, "content", source)));
+  } else if (type == "Precompiled") {
+    const auto charsmap =
+        decode_base64(json_get<std::string>(json, "precompiled_charsmap", source));
+    if (!charsmap) throw Error(source + ": 'precompiled_charsmap' is not base64");
+    steps.push_back(std::make_unique<Precompiled>(Charsmap(*charsmap, source)));
+  } else if (type == "Strip") {
+    steps.push_back(std::make_unique<Strip>(json_get<bool>(json, "strip_left", source),
+                                            json_get<bool>(json, "strip_right", source)));
+  } else if (type == "Lowercase") {
+    steps.push_back(std::make_unique<Characters>(append_lowercase));
+  } else if (type == "StripAccents") {
+    steps.push_back(std::make_unique<Characters>(append_without_mark));
   } else {
     throw Error(concat(source, ": normalizer '", excerpt(type),
                        "' is not supported; supported: Sequence, NFC, NFD, NFKC, NFKD, Prepend, "
-                       "Replace"));
+                       "Replace, Precompiled, Strip, Lowercase, StripAccents"));
   }
 }
 

@@ -180,6 +180,8 @@ void add_steps(const Json& json, const std::string& source,
     const bool individual = json_get_or<bool>(json, "individual_digits", false, source);
     steps.push_back(std::make_unique<CharacterSplit>(
         is_numeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous));
+  } else if (type == "WhitespaceSplit") {
+    steps.push_back(std::make_unique<CharacterSplit>(is_white_space, SplitBehavior::kRemoved));
   } else if (type == "Punctuation") {
     steps.push_back(std::make_unique<CharacterSplit>(is_punctuation, behavior("Isolated")));
   } else if (type == "Metaspace") {
@@ -187,7 +189,7 @@ void add_steps(const Json& json, const std::string& source,
   } else {
     throw Error(concat(source, ": pre-tokenizer '", excerpt(type),
                        "' is not supported; supported: Sequence, ByteLevel, Split, Digits, "
-                       "Punctuation, Metaspace"));
+                       "Punctuation, Metaspace, WhitespaceSplit"));
   }
 }
 

@@ -17,6 +17,18 @@ namespace {
 constexpr std::string_view kSpace = "\\t-\\r\\x{85}\\p{Z}";
 constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Pc}";
 
+// Whether \\p{name} is a script. Oniguruma means the property Script; PCRE2 without "sc:" means
+// Script_Extensions, which holds punctuation that scripts share.
+bool is_script(const std::string& name) {
+  const std::string pattern = "\\p{sc:" + name + "}";
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                   PCRE2_UTF, &error, &offset, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
 // Rewrites the escapes whose meaning differs, and refuses what cannot be rewritten: \h (hex digits
 // there, blanks here), nested classes and intersections.
 std::string translate(const std::string& pattern, const std::string& source) {
@@ -32,6 +44,18 @@ std::string translate(const std::string& pattern, const std::string& source) {
       const char escaped = pattern[++i];
       const bool space = escaped == 's' || escaped == 'S', word = escaped == 'w' || escaped == 'W';
       if (escaped == 'h' || escaped == 'H') refuse("\\h");
+      if ((escaped == 'p' || escaped == 'P') && pattern.compare(i + 1, 1, "{") == 0) {
+        const size_t close = pattern.find('}', i);
+        const std::string name = pattern.substr(i + 2, close - i - 2);
+        const bool letters = std::all_of(name.begin(), name.end(), [](char letter) {
+          return (letter | 32) >= 'a' && (letter | 32) <= 'z';
+        });
+        if (close != std::string::npos && name.size() > 2 && letters && is_script(name)) {
+          out += concat('\\', escaped, "{sc:", name, "}");
+          i = close;
+          continue;
+        }
+      }
       if (escaped == 'Q' || escaped == 'C') refuse(concat("\\", escaped));
       if ((space || word) && !(in_class && (escaped == 'S' || escaped == 'W'))) {
         const bool negated = escaped == 'S' || escaped == 'W';

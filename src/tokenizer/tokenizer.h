@@ -1,5 +1,5 @@
-// [2] Text <-> token ids. One interface over tokenizer.json (byte-level and Metaspace BPE), the
-// vocabularies inside GGUF files (gpt2, llama), and SentencePiece's tokenizer.model.
+// [2] Text <-> token ids. One interface over tokenizer.json (BPE and Unigram), the vocabularies
+// inside GGUF files (gpt2, llama, t5), and SentencePiece's tokenizer.model.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -1,8 +1,12 @@
 #include "tokenizer/tokenizer_json.h"
 
+#include <cmath>
+
 #include "base/json.h"
-#include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/bpe_model.h"
 #include "tokenizer/json_integer.h"
+#include "tokenizer/pipeline_tokenizer.h"
+#include "tokenizer/unigram_model.h"
 
 namespace bitsmith {
 namespace {
@@ -48,12 +52,7 @@ BpeModel::Merges read_merges(const Json& json, const std::string& source) {
   return merges;
 }
 
-BpeModel read_model(const Json& json, const std::string& source) {
-  // Files from before the models had names have a BPE's vocab and merges and no type.
-  const auto type = json_get_or<std::string>(json, "type", "BPE", source);
-  if (type != "BPE")
-    throw Error(concat(source, ": the tokenizer model '", excerpt(type),
-                       "' is not supported; supported: BPE (and SentencePiece's tokenizer.model)"));
+std::unique_ptr<TokenModel> read_bpe(const Json& json, const std::string& source) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!json_get_or<std::string>(json, key, "", source).empty())
       throw Error(concat(source, ": a BPE model with '", key, "' is not supported"));
@@ -68,8 +67,51 @@ BpeModel read_model(const Json& json, const std::string& source) {
     if (!options.unknown)
       throw Error(concat(source, ": unk_token '", excerpt(unknown), "' is not in the vocabulary"));
   }
-  return BpeModel(std::move(vocabulary), read_merges(member(json, "merges"), source), options,
-                  source);
+  return std::make_unique<BpeModel>(std::move(vocabulary),
+                                    read_merges(member(json, "merges"), source), options, source);
+}
+
+// `added` are the tokenizer's added tokens: special ones are not pieces of a word.
+std::unique_ptr<TokenModel> read_unigram(const Json& json, const Json& added,
+                                         const std::string& source) {
+  UnigramModel::Parts parts;
+  const Json& vocab = member(json, "vocab");
+  if (!vocab.is_array() || vocab.empty())
+    throw Error(source + ": the Unigram model has no 'vocab' array");
+  for (const Json& entry : vocab) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+      throw Error(concat(source, ": entry ", parts.tokens.size(),
+                         " of the vocabulary is not [token, score]: ", json_excerpt(entry)));
+    parts.tokens.push_back(entry[0].get<std::string>());
+    parts.scores.push_back(entry[1].get<double>());
+    if (!std::isfinite(parts.scores.back()))
+      throw Error(concat(source, ": the score of entry ", parts.tokens.size() - 1,
+                         " of the vocabulary is not finite"));
+  }
+  if (member(json, "unk_id").is_null())
+    throw Error(source + ": a Unigram model without 'unk_id' is not supported");
+  const int64_t unknown = json_integer(member(json, "unk_id"), "unk_id", source);
+  if (unknown < 0 || unknown >= static_cast<int64_t>(parts.tokens.size()))
+    throw Error(concat(source, ": 'unk_id' is ", unknown, ", outside the vocabulary of ",
+                       parts.tokens.size()));
+  parts.unknown = static_cast<int32_t>(unknown);
+  parts.byte_fallback = json_get_or<bool>(json, "byte_fallback", false, source);
+  if (added.is_array())
+    for (const Json& token : added)
+      if (token.is_object() && json_get_or<bool>(token, "special", false, source))
+        parts.special.insert(json_get<std::string>(token, "content", source));
+  return std::make_unique<UnigramModel>(std::move(parts));
+}
+
+std::unique_ptr<TokenModel> read_model(const Json& json, const Json& added,
+                                       const std::string& source) {
+  // Files from before the models had names have a BPE's vocab and merges and no type.
+  const auto type = json_get_or<std::string>(json, "type", "BPE", source);
+  if (type == "BPE") return read_bpe(json, source);
+  if (type == "Unigram") return read_unigram(json, added, source);
+  throw Error(concat(source, ": the tokenizer model '", excerpt(type),
+                     "' is not supported; supported: BPE, Unigram (and SentencePiece's "
+                     "tokenizer.model)"));
 }
 
 AddedTokens read_added_tokens(const Json& json, const Vocabulary& vocabulary,
@@ -141,22 +183,22 @@ std::unique_ptr<Tokenizer> parse_tokenizer_json(std::string_view text, const std
   const Json json = parse_json(text, source);
   if (!json.is_object() || !json.contains("model"))
     throw Error(source + ": not a tokenizer.json: it has no 'model'");
-  BpeModel model = read_model(json["model"], source);
+  auto model = read_model(json["model"], member(json, "added_tokens"), source);
   Normalizer normalizer(member(json, "normalizer"), source);
   AddedTokens added =
-      read_added_tokens(member(json, "added_tokens"), model.vocabulary(), normalizer, source);
-  BpeTokenizer::Parts parts{std::move(added),
-                            std::move(normalizer),
-                            PreTokenizer(member(json, "pre_tokenizer"), source),
-                            std::move(model),
-                            TokenDecoder(member(json, "decoder"), source),
-                            {},
-                            {}};
+      read_added_tokens(member(json, "added_tokens"), model->vocabulary(), normalizer, source);
+  PipelineTokenizer::Parts parts{std::move(added),
+                                 std::move(normalizer),
+                                 PreTokenizer(member(json, "pre_tokenizer"), source),
+                                 std::move(model),
+                                 TokenDecoder(member(json, "decoder"), source),
+                                 {},
+                                 {}};
   const int32_t vocab_size =
-      std::max(parts.model.vocabulary().size(), parts.added_tokens.largest_id() + 1);
+      std::max(parts.model->vocabulary().size(), parts.added_tokens.largest_id() + 1);
   read_post_processor(member(json, "post_processor"), vocab_size, source + ": post_processor",
                       parts.prefix, parts.suffix);
-  return std::make_unique<BpeTokenizer>(std::move(parts));
+  return std::make_unique<PipelineTokenizer>(std::move(parts));
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-// The loader for Hugging Face's tokenizer.json with a BPE model.
+// The loader for Hugging Face's tokenizer.json with a BPE or a unigram model.
 #pragma once
 #include <memory>
 #include <string>

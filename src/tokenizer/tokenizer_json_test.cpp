@@ -170,9 +170,9 @@ TEST(TokenizerJson, ErrorsNameWhatIsWrong) {
     return error_of(json);
   };
   EXPECT_EQ(error_of(good), "");
-  EXPECT_NE(broken("/model/type", "Unigram").find("'Unigram' is not supported; supported: BPE"),
+  EXPECT_NE(broken("/model/type", "WordPiece").find("'WordPiece' is not supported; supported: BPE"),
             std::string::npos);
-  EXPECT_NE(broken("/normalizer", {{"type", "Lowercase"}}).find("'Lowercase' is not supported"),
+  EXPECT_NE(broken("/normalizer", {{"type", "Nmt"}}).find("'Nmt' is not supported"),
             std::string::npos);
   EXPECT_NE(broken("/decoder", {{"type", "CTC"}}).find("'CTC' is not supported"),
             std::string::npos);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "compressor/model/elementwise_kernels.h"
+#include "kernels/kernel_table.h"
 
 // With S = scale q k^T, P = exp(S - logsumexp) (causal), delta = rowsum(dout * out):
 //   dv = P^T dout,  dS = P * (dout v^T - delta) * scale,  dq = dS k,  dk = dS^T q.
@@ -49,7 +49,8 @@ struct HeadMatrix {
   void make_row_pairs(int64_t padded, int64_t dim) {
     row_pairs.resize(rows.size());
     for (int64_t i = 0; i < padded; i += 2)
-      interleave_rows(&rows[i * dim], &rows[(i + 1) * dim], dim, &row_pairs[i * dim]);
+      kernels().attention_backward.interleave(&rows[i * dim], &rows[(i + 1) * dim], dim,
+                                              &row_pairs[i * dim]);
   }
   void make_transposed(int64_t padded, int64_t dim) {
     transposed.resize(rows.size());
@@ -116,8 +117,16 @@ AttentionGradients causal_attention_gradients(const torch::Tensor& q, const torc
                    padded, false, scores.data(), count);
           multiply(kKeys, count, dim, &values.rows[first * dim], dim,
                    &dqueries.transposed[first * 2], padded, false, dscores.data(), count);
-          attention_gradient_tile(scores.data(), dscores.data(), &row_lse[first], &row_delta[first],
-                                  scale, kKeys, count, p.data(), ds.data(), ds_pairs.data());
+          kernels().attention_backward.tile({.scores = scores.data(),
+                                             .dp = dscores.data(),
+                                             .lse = &row_lse[first],
+                                             .delta = &row_delta[first],
+                                             .scale = scale,
+                                             .keys = kKeys,
+                                             .queries = count,
+                                             .p = p.data(),
+                                             .ds = ds.data(),
+                                             .ds_pairs = ds_pairs.data()});
           multiply(kKeys, dim, count, p.data(), count, &dqueries.row_pairs[first * dim], dim, true,
                    &dv[first * dim], dim);
           multiply(kKeys, dim, count, ds.data(), count, &queries.row_pairs[first * dim], dim, true,

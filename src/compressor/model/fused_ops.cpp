@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "compressor/model/elementwise_kernels.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
@@ -35,6 +35,24 @@ void with_stored_type(const torch::Tensor& x, const Body& body) {
   }
 }
 
+// The kernels for T.
+template <typename T, typename Float32, typename BFloat16>
+const auto& kernels_for(const Float32& float32, const BFloat16& bfloat16) {
+  if constexpr (std::is_same_v<T, float>) {
+    return float32;
+  } else {
+    return bfloat16;
+  }
+}
+template <typename T>
+const RmsNormKernels<T>& rms_norm_kernels() {
+  return kernels_for<T>(kernels().norms.rms, kernels().norms.rms_bf16);
+}
+template <typename T>
+const SiluMulKernels<T>& silu_mul_kernels() {
+  return kernels_for<T>(kernels().activations.silu_mul, kernels().activations.silu_mul_bf16);
+}
+
 struct RmsNormFunction : Function<RmsNormFunction> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
                                const torch::Tensor& weight, double eps) {
@@ -43,9 +61,10 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     torch::Tensor y = torch::empty_like(x), inverse_rms = torch::empty({rows}, torch::kFloat32);
     with_stored_type(x, [&]<typename T>(T) {
       at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        rms_norm_rows(pointer<T>(x) + begin * features, pointer<T>(weight), end - begin, features,
-                      static_cast<float>(eps), pointer<T>(y) + begin * features,
-                      pointer<float>(inverse_rms) + begin);
+        rms_norm_kernels<T>().forward(pointer<T>(x) + begin * features, pointer<T>(weight),
+                                      /*one_plus_weight=*/false, end - begin, features,
+                                      static_cast<float>(eps), pointer<T>(y) + begin * features,
+                                      pointer<float>(inverse_rms) + begin);
       });
     });
     context->save_for_backward({x, weight, inverse_rms});
@@ -66,8 +85,8 @@ struct RmsNormFunction : Function<RmsNormFunction> {
       at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t task = begin; task < end; ++task) {
           const int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, rows - first);
-          rms_norm_rows_backward(
-              pointer<T>(x) + first * features, pointer<T>(weight),
+          rms_norm_kernels<T>().backward(
+              pointer<T>(x) + first * features, pointer<T>(weight), /*one_plus_weight=*/false,
               pointer<float>(inverse_rms) + first, pointer<T>(dy) + first * features, count,
               features, pointer<T>(dx) + first * features,
               wants_dweight ? pointer<float>(partial) + task * features : nullptr);
@@ -86,8 +105,8 @@ struct SiluMulFunction : Function<SiluMulFunction> {
     torch::Tensor y = torch::empty_like(gate);
     with_stored_type(gate, [&]<typename T>(T) {
       at::parallel_for(0, gate.numel(), kValuesPerTask, [&](int64_t begin, int64_t end) {
-        silu_mul_values(pointer<T>(gate) + begin, pointer<T>(up) + begin, end - begin,
-                        pointer<T>(y) + begin);
+        silu_mul_kernels<T>().forward(pointer<T>(gate) + begin, pointer<T>(up) + begin, end - begin,
+                                      pointer<T>(y) + begin);
       });
     });
     context->save_for_backward({gate, up});
@@ -101,9 +120,9 @@ struct SiluMulFunction : Function<SiluMulFunction> {
     torch::Tensor dgate = torch::empty_like(gate), dup = torch::empty_like(up);
     with_stored_type(gate, [&]<typename T>(T) {
       at::parallel_for(0, gate.numel(), kValuesPerTask, [&](int64_t begin, int64_t end) {
-        silu_mul_values_backward(pointer<T>(gate) + begin, pointer<T>(up) + begin,
-                                 pointer<T>(dy) + begin, end - begin, pointer<T>(dgate) + begin,
-                                 pointer<T>(dup) + begin);
+        silu_mul_kernels<T>().backward(pointer<T>(gate) + begin, pointer<T>(up) + begin,
+                                       pointer<T>(dy) + begin, end - begin,
+                                       pointer<T>(dgate) + begin, pointer<T>(dup) + begin);
       });
     });
     return {dgate, dup};
@@ -121,9 +140,14 @@ torch::Tensor rotate(const torch::Tensor& input, const torch::Tensor& cos, const
     at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t position = row % length;
-        rotate_heads(pointer<T>(x) + row * heads * 2 * half, pointer<float>(cos) + position * half,
-                     pointer<float>(sin) + position * half, back ? -1.0f : 1.0f, heads, half,
-                     pointer<T>(y) + row * heads * 2 * half);
+        const auto turn = kernels_for<T>(kernels().rope.f32, kernels().rope.bf16);
+        turn({.cos = pointer<float>(cos) + position * half,
+              .sin = pointer<float>(sin) + position * half,
+              .heads = heads,
+              .head_dim = 2 * half,
+              .half = half,
+              .sign = back ? -1.0f : 1.0f},
+             pointer<T>(x) + row * heads * 2 * half, pointer<T>(y) + row * heads * 2 * half);
       }
     });
   });

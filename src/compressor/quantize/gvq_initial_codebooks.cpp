@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "compressor/parallel.h"
-#include "compressor/representation/search_kernels.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
@@ -370,7 +370,7 @@ InitialCodebooks initial_codebooks(const torch::Tensor& points, const torch::Ten
   auto* codes = initial.codes.mutable_data_ptr<int32_t>();
   parallel_tasks(strips, [&](int64_t s) {
     const int64_t first = s * rows, height = std::min(rows, out - first);
-    Strip strip(x, w, m, first, height, centroids, search_kernels());
+    Strip strip(x, w, m, first, height, centroids, kernels().search);
     Random random(seed, static_cast<uint64_t>(s));
     const bool exact = d == 1 && init == CodebookInit::kBest && strip.size() <= kMostExactPoints;
     if (exact) {

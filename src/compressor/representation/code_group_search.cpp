@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "compressor/objective/row_products.h"
 #include "compressor/parallel.h"
-#include "compressor/representation/search_kernels.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
@@ -23,7 +23,7 @@ class Descent {
   Descent(CodeGroupSearch& search, const torch::Tensor& weight, const torch::Tensor& codes,
           const torch::Tensor& target, const Objective& objective, const torch::Tensor& code_groups)
       : search_(search),
-        kernels_(search_kernels()),
+        kernels_(kernels().search),
         out_(target.size(0)),
         in_(target.size(1)),
         g_(search.code_group_size()),

@@ -354,49 +354,5 @@ TEST(ErrorFeedback, IsNoWorseThanWithoutIt) {
   }
 }
 
-class Kernels : public testing::TestWithParam<const SearchKernels* (*)()> {};
-INSTANTIATE_TEST_SUITE_P(Isas, Kernels,
-                         testing::Values(search_kernels_avx2, search_kernels_avx512));
-
-TEST_P(Kernels, AgreeWithScalar) {
-  const SearchKernels* simd = GetParam()();
-  if (simd == nullptr) GTEST_SKIP() << "this processor cannot run it";
-  const SearchKernels& scalar = *search_kernels_scalar();
-  torch::manual_seed(9);
-  for (const int64_t padded : {16, 32, 64, 256}) {
-    for (const int64_t dim : {1, 2, 4, 5}) {
-      const int64_t rows = 39;
-      const auto base = torch::randn({padded}), columns = torch::randn({dim, padded});
-      const auto linear = torch::randn({rows, dim});
-      const auto p = [](const torch::Tensor& t) { return t.const_data_ptr<float>(); };
-      auto fast = torch::empty({rows, padded}), slow = torch::empty({rows, padded});
-      simd->costs(p(base), p(columns), p(linear), rows, dim, padded,
-                  fast.mutable_data_ptr<float>());
-      scalar.costs(p(base), p(columns), p(linear), rows, dim, padded,
-                   slow.mutable_data_ptr<float>());
-      EXPECT_TRUE(torch::allclose(fast, slow, 1e-5, 1e-5));
-
-      std::vector<int32_t> fast_best(rows), slow_best(rows);
-      simd->nearest(p(base), p(columns), p(linear), rows, dim, padded, fast_best.data());
-      scalar.nearest(p(base), p(columns), p(linear), rows, dim, padded, slow_best.data());
-      EXPECT_EQ(fast_best, slow_best);
-
-      const auto cross = torch::randn({padded, padded});
-      simd->nearest_pair(p(fast), p(slow), p(cross), rows, padded, padded, padded,
-                         fast_best.data());
-      scalar.nearest_pair(p(fast), p(slow), p(cross), rows, padded, padded, padded,
-                          slow_best.data());
-      EXPECT_EQ(fast_best, slow_best);  // additions of the same numbers: the same minima
-
-      auto fast_y = torch::ones({padded}), slow_y = torch::ones({padded});
-      simd->subtract_product(p(linear), p(cross), dim, padded, padded - 3,
-                             fast_y.mutable_data_ptr<float>());
-      scalar.subtract_product(p(linear), p(cross), dim, padded, padded - 3,
-                              slow_y.mutable_data_ptr<float>());
-      EXPECT_TRUE(torch::allclose(fast_y, slow_y, 1e-5, 1e-5));
-    }
-  }
-}
-
 }  // namespace
 }  // namespace bitsmith

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "compressor/train/kl_row.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 
@@ -29,14 +29,14 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor&
           const auto* t =
               reinterpret_cast<const uint16_t*>(teacher.const_data_ptr<at::BFloat16>()) + r * vocab;
           auto* s = reinterpret_cast<uint16_t*>(student.data_ptr<at::BFloat16>()) + r * vocab;
-          bf16_to_floats(t, p.data(), vocab);
-          bf16_to_floats(s, q.data(), vocab);
-          row_kl[first + r] = kl_row(p.data(), q.data(), vocab, scale);
-          floats_to_bf16(q.data(), s, vocab);
+          kernels().bfloat16.widen(t, vocab, p.data());
+          kernels().bfloat16.widen(s, vocab, q.data());
+          row_kl[first + r] = kernels().softmax.kl_gradient(p.data(), q.data(), vocab, scale);
+          kernels().bfloat16.narrow(q.data(), vocab, s);
         } else {
           float* s = student.data_ptr<float>() + r * vocab;
           std::copy_n(teacher.const_data_ptr<float>() + r * vocab, vocab, p.data());
-          row_kl[first + r] = kl_row(p.data(), s, vocab, scale);
+          row_kl[first + r] = kernels().softmax.kl_gradient(p.data(), s, vocab, scale);
         }
       }
     });

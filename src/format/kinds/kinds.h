@@ -3,7 +3,7 @@
 // Whatever is asked of a spec anywhere is asked by std::visit over the list, so nothing else in
 // format/ names a kind. To add one: its file pair, an alternative of TermSpec, and what the
 // compiler then finds missing in compressor/representation, compressor/quantize and
-// runtime/kernels.
+// runtime/matrices.
 #pragma once
 #include <concepts>
 #include <cstdlib>

@@ -8,8 +8,8 @@
 
 #include "compressor/representation/code_group_search.h"
 #include "compressor/representation/code_pairs.h"
-#include "compressor/representation/search_kernels.h"
 #include "compressor/torch.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 
@@ -19,7 +19,7 @@ class AdditiveSearch : public CodeGroupSearch {
   // codebooks jointly; else the reference's beam search of that width, one codebook after another,
   // in each group.
   AdditiveSearch(const torch::Tensor& codebooks, const torch::Tensor& scales, int64_t per_row,
-                 int beam = 0, const SearchKernels& kernels = search_kernels());
+                 int beam = 0, const SearchKernels& kernels = bitsmith::kernels().search);
 
   int64_t code_group_size() const override { return g_; }
   int64_t num_codes() const override { return num_codebooks_; }

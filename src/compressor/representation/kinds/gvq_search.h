@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "compressor/representation/code_group_search.h"
-#include "compressor/representation/search_kernels.h"
 #include "compressor/torch.h"
 #include "format/representation_spec.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 
@@ -15,7 +15,8 @@ class GvqSearch : public CodeGroupSearch {
   // centroids [strips, column groups, K, D], block_scales [out, in / S] or undefined: float32 on
   // the CPU.
   GvqSearch(const GvqLayout& layout, const torch::Tensor& centroids,
-            const torch::Tensor& block_scales, const SearchKernels& kernels = search_kernels());
+            const torch::Tensor& block_scales,
+            const SearchKernels& kernels = bitsmith::kernels().search);
 
   int64_t code_group_size() const override { return layout_.vector_size; }
   int64_t num_codes() const override { return 1; }

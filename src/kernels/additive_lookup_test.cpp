@@ -1,0 +1,147 @@
+#include "kernels/additive_lookup.h"
+
+#include <set>
+#include <vector>
+
+#include "kernels/additive_layout.h"
+#include "kernels/test_support.h"
+
+namespace bitsmith {
+namespace {
+
+struct Problem {
+  LookupLayout w = {};
+  AlignedBuffer<uint8_t> codes;
+  AlignedBuffer<int16_t> codebooks;
+  AlignedBuffer<float> x;
+
+  Problem(int num_codebooks, int64_t group_size, int64_t groups, int64_t bundles) {
+    Random random(static_cast<uint64_t>(group_size * 100 + groups));
+    const int64_t pairs = (group_size + 1) / 2;
+    w.num_codebooks = num_codebooks;
+    w.in_group_size = group_size;
+    w.groups = groups;
+    w.bundles = bundles;
+    w.set_groups = kLookupSet / num_codebooks;
+    w.codebook_step = 1e-4f;
+    codes = AlignedBuffer<uint8_t>(bundles * groups * num_codebooks * kLookupRows);
+    for (int64_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random.next());
+    codebooks = AlignedBuffer<int16_t>(num_codebooks * pairs * kLookupEntries * 2);
+    // Every second centroid as long as allowed, so that sums come near 32 bits.
+    const double longest = kLookupNorm / std::sqrt(static_cast<double>(group_size));
+    for (int64_t k = 0; k < codebooks.size(); ++k) {
+      const int64_t i = k / (2 * kLookupEntries) % pairs * 2 + k % 2;
+      const double value = k / 2 % 2 ? longest : longest * std::tanh(random.normal());
+      codebooks[k] = i < group_size ? static_cast<int16_t>(value) : int16_t{0};
+    }
+    x = outlier_values(groups * group_size, random);
+    std::fill_n(x.data(), group_size, 2.0f);  // parallel to a longest centroid
+    w.codes = codes.data();
+    w.codebooks = codebooks.data();
+  }
+  int64_t sets() const { return (w.groups + w.set_groups - 1) / w.set_groups; }
+};
+
+int entry(const uint8_t* tables, int64_t table, int64_t e) {
+  return tables[table * kLookupTable + e] + 256 * tables[table * kLookupTable + kLookupEntries + e];
+}
+
+template <typename Check>
+void for_all_sizes(const Check& check) {
+  for (const int num_codebooks : {1, 2, 3, 8}) {
+    for (const int64_t group_size : {1, 3, 8, 16, 64}) {
+      for (const int64_t groups : {1, 2, 5, 33}) {
+        for (const int64_t bundles : {1, 2, 5}) {
+          SCOPED_TRACE(testing::Message() << num_codebooks << "x8g" << group_size << ", " << groups
+                                          << " groups, " << bundles << " bundles");
+          check(Problem(num_codebooks, group_size, groups, bundles));
+        }
+      }
+    }
+  }
+}
+
+void expect_dot_products(const Problem& p) {
+  const LookupLayout& w = p.w;
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable), found(kLookupSet * kLookupTable);
+  const int64_t pairs = (w.in_group_size + 1) / 2;
+  for (int64_t set = 0; set < p.sets(); ++set) {
+    const float step = scalar.lookup.build_tables(w, p.x.data(), set, tables.data());
+    const int64_t first = set * w.set_groups;
+    const int64_t count = std::min(w.set_groups, w.groups - first) * w.num_codebooks;
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t j = first + t / w.num_codebooks, m = t % w.num_codebooks;
+      for (int64_t e = 0; e < kLookupEntries; ++e) {
+        double dot = 0;
+        for (int64_t i = 0; i < w.in_group_size; ++i) {
+          const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
+          dot += double{p.x[j * w.in_group_size + i]} * w.codebooks[2 * pair + i % 2];
+        }
+        // 1/2 from the entry, sqrt(G) / 4 at most from rounding the inputs.
+        ASSERT_NEAR(entry(tables.data(), t, e) - kLookupZero, dot * w.codebook_step / step,
+                    0.51 + 0.25 * std::sqrt(static_cast<double>(w.in_group_size)));
+      }
+    }
+    for (const KernelTable& level : vector_levels()) {
+      const float level_step = level.lookup.build_tables(w, p.x.data(), set, found.data());
+      EXPECT_NEAR(level_step, step, 1e-6 * step);
+      for (int64_t t = 0; t < count; ++t) {
+        for (int64_t e = 0; e < kLookupEntries; ++e) {
+          // The norms differ in their last bit, which may turn the rounding of inputs.
+          ASSERT_NEAR(entry(found.data(), t, e), entry(tables.data(), t, e),
+                      1 + w.in_group_size / 2)
+              << isa_name(level.isa);
+        }
+      }
+    }
+  }
+}
+
+TEST(AdditiveLookup, TablesAreTheDotProducts) { for_all_sizes(expect_dot_products); }
+
+void expect_same_sums(const Problem& p) {
+  const LookupLayout& w = p.w;
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable);
+  const int64_t rows = w.bundles * kLookupRows;
+  for (const KernelTable& level : vector_levels()) {
+    std::vector<float> expected(rows, 0.5f), found(rows, 0.5f);
+    for (int64_t set = 0; set < p.sets(); ++set) {
+      const float step = scalar.lookup.build_tables(w, p.x.data(), set, tables.data());
+      scalar.lookup.add_lookups(w, set, tables.data(), step, expected.data());
+      level.lookup.add_lookups(w, set, tables.data(), step, found.data());
+    }
+    expect_near_by_norm(found.data(), expected.data(), rows, 1e-6);
+  }
+}
+
+TEST(AdditiveLookup, EveryLevelSumsTheSameEntries) { for_all_sizes(expect_same_sums); }
+
+TEST(AdditiveLookup, SumsDoNotOverflow) {
+  // All entries at their largest and smallest: sums of bytes fill 16-bit lanes.
+  Problem p(1, 8, kLookupSet, 1);
+  AlignedBuffer<uint8_t> tables(kLookupSet * kLookupTable);
+  for (const uint8_t fill : {0, 255}) {
+    std::fill_n(tables.data(), tables.size(), fill);
+    for (const KernelTable& level : vector_levels()) {
+      std::vector<float> sums(kLookupRows);
+      level.lookup.add_lookups(p.w, 0, tables.data(), 1.0f, sums.data());
+      const float expected = kLookupSet * (fill * 257.0f - kLookupZero);
+      EXPECT_EQ(sums, std::vector<float>(kLookupRows, expected));
+    }
+  }
+}
+
+TEST(AdditiveLayout, OrdersArePermutations) {
+  std::set<int64_t> bytes, places;
+  for (int64_t r = 0; r < kLookupRows; ++r) bytes.insert(lookup_byte(r));
+  for (int64_t e = 0; e < kLookupEntries; ++e) places.insert(lookup_place(e));
+  EXPECT_EQ(bytes.size(), 64u);
+  EXPECT_EQ(*bytes.rbegin(), 63);
+  EXPECT_EQ(places.size(), 256u);
+  EXPECT_EQ(*places.rbegin(), 255);
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,32 @@
+// The kernels over an instruction set's registers I; included once by each set's file, everything
+// in an unnamed namespace so that no other file's copy is ever linked in its place.
+#pragma once
+#include "kernels/bfloat16.h"
+#include "kernels/simd_pair_impl.h"
+#include "kernels/simd_rows_impl.h"
+
+namespace bitsmith {
+namespace {
+
+template <typename I>
+void widen(const uint16_t* in, int64_t count, float* out) {
+  for_each_register<I>(count, [&](int64_t i, auto part) {
+    Float32Row<I>::store(out + i, BFloat16Row<I>::load(in + i, part), part);
+  });
+}
+
+template <typename I>
+void narrow(const float* in, int64_t count, uint16_t* out) {
+  for_each_register<I>(count, [&](int64_t i, auto part) {
+    BFloat16Row<I>::store(out + i, Float32Row<I>::load(in + i, part), part);
+  });
+}
+
+template <typename Registers>
+BFloat16Kernels make_bfloat16() {
+  using I = SimdPair<Registers>;
+  return {widen<I>, narrow<I>};
+}
+
+}  // namespace
+}  // namespace bitsmith

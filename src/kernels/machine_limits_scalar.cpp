@@ -1,0 +1,33 @@
+#include "kernels/machine_limits.h"
+
+namespace bitsmith {
+namespace {
+
+constexpr int kChains = 8;  // independent, so that latency does not limit them
+
+uint64_t read(const void* data, int64_t bytes) {
+  const auto* words = static_cast<const uint64_t*>(data);
+  uint64_t sum[kChains] = {};
+  for (int64_t i = 0; i < bytes / 8; i += kChains) {
+    for (int k = 0; k < kChains; ++k) sum[k] += words[i + k];
+  }
+  uint64_t total = 0;
+  for (const uint64_t s : sum) total += s;
+  return total;
+}
+
+float multiply_add(int64_t rounds) {
+  float sum[kChains] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (float& s : sum) s = s * 0.999f + 0.001f;
+  }
+  float total = 0;
+  for (const float s : sum) total += s;
+  return total;
+}
+
+}  // namespace
+
+void fill_scalar(LimitKernels& kernels) { kernels = {read, multiply_add, 2 * kChains}; }
+
+}  // namespace bitsmith

@@ -1,0 +1,28 @@
+// Softmax and KL divergence of one position's logits. Exponentials in float32, summed in float64
+// by 256 at a time: relative error of a sum below 3e-7. The same inputs give the same bits at every
+// level. Included by files compiled for AVX: plain types only.
+#pragma once
+#include <cstdint>
+
+namespace bitsmith {
+
+struct ExpSums {
+  float max;       // of the logits; NaN does not count
+  double sum;      // of e^(z - max), natural; NaN where a logit is NaN or infinite
+  double product;  // of e^(z - max) (z - other)
+};
+
+struct SoftmaxKernels {
+  // n > 0. `product` is 0 where `other` is null.
+  ExpSums (*exp_sums)(const float* z, const float* other, int64_t n);
+  // teacher [vocab] and student [vocab] hold logits. Returns KL(softmax(teacher) ||
+  // softmax(student)) and leaves scale * (softmax(student) - softmax(teacher)), its gradient times
+  // scale, in `student`; `teacher` is overwritten.
+  double (*kl_gradient)(float* teacher, float* student, int64_t vocab, float scale);
+};
+
+void fill_scalar(SoftmaxKernels& kernels);
+void fill_avx2(SoftmaxKernels& kernels);
+void fill_avx512(SoftmaxKernels& kernels);
+
+}  // namespace bitsmith

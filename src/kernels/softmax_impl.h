@@ -1,0 +1,79 @@
+// The kernels over an instruction set's registers I; included once by each set's file, everything
+// in an unnamed namespace so that no other file's copy is ever linked in its place.
+#pragma once
+#include "kernels/simd_rows_impl.h"
+#include "kernels/softmax.h"
+#include "kernels/vector_math_impl.h"
+
+namespace bitsmith {
+namespace {
+
+template <typename I>
+class Softmax {
+ public:
+  static ExpSums exp_sums(const float* z, const float* other, int64_t n) {
+    return other ? sums<true, false>(z, other, n, nullptr)
+                 : sums<false, false>(z, nullptr, n, nullptr);
+  }
+
+  // KL = sum p (t - s) - log sum e^t + log sum e^s.
+  static double kl_gradient(float* teacher, float* student, int64_t vocab, float scale) {
+    const ExpSums t = sums<true, true>(teacher, student, vocab, teacher);
+    const ExpSums s = sums<false, true>(student, nullptr, vocab, student);
+    const auto scale_t = I::broadcast(scale / static_cast<float>(t.sum));
+    const auto scale_s = I::broadcast(scale / static_cast<float>(s.sum));
+    for_each_register<I>(vocab, [&](int64_t i, auto part) {
+      const auto gradient =
+          Row::load(student + i, part) * scale_s - Row::load(teacher + i, part) * scale_t;
+      Row::store(student + i, gradient, part);
+    });
+    return t.product / t.sum - (t.max + __builtin_log(t.sum)) + (s.max + __builtin_log(s.sum));
+  }
+
+ private:
+  using Row = Float32Row<I>;
+  using Floats = typename I::Floats;
+
+  static float max_of(const float* z, int64_t n) {
+    constexpr int kChains = 4;  // so that latency does not limit them
+    const Floats lowest = I::broadcast(-__builtin_inff());
+    Floats most[kChains] = {lowest, lowest, lowest, lowest};
+    int64_t i = 0;
+    for (; i + kChains * I::kLanes <= n; i += kChains * I::kLanes) {
+      for (int k = 0; k < kChains; ++k) most[k] = I::max(I::load(z + i + k * I::kLanes), most[k]);
+    }
+    float max = I::max_lane(I::max(I::max(most[0], most[1]), I::max(most[2], most[3])));
+    for (; i < n; ++i) max = z[i] > max ? z[i] : max;
+    return max;
+  }
+
+  // With kStore the exponentials go to `e` as well, which may be z.
+  template <bool kProduct, bool kStore>
+  static ExpSums sums(const float* z, const float* other, int64_t n, float* e) {
+    constexpr int64_t kBlock = 256;
+    ExpSums result = {max_of(z, n), 0, 0};
+    const Floats max = I::broadcast(result.max);
+    for (int64_t first = 0; first < n; first += kBlock) {
+      const int64_t count = n - first < kBlock ? n - first : kBlock;
+      SixteenSums<I> sum, product;
+      for_each_part<I>(count, [&](int64_t at, int k, auto part) {
+        const int64_t i = first + at;
+        const Floats v = Row::load(z + i, part), weight = inside<I>(exp<I>(v - max), part);
+        sum.part[k] += weight;
+        if constexpr (kProduct) product.part[k] += weight * (v - Row::load(other + i, part));
+        if constexpr (kStore) Row::store(e + i, weight, part);
+      });
+      result.sum += static_cast<double>(sum.total());
+      if constexpr (kProduct) result.product += static_cast<double>(product.total());
+    }
+    return result;
+  }
+};
+
+template <typename I>
+SoftmaxKernels make_softmax() {
+  return {Softmax<I>::exp_sums, Softmax<I>::kl_gradient};
+}
+
+}  // namespace
+}  // namespace bitsmith

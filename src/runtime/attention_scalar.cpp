@@ -1,8 +1,0 @@
-#include "runtime/attention_simd.h"
-
-namespace bitsmith {
-
-extern const VectorFunctions kVectorFunctions_scalar;
-const VectorFunctions kVectorFunctions_scalar = {attention, silu_mul};
-
-}  // namespace bitsmith

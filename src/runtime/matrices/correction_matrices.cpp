@@ -1,0 +1,151 @@
+// Terms without codes, and sums of terms.
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "runtime/matrices/matrices.h"
+#include "runtime/matrices/panel_matrix.h"
+
+namespace bitsmith {
+namespace {
+
+// Few values at places of their own, row by row.
+class SparseMatrix final : public WeightMatrix {
+ public:
+  explicit SparseMatrix(const QuantizedTensor& tensor) : entries_(read_sparse(tensor)) {
+    out_features = tensor.out_features;
+    in_features = tensor.in_features;
+  }
+
+  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        const float* inputs = x + t * in_features;
+        for (int64_t row = first; row < first + count; ++row) {
+          float sum = 0;
+          for (int64_t i = begin(row); i < begin(row + 1); ++i) {
+            sum += entries_.values[i] * inputs[entries_.columns[i]];
+          }
+          y[t * out_features + row] = sum;
+        }
+      }
+    });
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    std::fill_n(out, in_features, 0.0f);
+    for (int64_t i = begin(row); i < begin(row + 1); ++i) {
+      out[entries_.columns[i]] = entries_.values[i];
+    }
+  }
+
+  uint64_t bytes() const override {
+    return entries_.row_starts.size() * sizeof(int64_t) +
+           entries_.columns.size() * (sizeof(int32_t) + sizeof(float));
+  }
+
+ private:
+  int64_t begin(int64_t row) const { return entries_.row_starts[static_cast<size_t>(row)]; }
+
+  SparseEntries entries_;
+};
+
+std::unique_ptr<WeightMatrix> dense_part(const QuantizedTensor& tensor, const char* name) {
+  const TensorView& part = tensor.part(name);
+  const int64_t columns = part.shape[1];
+  std::vector<float> values(static_cast<size_t>(element_count(part.shape)));
+  decode_to_float(part.dtype, part.bytes, values);
+  return make_dense_matrix(part.shape[0], columns, /*as_bfloat16=*/false,
+                           [&](int64_t first, int64_t count, std::span<float> out) {
+                             std::copy_n(values.begin() + first * columns, count * columns,
+                                         out.begin());
+                           });
+}
+
+// left (right x): two thin products.
+class LowRankMatrix final : public WeightMatrix {
+ public:
+  explicit LowRankMatrix(const QuantizedTensor& tensor)
+      : left_(dense_part(tensor, "low_rank_left")), right_(dense_part(tensor, "low_rank_right")) {
+    out_features = tensor.out_features;
+    in_features = tensor.in_features;
+  }
+
+  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    inner_.resize(static_cast<size_t>(tokens * right_->out_features));
+    right_->multiply(x, tokens, inner_.data(), pool);
+    left_->multiply(inner_.data(), tokens, y, pool);
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    const int64_t rank = right_->out_features;
+    std::vector<float> weights(static_cast<size_t>(rank));
+    std::vector<float> values(static_cast<size_t>(in_features));
+    left_->decode_row(row, weights.data());
+    std::fill_n(out, in_features, 0.0f);
+    for (int64_t k = 0; k < rank; ++k) {
+      right_->decode_row(k, values.data());
+      for (int64_t i = 0; i < in_features; ++i) out[i] += weights[k] * values[i];
+    }
+  }
+
+  uint64_t bytes() const override { return left_->bytes() + right_->bytes(); }
+
+ private:
+  std::unique_ptr<WeightMatrix> left_, right_;
+  std::vector<float> inner_;  // [tokens, rank]
+};
+
+class SumMatrix final : public WeightMatrix {
+ public:
+  explicit SumMatrix(std::vector<std::unique_ptr<WeightMatrix>> terms) : terms_(std::move(terms)) {
+    out_features = terms_.front()->out_features;
+    in_features = terms_.front()->in_features;
+  }
+
+  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    terms_.front()->multiply(x, tokens, y, pool);
+    term_.resize(static_cast<size_t>(tokens * out_features));
+    for (size_t t = 1; t < terms_.size(); ++t) {
+      terms_[t]->multiply(x, tokens, term_.data(), pool);
+      for (size_t i = 0; i < term_.size(); ++i) y[i] += term_[i];
+    }
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    terms_.front()->decode_row(row, out);
+    std::vector<float> values(static_cast<size_t>(in_features));
+    for (size_t t = 1; t < terms_.size(); ++t) {
+      terms_[t]->decode_row(row, values.data());
+      for (int64_t i = 0; i < in_features; ++i) out[i] += values[static_cast<size_t>(i)];
+    }
+  }
+
+  uint64_t bytes() const override {
+    uint64_t sum = 0;
+    for (const auto& term : terms_) sum += term->bytes();
+    return sum;
+  }
+
+ private:
+  std::vector<std::unique_ptr<WeightMatrix>> terms_;
+  std::vector<float> term_;  // [tokens, out_features]: what one term gives
+};
+
+}  // namespace
+
+std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec&, const QuantizedTensor& tensor) {
+  return std::make_unique<SparseMatrix>(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec&, const QuantizedTensor& tensor) {
+  return std::make_unique<LowRankMatrix>(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms) {
+  BITSMITH_CHECK(!terms.empty());
+  if (terms.size() == 1) return std::move(terms.front());
+  return std::make_unique<SumMatrix>(std::move(terms));
+}
+
+}  // namespace bitsmith

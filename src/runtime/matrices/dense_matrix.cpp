@@ -1,0 +1,84 @@
+#include <algorithm>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/aligned_buffer.h"
+#include "runtime/matrices/panel_matrix.h"
+
+namespace bitsmith {
+namespace {
+
+template <typename T>  // float or bfloat16 bits
+class DenseMatrix final : public PanelMatrix {
+ public:
+  DenseMatrix(int64_t out, int64_t in, const ReadRows& read_rows)
+      : PanelMatrix(out, in), weights_(out * in) {
+    constexpr int64_t kFloats = 1 << 20;  // read this many at a time
+    const int64_t step = std::clamp<int64_t>(kFloats / std::max<int64_t>(in, 1), 1, out);
+    std::vector<float> rows(static_cast<size_t>(step * in));
+    for (int64_t first = 0; first < out; first += step) {
+      const int64_t count = std::min(step, out - first), values = count * in;
+      read_rows(first, count, std::span(rows).first(static_cast<size_t>(values)));
+      std::transform(rows.begin(), rows.begin() + values, weights_.data() + first * in, narrow);
+    }
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    for (int64_t i = 0; i < in_features; ++i) out[i] = widen(weights_[row * in_features + i]);
+  }
+
+  uint64_t bytes() const override { return weights_.bytes(); }
+
+ protected:
+  bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
+    run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
+      const T* w = weights_.data() + first * in_features;
+      if constexpr (sizeof(T) == 2) {
+        kernels().dense.bf16(w, x, count, in_features, y + first);
+      } else {
+        kernels().dense.f32(w, x, count, in_features, y + first);
+      }
+    });
+    return true;
+  }
+
+  void decode_panel(int64_t p, float* panel) const override {
+    const int64_t row = p * kPanelRows, rows = std::min(kPanelRows, out_features - row);
+    const T* w = weights_.data() + row * in_features;
+    if constexpr (sizeof(T) == 2) {
+      kernels().gemm.pack_bf16(w, rows, in_features, panel);
+    } else {
+      kernels().gemm.pack_f32(w, rows, in_features, panel);
+    }
+  }
+
+ private:
+  static T narrow(float value) {
+    if constexpr (sizeof(T) == 2) {
+      return float_to_bf16(value);
+    } else {
+      return value;
+    }
+  }
+  static float widen(T value) {
+    if constexpr (sizeof(T) == 2) {
+      return bf16_to_float(value);
+    } else {
+      return value;
+    }
+  }
+
+  AlignedBuffer<T> weights_;  // [out_features, in_features]
+};
+
+}  // namespace
+
+std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
+                                                bool as_bfloat16, const ReadRows& read_rows) {
+  if (as_bfloat16) {
+    return std::make_unique<DenseMatrix<uint16_t>>(out_features, in_features, read_rows);
+  }
+  return std::make_unique<DenseMatrix<float>>(out_features, in_features, read_rows);
+}
+
+}  // namespace bitsmith

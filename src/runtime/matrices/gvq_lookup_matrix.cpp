@@ -1,0 +1,312 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "format/bit_packing.h"
+#include "kernels/aligned_buffer.h"
+#include "kernels/gvq_lookup_layout.h"
+#include "runtime/matrices/matrices.h"
+#include "runtime/matrices/panel_matrix.h"
+
+namespace bitsmith {
+namespace {
+
+int code_bits_of(const GvqSpec& spec) {
+  return spec.index_bits <= 2 ? 2 : spec.index_bits <= 4 ? 4 : spec.index_bits <= 6 ? 6 : 8;
+}
+
+// Inputs that a lane's four codes may lie within.
+int64_t lane_inputs(const GvqSpec& spec) {
+  return 4 * gvq_place(code_bits_of(spec), 1) * spec.vector_size;
+}
+
+// Where a packet's scale codes are: four bytes from `byte` on, and a shift for each lane.
+struct ScalePlaces {
+  int32_t byte;
+  std::array<int32_t, kGvqLanes> shifts;
+};
+ScalePlaces scale_places(const GvqSpec& spec, int64_t packet) {
+  const int64_t d = spec.vector_size, first = packet * kGvqPacket * d / spec.scale_block;
+  ScalePlaces places{static_cast<int32_t>(first / 2), {}};
+  for (int64_t lane = 0; lane < kGvqLanes; ++lane) {
+    const int64_t place = packet * kGvqPacket + gvq_place(code_bits_of(spec), 4 * lane);
+    const int64_t scale = place * d / spec.scale_block;
+    places.shifts[lane] = static_cast<int32_t>(4 * (scale - first / 2 * 2));
+  }
+  return places;
+}
+
+class GvqLookupMatrix final : public PanelMatrix {
+ public:
+  explicit GvqLookupMatrix(const QuantizedTensor& tensor)
+      : PanelMatrix(tensor.out_features, tensor.in_features),
+        spec_(tensor.term<GvqSpec>()),
+        layout_(gvq_layout(spec_, out_features, in_features)) {
+    const int64_t tile_codes = layout_.codes_per_tile_row();
+    shape_.column_groups = layout_.column_groups;
+    shape_.code_bits = code_bits_of(spec_);
+    shape_.vector_size = static_cast<int>(layout_.vector_size);
+    shape_.packets = (tile_codes + kGvqPacket - 1) / kGvqPacket;
+    packet_bytes_ = gvq_packet_bytes(shape_.code_bits, kGvqPacket);
+    const int64_t last = tile_codes - (shape_.packets - 1) * kGvqPacket;
+    shape_.row_bytes =
+        (shape_.packets - 1) * packet_bytes_ + gvq_packet_bytes(shape_.code_bits, last);
+    entries_ = gvq_table_entries(shape_.code_bits);
+
+    constexpr int64_t kReadable = 64;
+    const int64_t tiles = layout_.strips * layout_.column_groups;
+    codes_ =
+        AlignedBuffer<uint8_t>(out_features * layout_.column_groups * shape_.row_bytes + kReadable);
+    tables_ = AlignedBuffer<int8_t>(tiles * shape_.vector_size * entries_);
+    scales_ = AlignedBuffer<float>(tiles);
+    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row);
+    for (int64_t tile = 0; tile < tiles; ++tile) repack_codebook(tensor, tile);
+    if (spec_.scale_block > 0) repack_block_scales(tensor);
+    plan_inputs();
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    const int64_t strip = row / layout_.tile_rows, d = layout_.vector_size;
+    const int64_t places = layout_.codes_per_tile_row();
+    const int64_t run = spec_.scale_block > 0 ? spec_.scale_block / d : places;
+    const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
+    uint8_t* codes = thread_scratch<uint8_t, GvqLookupMatrix>(tiles.packets * kGvqPacket);
+    for (int64_t column_group = 0; column_group < tiles.column_groups; ++column_group) {
+      for (int64_t b = 0; b < tiles.packets; ++b) {
+        load_gvq_packet(tiles.codes + column_group * tiles.column_group_bytes + b * packet_bytes_,
+                        tiles.code_bits, codes + b * kGvqPacket);
+      }
+      const int8_t* table = tiles.tables + column_group * d * entries_;
+      const uint8_t* scale_codes =
+          tiles.block_scales + column_group * tiles.scale_column_group_bytes;
+      for (int64_t first = 0; first < places; first += run) {
+        const int64_t scale = first / run;
+        const float block_scale =
+            tiles.block_scales
+                ? tiles.scale_values[column_group * 16 +
+                                     (scale_codes[scale / 2] >> (scale % 2 * 4) & 15)]
+                : 1.0f;
+        for (int64_t p = first; p < first + run; ++p) {
+          for (int64_t t = 0; t < d; ++t) {
+            *out++ = tiles.scales[column_group] *
+                     static_cast<float>(table[t * entries_ + codes[p]]) * block_scale;
+          }
+        }
+      }
+    }
+  }
+
+  uint64_t bytes() const override {
+    return codes_.bytes() + tables_.bytes() + scales_.bytes() + block_scales_.bytes() +
+           scale_values_.bytes();
+  }
+
+ protected:
+  bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
+    prepare_inputs(x);
+    run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
+      constexpr int64_t kRows = 64;  // at a time, whose sums stay in the first-level cache
+      alignas(64) float sums[kRows * kGvqLanes];
+      for (int64_t row = first, rows = 0; row < first + count; row += rows) {
+        const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
+        rows = std::min({kRows, layout_.tile_rows - r, first + count - row});
+        std::fill_n(sums, rows * kGvqLanes, 0.0f);
+        kernels().gvq_lookup.multiply(tiles_at(strip, r), rows, input(), sums);
+        for (int64_t i = 0; i < rows; ++i) y[row + i] = sum_lanes(sums + i * kGvqLanes);
+      }
+    });
+    return true;
+  }
+
+ private:
+  static float sum_lanes(const float* lanes) {
+    float eight[8], four[4];
+    for (int i = 0; i < 8; ++i) eight[i] = lanes[i] + lanes[i + 8];
+    for (int i = 0; i < 4; ++i) four[i] = eight[i] + eight[i + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
+  }
+
+  int64_t strip_rows(int64_t strip) const {
+    return std::min(layout_.tile_rows, out_features - strip * layout_.tile_rows);
+  }
+  // The strip's tiles from their row r on.
+  GvqLookupTiles tiles_at(int64_t strip, int64_t r) const {
+    const int64_t first = strip * layout_.column_groups;
+    const int64_t row = strip * layout_.tile_rows;
+    GvqLookupTiles tiles = shape_;
+    tiles.codes = codes_.data() + (row * layout_.column_groups + r) * tiles.row_bytes;
+    tiles.column_group_bytes = strip_rows(strip) * tiles.row_bytes;
+    tiles.tables = tables_.data() + first * tiles.vector_size * entries_;
+    tiles.scales = scales_.data() + first;
+    if (spec_.scale_block > 0) {
+      tiles.block_scales =
+          block_scales_.data() + (row * layout_.column_groups + r) * tiles.scale_row_bytes;
+      tiles.scale_column_group_bytes = strip_rows(strip) * tiles.scale_row_bytes;
+      tiles.scale_values = scale_values_.data() + first * 16;
+      tiles.scale_bytes = scale_bytes_.data();
+      tiles.scale_shifts = scale_shifts_.data();
+    }
+    return tiles;
+  }
+
+  void repack_row(const QuantizedTensor& tensor, int64_t row) {
+    const std::vector<uint16_t> codes = row_codes(tensor, row);
+    const int64_t strip = row / layout_.tile_rows, places = layout_.codes_per_tile_row();
+    const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
+    for (int64_t column_group = 0; column_group < tiles.column_groups; ++column_group) {
+      uint8_t* to =
+          codes_.data() + (tiles.codes - codes_.data()) + column_group * tiles.column_group_bytes;
+      for (int64_t p = 0; p < places; ++p) {
+        store_gvq_code(to + p / kGvqPacket * packet_bytes_, tiles.code_bits,
+                       gvq_position(tiles.code_bits, p % kGvqPacket),
+                       codes[static_cast<size_t>(column_group * places + p)]);
+      }
+    }
+  }
+
+  void repack_codebook(const QuantizedTensor& tensor, int64_t tile) {
+    const int64_t d = layout_.vector_size, k = spec_.centroids();
+    const std::byte* values = tensor.part("codebooks").bytes.data() + tile * k * d;
+    for (int64_t i = 0; i < k * d; ++i) {
+      tables_[(tile * d + i % d) * entries_ + i / d] = static_cast<int8_t>(values[i]);
+    }
+    uint16_t scale;
+    std::memcpy(&scale, tensor.part("codebook_scales").bytes.data() + 2 * tile, sizeof(scale));
+    scales_[tile] = fp16_to_float(scale);
+  }
+
+  // Each tile's part of a row begins on a byte; four bytes are readable wherever a code is.
+  void repack_block_scales(const QuantizedTensor& tensor) {
+    const int64_t per_row = in_features / spec_.scale_block;
+    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
+    const auto file_bytes = static_cast<size_t>(packed_row_bytes(per_row, 4));
+    shape_.scale_row_bytes = (per_tile + 1) / 2;
+    constexpr int64_t kReadable = 4;
+    block_scales_ = AlignedBuffer<uint8_t>(
+        out_features * layout_.column_groups * shape_.scale_row_bytes + kReadable);
+    std::vector<uint16_t> codes(static_cast<size_t>(per_row));
+    for (int64_t row = 0; row < out_features; ++row) {
+      unpack_row(tensor.part("block_scales")
+                     .bytes.subspan(static_cast<size_t>(row) * file_bytes, file_bytes),
+                 4, codes);
+      const int64_t strip = row / layout_.tile_rows;
+      const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
+      for (int64_t i = 0; i < per_row; ++i) {
+        const int64_t column_group = i / per_tile, j = i % per_tile;
+        uint8_t& byte = block_scales_[tiles.block_scales - block_scales_.data() +
+                                      column_group * tiles.scale_column_group_bytes + j / 2];
+        byte = static_cast<uint8_t>(byte | codes[static_cast<size_t>(i)] << (j % 2 * 4));
+      }
+    }
+    scale_values_ = AlignedBuffer<float>(layout_.strips * layout_.column_groups * 16);
+    for (int64_t tile = 0; tile < layout_.strips * layout_.column_groups; ++tile) {
+      const auto values =
+          tile_block_scales(tensor, tile / layout_.column_groups, tile % layout_.column_groups);
+      std::copy(values.begin(), values.end(), scale_values_.data() + tile * 16);
+    }
+    for (int64_t packet = 0; packet < shape_.packets; ++packet) {
+      const ScalePlaces places = scale_places(spec_, packet);
+      scale_bytes_.push_back(places.byte);
+      scale_shifts_.insert(scale_shifts_.end(), places.shifts.begin(), places.shifts.end());
+    }
+  }
+
+  // Which input each position of each column group has, which unit of 32 each lane; past the end
+  // those after the last, which are zero.
+  void plan_inputs() {
+    const int64_t d = layout_.vector_size, units = in_features / kUniformUnit;
+    const int64_t packets = layout_.column_groups * shape_.packets;
+    rounded_codes_ = AlignedBuffer<int8_t>(in_features + 1);
+    rounded_scales_ = AlignedBuffer<float>(units + 1);
+    rounded_sums_ = AlignedBuffer<int32_t>(units);
+    input_codes_ = AlignedBuffer<int8_t>(packets * d * kGvqPacket);
+    input_scales_ = AlignedBuffer<float>(packets * kGvqLanes);
+    input_offsets_ = AlignedBuffer<int32_t>(packets * kGvqLanes);
+    for (int64_t packet = 0; packet < packets; ++packet) {
+      const int64_t column_group = packet / shape_.packets,
+                    first = packet % shape_.packets * kGvqPacket;
+      const auto input_at = [&](int64_t position, int64_t t) {
+        const int64_t place = first + gvq_place(shape_.code_bits, position);
+        return place < layout_.codes_per_tile_row()
+                   ? column_group * layout_.tile_columns + place * d + t
+                   : in_features;
+      };
+      for (int64_t t = 0; t < d; ++t) {
+        for (int64_t position = 0; position < kGvqPacket; ++position) {
+          input_of_code_.push_back(static_cast<int32_t>(input_at(position, t)));
+        }
+      }
+      for (int64_t lane = 0; lane < kGvqLanes; ++lane) {
+        unit_of_lane_.push_back(static_cast<int32_t>(input_at(4 * lane, 0) / kUniformUnit));
+      }
+    }
+  }
+
+  void prepare_inputs(const float* x) {
+    kernels().uniform.quantize(
+        x, in_features, kUniformUnit,
+        {rounded_codes_.data(), rounded_scales_.data(), rounded_sums_.data()});
+    const int64_t d = layout_.vector_size;
+    for (size_t i = 0; i < input_of_code_.size(); ++i) {
+      input_codes_.data()[i] = rounded_codes_.data()[input_of_code_[i]];
+    }
+    for (size_t i = 0; i < unit_of_lane_.size(); ++i) {
+      input_scales_.data()[i] = rounded_scales_.data()[unit_of_lane_[i]];
+    }
+    for (int64_t i = 0; i < input_offsets_.size(); ++i) {
+      const int64_t packet = i / kGvqLanes, lane = i % kGvqLanes;
+      const int8_t* codes = input_codes_.data() + packet * d * kGvqPacket + 4 * lane;
+      int32_t sum = 0;
+      for (int64_t t = 0; t < d; ++t, codes += kGvqPacket) {
+        sum += codes[0] + codes[1] + codes[2] + codes[3];
+      }
+      input_offsets_[i] = -128 * sum;
+    }
+  }
+  GvqLookupInput input() const {
+    return {input_codes_.data(), input_scales_.data(), input_offsets_.data()};
+  }
+
+  GvqSpec spec_;
+  GvqLayout layout_;
+  GvqLookupTiles shape_ = {};  // what all strips have in common
+  int64_t packet_bytes_ = 0, entries_ = 0;
+  AlignedBuffer<uint8_t> codes_;
+  AlignedBuffer<int8_t> tables_;         // [tiles, D, entries]
+  AlignedBuffer<float> scales_;          // [tiles]
+  AlignedBuffer<uint8_t> block_scales_;  // [out, scale_row_bytes], in the order of the codes
+  AlignedBuffer<float> scale_values_;    // [tiles, 16]
+  std::vector<int32_t> scale_bytes_, scale_shifts_;
+  // One token's activations: rounded, then in the order of the packets.
+  AlignedBuffer<int8_t> rounded_codes_, input_codes_;
+  AlignedBuffer<float> rounded_scales_, input_scales_;
+  AlignedBuffer<int32_t> rounded_sums_, input_offsets_;
+  std::vector<int32_t> input_of_code_, unit_of_lane_;
+};
+
+}  // namespace
+
+bool gvq_lookup_fits(const QuantizedTensor& tensor) {
+  const auto& spec = tensor.term<GvqSpec>();
+  const GvqLayout layout = gvq_layout(spec, tensor.out_features, tensor.in_features);
+  if (spec.fp16_codebooks || spec.rank > 0 || spec.index_bits > 8 ||
+      code_bits_of(spec) > kernels().gvq_lookup.most_code_bits ||
+      layout.tile_columns % kUniformUnit != 0) {
+    return false;
+  }
+  if (spec.scale_block == 0) return true;
+  if (spec.scale_block % lane_inputs(spec) != 0) return false;
+  for (int64_t packet = 0; packet * kGvqPacket < layout.codes_per_tile_row(); ++packet) {
+    const auto shifts = scale_places(spec, packet).shifts;
+    if (*std::max_element(shifts.begin(), shifts.end()) > 28) return false;
+  }
+  return true;
+}
+
+std::unique_ptr<WeightMatrix> make_gvq_lookup_matrix(const QuantizedTensor& tensor) {
+  return std::make_unique<GvqLookupMatrix>(tensor);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,139 @@
+#include <cmath>
+
+#include "kernels/additive_layout.h"
+#include "runtime/matrices/additive_matrix.h"
+#include "runtime/matrices/matrices.h"
+
+namespace bitsmith {
+namespace {
+
+class LookupMatrix final : public AdditiveMatrix {
+ public:
+  explicit LookupMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor) {
+    layout_.num_codebooks = codebooks_.num_codebooks;
+    layout_.in_group_size = codebooks_.in_group_size;
+    layout_.groups = codebooks_.groups;
+    layout_.bundles = divide_up(out_features, kLookupRows);
+    layout_.set_groups = kLookupSet / layout_.num_codebooks;
+    sets_ = divide_up(layout_.groups, layout_.set_groups);
+    sets_per_slice_ = divide_up(sets_, kMaxSlices);
+    repack_codes(tensor);
+    transpose_codebooks();
+    layout_.codes = codes_.data();
+    layout_.codebooks = dot_codebooks_.data();
+    slice_sums_ = AlignedBuffer<float>(slices() * padded_rows());
+  }
+
+  // Tables and sums are written and read again in each multiply, but inside the caches.
+  uint64_t bytes() const override {
+    return codes_.bytes() + dot_codebooks_.bytes() + scales_.bytes();
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    AdditiveCodebooks part = codebooks_;  // a table set's groups are a matrix of their own
+    for (int64_t set = 0; set < sets_; ++set, out += part.groups * part.in_group_size) {
+      part.groups = set_groups(set);
+      const LookupPlace place = codes_of(row, set);
+      kernels().gather.decode_row(part, codes_.data() + place.first, place.stride, nullptr,
+                                  scales_[row], out);
+    }
+  }
+
+ protected:
+  bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
+    // Threads share the inputs, not the rows, so that each keeps the tables it builds to itself.
+    pool.run(slices(), [&](int64_t slice) {
+      uint8_t* tables = thread_scratch<uint8_t, LookupMatrix>(kLookupSet * kLookupTable);
+      float* sums = slice_sums_.data() + slice * padded_rows();
+      std::fill_n(sums, padded_rows(), 0.0f);
+      const int64_t end = std::min((slice + 1) * sets_per_slice_, sets_);
+      for (int64_t set = slice * sets_per_slice_; set < end; ++set) {
+        const float step = kernels().lookup.build_tables(layout_, x, set, tables);
+        kernels().lookup.add_lookups(layout_, set, tables, step, sums);
+      }
+    });
+    for (int64_t row = 0; row < out_features; row += kLookupRows) {
+      float total[kLookupRows] = {};
+      for (int64_t slice = 0; slice < slices(); ++slice) {
+        const float* sums = slice_sums_.data() + slice * padded_rows() + row;
+        for (int64_t r = 0; r < kLookupRows; ++r) total[r] += sums[r];
+      }
+      const int64_t rows = std::min(kLookupRows, out_features - row);
+      for (int64_t r = 0; r < rows; ++r) y[row + r] = total[r] * scales_[row + r];
+    }
+    return true;
+  }
+
+ private:
+  // Partial sums of this many cuts of the inputs are kept apart: enough for the threads of an
+  // ordinary machine, and a fixed number, so that results do not depend on threads.
+  static constexpr int64_t kMaxSlices = 24;
+
+  static int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
+  int64_t slices() const { return divide_up(sets_, sets_per_slice_); }
+  int64_t padded_rows() const { return layout_.bundles * kLookupRows; }
+  int64_t set_groups(int64_t set) const {
+    return std::min(layout_.set_groups, layout_.groups - set * layout_.set_groups);
+  }
+
+  LookupPlace codes_of(int64_t row, int64_t set) const {
+    const int64_t before = set * layout_.set_groups * layout_.num_codebooks * padded_rows();
+    const int64_t lookups = set_groups(set) * layout_.num_codebooks;
+    const LookupPlace place = lookup_codes(row, layout_.bundles, lookups);
+    return {before + place.first, place.stride};
+  }
+
+  void repack_codes(const QuantizedTensor& tensor) {
+    codes_ = AlignedBuffer<uint8_t>(padded_rows() * layout_.groups * layout_.num_codebooks);
+    for (int64_t row = 0; row < out_features; ++row) {
+      const std::vector<uint16_t> codes = row_codes(tensor, row);
+      auto next = codes.begin();
+      for (int64_t set = 0; set < sets_; ++set) {
+        const LookupPlace place = codes_of(row, set);
+        for (int64_t k = 0; k < set_groups(set) * layout_.num_codebooks; ++k) {
+          codes_[place.first + k * place.stride] = static_cast<uint8_t>(*next++);
+        }
+      }
+    }
+  }
+
+  // To 16-bit integers in pairs of inputs.
+  void transpose_codebooks() {
+    const int64_t size = layout_.in_group_size, pairs = (size + 1) / 2;
+    const int64_t centroids = layout_.num_codebooks * codebooks_.num_centroids;
+    double largest = 0;
+    for (int64_t c = 0; c < centroids; ++c) {
+      double square = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        square += std::pow(double{fp16_to_float(centroids_[c * size + i])}, 2);
+      }
+      largest = std::max(largest, square);
+    }
+    const double step = std::sqrt(largest) / kLookupNorm;
+    layout_.codebook_step = static_cast<float>(step);
+    dot_codebooks_ = AlignedBuffer<int16_t>(layout_.num_codebooks * pairs * kLookupEntries * 2);
+    if (largest == 0) return;
+    for (int64_t c = 0; c < centroids; ++c) {
+      const int64_t m = c / codebooks_.num_centroids, e = c % codebooks_.num_centroids;
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
+        dot_codebooks_[2 * pair + i % 2] = static_cast<int16_t>(
+            std::nearbyint(double{fp16_to_float(centroids_[c * size + i])} / step));
+      }
+    }
+  }
+
+  LookupLayout layout_ = {};
+  AlignedBuffer<uint8_t> codes_;
+  AlignedBuffer<int16_t> dot_codebooks_;  // for building tables
+  AlignedBuffer<float> slice_sums_;       // [slices, padded rows], one token's
+  int64_t sets_ = 0, sets_per_slice_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor) {
+  return std::make_unique<LookupMatrix>(tensor);
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,46 @@
+// A weight matrix [out_features, in_features] prepared for the runtime's kernels: whatever the file
+// holds (dense or a representation), the model multiplies by it through this.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "format/quantized_tensor.h"
+#include "runtime/matrices/input_rotation.h"
+
+namespace bitsmith {
+
+class WeightMatrix {
+ public:
+  virtual ~WeightMatrix() = default;
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+
+  // y[t * out_features + o] = sum_i x[t * in_features + i] * W[o, i] for t in [0, tokens).
+  // One token takes the bandwidth-bound path, many tokens the compute-bound one (decode a tile of
+  // rows, then multiply). The result does not depend on the number of threads. Not reentrant: one
+  // caller at a time.
+  virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
+  // The rotation of x that multiply() begins with; null: none. Linears that share their inputs
+  // share it too, and a caller may do it once for all of them.
+  virtual const InputRotation* input_rotation() const { return nullptr; }
+  // multiply() of inputs that are rotated already.
+  virtual void multiply_rotated(const float* rotated, int64_t tokens, float* y, ThreadPool& pool) {
+    multiply(rotated, tokens, y, pool);
+  }
+  // One decoded row [in_features]; the embedding lookup.
+  virtual void decode_row(int64_t row, float* out) const = 0;
+  // Bytes that one token's multiply reads (for the ratio to memory bandwidth).
+  virtual uint64_t bytes() const = 0;
+};
+
+// Dense: float32 rows are pulled through read_rows(first, count, out) so
+// that no second copy of the whole exists; kept as bfloat16 or float32.
+using ReadRows = std::function<void(int64_t first, int64_t count, std::span<float> out)>;
+std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
+                                                bool as_bfloat16, const ReadRows& read_rows);
+// Repacks the codes for the best kernel of this processor. The tensor's storage may go afterwards.
+std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor);
+
+}  // namespace bitsmith

@@ -1,0 +1,252 @@
+// Every kind of matrix against the reference decode of format/, for one token and for many, and for
+// any number of threads.
+#include "runtime/matrices/weight_matrix.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "format/random_tensor.h"
+
+namespace bitsmith {
+namespace {
+
+std::vector<float> normal_values(int64_t count, Random& random) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& v : values) v = static_cast<float>(random.normal());
+  return values;
+}
+
+void fill_fp16(std::span<std::byte> part, double mean, double deviation, Random& random) {
+  for (size_t i = 0; i < part.size(); i += 2) {
+    const uint16_t value = float_to_fp16(static_cast<float>(mean + deviation * random.normal()));
+    std::memcpy(part.data() + i, &value, 2);
+  }
+}
+
+int code_bits(const RepresentationSpec& spec) {
+  if (const auto* uniform = std::get_if<UniformSpec>(&spec.terms.front())) return uniform->nbits;
+  if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) return gvq->index_bits;
+  return std::get<AdditiveSpec>(spec.terms.front()).nbits_per_codebook;
+}
+
+// Random codes over their whole range, scales of both signs.
+QuantizedTensor kernel_tensor(const RepresentationSpec& spec, int64_t out, int64_t in,
+                              Random& random) {
+  const QuantizedTensor tensor = allocate_quantized(spec, out, in);
+  for (const TensorView& part : tensor.parts) {
+    const auto bytes = mutable_part(tensor, part.name);
+    if (part.name == "codebooks" && part.dtype == DType::F16) {
+      fill_fp16(bytes, 0, 1, random);
+    } else if (part.name == "codebook_basis") {
+      fill_fp16(bytes, 0, 1, random);
+    } else if (part.name == "block_scale_grid") {
+      fill_fp16(bytes, 0.1, 0.1, random);
+    } else if (part.name == "scales" || part.name == "codebook_scales") {
+      fill_fp16(bytes, 0.02, 0.02, random);
+    } else if (part.name.starts_with("low_rank")) {
+      fill_fp16(bytes, 0, 0.3, random);
+    } else if (part.name == "outlier_counts") {
+      tensor.term<SparseSpec>().fill_random(tensor, random);
+    } else if (part.name != "codes" && !part.name.starts_with("outlier")) {
+      for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
+    }
+  }
+  for (int64_t row = 0; row < out; ++row) {
+    std::vector<uint16_t> codes = row_codes(tensor, row);
+    const int nbits = code_bits(spec);
+    for (uint16_t& code : codes) code = static_cast<uint16_t>(random.below(1u << nbits));
+    set_row_codes(tensor, row, codes);
+  }
+  return tensor;
+}
+
+// |y - w x| / |w x| over all tokens; w [out, in], x [tokens, in].
+double relative_error(const std::vector<float>& w, const std::vector<float>& x,
+                      const std::vector<float>& y, int64_t out, int64_t in) {
+  double error = 0, norm = 0;
+  const int64_t tokens = static_cast<int64_t>(x.size()) / in;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t o = 0; o < out; ++o) {
+      double exact = 0;
+      for (int64_t i = 0; i < in; ++i) exact += double{w[o * in + i]} * x[t * in + i];
+      error += std::pow(y[t * out + o] - exact, 2);
+      norm += exact * exact;
+    }
+  }
+  return std::sqrt(error / norm);
+}
+
+void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, double one_token_error,
+                       const std::string& what) {
+  SCOPED_TRACE(what + " [" + std::to_string(matrix.out_features) + ", " +
+               std::to_string(matrix.in_features) + "]");
+  const int64_t out = matrix.out_features, in = matrix.in_features;
+  Random random(7);
+  ThreadPool one(1), three(3);
+  // Float sums of n terms err by about sqrt(n) eps.
+  const double of_sums = std::max(1e-6, 6e-8 * std::sqrt(static_cast<double>(in)));
+  for (const int64_t tokens : {1, 2, 13}) {
+    const std::vector<float> x = normal_values(tokens * in, random);
+    constexpr float kGuard = 12345;
+    std::vector<float> y(static_cast<size_t>(tokens * out + 1), kGuard), again = y;
+    matrix.multiply(x.data(), tokens, y.data(), one);
+    matrix.multiply(x.data(), tokens, again.data(), three);
+    EXPECT_EQ(y, again) << "threads change the result";
+    EXPECT_EQ(y.back(), kGuard);
+    EXPECT_LT(relative_error(w, x, y, out, in), tokens == 1 ? one_token_error : of_sums) << tokens;
+  }
+  std::vector<float> row(static_cast<size_t>(in));
+  for (const int64_t r : {int64_t{0}, out / 2, out - 1}) {
+    matrix.decode_row(r, row.data());
+    EXPECT_EQ(row, std::vector<float>(w.begin() + r * in, w.begin() + (r + 1) * in));
+  }
+  EXPECT_GT(matrix.bytes(), 0u);
+}
+
+void expect_quantized(const std::string& representation, int64_t out, int64_t in,
+                      double one_token_error) {
+  Random random(out * 1000 + in);
+  const QuantizedTensor tensor =
+      kernel_tensor(parse_representation(representation), out, in, random);
+  std::vector<float> w(static_cast<size_t>(out * in));
+  decode_rows(tensor, 0, out, w);
+  const auto matrix = make_quantized_matrix(tensor);
+  expect_multiplies(*matrix, w, one_token_error, representation);
+}
+
+TEST(WeightMatrix, Dense) {
+  Random random(1);
+  for (const auto& [out, in] : {std::pair<int64_t, int64_t>{1, 1}, {33, 47}, {64, 576}, {70, 33}}) {
+    for (const bool bf16 : {false, true}) {
+      std::vector<float> w = normal_values(out * in, random);
+      if (bf16) {
+        for (float& v : w) v = bf16_to_float(float_to_bf16(v));
+      }
+      const auto matrix = make_dense_matrix(
+          out, in, bf16, [&, in = in](int64_t first, int64_t count, std::span<float> rows) {
+            std::copy_n(w.begin() + first * in, count * in, rows.begin());
+          });
+      expect_multiplies(*matrix, w, 1e-6, bf16 ? "bf16" : "f32");
+    }
+  }
+}
+
+// int8 activations with a scale per 32 normal values: rounding steps of max / 127, where the
+// maximum of 32 is about 2.1 standard deviations, give 2.1 / 127 / sqrt(12) = 0.5 %.
+constexpr double kInt8Inputs = 0.01;
+
+TEST(WeightMatrix, UniformEveryBits) {
+  for (int nbits = 1; nbits <= 8; ++nbits) {
+    expect_quantized("int" + std::to_string(nbits) + "g64", 48, 192, kInt8Inputs);
+    expect_quantized("int" + std::to_string(nbits) + "g32-z", 37, 96, kInt8Inputs);
+  }
+}
+
+TEST(WeightMatrix, UniformGroupsThatAreNotUnits) {
+  for (const int group : {0, 4, 8, 16, 36, 48, 72}) {
+    for (const char* zeros : {"", "-z"}) {
+      expect_quantized("int4g" + std::to_string(group) + zeros, 33, 576, kInt8Inputs);
+    }
+  }
+  expect_quantized("int8g0", 20, 100, kInt8Inputs);  // the last unit is not full
+  expect_quantized("int3g0-z", 20, 35, kInt8Inputs);
+  for (const int group : {1, 2, 3, 18}) {  // no run of four: exact weights, float32 inputs
+    expect_quantized("int3g" + std::to_string(group) + "-z", 17, 36, 1e-6);
+  }
+}
+
+// Tables of 16-bit integers: far below 1e-3 of the norm.
+TEST(WeightMatrix, Additive) {
+  for (const char* representation :
+       {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq8x8g8", "aq2x5g4", "aq1x3g2", "aq2x5g8-s8x3",
+        "aq2x8g16", "aq2x8g1", "aq1x6g32"}) {
+    expect_quantized(representation, 64, 96, 1e-3);
+    expect_quantized(representation, 131, 608, 1e-3);
+    expect_quantized(representation, 5, 32, 1e-3);
+  }
+}
+
+TEST(WeightMatrix, AdditiveManyBits) {
+  for (const char* representation :
+       {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s4x2"}) {
+    expect_quantized(representation, 70, 96, 1e-6);
+  }
+}
+
+TEST(WeightMatrix, Sums) {
+  for (const char* representation :
+       {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4", "gvq2d2b-n512+out1%"}) {
+    expect_quantized(representation, 70, 96, kInt8Inputs);
+  }
+}
+
+TEST(WeightMatrix, Rotated) {
+  for (const char* representation :
+       {"had:int8g32", "had-in:aq1x9g8", "had-out2:gvq2d2b-n512", "had-in8-out:int4g0+lr3"}) {
+    expect_quantized(representation, 70, 96, kInt8Inputs);
+    expect_quantized(representation, 64, 4096, kInt8Inputs);  // more than one task
+  }
+}
+
+TEST(WeightMatrix, InputsThatAreRotatedAlready) {
+  Random random(4);
+  ThreadPool pool(2);
+  const auto tensor = kernel_tensor(parse_representation("had:int4g32"), 64, 96, random);
+  const auto matrix = make_quantized_matrix(tensor);
+  const std::vector<float> x = normal_values(3 * 96, random);
+  std::vector<float> rotated(x.size()), y(3 * 64), again(3 * 64);
+  ASSERT_NE(matrix->input_rotation(), nullptr);
+  matrix->input_rotation()->apply(x.data(), 3, rotated.data(), pool);
+  matrix->multiply(x.data(), 3, y.data(), pool);
+  matrix->multiply_rotated(rotated.data(), 3, again.data(), pool);
+  EXPECT_EQ(y, again);
+}
+
+// int8 codebooks, in integers.
+TEST(WeightMatrix, GvqLookup) {
+  for (const char* representation :
+       {"gvq1d2b", "gvq1d3b-n512", "gvq1d4b-n300-s8", "gvq1d4b-n1024-s96", "gvq1d8b-n4096",
+        "gvq2d1b-n400", "gvq2d2b-n1024", "gvq2d2b-n2048-s16", "gvq2d2.5b-n1500", "gvq2d3b-n3000",
+        "gvq2d3b-n3000-s32", "gvq2d4b-n8000-s32", "gvq4d1b-n1024", "gvq4d1.5b-n2000-g96",
+        "gvq4d2b-n8000-s32"}) {
+    expect_quantized(representation, 64, 96, kInt8Inputs);
+    expect_quantized(representation, 131, 576, kInt8Inputs);
+    expect_quantized(representation, 70, 1536, kInt8Inputs);
+  }
+}
+
+// What that does not take.
+TEST(WeightMatrix, GvqCodebooks) {
+  for (const char* representation :
+       {"gvq1d2b-c16", "gvq1d3b-n512-c16", "gvq1d4b-n300-s8-c16", "gvq1d8b-n4096-c16",
+        "gvq1d2b-n512-r2", "gvq1d3b-n512-c16-r2", "gvq2d1b-n400-c16", "gvq2d2b-n1024-c16",
+        "gvq2d2b-n2048-s16-c16", "gvq2d2.5b-n1500-c16", "gvq2d3b-n3000-c16", "gvq2d3.5b-n3000-s2",
+        "gvq2d4b-n4000-s6", "gvq4d1b-n1024-c16", "gvq4d1.5b-n2000-g96-c16", "gvq4d2b-n4000-s32-c16",
+        "gvq4d2.25b-n8000"}) {
+    expect_quantized(representation, 64, 96, 1e-6);
+    expect_quantized(representation, 131, 576, 1e-6);
+  }
+  expect_quantized("gvq2d5b-n12288", 64, 192, 1e-6);  // codes of more than 8 bits
+  expect_quantized("gvq1d2b-n64", 33, 47, 1e-6);      // prime sizes: one column group
+}
+
+TEST(WeightMatrix, ZeroActivationsGiveZero) {
+  Random random(3);
+  ThreadPool pool(1);
+  for (const char* representation : {"int4g32", "aq2x8g8", "aq1x12g8"}) {
+    const auto matrix =
+        make_quantized_matrix(kernel_tensor(parse_representation(representation), 64, 64, random));
+    const std::vector<float> x(64, 0.0f);
+    std::vector<float> y(64, 1.0f);
+    matrix->multiply(x.data(), 1, y.data(), pool);
+    EXPECT_EQ(y, x) << representation;
+  }
+}
+
+}  // namespace
+}  // namespace bitsmith
