@@ -5,15 +5,15 @@
 #include <set>
 #include <string>
 
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 
 namespace bitsmith {
 
-// The tensors that a model of a configuration uses. Of a quantized one each matrix may be stored as
+// The tensors that a model of a plan uses. Of a quantized one each matrix may be stored as
 // parts "MODULE.PART".
 class ExpectedNames {
  public:
-  ExpectedNames(const ModelConfig& config, bool quantized);
+  ExpectedNames(const ModelPlan& plan, bool quantized);
   bool contains(const std::string& name) const;
 
  private:

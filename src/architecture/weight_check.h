@@ -3,8 +3,8 @@
 #include <functional>
 #include <string>
 
+#include "architecture/checkpoint.h"
 #include "base/run_context.h"
-#include "checkpoint/checkpoint.h"
 
 namespace bitsmith {
 

@@ -1,10 +1,10 @@
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 
 #include <algorithm>
 #include <numeric>
 
+#include "architecture/readers.h"
 #include "base/error.h"
-#include "checkpoint/readers.h"
 
 namespace bitsmith {
 namespace {
@@ -43,11 +43,10 @@ std::string near_names(const std::string& name, const std::vector<TensorView>& t
 
 }  // namespace
 
-ExpectedNames::ExpectedNames(const ModelConfig& config, bool quantized) {
-  for (const auto& [name, shape] : expected_tensors(config)) {
-    tensors_.insert(name);
-    if (quantized && name.ends_with(".weight")) modules_.insert(name.substr(0, name.rfind('.')));
-  }
+ExpectedNames::ExpectedNames(const ModelPlan& plan, bool quantized) {
+  for (const PlannedTensor& tensor : planned_tensors(plan)) tensors_.insert(tensor.name);
+  if (!quantized) return;
+  for (const LinearPlan* matrix : quantizable_matrices(plan)) modules_.insert(matrix->name);
 }
 
 bool ExpectedNames::contains(const std::string& name) const {
@@ -77,6 +76,22 @@ void Checkpoint::build_index() {
           concat(path_.string(), ": tensor '", excerpt(tensors_[i].name), "' occurs twice"));
     }
   }
+  for (const auto& [name, layout] : stored_as_) {
+    const TensorView* tensor = find(name);
+    if (!tensor) continue;
+    const int64_t rows = tensor->shape.empty() ? 1 : tensor->shape.front();
+    const int64_t head_dim = plan_.blocks.front().attention.head_dim;
+    const int64_t unit = layout == StoredAs::kInterleavedHeads  ? head_dim
+                         : layout == StoredAs::kConcatenatedQkv ? 3 * head_dim
+                                                                : 1;
+    const bool rows_only = layout == StoredAs::kTransposed;  // decoded value by value
+    if (rows % unit != 0 || tensor->shape.size() > 2 ||
+        (rows_only && block_layout(tensor->dtype).elements != 1)) {
+      throw Error(concat(path_.string(), ": tensor '", excerpt(name), "' is ",
+                         dtype_name(tensor->dtype), " ", shape_string(tensor->shape),
+                         ", expected rows for whole heads of ", head_dim));
+    }
+  }
 }
 
 const TensorView* Checkpoint::find(const std::string& name) const {
@@ -101,6 +116,42 @@ const std::filesystem::path& Checkpoint::file_of(const TensorView& tensor) const
   return path_;
 }
 
+StoredAs Checkpoint::stored_as(const std::string& name) const {
+  const auto found = stored_as_.find(name);
+  return found == stored_as_.end() ? StoredAs::kPlain : found->second;
+}
+
+// Where the file has row `row` of `rows`. kInterleavedHeads: within each head the file holds row
+// 2 i + j where Hugging Face has j * half + i, j = 0, 1: ggml turns neighboring rows, Hugging Face
+// rows half a head apart. kConcatenatedQkv: all q, all k, all v, where Hugging Face has q, k, v of
+// one head after another.
+int64_t Checkpoint::stored_row(StoredAs layout, int64_t rows, int64_t row) const {
+  const int64_t head_dim = plan_.blocks.front().attention.head_dim;
+  const int64_t head = row / head_dim, inside = row % head_dim;
+  if (layout == StoredAs::kInterleavedHeads) {
+    const int64_t half = head_dim / 2;
+    return head * head_dim + 2 * (inside % half) + inside / half;
+  }
+  if (layout == StoredAs::kConcatenatedQkv) {
+    const int64_t heads = rows / (3 * head_dim);
+    return ((head % 3) * heads + head / 3) * head_dim + inside;
+  }
+  return row;
+}
+
+void Checkpoint::read_transposed(const TensorView& tensor, int64_t first, int64_t count,
+                                 std::span<float> out) const {
+  const int64_t rows = tensor.shape.front(), columns = tensor.shape.back();
+  const auto value_bytes = static_cast<size_t>(block_layout(tensor.dtype).bytes);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int64_t c = 0; c < columns; ++c) {
+    const auto at = static_cast<size_t>(c * rows + first) * value_bytes;
+    decode_to_float(tensor.dtype, tensor.bytes.subspan(at, values.size() * value_bytes), values);
+    for (int64_t r = 0; r < count; ++r)
+      out[static_cast<size_t>(r * columns + c)] = values[static_cast<size_t>(r)];
+  }
+}
+
 void Checkpoint::read_rows(const std::string& name, int64_t first, int64_t count,
                            std::span<float> out) const {
   const TensorView& tensor = at(name);
@@ -117,17 +168,29 @@ void Checkpoint::read_rows(const std::string& name, int64_t first, int64_t count
                                          static_cast<size_t>(rows_together) * row_bytes),
                     values);
   };
-  if (!is_gguf_) return decode(first, count, out);
+  const StoredAs layout = stored_as(name);
+  switch (layout) {
+    case StoredAs::kPlain:
+      return decode(first, count, out);
+    case StoredAs::kTransposed:
+      return read_transposed(tensor, first, count, out);
+    case StoredAs::kPlusOne:
+      decode(first, count, out);
+      for (float& value : out) value -= 1.0f;
+      return;
+    case StoredAs::kInterleavedHeads:
+    case StoredAs::kConcatenatedQkv:
+      break;
+  }
   if (!matrix) {  // a bias is permuted element by element
     std::vector<float> stored(out.size());
     decode(0, 1, stored);
-    for (int64_t i = 0; i < columns; ++i) {
-      out[static_cast<size_t>(i)] = stored[static_cast<size_t>(stored_row(tensor, i))];
-    }
+    for (int64_t i = 0; i < columns; ++i)
+      out[static_cast<size_t>(i)] = stored[static_cast<size_t>(stored_row(layout, columns, i))];
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    decode(stored_row(tensor, first + i), 1,
+    decode(stored_row(layout, rows, first + i), 1,
            out.subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns)));
   }
 }
@@ -159,7 +222,7 @@ void Checkpoint::release(const std::string& name) const {
 }
 
 std::vector<std::string> Checkpoint::ignored_tensors() const {
-  const ExpectedNames expected(config_, config_json_.contains("quantization_config"));
+  const ExpectedNames expected(plan_, config_json_.contains("quantization_config"));
   std::vector<std::string> names;
   for (const TensorView& tensor : tensors_) {
     if (!expected.contains(tensor.name)) names.push_back(tensor.name);
@@ -194,9 +257,8 @@ void check_dense_tensor(const Checkpoint& checkpoint, const std::string& name,
 }
 
 void check_dense(const Checkpoint& checkpoint) {
-  for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
-    check_dense_tensor(checkpoint, name, shape);
-  }
+  for (const PlannedTensor& tensor : planned_tensors(checkpoint.plan()))
+    check_dense_tensor(checkpoint, tensor.name, tensor.shape);
 }
 
 }  // namespace bitsmith

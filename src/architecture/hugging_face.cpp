@@ -3,16 +3,14 @@
 #include <algorithm>
 #include <set>
 
+#include "architecture/family.h"
+#include "architecture/readers.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "checkpoint/readers.h"
 #include "checkpoint/safetensors.h"
 
 namespace bitsmith {
 namespace {
-
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kHead = "lm_head.weight";
 
 class HuggingFaceCheckpoint : public Checkpoint {
  public:
@@ -21,6 +19,7 @@ class HuggingFaceCheckpoint : public Checkpoint {
  private:
   void open_shard(const std::string& name);
   void open_index(const std::filesystem::path& path);
+  void name_as_planned();
   void tie_embedding();
 };
 
@@ -39,13 +38,13 @@ HuggingFaceCheckpoint::HuggingFaceCheckpoint(const std::filesystem::path& folder
   const auto config_path = folder / "config.json";
   if (!std::filesystem::exists(config_path)) fail_without_config(folder);
   config_json_ = read_json_file(config_path);
-  config_ = parse_model_config(config_json_, config_path.string());
+  plan_ = plan_model(config_json_, config_path.string());
 
   const auto generation_path = folder / "generation_config.json";
   if (std::filesystem::exists(generation_path)) {
     const Json generation = read_json_file(generation_path);
     for (const int64_t id : token_ids(generation, "eos_token_id", generation_path.string())) {
-      auto& ids = config_.eos_token_ids;
+      auto& ids = plan_.eos_token_ids;
       if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
     }
   }
@@ -60,6 +59,7 @@ HuggingFaceCheckpoint::HuggingFaceCheckpoint(const std::filesystem::path& folder
                        "model.safetensors.index.json; weights in other formats (.bin, .pth) must ",
                        "be saved as safetensors first"));
   }
+  name_as_planned();
   tie_embedding();
   build_index();
 }
@@ -75,7 +75,7 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
   const auto weight_map = json_get<std::map<std::string, std::string>>(read_json_file(path),
                                                                        "weight_map", path.string());
   // Indices name more than the model uses, and more than was published.
-  const ExpectedNames expected(config_, config_json_.contains("quantization_config"));
+  const ExpectedNames expected(plan_, config_json_.contains("quantization_config"));
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weight_map) {
     if (std::filesystem::path(shard).filename() != shard) {
@@ -100,25 +100,44 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
   }
 }
 
+// Names without the family's prefix get it, and transposed matrices the plan's shape.
+void HuggingFaceCheckpoint::name_as_planned() {
+  std::map<std::string, const PlannedTensor*> planned;
+  const std::vector<PlannedTensor> all = planned_tensors(plan_);
+  for (const PlannedTensor& tensor : all) planned[tensor.name] = &tensor;
+  const std::string prefix = family_of_config(plan_.model_type, path_.string()).optional_prefix;
+  for (TensorView& tensor : tensors_) {
+    if (!prefix.empty() && !planned.contains(tensor.name) && planned.contains(prefix + tensor.name))
+      tensor.name = prefix + tensor.name;
+    const auto found = planned.find(tensor.name);
+    if (found == planned.end() || found->second->stored == StoredAs::kPlain) continue;
+    stored_as_[tensor.name] = found->second->stored;
+    if (found->second->stored == StoredAs::kTransposed)
+      std::reverse(tensor.shape.begin(), tensor.shape.end());
+  }
+}
+
 // One matrix for embedding and head may be stored under either name or under both. Where both are
 // there and differ, transformers 5 does not tie them, whatever config.json says.
 void HuggingFaceCheckpoint::tie_embedding() {
-  if (!config_.tie_word_embeddings) return;
-  const auto named = [&](const char* name) {
+  if (!plan_.tied) return;
+  const std::string embedding_name = plan_.embedding.name + ".weight";
+  const std::string head_name = plan_.head.name + ".weight";
+  const auto named = [&](const std::string& name) {
     return std::find_if(tensors_.begin(), tensors_.end(),
                         [&](const TensorView& tensor) { return tensor.name == name; });
   };
-  const auto embedding = named(kEmbedding), head = named(kHead);
+  const auto embedding = named(embedding_name), head = named(head_name);
   if (head == tensors_.end()) return;
   if (embedding == tensors_.end()) {
-    head->name = kEmbedding;
+    head->name = embedding_name;
   } else if (embedding->dtype == head->dtype && embedding->shape == head->shape &&
              std::equal(embedding->bytes.begin(), embedding->bytes.end(), head->bytes.begin())) {
     tensors_.erase(head);
   } else {
     log_warning(concat(path_.string(), ": config.json ties embedding and head, but the file has ",
                        "two different ones: they are not tied"));
-    config_.tie_word_embeddings = false;
+    plan_.tied = false;
     config_json_["tie_word_embeddings"] = false;
   }
 }

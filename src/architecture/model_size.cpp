@@ -1,4 +1,4 @@
-#include "checkpoint/model_size.h"
+#include "architecture/model_size.h"
 
 #include <set>
 
@@ -10,16 +10,15 @@ double bits(int64_t bytes, int64_t weights) {
 }
 
 template <typename Tensor>
-ModelSize sum_of(const ModelConfig& config, std::span<const Tensor> tensors) {
+ModelSize sum_of(const ModelPlan& plan, std::span<const Tensor> tensors) {
   ModelSize size;
-  for (const auto& [name, shape] : expected_tensors(config)) {
-    size.parameters += element_count(shape);
-  }
+  for (const PlannedTensor& tensor : planned_tensors(plan))
+    size.parameters += element_count(tensor.shape);
   std::set<std::string> modules;
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
-    for (const LinearShape& linear : block_linears(config, block_index)) {
-      modules.insert(linear.name);
-      size.decoder_weights += linear.out_features * linear.in_features;
+  for (const BlockPlan& block : plan.blocks) {
+    for (const LinearPlan* linear : linears(block)) {
+      modules.insert(linear->name);
+      size.decoder_weights += linear->out_features * linear->in_features;
     }
   }
   for (const Tensor& tensor : tensors) {
@@ -36,11 +35,11 @@ ModelSize sum_of(const ModelConfig& config, std::span<const Tensor> tensors) {
 double ModelSize::decoder_bits() const { return bits(decoder_bytes, decoder_weights); }
 double ModelSize::file_bits() const { return bits(tensor_bytes, parameters); }
 
-ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tensors) {
-  return sum_of(config, tensors);
+ModelSize model_size(const ModelPlan& plan, std::span<const TensorView> tensors) {
+  return sum_of(plan, tensors);
 }
-ModelSize model_size(const ModelConfig& config, std::span<const TensorSource> tensors) {
-  return sum_of(config, tensors);
+ModelSize model_size(const ModelPlan& plan, std::span<const TensorSource> tensors) {
+  return sum_of(plan, tensors);
 }
 
 }  // namespace bitsmith

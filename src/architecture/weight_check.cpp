@@ -1,4 +1,4 @@
-#include "checkpoint/weight_check.h"
+#include "architecture/weight_check.h"
 
 #include <algorithm>
 #include <cmath>
@@ -91,7 +91,8 @@ void check_tensor(const Checkpoint& checkpoint, const TensorView& tensor, bool q
 void check_weights(const Checkpoint& checkpoint, const RunContext& context,
                    const std::function<bool(const std::string&)>& to_be_quantized) {
   ThreadPool pool(context.threads);
-  for (const auto& [name, shape] : expected_tensors(checkpoint.config())) {
+  for (const PlannedTensor& planned : planned_tensors(checkpoint.plan())) {
+    const std::string& name = planned.name;
     if (context.cancelled())
       throw Interrupted("stopped before any work; the same command starts anew");
     const TensorView* tensor = checkpoint.find(name);  // none where the matrix is quantized

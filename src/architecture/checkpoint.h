@@ -1,6 +1,7 @@
-// [1] A model as it lies on disk, by memory map, tensor by tensor: a Hugging Face directory (one
+// A model as it lies on disk, by memory map, tensor by tensor: a Hugging Face directory (one
 // safetensors file or a sharded index) or a GGUF file. Whatever the file, tensors have Hugging
-// Face's names and layout: GGUF names are translated and its permuted q/k rows are put back.
+// Face's names, and values are read in the layout of the plan: GGUF names are translated, permuted
+// rows put back, transposed matrices turned.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -9,9 +10,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "architecture/model_plan.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "checkpoint/model_config.h"
 #include "checkpoint/tensor_view.h"
 
 namespace bitsmith {
@@ -29,20 +30,23 @@ class Checkpoint {
   bool is_gguf() const { return is_gguf_; }
   // The file with its keys, vocabulary included; nullptr for a Hugging Face directory.
   virtual const GgufFile* gguf() const { return nullptr; }
-  const ModelConfig& config() const { return config_; }
+  const ModelPlan& plan() const { return plan_; }
   // config.json as it is; for GGUF an equivalent one made from its keys (what a Hugging Face
   // directory of the same model would hold), so that writers need not care.
   const Json& config_json() const { return config_json_; }
 
-  // All tensors, in file order, under Hugging Face names. `bytes` is as stored: for GGUF q/k of
-  // llama-type models the rows are still permuted, so read values through read_rows().
+  // All tensors, in file order, under Hugging Face names, with the shapes of the plan. `bytes` is
+  // as stored_as() says: read values through read_rows().
   const std::vector<TensorView>& tensors() const { return tensors_; }
-  // A tied embedding is "model.embed_tokens.weight" here, even where the file calls it lm_head.
+  // A tied embedding has the embedding's name here, even where the file calls it the head.
   const TensorView* find(const std::string& name) const;  // nullptr if absent
   const TensorView& at(const std::string& name) const;    // Error if absent, with near names
 
+  // How the file stores the tensor; kPlain for one that the plan does not have.
+  StoredAs stored_as(const std::string& name) const;
+
   // Rows [first, first + count) of a matrix (or the elements of a vector: one row) as float, in
-  // Hugging Face row order. out: [count, columns]. Thread-safe.
+  // the plan's order. out: [count, columns]. Thread-safe.
   void read_rows(const std::string& name, int64_t first, int64_t count, std::span<float> out) const;
   std::vector<float> read(const std::string& name) const;  // the whole tensor, row-major
 
@@ -62,17 +66,21 @@ class Checkpoint {
  protected:
   std::filesystem::path path_;
   bool is_gguf_ = false;
-  ModelConfig config_;
+  ModelPlan plan_;
   Json config_json_;
   std::vector<TensorView> tensors_;
   std::vector<std::shared_ptr<const MappedFile>> files_;  // keep the views alive
   uint64_t file_bytes_ = 0;
-  // Maps a row of the Hugging Face layout to the stored one; identity unless GGUF permuted it.
-  virtual int64_t stored_row(const TensorView& tensor, int64_t row) const { return row; }
-  // To be called when tensors_ is filled: Error on a name that occurs twice.
+  std::unordered_map<std::string, StoredAs> stored_as_;  // of those that are not plain
+  // To be called when tensors_ is filled: Error on a name that occurs twice, or on a tensor whose
+  // size its layout cannot have.
   void build_index();
 
  private:
+  int64_t stored_row(StoredAs layout, int64_t rows, int64_t row) const;
+  void read_transposed(const TensorView& tensor, int64_t first, int64_t count,
+                       std::span<float> out) const;
+
   std::unordered_map<std::string, size_t> index_;  // name -> place in tensors_
 };
 

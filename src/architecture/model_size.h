@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 #include "checkpoint/tensor_source.h"
 #include "checkpoint/tensor_view.h"
 
@@ -20,7 +20,7 @@ struct ModelSize {
 };
 
 // Of a model on disk, and of one that is going to be written.
-ModelSize model_size(const ModelConfig& config, std::span<const TensorView> tensors);
-ModelSize model_size(const ModelConfig& config, std::span<const TensorSource> tensors);
+ModelSize model_size(const ModelPlan& plan, std::span<const TensorView> tensors);
+ModelSize model_size(const ModelPlan& plan, std::span<const TensorSource> tensors);
 
 }  // namespace bitsmith
