@@ -463,7 +463,7 @@ def mutations(plan):
     yield "ALiBi slopes of one row", each(lambda b: b["alibi"] is not None, lambda b: b.update(alibi=2.0 ** (-8 * np.arange(1, b["heads"] + 1) / b["heads"])))
     yield "no embedding scale", (lambda p: p["embedding_scale"] != 1 and p.update(embedding_scale=1.0) is None)
     yield "no embedding norm", (lambda p: p["embedding_norm"] is not None and p.update(embedding_norm=None) is None)
-    yield "position offset 0", (lambda p: p["position_offset"] and p.update(position_offset=0) is None)
+    yield "position offset 0", (lambda p: p["position_offset"] > 0 and p.update(position_offset=0) is None)
     yield "no position embedding", (lambda p: p["position_embedding"] is not None and p.update(position_embedding=None) is None)
     yield "no q/k norm", each(lambda b: b["qk_norm"], put(qk_norm=None))
     yield "no norm after attention", each(lambda b: b["attn_post_norm"], put(attn_post_norm=None))

@@ -147,6 +147,33 @@ def silence(tensors, layer, expert):
             tensor[expert, 0] = -100
 
 
+def has_gelu(config):
+    return config["model_type"] in ("bloom", "gemma2", "gemma3_text", "gpt2", "gpt_neox")
+
+
+def show_gelu(tensors):
+    """Half of the MLP's neurons sit near -2.5, where the two GELUs differ most beside their size, and
+    count much: exact and tanh GELU then differ by far more than 1e-4 in the logits."""
+    for name, tensor in tensors.items():
+        if name.endswith(("mlp.c_fc.weight", "mlp.c_proj.bias", "dense_4h_to_h.bias")):
+            tensor *= 0.3
+        elif name.endswith(("mlp.c_fc.bias", "dense_h_to_4h.bias")):
+            tensor[::2] = 0.3 * tensor[::2] - 2.5
+        elif name.endswith("dense_h_to_4h.weight"):
+            tensor[::2] *= 0.3
+        elif name.endswith("mlp.gate_proj.weight"):  # no bias: feature 0 is the same in every token
+            tensor[::2] *= 0.3
+            tensor[::2, 0] = -2.0
+        elif name.endswith("mlp.c_proj.weight"):
+            tensor[::2] *= 12
+        elif name.endswith(("dense_4h_to_h.weight", "mlp.down_proj.weight")):
+            tensor[:, ::2] *= 12
+        if name == "model.embed_tokens.weight":
+            tensor[:, 0] = 0.5
+        if name.endswith(("o_proj.weight", "mlp.down_proj.weight")):
+            tensor[0] = 0
+
+
 def stored_names(name, tensors):
     """Tensors as the hub's models of the family name them, where transformers writes other names."""
     model_type = FAMILIES[name][0]["model_type"]

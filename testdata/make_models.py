@@ -301,6 +301,8 @@ def family_tensors(name, folder):
     tensors = {n: family_models.draw(n, t, config, generator) for n, t in sorted(tensors.items())}
     for layer, expert in family_models.UNUSED_EXPERTS.get(name, {}).items():
         family_models.silence(tensors, layer, expert)
+    if family_models.has_gelu(config):
+        family_models.show_gelu(tensors)
     tensors = {n: t.to(dtype).contiguous() for n, t in tensors.items()}
     return family_models.stored_names(name, tensors)
 
