@@ -106,7 +106,7 @@ def converted(architecture, config, tensors):
 
 def write(path, architecture, config, tensors, kind, add_tokenizer):
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_name(path.parent.name.replace("_", " "))
+    writer.add_name("tiny")  # llama.cpp expects the tokens of Phi-3 of a model whose name says phi3
     add_keys(writer, architecture, config)
     add_tokenizer(writer)
     for name, values in converted(architecture, config, tensors):
