@@ -20,11 +20,17 @@ wrote version 1 of the quantized format, from tiny_llama:
       --override 'layers.0.mlp.up_proj=gvq4d1b-n1024-g16-c16' --override 'layers.0.mlp.gate_proj=gvq2d2b'
 
 (config.json and model.safetensors of the result). The tests read them for ever.
+
+families/NAME are the families of family_models.py. Beside the files above they hold config_v5.json (the
+settings as transformers 5 writes them), model.gguf (the same weights, where llama.cpp's conversion
+writes such), golden_long.safetensors where the logits of a longer sequence need other rope factors,
+and golden_gguf.safetensors where the GGUF file means another model.
 """
 import json
 import random
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import gguf
@@ -34,6 +40,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+import family_gguf
+import family_models
 from grammar import documents, story
 
 HERE = Path(__file__).resolve().parent
@@ -162,10 +170,14 @@ def write_golden(folder, model, ids):
     save_file({"ids": torch.tensor(ids), "logits": golden(model, ids)}, folder / "golden.safetensors")
 
 
+def folder_of(name):
+    return HERE / "families" / name if name in family_models.FAMILIES else HERE / name
+
+
 def fresh_folder(name):
-    folder = HERE / name
+    folder = folder_of(name)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return folder
 
 
@@ -218,6 +230,20 @@ def unpermute(rows, heads):
     return rows.reshape(heads, rows.shape[0] // heads // 2, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def add_gguf_tokenizer(writer, tokenizer):
+    state = json.loads(tokenizer.to_str())
+    pieces = [t for t, _ in sorted(state["model"]["vocab"].items(), key=lambda item: item[1])]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(pieces)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (VOCAB - 3))
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in state["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHATML)
+
+
 def make_gguf(name, tokenizer):
     source = HERE / "tiny_llama"
     config = json.loads((source / "config.json").read_text())
@@ -234,17 +260,7 @@ def make_gguf(name, tokenizer):
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(VOCAB)
-    state = json.loads(tokenizer.to_str())
-    pieces = [t for t, _ in sorted(state["model"]["vocab"].items(), key=lambda item: item[1])]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(pieces)
-    writer.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (VOCAB - 3))
-    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in state["model"]["merges"]])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(CHATML)
+    add_gguf_tokenizer(writer, tokenizer)
 
     model = load_stored(source)
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
@@ -269,6 +285,58 @@ def make_gguf(name, tokenizer):
     writer.write_tensors_to_file()
     writer.close()
     write_golden(folder, model, random.Random(name).choices(range(VOCAB), k=24))
+
+
+# --- the other families ---------------------------------------------------------------------------
+
+
+def family_tensors(name, folder):
+    """Drawn weights, named as on the hub: experts one by one, no tied head."""
+    config, dtype, _ = family_models.FAMILIES[name]
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        tensors = load_file(Path(saved) / "model.safetensors")
+    generator = torch.Generator().manual_seed(sum(name.encode()))
+    tensors = {n: family_models.draw(n, t, config, generator) for n, t in sorted(tensors.items())}
+    for layer, expert in family_models.UNUSED_EXPERTS.get(name, {}).items():
+        family_models.silence(tensors, layer, expert)
+    if family_models.has_gelu(config):
+        family_models.show_gelu(tensors)
+    tensors = {n: t.to(dtype).contiguous() for n, t in tensors.items()}
+    return family_models.stored_names(name, tensors)
+
+
+def golden_of(folder, ids, file, **changes):
+    config = AutoConfig.from_pretrained(folder)
+    for key, value in changes.items():
+        setattr(config, key, value)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, dtype=torch.float32, attn_implementation="eager")
+    save_file({"ids": torch.tensor(ids), "logits": golden(model, ids)}, folder / file)
+
+
+def make_family(name, tokenizer):
+    config, dtype, architecture = family_models.FAMILIES[name]
+    folder = fresh_folder(name)
+    write_json(folder / "config.json", config)
+    write_json(folder / "config_v5.json", json.loads(AutoConfig.from_pretrained(folder).to_json_string()))
+    write_tokenizer(folder, tokenizer)
+    tensors = family_tensors(name, folder)
+    write_weights(folder, tensors, shards=1)
+    ids = random.Random(name).choices(range(VOCAB), k=family_models.TOKENS)
+    short = family_models.SHORT_TOKENS.get(name, len(ids))
+    golden_of(folder, ids[:short], "golden.safetensors")
+    if short < len(ids):
+        golden_of(folder, ids, "golden_long.safetensors")
+    if not architecture:
+        return
+    kind = {torch.float16: gguf.GGMLQuantizationType.F16, torch.bfloat16: gguf.GGMLQuantizationType.BF16}[dtype]
+    family_gguf.write(folder / "model.gguf", architecture, config,
+                        {n: t.float().numpy() for n, t in tensors.items()}, kind,
+                        lambda writer: add_gguf_tokenizer(writer, tokenizer))
+    if name in family_models.GGUF_CONFIG:
+        golden_of(folder, ids, "golden_gguf.safetensors", **family_models.GGUF_CONFIG[name])
 
 
 # --- a model that has learned the grammar, so that quantization and tuning have something to lose --
@@ -320,15 +388,16 @@ def main():
     makers = {name: make_random for name in RANDOM_MODELS}
     makers["tiny_llama_gguf"] = make_gguf  # after tiny_llama, which it reads
     makers["tiny_llama_trained"] = make_trained
+    makers |= {name: make_family for name in family_models.FAMILIES}
     names = sys.argv[1:] or list(makers)
     if unknown := [name for name in names if name not in makers]:
         sys.exit(f"no such model: {', '.join(unknown)}; there are {', '.join(makers)}")
     tokenizer = make_tokenizer()
     for name in names:
         makers[name](name, tokenizer)
-        for file in (HERE / name).iterdir():
+        for file in folder_of(name).iterdir():
             file.chmod(0o644)  # safetensors writes 0600
-        print(f"{name}: {sum(f.stat().st_size for f in (HERE / name).iterdir())} bytes", flush=True)
+        print(f"{name}: {sum(f.stat().st_size for f in folder_of(name).iterdir())} bytes", flush=True)
 
 
 if __name__ == "__main__":
