@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "checkpoint/gguf.h"
 
 namespace {

@@ -6,9 +6,9 @@
 #include "apps/command.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "checkpoint/gguf.h"
-#include "checkpoint/model_size.h"
+#include "architecture/model_size.h"
 #include "format/quantization_config.h"
 
 namespace bitsmith {

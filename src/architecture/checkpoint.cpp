@@ -46,7 +46,7 @@ std::string near_names(const std::string& name, const std::vector<TensorView>& t
 ExpectedNames::ExpectedNames(const ModelPlan& plan, bool quantized) {
   for (const PlannedTensor& tensor : planned_tensors(plan)) tensors_.insert(tensor.name);
   if (!quantized) return;
-  for (const LinearPlan* matrix : quantizable_matrices(plan)) modules_.insert(matrix->name);
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) modules_.insert(matrix.name);
 }
 
 bool ExpectedNames::contains(const std::string& name) const {

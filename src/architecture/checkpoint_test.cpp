@@ -1,10 +1,10 @@
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 
 #include <gtest/gtest.h>
 
 #include "base/half.h"
 #include "checkpoint/gguf.h"
-#include "checkpoint/model_size.h"
+#include "architecture/model_size.h"
 #include "checkpoint/test_files.h"
 
 namespace bitsmith {

@@ -115,14 +115,16 @@ std::vector<const NormPlan*> norms(const BlockPlan& block) {
   return result;
 }
 
-std::vector<const LinearPlan*> quantizable_matrices(const ModelPlan& plan) {
-  std::vector<const LinearPlan*> result = {&plan.embedding};
-  for (const BlockPlan& block : plan.blocks) {
-    const auto of_block = linears(block);
-    result.insert(result.end(), of_block.begin(), of_block.end());
-  }
-  if (!plan.tied) result.push_back(&plan.head);
+std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan) {
+  std::vector<LinearPlan> result = {plan.embedding};
+  for (const BlockPlan& block : plan.blocks)
+    for (const LinearPlan* linear : linears(block)) result.push_back(*linear);
+  if (!plan.tied) result.push_back(plan.head);
   return result;
+}
+
+bool is_outer_matrix(const ModelPlan& plan, const std::string& module) {
+  return module == plan.embedding.name || module == plan.head.name;
 }
 
 std::vector<PlannedTensor> planned_tensors(const ModelPlan& plan) {

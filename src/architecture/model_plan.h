@@ -149,7 +149,9 @@ std::vector<const NormPlan*> norms(const BlockPlan& block);
 
 // Every matrix that may be quantized: the embedding, the blocks' linears, the head unless it is
 // tied.
-std::vector<const LinearPlan*> quantizable_matrices(const ModelPlan& plan);
+std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan);
+// Whether a module is the embedding or the head.
+bool is_outer_matrix(const ModelPlan& plan, const std::string& module);
 // Every tensor of the dense model (no head where it is tied).
 std::vector<PlannedTensor> planned_tensors(const ModelPlan& plan);
 

@@ -1,4 +1,4 @@
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 
 #include <gtest/gtest.h>
 

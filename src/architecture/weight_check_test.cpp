@@ -1,4 +1,4 @@
-#include "checkpoint/weight_check.h"
+#include "architecture/weight_check.h"
 
 #include <gtest/gtest.h>
 

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 #include "checkpoint/safetensors.h"
 
 namespace bitsmith::testing {

@@ -1,7 +1,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "checkpoint/model_size.h"
+#include "architecture/model_size.h"
 #include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
 
@@ -9,9 +9,8 @@ namespace bitsmith {
 namespace {
 
 // A tied head is the embedding's matrix.
-const std::string& stored_module(const ModelConfig& config, const std::string& module) {
-  static const std::string embedding = "model.embed_tokens";
-  return config.tie_word_embeddings && module == "lm_head" ? embedding : module;
+const std::string& stored_module(const ModelPlan& plan, const std::string& module) {
+  return plan.tied && module == plan.head.name ? plan.embedding.name : module;
 }
 
 // "model.norm" from "model.norm.weight"; empty when the name has another ending.
@@ -30,16 +29,17 @@ std::shared_ptr<const ModelFiles> ModelFiles::from(std::shared_ptr<const Checkpo
   const auto files = std::make_shared<ModelFiles>();
   files->checkpoint_ = std::move(checkpoint);
   const Checkpoint& source = files->checkpoint();
-  files->specs_ = parse_quantization_config(source.config_json(), source.config(),
+  files->specs_ = parse_quantization_config(source.config_json(), source.plan(),
                                             (source.path() / "config.json").string());
   files->hf_aqlm_ = is_hf_aqlm(source.config_json());
-  for (const LinearShape& matrix : quantizable_matrices(source.config())) {
+  for (const LinearPlan& matrix : quantizable_matrices(source.plan())) {
     files->matrices_[matrix.name] = matrix;
   }
-  for (const auto& [name, shape] : expected_tensors(source.config())) {
+  for (const PlannedTensor& planned : planned_tensors(source.plan())) {
+    const std::string& name = planned.name;
     const std::string module = module_of_weight(name);
     if (!files->specs_.contains(module)) {
-      check_dense_tensor(source, name, shape);
+      check_dense_tensor(source, name, planned.shape);
     } else if (source.find(name)) {
       throw Error(concat(source.path().string(), ": ", module,
                          " is to be quantized in config.json, but the file also has ", name));
@@ -58,7 +58,7 @@ void ModelFiles::check_is_part(const std::string& tensor) const {
   const std::string module = tensor.substr(0, dot == std::string::npos ? 0 : dot);
   const auto found = specs_.find(module);
   if (found == specs_.end() || tensor.ends_with(".bias")) return;
-  const LinearShape& matrix = matrices_.at(module);
+  const LinearPlan& matrix = matrices_.at(module);
   const std::string name = tensor.substr(dot + 1);
   for (const PartLayout& part :
        part_layout(found->second, matrix.out_features, matrix.in_features)) {
@@ -69,15 +69,15 @@ void ModelFiles::check_is_part(const std::string& tensor) const {
 }
 
 std::optional<RepresentationSpec> ModelFiles::spec(const std::string& module) const {
-  const auto found = specs_.find(stored_module(config(), module));
+  const auto found = specs_.find(stored_module(plan(), module));
   if (found == specs_.end()) return std::nullopt;
   return found->second;
 }
 
 QuantizedTensor ModelFiles::quantized(const std::string& module) const {
-  const std::string& stored = stored_module(config(), module);
+  const std::string& stored = stored_module(plan(), module);
   BITSMITH_CHECK(specs_.contains(stored));
-  const LinearShape& matrix = matrices_.at(stored);
+  const LinearPlan& matrix = matrices_.at(stored);
   QuantizedTensor tensor;
   tensor.spec = specs_.at(stored);
   tensor.out_features = matrix.out_features;
@@ -94,11 +94,11 @@ QuantizedTensor ModelFiles::quantized(const std::string& module) const {
 }
 
 double ModelFiles::decoder_bits() const {
-  return model_size(config(), checkpoint_->tensors()).decoder_bits();
+  return model_size(plan(), checkpoint_->tensors()).decoder_bits();
 }
 
 double ModelFiles::file_bits() const {
-  return model_size(config(), checkpoint_->tensors()).file_bits();
+  return model_size(plan(), checkpoint_->tensors()).file_bits();
 }
 
 }  // namespace bitsmith

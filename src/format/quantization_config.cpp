@@ -9,24 +9,18 @@
 namespace bitsmith {
 namespace {
 
-constexpr const char* kEmbedding = "model.embed_tokens";
-constexpr const char* kHead = "lm_head";
 constexpr int kVersion = 2;
 
-bool is_block_linear(const std::string& module) { return module != kEmbedding && module != kHead; }
-
-// The matrices of nn.Linear modules: all but the embedding, and lm_head also where it is tied and
+// The matrices of nn.Linear modules: all but the embedding, and the head also where it is tied and
 // has no tensor of its own.
-std::vector<LinearShape> linears(const ModelConfig& config, bool with_tied_head) {
-  std::vector<LinearShape> matrices = quantizable_matrices(config);
+std::vector<LinearPlan> linears(const ModelPlan& plan, bool with_tied_head) {
+  std::vector<LinearPlan> matrices = quantizable_matrices(plan);
   matrices.erase(matrices.begin());
-  if (with_tied_head && config.tie_word_embeddings) {
-    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
-  }
+  if (with_tied_head && plan.tied) matrices.push_back(plan.head);
   return matrices;
 }
 
-using Matrices = std::map<std::string, LinearShape>;
+using Matrices = std::map<std::string, LinearPlan>;
 
 // `spec` with every size for the matrix of this name.
 RepresentationSpec resolved_for(const Matrices& matrices, const std::string& module,
@@ -75,10 +69,10 @@ SpecMap parse_version_2(const Json& quantization, const Matrices& matrices,
   return specs;
 }
 
-SpecMap parse_bitsmith(const Json& quantization, const ModelConfig& config,
+SpecMap parse_bitsmith(const Json& quantization, const ModelPlan& plan,
                        const std::string& source) {
   Matrices matrices;
-  for (const LinearShape& matrix : quantizable_matrices(config)) matrices[matrix.name] = matrix;
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) matrices[matrix.name] = matrix;
   const auto version = json_get<int64_t>(quantization, "version", source);
   if (version == 1) return parse_version_1(quantization, matrices, source);
   if (version == kVersion) return parse_version_2(quantization, matrices, source);
@@ -88,19 +82,7 @@ SpecMap parse_bitsmith(const Json& quantization, const ModelConfig& config,
 
 }  // namespace
 
-std::vector<LinearShape> quantizable_matrices(const ModelConfig& config) {
-  std::vector<LinearShape> matrices = {{kEmbedding, config.vocab_size, config.hidden_size, false}};
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
-    const std::vector<LinearShape> block = block_linears(config, block_index);
-    matrices.insert(matrices.end(), block.begin(), block.end());
-  }
-  if (!config.tie_word_embeddings) {
-    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
-  }
-  return matrices;
-}
-
-SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& config,
+SpecMap parse_quantization_config(const Json& config_json, const ModelPlan& plan,
                                   const std::string& source) {
   const std::string where = source + ": quantization_config";
   const Json quantization = json_get_or<Json>(config_json, "quantization_config", nullptr, source);
@@ -108,15 +90,15 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
   const auto method = json_get<std::string>(quantization, "quant_method", where);
   SpecMap specs;
   if (is_hf_aqlm(config_json)) {
-    specs = parse_hf_aqlm(quantization, linears(config, /*with_tied_head=*/false), where);
+    specs = parse_hf_aqlm(quantization, linears(plan, /*with_tied_head=*/false), where);
   } else if (method == "bitsmith") {
-    specs = parse_bitsmith(quantization, config, where);
+    specs = parse_bitsmith(quantization, plan, where);
   } else {
     throw Error(concat(where, ": the method '", excerpt(method),
                        "' is not supported; Bitsmith reads 'bitsmith' and 'aqlm'"));
   }
   for (const auto& [module, spec] : specs) {
-    if (!is_block_linear(module) && !rows_stand_alone(spec)) {
+    if (is_outer_matrix(plan, module) && !rows_stand_alone(spec)) {
       throw Error(concat(where, ": ", module, " is ", to_string(spec),
                          "; embeddings and heads need representations whose rows stand alone"));
     }
@@ -125,9 +107,9 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& co
 }
 
 std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
-                                                     const ModelConfig& config) {
+                                                     const ModelPlan& plan) {
   std::map<std::string, int64_t> counts;
-  for (const LinearShape& matrix : quantizable_matrices(config)) {
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) {
     const auto found = specs.find(matrix.name);
     if (found == specs.end()) continue;
     ++counts[short_name(found->second, matrix.out_features, matrix.in_features)];
@@ -135,20 +117,20 @@ std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
   return counts;
 }
 
-bool fits_hugging_face(const SpecMap& specs) {
-  return fits_hf_aqlm(specs) && std::all_of(specs.begin(), specs.end(), [](const auto& entry) {
-           return is_block_linear(entry.first);
+bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan) {
+  return fits_hf_aqlm(specs) && std::all_of(specs.begin(), specs.end(), [&](const auto& entry) {
+           return !is_outer_matrix(plan, entry.first);
          });
 }
 
-OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelConfig& config,
+OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelPlan& plan,
                                      const std::vector<std::string>& dense_tensors) {
-  return make_hf_aqlm_config(specs, linears(config, /*with_tied_head=*/true), dense_tensors);
+  return make_hf_aqlm_config(specs, linears(plan, /*with_tied_head=*/true), dense_tensors);
 }
 
-OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config) {
+OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelPlan& plan) {
   std::vector<std::pair<RepresentationSpec, std::vector<std::string>>> entries;
-  for (const LinearShape& matrix : quantizable_matrices(config)) {
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) {
     const auto found = specs.find(matrix.name);
     if (found == specs.end()) continue;
     const RepresentationSpec spec =

@@ -8,31 +8,27 @@
 #include <vector>
 
 #include "base/json.h"
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 #include "format/kinds/hf_aqlm.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {
 
-// Every matrix that may be quantized: the blocks' linears, model.embed_tokens, and lm_head
-// unless it is tied.
-std::vector<LinearShape> quantizable_matrices(const ModelConfig& config);
-
 // Resolved specs. Empty without a quantization_config. Throws Error for another method, unknown
 // modules, and representations that a module cannot have; `source` names the file.
-SpecMap parse_quantization_config(const Json& config_json, const ModelConfig& config,
+SpecMap parse_quantization_config(const Json& config_json, const ModelPlan& plan,
                                   const std::string& source);
 
 // How many matrices have which representation, by its short_name().
 std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
-                                                     const ModelConfig& config);
+                                                     const ModelPlan& plan);
 
 // The form in which `specs` are written: Hugging Face's where it can hold them (dense embeddings,
 // and fits_hf_aqlm()), else Bitsmith's. `dense_tensors`: the names of all tensors that are not
 // parts of quantized matrices.
-bool fits_hugging_face(const SpecMap& specs);
-OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelConfig& config,
+bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan);
+OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelPlan& plan,
                                      const std::vector<std::string>& dense_tensors);
-OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelConfig& config);
+OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelPlan& plan);
 
 }  // namespace bitsmith

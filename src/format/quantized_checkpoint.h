@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "checkpoint/tensor_source.h"
 #include "format/output_folder.h"
 #include "format/quantized_tensor.h"
@@ -16,7 +16,7 @@
 namespace bitsmith {
 
 // A model as every engine opens it, original or quantized. Matrices are asked for by module name
-// ("model.layers.0.mlp.up_proj", "model.embed_tokens", "lm_head").
+// (plan().embedding.name, ...).
 class ModelFiles {
  public:
   // Opens a Hugging Face directory, a GGUF file, or a Bitsmith directory, and verifies that every
@@ -27,10 +27,10 @@ class ModelFiles {
   static std::shared_ptr<const ModelFiles> from(std::shared_ptr<const Checkpoint> checkpoint);
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  const ModelConfig& config() const { return checkpoint_->config(); }
+  const ModelPlan& plan() const { return checkpoint_->plan(); }
   bool is_quantized() const { return !specs_.empty(); }  // any matrix at all
-  // The spec of a module, or nothing when it is dense. A tied lm_head answers for
-  // model.embed_tokens.
+  // The spec of a module, or nothing when it is dense. A tied head's is the
+  // embedding's.
   std::optional<RepresentationSpec> spec(const std::string& module) const;
   // Every quantized module.
   const std::map<std::string, RepresentationSpec>& specs() const { return specs_; }
@@ -48,7 +48,7 @@ class ModelFiles {
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
-  std::map<std::string, LinearShape> matrices_;  // what may be quantized, by module
+  std::map<std::string, LinearPlan> matrices_;  // what may be quantized, by module
   bool hf_aqlm_ = false;                         // as Hugging Face has it, codes not packed
 };
 

@@ -65,7 +65,7 @@ const char* torch_dtype(DType dtype) {
 void write_quantized_checkpoint(const std::filesystem::path& folder, const Checkpoint& base,
                                 const QuantizedCheckpointContent& content) {
   std::optional<std::vector<TensorSource>> all_fp16;
-  if (fits_hugging_face(content.specs)) all_fp16 = with_dense_fp16(content);
+  if (fits_hugging_face(content.specs, base.plan())) all_fp16 = with_dense_fp16(content);
   const std::vector<TensorSource>& tensors = all_fp16 ? *all_fp16 : content.tensors;
 
   OrderedJson config = base.config_json();
@@ -79,8 +79,8 @@ void write_quantized_checkpoint(const std::filesystem::path& folder, const Check
   if (config.contains("dtype")) config["dtype"] = config["torch_dtype"];  // transformers 5's name
   if (!content.specs.empty()) {
     config["quantization_config"] =
-        all_fp16 ? make_hugging_face_config(content.specs, base.config(), dense)
-                 : make_bitsmith_config(content.specs, base.config());
+        all_fp16 ? make_hugging_face_config(content.specs, base.plan(), dense)
+                 : make_bitsmith_config(content.specs, base.plan());
   }
 
   write_sharded_safetensors(folder, tensors);

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "checkpoint/model_size.h"
+#include "architecture/model_size.h"
 #include "compressor/calibration/self_generated.h"
 #include "compressor/calibration/text_checks.h"
 #include "evaluate/documents.h"

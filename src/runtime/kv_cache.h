@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 #include "kernels/attention.h"
 
 namespace bitsmith {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "checkpoint/test_files.h"
 
 namespace bitsmith {

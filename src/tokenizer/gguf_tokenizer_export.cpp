@@ -247,7 +247,7 @@ std::optional<TokenizerFiles> make_files(const Checkpoint& model) {
   try {
     return TokenizerFiles{gguf_tokenizer_json(vocabulary).dump() + "\n",
                           gguf_tokenizer_config(vocabulary).dump(2) + "\n",
-                          gguf_generation_config(vocabulary, model.config()).dump(2) + "\n"};
+                          gguf_generation_config(vocabulary, model.plan()).dump(2) + "\n"};
   } catch (const nlohmann::json::exception&) {
     throw Error(vocabulary.source + ": the vocabulary or the chat template holds invalid UTF-8");
   }
@@ -285,9 +285,9 @@ OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary) {
   return config;
 }
 
-OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelConfig& config) {
+OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelPlan& plan) {
   const Ids ids = ids_of(vocabulary);
-  std::vector<int64_t> ends = config.eos_token_ids;
+  std::vector<int64_t> ends = plan.eos_token_ids;
   for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"}) {
     const auto found = ids.find(name);
     if (found == ids.end()) continue;
@@ -296,7 +296,7 @@ OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const Model
     }
   }
   OrderedJson generation = OrderedJson::object();
-  if (config.bos_token_id >= 0) generation["bos_token_id"] = config.bos_token_id;
+  if (plan.bos_token_id >= 0) generation["bos_token_id"] = plan.bos_token_id;
   if (!ends.empty()) generation["eos_token_id"] = ends;
   return generation;
 }

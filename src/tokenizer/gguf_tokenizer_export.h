@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/json.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "tokenizer/gguf_vocabulary.h"
 
 namespace bitsmith {
@@ -19,7 +19,7 @@ OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary);
 
 // generation_config.json: the model's end tokens, and those its vocabulary has for chat turns and
 // documents (<|im_end|>, <|endoftext|>, ...).
-OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelConfig& config);
+OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelPlan& plan);
 
 // Writes the three for a GGUF model into `folder`; without a vocabulary only a warning is logged.
 void export_gguf_tokenizer(const Checkpoint& gguf, const std::filesystem::path& folder);

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "tokenizer/test_gguf.h"
 
 namespace bitsmith {

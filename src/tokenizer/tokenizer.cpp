@@ -6,7 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/gguf.h"
-#include "checkpoint/model_config.h"
+#include "architecture/config_reader.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/run_context.h"
-#include "checkpoint/model_config.h"
+#include "architecture/model_plan.h"
 #include "compressor/calibration/token_dataset.h"
 #include "evaluate/language_model.h"
 

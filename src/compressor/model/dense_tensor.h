@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "compressor/torch.h"
 #include "format/quantized_checkpoint.h"
 

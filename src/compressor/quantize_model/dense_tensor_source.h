@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "checkpoint/tensor_source.h"
 
 namespace bitsmith {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/checkpoint.h"
+#include "architecture/checkpoint.h"
 #include "compressor/quantize_model/quantize_model.h"
 
 namespace bitsmith {

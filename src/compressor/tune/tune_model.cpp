@@ -7,7 +7,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/weight_check.h"
+#include "architecture/weight_check.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/tune/trainer.h"
 

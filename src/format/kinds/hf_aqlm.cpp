@@ -30,7 +30,7 @@ bool is_hf_aqlm(const Json& config_json) {
          found->value("quant_method", Json()) == "aqlm";
 }
 
-SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearShape>& linears,
+SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearPlan>& linears,
                       const std::string& source) {
   AdditiveSpec spec;
   spec.num_codebooks = static_cast<int>(spec_field(quantization, "num_codebooks", 1, 8, source));
@@ -41,7 +41,7 @@ SpecMap parse_hf_aqlm(const Json& quantization, const std::vector<LinearShape>& 
   const auto dense = json_get_or<std::set<std::string>>(
       quantization, "linear_weights_not_to_quantize", {}, source);
   SpecMap specs;
-  for (const LinearShape& linear : linears) {
+  for (const LinearPlan& linear : linears) {
     if (!lists(dense, linear.name)) specs[linear.name] = spec;
   }
   return specs;
@@ -57,11 +57,11 @@ bool fits_hf_aqlm(const SpecMap& specs) {
                      [&](const auto& entry) { return entry.second == specs.begin()->second; });
 }
 
-OrderedJson make_hf_aqlm_config(const SpecMap& specs, const std::vector<LinearShape>& linears,
+OrderedJson make_hf_aqlm_config(const SpecMap& specs, const std::vector<LinearPlan>& linears,
                                 const std::vector<std::string>& dense_tensors) {
   const auto& spec = *only_term(specs.begin()->second);
   std::set<std::string> dense(dense_tensors.begin(), dense_tensors.end());
-  for (const LinearShape& linear : linears) {
+  for (const LinearPlan& linear : linears) {
     if (specs.contains(linear.name)) continue;
     dense.insert(linear.name);
     dense.insert(linear.name + ".weight");
