@@ -45,9 +45,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
                    const RunContext& context) {
-  KvCache cache(model.config(), std::ssize(tokens));
-  std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
-  const size_t hidden_size = static_cast<size_t>(model.config().hidden_size);
+  KvCache cache(model.plan(), std::ssize(tokens));
+  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
+  const size_t hidden_size = static_cast<size_t>(model.plan().hidden_size);
   const auto start = std::chrono::steady_clock::now();
   std::vector<float> last;
   model.prefill(tokens, cache, [&](std::span<const float> hidden) {
@@ -62,9 +62,9 @@ double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
 // From an empty context on, as one token's weights are the limit then and not the cache.
 double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
                      const RunContext& context) {
-  KvCache cache(model.config(), std::ssize(tokens));
-  std::vector<float> hidden(static_cast<size_t>(model.config().hidden_size));
-  std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
+  KvCache cache(model.plan(), std::ssize(tokens));
+  std::vector<float> hidden(static_cast<size_t>(model.plan().hidden_size));
+  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
   const auto start = std::chrono::steady_clock::now();
   for (const int32_t token : tokens) {
     const TokenStep row{token, &cache};
@@ -84,7 +84,7 @@ ModelWeights BenchCommand::weights() const {
   }
   std::optional<RepresentationSpec> spec;
   if (!representation.empty()) spec = parse_representation(representation);
-  return random_weights(parse_model_config(read_json_file(shape), shape), spec, common.seed);
+  return random_weights(plan_model(read_json_file(shape), shape), spec, common.seed);
 }
 
 void BenchCommand::run() {
@@ -95,7 +95,7 @@ void BenchCommand::run() {
     std::vector<int32_t> tokens(static_cast<size_t>(count));
     for (int32_t& token : tokens)
       token =
-          static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.config().vocab_size)));
+          static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.plan().vocab_size)));
     return tokens;
   };
   const std::vector<int32_t> prompt = random_tokens(prompt_tokens);

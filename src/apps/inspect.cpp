@@ -43,8 +43,8 @@ std::string tokenizer_kind(const Checkpoint& checkpoint) {
 std::map<std::string, int64_t> representations(const Checkpoint& checkpoint) {
   try {
     return representation_counts(
-        parse_quantization_config(checkpoint.config_json(), checkpoint.config(), "config.json"),
-        checkpoint.config());
+        parse_quantization_config(checkpoint.config_json(), checkpoint.plan(), "config.json"),
+        checkpoint.plan());
   } catch (const Error&) {
     return {};
   }
@@ -65,21 +65,28 @@ std::map<std::string, TypeTotal> type_totals(const Checkpoint& checkpoint) {
   return totals;
 }
 
+// Values between a block's MLP and its output; of one expert where there are some.
+int64_t inner_size(const ModelPlan& plan) {
+  const BlockPlan& block = plan.blocks.front();
+  return block.mlp ? block.mlp->width : block.experts->experts.front().width;
+}
+
 OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
-  const ModelConfig& config = checkpoint.config();
-  const ModelSize size = model_size(config, checkpoint.tensors());
+  const ModelPlan& plan = checkpoint.plan();
+  const AttentionPlan& attention = plan.blocks.front().attention;
+  const ModelSize size = model_size(plan, checkpoint.tensors());
   OrderedJson result;
-  result["model_type"] = config.model_type;
+  result["model_type"] = plan.model_type;
   result["format"] = checkpoint.is_gguf() ? "gguf" : "safetensors";
-  result["layers"] = config.num_hidden_layers;
-  result["hidden_size"] = config.hidden_size;
-  result["intermediate_size"] = config.intermediate_size;
-  result["attention_heads"] = config.num_attention_heads;
-  result["key_value_heads"] = config.num_key_value_heads;
-  result["head_dim"] = config.head_dim;
-  result["vocab_size"] = config.vocab_size;
-  result["context"] = config.max_position_embeddings;
-  result["tied_embeddings"] = config.tie_word_embeddings;
+  result["layers"] = plan.num_blocks();
+  result["hidden_size"] = plan.hidden_size;
+  result["intermediate_size"] = inner_size(plan);
+  result["attention_heads"] = attention.heads;
+  result["key_value_heads"] = attention.kv_heads;
+  result["head_dim"] = attention.head_dim;
+  result["vocab_size"] = plan.vocab_size;
+  result["context"] = plan.context;
+  result["tied_embeddings"] = plan.tied;
   result["tokenizer"] = tokenizer_kind(checkpoint);
   result["parameters"] = size.parameters;
   result["decoder_weights"] = size.decoder_weights;
@@ -128,19 +135,20 @@ std::string quantization_summary(const OrderedJson& config) {
 }
 
 std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
-  const ModelConfig& c = checkpoint.config();
+  const ModelPlan& c = checkpoint.plan();
+  const AttentionPlan& attention = c.blocks.front().attention;
   const ModelSize size = model_size(c, checkpoint.tensors());
   const auto row = [](const char* name, const std::string& value) {
     return format("%-14s ", name) + value + "\n";
   };
   std::string text = row("model", checkpoint.path().string());
   text += row("architecture",
-              concat(c.model_type, ", ", c.num_hidden_layers, " layers, hidden ", c.hidden_size,
-                     ", inner ", c.intermediate_size, ", ", c.num_attention_heads, " heads of ",
-                     c.head_dim, ", ", c.num_key_value_heads, " for keys and values"));
+              concat(c.model_type, ", ", c.num_blocks(), " layers, hidden ", c.hidden_size,
+                     ", inner ", inner_size(c), ", ", attention.heads, " heads of ",
+                     attention.head_dim, ", ", attention.kv_heads, " for keys and values"));
   text += row("vocabulary", concat(c.vocab_size, " tokens, embedding ",
-                                   c.tie_word_embeddings ? "tied to the head" : "and head apart"));
-  text += row("context", concat(c.max_position_embeddings, " tokens"));
+                                   c.tied ? "tied to the head" : "and head apart"));
+  text += row("context", concat(c.context, " tokens"));
   text += row("tokenizer", facts["tokenizer"].get<std::string>());
   text +=
       row("parameters", concat(millions(size.parameters), ", of them ",

@@ -1,5 +1,7 @@
 #include "architecture/model_plan.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace bitsmith {
@@ -121,6 +123,12 @@ std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan) {
     for (const LinearPlan* linear : linears(block)) result.push_back(*linear);
   if (!plan.tied) result.push_back(plan.head);
   return result;
+}
+
+bool stretches(const ModelPlan& plan) {
+  return std::any_of(plan.ropes.begin(), plan.ropes.end(), [](const RopePlan& rope) {
+    return rope.scaling == RopePlan::Scaling::kDynamic;
+  });
 }
 
 bool is_outer_matrix(const ModelPlan& plan, const std::string& module) {

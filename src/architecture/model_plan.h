@@ -150,6 +150,8 @@ std::vector<const NormPlan*> norms(const BlockPlan& block);
 // Every matrix that may be quantized: the embedding, the blocks' linears, the head unless it is
 // tied.
 std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan);
+// Whether contexts beyond `context` are meant to work (dynamic rope).
+bool stretches(const ModelPlan& plan);
 // Whether a module is the embedding or the head.
 bool is_outer_matrix(const ModelPlan& plan, const std::string& module);
 // Every tensor of the dense model (no head where it is tied).

@@ -54,7 +54,7 @@ EvaluateTextsResult evaluate_texts(const EvaluateTextsJob& job, const RunContext
   EvaluateTextsResult result;
   result.engine = resolve_engine(job.engine);
   const auto files = ModelFiles::open(job.model);
-  const int64_t trained = files->config().max_position_embeddings;
+  const int64_t trained = files->plan().context;
   result.context = job.context == 0 ? std::min(kDefaultContext, trained) : job.context;
   if (result.context > trained) {
     log_warning(

@@ -84,7 +84,7 @@ void warn_of_absurd_text(const ModelFiles& model, const TokenDataset& data,
                          const RunContext& context) {
   constexpr int64_t kCheapParameters = 300'000'000;
   const Checkpoint& checkpoint = model.checkpoint();
-  if (model_size(model.config(), checkpoint.tensors()).parameters > kCheapParameters) return;
+  if (model_size(model.plan(), checkpoint.tensors()).parameters > kCheapParameters) return;
   std::string warning;
   try {
     const auto original = load_runtime_language_model(checkpoint.path(), context.threads);
@@ -99,10 +99,9 @@ void warn_of_absurd_text(const ModelFiles& model, const TokenDataset& data,
 }  // namespace
 
 int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
-  const ModelConfig& config = model.config();
-  const int64_t trained = config.max_position_embeddings;
+  const int64_t trained = model.plan().context;
   if (options.context == 0) return std::min(options.default_context, trained);
-  if (options.context > trained && config.rope_scaling.type != RopeScaling::Type::kDynamic) {
+  if (options.context > trained && !stretches(model.plan())) {
     throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
                             trained, " tokens; give that or less"));
   }
@@ -121,7 +120,7 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   SelfGeneratedRequest request;
   request.model_hash = model.checkpoint().content_hash();
   // A model may have more rows than its tokenizer has tokens; those say nothing.
-  request.vocab_size = std::min<int64_t>(model.config().vocab_size, tokenizer->vocab_size());
+  request.vocab_size = std::min<int64_t>(model.plan().vocab_size, tokenizer->vocab_size());
   const int64_t tokens = options.tokens > 0 ? options.tokens : kDefaultGeneratedTokens;
   request.count = std::max<int64_t>(1, tokens / length);
   request.context = length;
@@ -132,7 +131,7 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
 }
 
 void warn_of_few_tokens(const ModelFiles& model, const TokenDataset& data) {
-  const std::string warning = few_tokens_warning(data.train.numel(), model.config());
+  const std::string warning = few_tokens_warning(data.train.numel(), model.plan());
   if (!warning.empty()) log_warning(warning);
 }
 

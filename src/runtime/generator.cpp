@@ -62,8 +62,8 @@ GenerateResult generate(RuntimeModel& model, KvCache& cache, std::span<const int
 
   GenerateResult result;
   const auto start = Clock::now();
-  const size_t hidden_size = static_cast<size_t>(model.config().hidden_size);
-  std::vector<float> last(hidden_size), logits(static_cast<size_t>(model.config().vocab_size));
+  const size_t hidden_size = static_cast<size_t>(model.plan().hidden_size);
+  std::vector<float> last(hidden_size), logits(static_cast<size_t>(model.plan().vocab_size));
   const bool complete = model.prefill(prompt, cache, [&](std::span<const float> hidden) {
     const auto final_row = hidden.last(hidden_size);
     std::copy(final_row.begin(), final_row.end(), last.begin());
@@ -100,8 +100,8 @@ std::vector<std::vector<int32_t>> generate_sequences(
     const std::function<void(int64_t, int64_t)>& progress, const RunContext& context) {
   BITSMITH_CHECK(!options.start.empty() && options.length >= std::ssize(options.start) &&
                  options.batch > 0);
-  const size_t hidden_size = static_cast<size_t>(model.config().hidden_size);
-  const size_t vocab_size = static_cast<size_t>(model.config().vocab_size);
+  const size_t hidden_size = static_cast<size_t>(model.plan().hidden_size);
+  const size_t vocab_size = static_cast<size_t>(model.plan().vocab_size);
   const SamplingOptions sampling{.temperature = options.temperature};
   std::vector<std::vector<int32_t>> sequences(static_cast<size_t>(options.count), options.start);
   for (int64_t first = 0; first < options.count; first += options.batch) {
@@ -109,7 +109,7 @@ std::vector<std::vector<int32_t>> generate_sequences(
     std::vector<KvCache> caches;
     std::vector<Sampler> samplers;
     for (size_t i = 0; i < batch; ++i) {
-      caches.emplace_back(model.config(), options.length);
+      caches.emplace_back(model.plan(), options.length);
       samplers.emplace_back(sampling, options.seed,
                             static_cast<uint64_t>(options.first + first) + i);
     }

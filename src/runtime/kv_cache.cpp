@@ -22,12 +22,12 @@ void store_value(void* data, KvType type, int64_t index, float value) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
+KvCache::KvCache(const ModelPlan& plan, int64_t capacity, KvType type)
     : capacity_(capacity),
-      kv_heads_(config.num_key_value_heads),
-      head_dim_(config.head_dim),
-      padded_head_dim_(round_up(config.head_dim, kBlock)),
-      num_blocks_(config.num_hidden_layers),
+      kv_heads_(plan.blocks.front().attention.kv_heads),
+      head_dim_(plan.blocks.front().attention.head_dim),
+      padded_head_dim_(round_up(plan.blocks.front().attention.head_dim, kBlock)),
+      num_blocks_(plan.num_blocks()),
       type_(type),
       element_bytes_(type == KvType::kFloat32 ? 4 : 2) {
   BITSMITH_CHECK(capacity > 0);

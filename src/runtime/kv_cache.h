@@ -23,7 +23,7 @@ class KvCache {
   static constexpr int64_t kBlock = kAttentionBlock;
 
   // Throws Error when the memory cannot be had.
-  KvCache(const ModelConfig& config, int64_t capacity, KvType type = KvType::kFloat16);
+  KvCache(const ModelPlan& plan, int64_t capacity, KvType type = KvType::kFloat16);
 
   int64_t capacity() const { return capacity_; }  // positions
   int64_t length() const { return static_cast<int64_t>(tokens_.size()); }

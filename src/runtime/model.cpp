@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "kernels/kernel_table.h"
@@ -9,81 +10,144 @@
 namespace bitsmith {
 namespace {
 
-// y = x / sqrt(mean(x^2) + eps) * weight. x and y may be the same.
-void rms_norm(const float* x, const std::vector<float>& weight, double eps, float* y) {
-  constexpr size_t kParts = 16;  // partial sums: vectorized, and more exact than one long sum
-  float parts[kParts] = {};
-  const size_t n = weight.size();
-  size_t i = 0;
-  for (; i + kParts <= n; i += kParts)
-    for (size_t j = 0; j < kParts; ++j) parts[j] += x[i + j] * x[i + j];
-  for (; i < n; ++i) parts[0] += x[i] * x[i];
-  double sum = 0;
-  for (const float part : parts) sum += part;
-  const float scale = static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(n) + eps));
-  for (i = 0; i < n; ++i) y[i] = x[i] * scale * weight[i];
-}
-
 void add(const float* x, int64_t count, float* y) {
   for (int64_t i = 0; i < count; ++i) y[i] += x[i];
 }
 
 size_t elements(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
 
+// Slopes of ALiBi (Press et al. 2022): a geometric sequence for a power of two of heads; others
+// take every second one of the next larger power.
+std::vector<float> alibi_slopes(int64_t heads) {
+  const int64_t power = int64_t{1} << static_cast<int>(std::floor(std::log2(heads)));
+  std::vector<float> slopes;
+  const auto add_slopes = [&](int64_t of, int64_t first, int64_t step) {
+    const double base = std::pow(2.0, -8.0 / static_cast<double>(of));
+    for (int64_t i = first; std::ssize(slopes) < heads && i <= of; i += step)
+      slopes.push_back(static_cast<float>(std::pow(base, static_cast<double>(i))));
+  };
+  add_slopes(power, 1, 1);
+  add_slopes(2 * power, 1, 2);
+  return slopes;
+}
+
+void activate(Activation activation, const float* x, const float* up, int64_t count, float* y) {
+  const ActivationKernels& kernel = kernels().activations;
+  switch (activation) {
+    case Activation::kSilu:
+      BITSMITH_CHECK(up != nullptr);
+      return kernel.silu_mul.forward(x, up, count, y);
+    case Activation::kGelu:
+      return kernel.gelu(x, up, count, y);
+    case Activation::kGeluTanh:
+      return kernel.gelu_tanh(x, up, count, y);
+    case Activation::kRelu:
+      return kernel.relu(x, up, count, y);
+  }
+}
+
 }  // namespace
 
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
-    : weights_(std::move(weights)), pool_(threads) {}
+    : weights_(std::move(weights)), pool_(threads), rotaries_(weights_.plan.ropes.size()) {}
 
 void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hidden) {
-  const ModelConfig& config = weights_.config;
-  const int64_t count = static_cast<int64_t>(rows.size());
-  BITSMITH_CHECK(hidden.size() == elements(count, config.hidden_size));
+  const ModelPlan& plan = weights_.plan;
+  const int64_t count = std::ssize(rows);
+  BITSMITH_CHECK(hidden.size() == elements(count, plan.hidden_size));
+  embed(rows);
+  compute_rotary(rows);
+  normed_.resize(x_.size());
+  for (int64_t block_index = 0; block_index < plan.num_blocks(); ++block_index) {
+    const BlockPlan& block = plan.blocks[static_cast<size_t>(block_index)];
+    const BlockWeights& weights = weights_.blocks[static_cast<size_t>(block_index)];
 
-  x_.resize(elements(count, config.hidden_size));  // the residual stream, [rows, hidden]
-  for (int64_t r = 0; r < count; ++r) {
-    const int32_t token = rows[static_cast<size_t>(r)].token;
-    if (token < 0 || token >= config.vocab_size)
-      throw Error(concat("token id ", token, " is outside the model's vocabulary of ",
-                         config.vocab_size, " entries: is the tokenizer another model's?"));
-    weights_.embedding->decode_row(token, &x_[elements(r, config.hidden_size)]);
+    normalize(block.attention_norm, weights.attention_norm, count, x_.data(), normed_.data());
+    attention(block_index, rows);
+    normalize(block.attention_output_norm, weights.attention_output_norm, count, delta_.data(),
+              delta_.data());
+    if (!block.parallel) add(delta_.data(), std::ssize(x_), x_.data());
+    normalize(block.mlp_norm, weights.mlp_norm, count, x_.data(), normed_.data());
+    if (block.parallel) add(delta_.data(), std::ssize(x_), x_.data());
+
+    if (block.mlp) mlp(*block.mlp, weights.mlps.front(), normed_, count, delta_);
+    if (block.experts) experts(*block.experts, weights, count);
+    normalize(block.mlp_output_norm, weights.mlp_output_norm, count, delta_.data(), delta_.data());
+    add(delta_.data(), std::ssize(x_), x_.data());
+  }
+  normalize(plan.final_norm, weights_.final_norm, count, x_.data(), hidden.data());
+}
+
+// rows -> x_ [rows, hidden], the residual stream; the tokens join their sequences.
+void RuntimeModel::embed(std::span<const TokenStep> rows) {
+  const ModelPlan& plan = weights_.plan;
+  const int64_t hidden = plan.hidden_size;
+  x_.resize(elements(std::ssize(rows), hidden));
+  for (const TokenStep& row : rows) {
+    if (row.token < 0 || row.token >= plan.vocab_size)
+      throw Error(concat("token id ", row.token, " is outside the model's vocabulary of ",
+                         plan.vocab_size, " entries: is the tokenizer another model's?"));
   }
   positions_.clear();
   for (const TokenStep& row : rows) positions_.push_back(row.sequence->append(row.token));
-  compute_rotary(rows);
-
-  normed_.resize(x_.size());
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
-    const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
-
-    normalize(block.input_norm, count, normed_.data());
-    attention(block_index, rows);  // normed_ -> attended_ [rows, heads * head_dim]
-    apply(attended_, count, {{block.o, delta_}});
-    add(delta_.data(), std::ssize(x_), x_.data());
-
-    normalize(block.post_attention_norm, count, normed_.data());
-    mlp(block, count);  // normed_ -> gate_ [rows, intermediate]
-    apply(gate_, count, {{block.down, delta_}});
-    add(delta_.data(), std::ssize(x_), x_.data());
+  Vector position(weights_.positions ? static_cast<size_t>(hidden) : 0);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    float* x = &x_[elements(static_cast<int64_t>(r), hidden)];
+    weights_.embedding->decode_row(rows[r].token, x);
+    if (plan.embedding_scale != 1)
+      for (int64_t i = 0; i < hidden; ++i) x[i] *= static_cast<float>(plan.embedding_scale);
+    if (!weights_.positions) continue;
+    const int64_t row = positions_[r] + plan.position_offset;
+    if (row >= plan.positions.out_features)
+      throw Error(concat("position ", positions_[r], " is beyond the ", plan.context,
+                         " positions that this model has learned"));
+    weights_.positions->decode_row(row, position.data());
+    add(position.data(), hidden, x);
   }
-  normalize(weights_.final_norm, count, hidden.data());
+  normalize(plan.embedding_norm, weights_.embedding_norm, std::ssize(rows), x_.data(), x_.data());
 }
 
-// normed_ [rows, hidden] -> attended_ [rows, heads * head_dim]; keys and values join the caches.
-void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> rows) {
-  const ModelConfig& config = weights_.config;
-  const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
-  const int64_t count = static_cast<int64_t>(rows.size()), head_dim = config.head_dim;
-  const int64_t kv_heads = config.num_key_value_heads;
-  const int64_t group = config.num_attention_heads / kv_heads;  // queries that share a key head
-  const int64_t window = config.sliding_window[static_cast<size_t>(block_index)];
+// normed_ -> q_ [rows, heads * head_dim], k_ and v_ [rows, kv_heads * head_dim].
+void RuntimeModel::project_qkv(const AttentionPlan& plan, const BlockWeights& block, int64_t rows) {
+  const auto& inputs = block.attention_inputs;
+  if (plan.order == AttentionPlan::Order::kSeparate) {
+    const Output outputs[] = {{inputs[0], q_}, {inputs[1], k_}, {inputs[2], v_}};
+    return apply(normed_, rows, outputs);
+  }
+  const Output outputs[] = {{inputs[0], qkv_}};
+  apply(normed_, rows, outputs);
+  const int64_t q_size = plan.q_size(), kv_size = plan.kv_size(), head_dim = plan.head_dim;
+  q_.resize(elements(rows, q_size));
+  k_.resize(elements(rows, kv_size));
+  v_.resize(elements(rows, kv_size));
+  for_each_row(rows, [&](int64_t r) {
+    const float* from = &qkv_[elements(r, q_size + 2 * kv_size)];
+    float *q = &q_[elements(r, q_size)], *k = &k_[elements(r, kv_size)],
+          *v = &v_[elements(r, kv_size)];
+    if (plan.order == AttentionPlan::Order::kConcatenated) {
+      std::copy_n(from, q_size, q);
+      std::copy_n(from + q_size, kv_size, k);
+      std::copy_n(from + q_size + kv_size, kv_size, v);
+      return;
+    }
+    for (int64_t h = 0; h < plan.heads; ++h, from += 3 * head_dim) {
+      std::copy_n(from, head_dim, q + h * head_dim);
+      std::copy_n(from + head_dim, head_dim, k + h * head_dim);
+      std::copy_n(from + 2 * head_dim, head_dim, v + h * head_dim);
+    }
+  });
+}
 
-  // [rows, heads * head_dim], and twice [rows, kv_heads * head_dim]
-  apply(normed_, count, {{block.q, q_}, {block.k, k_}, {block.v, v_}});
+void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> rows) {
+  const AttentionPlan& plan = weights_.plan.blocks[static_cast<size_t>(block_index)].attention;
+  const BlockWeights& block = weights_.blocks[static_cast<size_t>(block_index)];
+  const int64_t count = std::ssize(rows), head_dim = plan.head_dim;
+  const int64_t kv_heads = plan.kv_heads, group = plan.group();
+
+  project_qkv(plan, block, count);
   for_each_row(count, [&](int64_t r) {
-    rotate(block.q_norm, config.num_attention_heads, r,
-           1.0f / std::sqrt(static_cast<float>(head_dim)), q_);
-    rotate(block.k_norm, kv_heads, r, 1.0f, k_);
+    turn_heads(plan, plan.q_norm, block.q_norm, plan.heads, r, static_cast<float>(plan.scale), q_);
+    turn_heads(plan, plan.k_norm, block.k_norm, kv_heads, r, 1.0f, k_);
     for (int64_t h = 0; h < kv_heads; ++h) {
       const size_t at = elements(r * kv_heads + h, head_dim);
       rows[static_cast<size_t>(r)].sequence->store(
@@ -105,20 +169,23 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
       ++end;
     for (int64_t h = 0; h < kv_heads; ++h) tasks.push_back({first, end, h});
   }
-  attended_.resize(elements(count, config.q_size()));
+  const Vector slopes =
+      plan.alibi ? alibi_slopes(plan.heads) : Vector(static_cast<size_t>(plan.heads), 0.0f);
+  attended_.resize(elements(count, plan.q_size()));
   pool_.run(std::ssize(tasks), [&](int64_t t) {
     const Task& task = tasks[static_cast<size_t>(t)];
     const KvCache& sequence = *rows[static_cast<size_t>(task.first)].sequence;
     std::vector<AttentionQuery> queries;
     for (int64_t r = task.first; r < task.end; ++r) {
       const int64_t position = positions_[static_cast<size_t>(r)];
-      const int64_t oldest = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+      const int64_t oldest = plan.window > 0 ? std::max<int64_t>(0, position - plan.window + 1) : 0;
       for (int64_t h = task.kv_head * group; h < (task.kv_head + 1) * group; ++h) {
-        const size_t at = elements(r * config.num_attention_heads + h, head_dim);
-        queries.push_back({&q_[at], &attended_[at], oldest, position + 1});
+        const size_t at = elements(r * plan.heads + h, head_dim);
+        queries.push_back(
+            {&q_[at], &attended_[at], oldest, position + 1, slopes[static_cast<size_t>(h)]});
       }
     }
-    thread_local std::vector<float> scratch;
+    thread_local Vector scratch;
     scratch.resize(
         static_cast<size_t>(attention_scratch(sequence.length(), sequence.padded_head_dim())));
     kernels().attention.attend({.queries = queries.data(),
@@ -128,63 +195,141 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
                                 .keys = sequence.keys(block_index, task.kv_head),
                                 .values = sequence.values(block_index, task.kv_head),
                                 .float16 = sequence.type() == KvType::kFloat16,
-                                .scratch = scratch.data()});
+                                .scratch = scratch.data(),
+                                .soft_cap = static_cast<float>(plan.soft_cap)});
   });
+  const Output outputs[] = {{block.attention_output, delta_}};
+  apply(attended_, count, outputs);
 }
 
-// normed_ [rows, hidden] -> gate_ = silu(W_gate x) * (W_up x), [rows, intermediate].
-void RuntimeModel::mlp(const BlockWeights& block, int64_t rows) {
-  const int64_t width = weights_.config.intermediate_size;
-  apply(normed_, rows, {{block.gate, gate_}, {block.up, up_}});
+// x [rows, hidden] -> y [rows, hidden].
+void RuntimeModel::mlp(const MlpPlan& plan, const MlpWeights& weights, const Vector& x,
+                       int64_t rows, Vector& y) {
+  const int64_t width = plan.width;
+  const bool one = weights.inputs.size() == 1;  // gate and up in one, or up alone
+  if (one) {
+    const Output outputs[] = {{weights.inputs[0], up_}};
+    apply(x, rows, outputs);
+    gate_.resize(elements(rows, width));
+  } else {
+    const Output outputs[] = {{weights.inputs[0], gate_}, {weights.inputs[1], up_}};
+    apply(x, rows, outputs);
+  }
   for_each_row(rows, [&](int64_t r) {
-    float* gate = &gate_[elements(r, width)];
-    kernels().activations.silu_mul.forward(gate, &up_[elements(r, width)], width, gate);
+    float* hidden = &gate_[elements(r, width)];
+    if (!plan.gated)
+      activate(plan.activation, &up_[elements(r, width)], nullptr, width, hidden);
+    else if (one)
+      activate(plan.activation, &up_[elements(r, 2 * width)], &up_[elements(r, 2 * width)] + width,
+               width, hidden);
+    else
+      activate(plan.activation, hidden, &up_[elements(r, width)], width, hidden);
   });
+  const Output outputs[] = {{weights.output, y}};
+  apply(gate_, rows, outputs);
+}
+
+// normed_ -> delta_: of each row the chosen experts' outputs, weighted by the router.
+void RuntimeModel::experts(const ExpertsPlan& plan, const BlockWeights& block, int64_t rows) {
+  const int64_t hidden = weights_.plan.hidden_size, count = std::ssize(plan.experts);
+  const Output outputs[] = {{block.router, router_scores_}};
+  apply(normed_, rows, outputs);
+  struct Use {
+    int64_t row;
+    float weight;
+  };
+  std::vector<std::vector<Use>> uses(static_cast<size_t>(count));
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  for (int64_t r = 0; r < rows; ++r) {
+    float* scores = &router_scores_[elements(r, count)];
+    const float largest = *std::max_element(scores, scores + count);
+    double total = 0;
+    for (int64_t e = 0; e < count; ++e) total += scores[e] = std::exp(scores[e] - largest);
+    std::iota(order.begin(), order.end(), 0);
+    std::partial_sort(order.begin(), order.begin() + plan.used, order.end(),
+                      [&](int64_t a, int64_t b) {
+                        return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+                      });
+    double chosen = 0;
+    for (int64_t i = 0; i < plan.used; ++i) chosen += scores[order[static_cast<size_t>(i)]];
+    for (int64_t i = 0; i < plan.used; ++i) {
+      const int64_t e = order[static_cast<size_t>(i)];
+      uses[static_cast<size_t>(e)].push_back(
+          {r, static_cast<float>(scores[e] / (plan.normalize ? chosen : total))});
+    }
+  }
+  delta_.assign(elements(rows, hidden), 0.0f);
+  for (int64_t e = 0; e < count; ++e) {
+    const auto& used = uses[static_cast<size_t>(e)];
+    if (used.empty()) continue;
+    expert_inputs_.clear();
+    for (const Use& use : used) {
+      const float* x = &normed_[elements(use.row, hidden)];
+      expert_inputs_.insert(expert_inputs_.end(), x, x + hidden);
+    }
+    mlp(plan.experts[static_cast<size_t>(e)], block.mlps[static_cast<size_t>(e)], expert_inputs_,
+        std::ssize(used), expert_outputs_);
+    for (size_t i = 0; i < used.size(); ++i) {
+      const float* y = &expert_outputs_[elements(static_cast<int64_t>(i), hidden)];
+      float* sum = &delta_[elements(used[i].row, hidden)];
+      for (int64_t j = 0; j < hidden; ++j) sum[j] += used[i].weight * y[j];
+    }
+  }
 }
 
 // Cosines and sines of every row's position, in float32 as transformers computes them.
 void RuntimeModel::compute_rotary(std::span<const TokenStep> rows) {
-  const ModelConfig& config = weights_.config;
-  const size_t half = static_cast<size_t>(config.head_dim / 2);
-  const bool dynamic = config.rope_scaling.type == RopeScaling::Type::kDynamic;
-  cosines_.resize(rows.size() * half);
-  sines_.resize(rows.size() * half);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const int64_t length = dynamic ? rows[r].sequence->rope_length : 1;
-    if (length != frequencies_length_) {
-      const std::vector<double> exact = rope_inverse_frequencies(config, length);
-      frequencies_.assign(exact.begin(), exact.end());
-      frequencies_length_ = length;
-    }
-    for (size_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(positions_[r]) * frequencies_[i];
-      cosines_[r * half + i] = std::cos(angle);
-      sines_[r * half + i] = std::sin(angle);
+  for (size_t n = 0; n < rotaries_.size(); ++n) {
+    const RopePlan& rope = weights_.plan.ropes[n];
+    Rotary& rotary = rotaries_[n];
+    const auto half = static_cast<size_t>(rope.dims / 2);
+    const auto factor = static_cast<float>(rope.attention_factor);
+    rotary.cosines.resize(rows.size() * half);
+    rotary.sines.resize(rows.size() * half);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const int64_t length = rope_length_class(rope, rows[r].sequence->rope_length);
+      if (length != rotary.length_class) {
+        const std::vector<double> exact = rope_inverse_frequencies(rope, length);
+        rotary.frequencies.assign(exact.begin(), exact.end());
+        rotary.length_class = length;
+      }
+      for (size_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(positions_[r]) * rotary.frequencies[i];
+        rotary.cosines[r * half + i] = std::cos(angle) * factor;
+        rotary.sines[r * half + i] = std::sin(angle) * factor;
+      }
     }
   }
 }
 
-// Norm (if any), rotary embedding and scale of all heads of one row of x [rows, heads * head_dim]:
-// the pair (i, i + head_dim / 2) turns by the row's angle i.
-void RuntimeModel::rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
-                          std::vector<float>& x) {
-  const int64_t half = weights_.config.head_dim / 2;
-  const float* cosine = &cosines_[elements(row, half)];
-  const float* sine = &sines_[elements(row, half)];
-  for (int64_t h = 0; h < heads; ++h) {
-    float* head = &x[elements(row * heads + h, 2 * half)];
-    if (!norm.empty()) rms_norm(head, norm, weights_.config.rms_norm_eps, head);
-    for (int64_t i = 0; i < half; ++i) {
-      const float a = head[i], b = head[i + half];
-      head[i] = (a * cosine[i] - b * sine[i]) * scale;
-      head[i + half] = (b * cosine[i] + a * sine[i]) * scale;
-    }
+void RuntimeModel::turn_heads(const AttentionPlan& plan, const NormPlan& norm,
+                              const NormWeights& weights, int64_t heads, int64_t row, float scale,
+                              Vector& x) {
+  float* values = &x[elements(row * heads, plan.head_dim)];
+  if (norm.exists()) {
+    const int64_t rows = heads * plan.head_dim / norm.size;  // heads, or one of all heads
+    kernels().norms.rms.forward(values, weights.weight.data(),
+                                norm.kind == NormPlan::Kind::kRmsOnePlus, rows, norm.size,
+                                static_cast<float>(norm.eps), values, nullptr);
   }
+  if (plan.rope < 0) {
+    if (scale != 1.0f)
+      for (int64_t i = 0; i < heads * plan.head_dim; ++i) values[i] *= scale;
+    return;
+  }
+  const Rotary& rotary = rotaries_[static_cast<size_t>(plan.rope)];
+  const int64_t half = weights_.plan.ropes[static_cast<size_t>(plan.rope)].dims / 2;
+  kernels().rope.f32({.cos = &rotary.cosines[elements(row, half)],
+                      .sin = &rotary.sines[elements(row, half)],
+                      .heads = heads,
+                      .head_dim = plan.head_dim,
+                      .half = half,
+                      .scale = scale},
+                     values, values);
 }
 
 // y [rows, out_features] = x [rows, in_features] W^T + bias.
-void RuntimeModel::apply(const std::vector<float>& x, int64_t rows,
-                         std::initializer_list<Output> outputs) {
+void RuntimeModel::apply(const Vector& x, int64_t rows, std::span<const Output> outputs) {
   const InputRotation* done = nullptr;  // what rotated_ holds
   for (const auto& [linear, y] : outputs) {
     WeightMatrix& matrix = *linear.matrix;
@@ -203,11 +348,23 @@ void RuntimeModel::apply(const std::vector<float>& x, int64_t rows,
   }
 }
 
-// out [rows, hidden] = RMS norm of the residual stream.
-void RuntimeModel::normalize(const std::vector<float>& weight, int64_t rows, float* out) {
-  const int64_t hidden = weights_.config.hidden_size;
+void RuntimeModel::normalize(const NormPlan& plan, const NormWeights& weights, int64_t rows,
+                             const float* x, float* y) {
+  const int64_t size = weights_.plan.hidden_size;
+  const auto eps = static_cast<float>(plan.eps);
+  if (!plan.exists()) {
+    if (x != y) std::copy_n(x, rows * size, y);
+    return;
+  }
   for_each_row(rows, [&](int64_t r) {
-    rms_norm(&x_[elements(r, hidden)], weight, weights_.config.rms_norm_eps, out + r * hidden);
+    const float* in = x + r * size;
+    float* out = y + r * size;
+    if (plan.kind == NormPlan::Kind::kLayer)
+      kernels().norms.layer_norm(in, weights.weight.data(), weights.bias.data(), 1, size, eps, out);
+    else
+      kernels().norms.rms.forward(in, weights.weight.data(),
+                                  plan.kind == NormPlan::Kind::kRmsOnePlus, 1, size, eps, out,
+                                  nullptr);
   });
 }
 
@@ -219,9 +376,11 @@ void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>
 }
 
 void RuntimeModel::logits(std::span<const float> hidden, std::span<float> out) {
-  const int64_t rows = std::ssize(hidden) / weights_.config.hidden_size;
-  BITSMITH_CHECK(out.size() == elements(rows, weights_.config.vocab_size));
+  const int64_t rows = std::ssize(hidden) / weights_.plan.hidden_size;
+  BITSMITH_CHECK(out.size() == elements(rows, weights_.plan.vocab_size));
   weights_.head->multiply(hidden.data(), rows, out.data(), pool_);
+  if (const auto cap = static_cast<float>(weights_.plan.logit_soft_cap); cap > 0)
+    for (float& logit : out) logit = cap * std::tanh(logit / cap);
 }
 
 bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
@@ -234,7 +393,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
     for (const int32_t token :
          tokens.subspan(first, std::min(tokens.size() - first, static_cast<size_t>(kPromptRows))))
       rows.push_back({token, &sequence});
-    hidden.resize(rows.size() * static_cast<size_t>(weights_.config.hidden_size));
+    hidden.resize(rows.size() * static_cast<size_t>(weights_.plan.hidden_size));
     forward(rows, hidden);
     if (!each_piece(hidden)) return false;
   }
@@ -243,10 +402,17 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
 
 uint64_t RuntimeModel::bytes_per_token() const {
   uint64_t bytes = weights_.head->bytes();
-  for (const BlockWeights& block : weights_.blocks) {
-    for (const WeightAndBias* linear :
-         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down})
-      bytes += linear->matrix->bytes();
+  for (int64_t b = 0; b < weights_.plan.num_blocks(); ++b) {
+    const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
+    for (const WeightAndBias& input : block.attention_inputs) bytes += input.matrix->bytes();
+    bytes += block.attention_output.matrix->bytes();
+    if (block.router.matrix) bytes += block.router.matrix->bytes();
+    const auto& experts = weights_.plan.blocks[static_cast<size_t>(b)].experts;
+    const auto used = static_cast<size_t>(experts ? experts->used : 1);
+    for (size_t i = 0; i < used; ++i) {  // all are of one size
+      for (const WeightAndBias& input : block.mlps[i].inputs) bytes += input.matrix->bytes();
+      bytes += block.mlps[i].output.matrix->bytes();
+    }
   }
   return bytes;
 }

@@ -25,7 +25,7 @@ class RuntimeModel {
  public:
   RuntimeModel(ModelWeights weights, int threads);
 
-  const ModelConfig& config() const { return weights_.config; }
+  const ModelPlan& plan() const { return weights_.plan; }
   ThreadPool& pool() { return pool_; }
 
   // Runs the rows and appends them to their sequences, which must have room.
@@ -45,29 +45,47 @@ class RuntimeModel {
   uint64_t bytes_per_token() const;
 
  private:
-  void attention(int64_t block_index, std::span<const TokenStep> rows);
-  void mlp(const BlockWeights& block, int64_t rows);
-
-  void compute_rotary(std::span<const TokenStep> rows);
-  void rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
-              std::vector<float>& x);
+  using Vector = std::vector<float>;
   // Each linear's outputs of the inputs x, which they share: x is rotated once for all of them.
   struct Output {
     const WeightAndBias& linear;
-    std::vector<float>& y;
+    Vector& y;
   };
-  void apply(const std::vector<float>& x, int64_t rows, std::initializer_list<Output> outputs);
-  void normalize(const std::vector<float>& weight, int64_t rows, float* out);
+
+  void embed(std::span<const TokenStep> rows);
+  // normed_ [rows, hidden] -> delta_ [rows, hidden].
+  void attention(int64_t block_index, std::span<const TokenStep> rows);
+  void project_qkv(const AttentionPlan& plan, const BlockWeights& block, int64_t rows);
+  void mlp(const MlpPlan& plan, const MlpWeights& weights, const Vector& x, int64_t rows,
+           Vector& y);
+  void experts(const ExpertsPlan& plan, const BlockWeights& block, int64_t rows);
+
+  void compute_rotary(std::span<const TokenStep> rows);
+  // Norm (if any), rotary embedding and scale of all heads of one row of x [rows, heads *
+  // head_dim].
+  void turn_heads(const AttentionPlan& plan, const NormPlan& norm, const NormWeights& weights,
+                  int64_t heads, int64_t row, float scale, Vector& x);
+  void apply(const Vector& x, int64_t rows, std::span<const Output> outputs);
+  // y [rows, size] = the norm of x; a copy where there is none. y may be x.
+  void normalize(const NormPlan& plan, const NormWeights& weights, int64_t rows, const float* x,
+                 float* y);
   void for_each_row(int64_t rows, const std::function<void(int64_t)>& task);
+
+  // Cosines and sines of one rope for the rows of one forward call, and its frequencies for the
+  // class of lengths that it last met.
+  struct Rotary {
+    std::vector<float> frequencies;  // [dims / 2]
+    int64_t length_class = 0;
+    std::vector<float> cosines, sines;  // [rows, dims / 2]
+  };
 
   ModelWeights weights_;
   ThreadPool pool_;
-  std::vector<float> frequencies_;      // [head_dim / 2], for sequences of frequencies_length_
-  int64_t frequencies_length_ = 0;      // changes only with `dynamic` rope scaling
-  std::vector<int64_t> positions_;      // [rows]
-  std::vector<float> cosines_, sines_;  // [rows, head_dim / 2]
+  std::vector<Rotary> rotaries_;    // of the plan's ropes
+  std::vector<int64_t> positions_;  // [rows]
   // Work space of one forward call, [rows, ...] each.
-  std::vector<float> x_, normed_, rotated_, q_, k_, v_, attended_, gate_, up_, delta_;
+  Vector x_, normed_, rotated_, qkv_, q_, k_, v_, attended_, delta_;
+  Vector gate_, up_, expert_inputs_, expert_outputs_, router_scores_;
 };
 
 }  // namespace bitsmith

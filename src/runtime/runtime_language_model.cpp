@@ -10,13 +10,13 @@ class RuntimeLanguageModel : public LanguageModel {
   RuntimeLanguageModel(const ModelFiles& files, int threads)
       : model_(load_weights(files, DensePrecision::kExact), threads) {}
 
-  int64_t vocab_size() const override { return model_.config().vocab_size; }
+  int64_t vocab_size() const override { return model_.plan().vocab_size; }
 
   void run(std::span<const int32_t> tokens) override {
     hidden_.clear();
     if (tokens.empty()) return;
     // Float32 like the weights: what is judged is the model, not the cache's rounding.
-    KvCache cache(model_.config(), std::ssize(tokens), KvType::kFloat32);
+    KvCache cache(model_.plan(), std::ssize(tokens), KvType::kFloat32);
     model_.prefill(tokens, cache, [&](std::span<const float> hidden) {
       hidden_.insert(hidden_.end(), hidden.begin(), hidden.end());
       return true;
@@ -24,7 +24,7 @@ class RuntimeLanguageModel : public LanguageModel {
   }
 
   void logits(int64_t first, int64_t count, std::span<float> out) override {
-    const size_t width = static_cast<size_t>(model_.config().hidden_size);
+    const size_t width = static_cast<size_t>(model_.plan().hidden_size);
     BITSMITH_CHECK(first >= 0 && count >= 0 &&
                    static_cast<size_t>(first + count) * width <= hidden_.size());
     model_.logits(std::span<const float>(hidden_).subspan(static_cast<size_t>(first) * width,

@@ -8,10 +8,10 @@
 namespace bitsmith {
 namespace {
 
-int64_t choose_context(const ModelConfig& config, int64_t wanted) {
-  const int64_t trained = config.max_position_embeddings;
+int64_t choose_context(const ModelPlan& plan, int64_t wanted) {
+  const int64_t trained = plan.context;
   if (wanted <= 0) return std::min(trained, TextSession::kDefaultContext);
-  if (wanted > trained && config.rope_scaling.type != RopeScaling::Type::kDynamic) {
+  if (wanted > trained && !stretches(plan)) {
     log_warning(concat("the model was trained for contexts of ", trained,
                        " tokens; beyond that its answers lose sense"));
   }
@@ -25,8 +25,8 @@ TextSession::TextSession(const std::filesystem::path& model, const RunContext& r
       tokenizer_(Tokenizer::open(model)),
       chat_template_(tokenizer_->chat_template),
       model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), run.threads),
-      cache_(model_.config(), choose_context(model_.config(), context)),
-      end_tokens_(model_.config().eos_token_ids) {
+      cache_(model_.plan(), choose_context(model_.plan(), context)),
+      end_tokens_(model_.plan().eos_token_ids) {
   if (tokenizer_->eos_id) end_tokens_.push_back(*tokenizer_->eos_id);
   end_tokens_.push_back(tokenizer_->document_separator());
   if (const auto id = tokenizer_->token_id("<|im_end|>")) end_tokens_.push_back(*id);

@@ -16,18 +16,31 @@ struct WeightAndBias {
   std::vector<float> bias;               // [out_features]
 };
 
+struct NormWeights {
+  std::vector<float> weight, bias;  // [size]; no weight: there is no norm
+};
+
+struct MlpWeights {
+  std::vector<WeightAndBias> inputs;  // as MlpPlan::inputs
+  WeightAndBias output;
+};
+
 struct BlockWeights {
-  std::vector<float> input_norm, post_attention_norm;  // [hidden]
-  std::vector<float> q_norm, k_norm;                   // [head_dim], empty without qk_norm
-  WeightAndBias q, k, v, o, gate, up, down;
+  NormWeights attention_norm, attention_output_norm, mlp_norm, mlp_output_norm;
+  NormWeights q_norm, k_norm;
+  std::vector<WeightAndBias> attention_inputs;  // as AttentionPlan::inputs
+  WeightAndBias attention_output;
+  WeightAndBias router;          // where there are experts
+  std::vector<MlpWeights> mlps;  // one, or one an expert
 };
 
 struct ModelWeights {
-  ModelConfig config;
+  ModelPlan plan;
   std::shared_ptr<WeightMatrix> embedding;  // [vocab, hidden]
   std::shared_ptr<WeightMatrix> head;       // the same matrix when tied
+  std::unique_ptr<WeightMatrix> positions;  // learned ones, or null
+  NormWeights embedding_norm, final_norm;
   std::vector<BlockWeights> blocks;
-  std::vector<float> final_norm;  // [hidden]
 };
 
 // How dense matrices are kept. kFast: bfloat16. kExact: bfloat16 where the file holds bfloat16,
@@ -38,7 +51,7 @@ ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
 
 // Random weights of a model's shape, for speed measurements without the model: linears in
 // `spec` (dense bfloat16 without one), embedding and head dense.
-ModelWeights random_weights(const ModelConfig& config,
-                            const std::optional<RepresentationSpec>& spec, uint64_t seed);
+ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
+                            uint64_t seed);
 
 }  // namespace bitsmith
