@@ -9,19 +9,11 @@
 namespace bitsmith {
 namespace {
 
-// y = x / sqrt(mean(x^2) + eps) * weight. x and y may be the same.
-void rms_norm(const float* x, const std::vector<float>& weight, double eps, float* y) {
-  constexpr size_t kParts = 16;  // partial sums: vectorized, and more exact than one long sum
-  float parts[kParts] = {};
-  const size_t n = weight.size();
-  size_t i = 0;
-  for (; i + kParts <= n; i += kParts)
-    for (size_t j = 0; j < kParts; ++j) parts[j] += x[i + j] * x[i + j];
-  for (; i < n; ++i) parts[0] += x[i] * x[i];
-  double sum = 0;
-  for (const float part : parts) sum += part;
-  const float scale = static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(n) + eps));
-  for (i = 0; i < n; ++i) y[i] = x[i] * scale * weight[i];
+// y = x / sqrt(mean(x^2) + eps) * weight for `rows` rows of weight.size() values; y may be x.
+void rms_norm(const float* x, const std::vector<float>& weight, int64_t rows, double eps,
+              float* y) {
+  kernels().norms.rms.forward(x, weight.data(), /*one_plus_weight=*/false, rows, std::ssize(weight),
+                              static_cast<float>(eps), y, nullptr);
 }
 
 void add(const float* x, int64_t count, float* y) {
@@ -169,17 +161,15 @@ void RuntimeModel::compute_rotary(std::span<const TokenStep> rows) {
 void RuntimeModel::rotate(const std::vector<float>& norm, int64_t heads, int64_t row, float scale,
                           std::vector<float>& x) {
   const int64_t half = weights_.config.head_dim / 2;
-  const float* cosine = &cosines_[elements(row, half)];
-  const float* sine = &sines_[elements(row, half)];
-  for (int64_t h = 0; h < heads; ++h) {
-    float* head = &x[elements(row * heads + h, 2 * half)];
-    if (!norm.empty()) rms_norm(head, norm, weights_.config.rms_norm_eps, head);
-    for (int64_t i = 0; i < half; ++i) {
-      const float a = head[i], b = head[i + half];
-      head[i] = (a * cosine[i] - b * sine[i]) * scale;
-      head[i + half] = (b * cosine[i] + a * sine[i]) * scale;
-    }
-  }
+  float* values = &x[elements(row * heads, 2 * half)];
+  if (!norm.empty()) rms_norm(values, norm, heads, weights_.config.rms_norm_eps, values);
+  kernels().rope.f32({.cos = &cosines_[elements(row, half)],
+                      .sin = &sines_[elements(row, half)],
+                      .heads = heads,
+                      .head_dim = 2 * half,
+                      .half = half,
+                      .scale = scale},
+                     values, values);
 }
 
 // y [rows, out_features] = x [rows, in_features] W^T + bias.
@@ -207,7 +197,7 @@ void RuntimeModel::apply(const std::vector<float>& x, int64_t rows,
 void RuntimeModel::normalize(const std::vector<float>& weight, int64_t rows, float* out) {
   const int64_t hidden = weights_.config.hidden_size;
   for_each_row(rows, [&](int64_t r) {
-    rms_norm(&x_[elements(r, hidden)], weight, weights_.config.rms_norm_eps, out + r * hidden);
+    rms_norm(&x_[elements(r, hidden)], weight, 1, weights_.config.rms_norm_eps, out + r * hidden);
   });
 }
 
