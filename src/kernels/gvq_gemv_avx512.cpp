@@ -21,7 +21,7 @@ struct Avx512 : Simd {
   }
 };
 
-// One coordinate of a codebook of at most 16 kTables centroids in registers; kTables 0: in memory.
+// One coordinate of a codebook of 16 kTables centroids in registers; kTables 0: in memory.
 template <int kTables>
 struct Plane {
   explicit Plane(const float* values) : memory(values) {
@@ -45,7 +45,7 @@ template <int kSize>
 void multiply_size(const GvqTile& tile, int64_t rows, const float* x, int64_t x_stride, float* y) {
   const auto kernel = tile.padded <= 16   ? GvqKernel<Avx512, Plane<1>, kSize>::multiply
                       : tile.padded <= 32 ? GvqKernel<Avx512, Plane<2>, kSize>::multiply
-                      : tile.padded <= 64 ? GvqKernel<Avx512, Plane<4>, kSize>::multiply
+                      : tile.padded == 64 ? GvqKernel<Avx512, Plane<4>, kSize>::multiply
                                           : GvqKernel<Avx512, Plane<0>, kSize>::multiply;
   kernel(tile, rows, x, x_stride, y);
 }

@@ -9,7 +9,7 @@ struct Avx512 : Simd {
 
   static __m512i load_field(const uint8_t* p) { return _mm512_load_si512(p); }
   static __m512i load_bytes(const uint8_t* p) {
-    return _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
 
   // kCount bits of each byte, from bit kFirst on.

@@ -211,10 +211,10 @@ const GgufPreTokenizer* find_gguf_pre_tokenizer(std::string_view name) {
   return found;
 }
 
-std::string gguf_pre_tokenizer_names() {
-  std::string names;
+std::vector<std::string> gguf_pre_tokenizer_names() {
+  std::vector<std::string> names;
   find_name([&](std::string_view name, const GgufPreTokenizer&) {
-    names.append(names.empty() ? "" : ", ").append(name);
+    names.emplace_back(name);
     return false;
   });
   return names;

@@ -2,7 +2,9 @@
 // it, or one word in a row.
 #pragma once
 #include <array>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 
@@ -27,17 +29,7 @@ struct GgufPreTokenizer {
 
 // null: unknown.
 const GgufPreTokenizer* find_gguf_pre_tokenizer(std::string_view name);
-// All names, with ", " between.
-std::string gguf_pre_tokenizer_names();
-// Calls function(name) for every name.
-template <typename Function>
-void for_each_gguf_pre_tokenizer(Function&& function) {
-  const std::string names = gguf_pre_tokenizer_names();
-  for (size_t at = 0; at < names.size();) {
-    const size_t end = std::min(names.find(", ", at), names.size());
-    function(names.substr(at, end - at));
-    at = end + 2;
-  }
-}
+// All names, in the order of the table.
+std::vector<std::string> gguf_pre_tokenizer_names();
 
 }  // namespace bitsmith

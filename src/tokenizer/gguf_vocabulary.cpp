@@ -73,8 +73,11 @@ const GgufPreTokenizer& pre_tokenizer_of(const Keys& keys) {
                        "unknown; convert the model again with a present converter"));
   const auto name = keys.get<std::string>("pre");
   if (const GgufPreTokenizer* found = find_gguf_pre_tokenizer(name)) return *found;
+  std::string known;
+  for (const std::string& other : gguf_pre_tokenizer_names())
+    known += (known.empty() ? "" : ", ") + other;
   throw Error(concat(keys.source(), ": tokenizer.ggml.pre '", excerpt(name),
-                     "' is not supported; supported: ", gguf_pre_tokenizer_names()));
+                     "' is not supported; supported: ", known));
 }
 
 BpeModel::Merges read_gguf_merges(const Keys& keys) {

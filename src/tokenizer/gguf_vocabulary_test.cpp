@@ -202,9 +202,9 @@ TEST(GgufVocabulary, ExportedBytePairsGiveTheSameIds) {
       "<|end|",       "<tool>", "\u0660",     "\u00A0", ""};
   std::set<std::string> seen;
   const GgufPreTokenizer* last = nullptr;
-  for_each_gguf_pre_tokenizer([&](const std::string& pre) {
+  for (const std::string& pre : gguf_pre_tokenizer_names()) {
     const GgufPreTokenizer* row = find_gguf_pre_tokenizer(pre);
-    if (row == std::exchange(last, row)) return;  // another name of the same
+    if (row == std::exchange(last, row)) continue;  // another name of the same
     Json keys = gpt2_keys(pre);
     // What comes together only where a pre-tokenizer leaves it together.
     const std::vector<std::pair<std::string, std::string>> merges = {
@@ -230,7 +230,7 @@ TEST(GgufVocabulary, ExportedBytePairsGiveTheSameIds) {
       for (const int32_t id : tokenizer_of(keys)->encode(part + "123 5(t don 'S\n\n  "))
         all.push_back(id);
     seen.insert(std::string(reinterpret_cast<const char*>(all.data()), 4 * all.size()));
-  });
+  }
   EXPECT_GE(seen.size(), 18u);  // some rows differ in other texts only
   Json unknown = gpt2_keys("nobody");
   EXPECT_THROW(testing::read_vocabulary(unknown), Error);
@@ -241,9 +241,9 @@ TEST(GgufVocabulary, ExportedBytePairsGiveTheSameIds) {
 TEST(GgufVocabulary, LongRunsOfOneClass) {
   const std::vector<std::string> classes = {"A", " ", "\n", ".", "\u4E00", "\u0301", "1"};
   const GgufPreTokenizer* last = nullptr;
-  for_each_gguf_pre_tokenizer([&](const std::string& pre) {
+  for (const std::string& pre : gguf_pre_tokenizer_names()) {
     const GgufPreTokenizer* row = find_gguf_pre_tokenizer(pre);
-    if (row == std::exchange(last, row)) return;
+    if (row == std::exchange(last, row)) continue;
     const auto t = tokenizer_of(gpt2_keys(pre));
     for (const std::string& character : classes)
       for (const std::string end : {"", "x"}) {
@@ -255,7 +255,7 @@ TEST(GgufVocabulary, LongRunsOfOneClass) {
         for (size_t i = 0; i < ids.size(); ++i)
           ASSERT_EQ(ids[i], static_cast<unsigned char>(text[i])) << pre;
       }
-  });
+  }
 }
 
 // Groups of digits from the right.

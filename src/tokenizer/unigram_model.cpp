@@ -49,21 +49,30 @@ void UnigramModel::encode(std::string_view word, std::vector<int32_t>& ids) cons
     if (!covered) offer(begin + character, before + unknown_score_, begin, unknown_);
     begin += character;
   }
-  std::vector<std::string_view> pieces;  // from the last to the first
+  struct Piece {
+    std::string_view text;
+    int32_t id;
+  };
+  std::vector<Piece> pieces;  // from the last to the first
   bool after_unknown = false;
   for (size_t end = word.size(); end > 0; end = best[end].begin) {
     const size_t begin = best[end].begin;
     const bool is_unknown = best[end].id == unknown_;
     if (is_unknown && after_unknown)
-      pieces.back() = word.substr(begin, end - begin + pieces.back().size());
+      pieces.back().text = word.substr(begin, end - begin + pieces.back().text.size());
     else
-      pieces.push_back(word.substr(begin, end - begin));
+      pieces.push_back({word.substr(begin, end - begin), best[end].id});
     after_unknown = is_unknown;
   }
-  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) append(*piece, ids);
+  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
+    if (piece->id == unknown_)
+      append_unknown(piece->text, ids);
+    else
+      ids.push_back(piece->id);
+  }
 }
 
-void UnigramModel::append(std::string_view piece, std::vector<int32_t>& ids) const {
+void UnigramModel::append_unknown(std::string_view piece, std::vector<int32_t>& ids) const {
   const auto id = vocabulary_.find(piece);
   if (id && !special_.contains(std::string(piece))) {
     ids.push_back(*id);

@@ -26,7 +26,8 @@ class UnigramModel final : public TokenModel {
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
-  void append(std::string_view piece, std::vector<int32_t>& ids) const;
+  // Neighboring characters without pieces: together they may be a token after all.
+  void append_unknown(std::string_view piece, std::vector<int32_t>& ids) const;
 
   Vocabulary vocabulary_;
   std::vector<double> scores_;

@@ -273,7 +273,7 @@ TEST_F(QuantizeModel, RefusesBeforeAnyWorkAndLeavesNothing) {
   options_.embedding_bits = 7;
   refused("embedding");
   options_.overrides = {{"embed_tokens", parse_representation("aq1x4g8")}};
-  refused("uniform");
+  refused("looked up row by row");
   options_.dtype = "float64";
   refused("float64");
   options_.stop_after_blocks = 3;
