@@ -58,7 +58,7 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
     return;
   }
   const auto files = ModelFiles::open(path);
-  const ModelConfig& c = files->config();
+  const ModelPlan& model = files->plan();
   const auto teacher = Decoder::load(files, dtype);
   auto decoder = Decoder::load(files, dtype);
   for (const auto& block : decoder->blocks()) {
@@ -68,7 +68,7 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
   rule.schedule = {.interval = 1, .start = change_codes ? 0.0 : 2.0};
   Student student(std::move(decoder), *teacher, code_rule_factory("pv", rule));
   const int64_t batch = 4, length = 512;
-  const auto ids = torch::randint(0, c.vocab_size, {batch, length}, torch::kInt64);
+  const auto ids = torch::randint(0, model.vocab_size, {batch, length}, torch::kInt64);
   TuningStepOptions options;
   options.micro_windows = batch;
   options.learning_rate = 1e-3;
@@ -82,11 +82,13 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
   }
   const double tokens =
       static_cast<double>(batch * length) * static_cast<double>(state.iterations());
-  const double parameters =
-      static_cast<double>(c.num_hidden_layers * c.hidden_size *
-                              (2 * c.q_size() + 2 * c.kv_size() + 3 * c.intermediate_size) +
-                          c.vocab_size * c.hidden_size);
-  const double rate = gemm_rate(dtype, batch * length, c.hidden_size, c.intermediate_size);
+  double parameters = static_cast<double>(model.vocab_size * model.hidden_size);
+  for (const BlockPlan& block : model.blocks) {
+    for (const LinearPlan* linear : linears(block))
+      parameters += static_cast<double>(linear->out_features * linear->in_features);
+  }
+  const LinearPlan& down = model.blocks.front().mlp->output;
+  const double rate = gemm_rate(dtype, batch * length, down.out_features, down.in_features);
   const double floor = rate / (8 * parameters);  // tokens/s
   state.counters["tokens/s"] = tokens / seconds;
   state.counters["GEMM_GFLOP/s"] = rate / 1e9;

@@ -12,19 +12,19 @@
 namespace bitsmith {
 namespace {
 
-std::set<std::string> matching_modules(const ModelConfig& config,
+std::set<std::string> matching_modules(const ModelPlan& model,
                                        const std::vector<std::string>& texts) {
   std::vector<ModulePattern> patterns;
   for (const std::string& text : texts) patterns.emplace_back("module", text);
   std::set<std::string> names;
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
-    for (const LinearShape& linear : block_linears(config, block_index)) {
+  for (const BlockPlan& block : model.blocks) {
+    for (const LinearPlan* linear : linears(block)) {
       for (ModulePattern& pattern : patterns) {
-        if (pattern.matches(linear.name)) names.insert(linear.name);
+        if (pattern.matches(linear->name)) names.insert(linear->name);
       }
     }
   }
-  const std::string example = block_linears(config, 0).back().name;
+  const std::string example = linears(model.blocks.front()).back()->name;
   for (const ModulePattern& pattern : patterns) pattern.require_used(example);
   return names;
 }
@@ -34,7 +34,7 @@ std::set<std::string> matching_modules(const ModelConfig& config,
 HessianOutcome write_hessians(const HessianJob& job, const RunContext& context) {
   set_torch_threads(context.threads);
   const auto files = ModelFiles::open(job.model);
-  const std::set<std::string> names = matching_modules(files->config(), job.modules);
+  const std::set<std::string> names = matching_modules(files->plan(), job.modules);
   const TokenDataset dataset = load_training_data(*files, job.data, context);
   warn_of_few_tokens(*files, dataset);
   std::filesystem::create_directories(job.out);

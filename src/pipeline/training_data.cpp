@@ -5,10 +5,10 @@
 #include <functional>
 #include <optional>
 
+#include "architecture/model_size.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "architecture/model_size.h"
 #include "compressor/calibration/self_generated.h"
 #include "compressor/calibration/text_checks.h"
 #include "evaluate/documents.h"

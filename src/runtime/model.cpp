@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "architecture/alibi.h"
 #include "base/error.h"
 #include "kernels/kernel_table.h"
 
@@ -15,21 +16,6 @@ void add(const float* x, int64_t count, float* y) {
 }
 
 size_t elements(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
-
-// Slopes of ALiBi (Press et al. 2022): a geometric sequence for a power of two of heads; others
-// take every second one of the next larger power.
-std::vector<float> alibi_slopes(int64_t heads) {
-  const int64_t power = int64_t{1} << static_cast<int>(std::floor(std::log2(heads)));
-  std::vector<float> slopes;
-  const auto add_slopes = [&](int64_t of, int64_t first, int64_t step) {
-    const double base = std::pow(2.0, -8.0 / static_cast<double>(of));
-    for (int64_t i = first; std::ssize(slopes) < heads && i <= of; i += step)
-      slopes.push_back(static_cast<float>(std::pow(base, static_cast<double>(i))));
-  };
-  add_slopes(power, 1, 1);
-  add_slopes(2 * power, 1, 2);
-  return slopes;
-}
 
 void activate(Activation activation, const float* x, const float* up, int64_t count, float* y) {
   const ActivationKernels& kernel = kernels().activations;

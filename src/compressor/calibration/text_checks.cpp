@@ -9,10 +9,9 @@
 
 namespace bitsmith {
 
-std::string few_tokens_warning(int64_t tokens, const ModelConfig& config) {
+std::string few_tokens_warning(int64_t tokens, const ModelPlan& model) {
   int64_t widest = 0;
-  for (const LinearShape& linear : block_linears(config, 0))
-    widest = std::max(widest, linear.in_features);
+  for (const Site& site : sites(model.blocks.front())) widest = std::max(widest, site.features);
   if (tokens >= widest) return "";
   return concat(
       "calibration has ", tokens, " tokens, fewer than the ", widest,

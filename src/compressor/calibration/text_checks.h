@@ -3,15 +3,15 @@
 #include <cstdint>
 #include <string>
 
-#include "base/run_context.h"
 #include "architecture/model_plan.h"
+#include "base/run_context.h"
 #include "compressor/calibration/token_dataset.h"
 #include "evaluate/language_model.h"
 
 namespace bitsmith {
 
 // With fewer tokens than a matrix has inputs, the Hessian of these inputs does not have full rank.
-std::string few_tokens_warning(int64_t tokens, const ModelConfig& config);
+std::string few_tokens_warning(int64_t tokens, const ModelPlan& model);
 
 // Text that the original model itself finds absurd: another language, another tokenizer, data that
 // is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows. Throws

@@ -37,14 +37,14 @@ TokenDataset windows(int64_t count, int64_t length, int64_t step, int64_t vocab)
 }
 
 TEST(FewTokens, NamesBothNumbers) {
-  ModelConfig config;
-  config.num_hidden_layers = 1;
-  config.hidden_size = 64;
-  config.intermediate_size = 192;
-  config.num_attention_heads = config.num_key_value_heads = 2;
-  config.head_dim = 32;
-  EXPECT_EQ(few_tokens_warning(192, config), "");
-  const std::string warning = few_tokens_warning(191, config);
+  ModelPlan model;
+  BlockPlan& block = model.blocks.emplace_back();
+  block.attention.inputs.push_back({.name = "q", .out_features = 64, .in_features = 64});
+  block.mlp.emplace();
+  block.mlp->inputs.push_back({.name = "up", .out_features = 192, .in_features = 64});
+  block.mlp->width = 192;
+  EXPECT_EQ(few_tokens_warning(192, model), "");
+  const std::string warning = few_tokens_warning(191, model);
   EXPECT_NE(warning.find("191 tokens"), std::string::npos) << warning;
   EXPECT_NE(warning.find("192 inputs"), std::string::npos) << warning;
 }

@@ -4,11 +4,17 @@
 
 namespace bitsmith {
 
+struct AttentionOptions {
+  double scale = 1;     // of scores
+  int64_t window = 0;   // a query sees its own position and those before it; 0: all, else the last
+  double soft_cap = 0;  // score -> cap * tanh(score / cap); 0: none
+  bool alibi = false;   // score += slope of the head * (key - query) (Press et al. 2022)
+};
+
 // q [batch, length, heads, head_dim], k and v [batch, length, kv_heads, head_dim] -> [batch,
-// length, heads * head_dim]. A query sees its own position and those before it; the last `window`
-// of them (0: all).
+// length, heads * head_dim].
 torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
-                               const torch::Tensor& v, int64_t window);
+                               const torch::Tensor& v, const AttentionOptions& options);
 
 // Whether this processor multiplies bfloat16 tiles, so that our own backward pass is used there.
 bool has_tiled_attention_gradient();

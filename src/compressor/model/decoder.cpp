@@ -3,193 +3,181 @@
 #include "base/error.h"
 #include "compressor/model/attention.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/model/experts.h"
 
 namespace bitsmith {
 namespace {
-
-Linear load_linear(const ModelFiles& files, const LinearShape& shape, torch::Dtype dtype) {
-  Linear linear{.name = shape.name,
-                .out_features = shape.out_features,
-                .in_features = shape.in_features,
-                .weight = {},
-                .bias = {},
-                .representation = {}};
-  if (files.spec(shape.name)) {
-    linear.representation = representation_from_format(files.quantized(shape.name));
-  } else {
-    linear.weight = read_dense(files.checkpoint(), shape.name + ".weight", dtype);
-  }
-  if (shape.bias) linear.bias = read_dense(files.checkpoint(), shape.name + ".bias", dtype);
-  return linear;
-}
 
 // [batch, length, heads * head_dim] -> [batch, length, heads, head_dim].
 torch::Tensor split_heads(const torch::Tensor& x, int64_t head_dim) {
   return x.view({x.size(0), x.size(1), x.size(2) / head_dim, head_dim});
 }
 
-}  // namespace
+struct Projections {
+  torch::Tensor q, k, v;  // [batch, length, heads or kv_heads, head_dim]
+};
 
-torch::Tensor Linear::forward(const torch::Tensor& x) const {
-  if (weight.defined()) return torch::linear(x, weight, bias);
-  const torch::Tensor y = representation->forward(x);
-  return bias.defined() ? y + bias : y;
-}
-
-const char* site_name(InputSite site) {
-  switch (site) {
-    case InputSite::kAttentionInput:
-      return "attention input";
-    case InputSite::kAttentionOutput:
-      return "attention output";
-    case InputSite::kMlpInput:
-      return "mlp input";
-    case InputSite::kMlpDown:
-      return "mlp down";
-  }
-  BITSMITH_CHECK(false);
-  return "";
-}
-
-std::vector<Linear*> Block::linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
-
-std::vector<Linear*> Block::site_linears(InputSite site) {
-  switch (site) {
-    case InputSite::kAttentionInput:
-      return {&q, &k, &v};
-    case InputSite::kAttentionOutput:
-      return {&o};
-    case InputSite::kMlpInput:
-      return {&gate, &up};
-    case InputSite::kMlpDown:
-      return {&down};
+Projections project(const Block& block, const torch::Tensor& a) {
+  const AttentionPlan& plan = block.plan->attention;
+  const auto& inputs = block.attention_inputs;
+  const torch::Tensor first = inputs[0].forward(a);
+  switch (plan.order) {
+    case AttentionPlan::Order::kSeparate:
+      return {split_heads(first, plan.head_dim), split_heads(inputs[1].forward(a), plan.head_dim),
+              split_heads(inputs[2].forward(a), plan.head_dim)};
+    case AttentionPlan::Order::kConcatenated: {
+      const torch::Tensor all = split_heads(first, plan.head_dim);
+      return {all.narrow(2, 0, plan.heads), all.narrow(2, plan.heads, plan.kv_heads),
+              all.narrow(2, plan.heads + plan.kv_heads, plan.kv_heads)};
+    }
+    case AttentionPlan::Order::kByHead: {
+      const torch::Tensor all =
+          first.view({first.size(0), first.size(1), plan.heads, 3, plan.head_dim});
+      return {all.select(3, 0), all.select(3, 1), all.select(3, 2)};
+    }
   }
   BITSMITH_CHECK(false);
   return {};
 }
 
-std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors(int64_t block_index) {
-  std::vector<std::pair<std::string, torch::Tensor*>> vectors;
-  const auto add = [&](const std::string& name, torch::Tensor& vector) {
-    if (vector.defined()) vectors.emplace_back(name, &vector);
-  };
-  for (Linear* linear : linears()) add(linear->name + ".bias", linear->bias);
-  const std::string prefix = concat("model.layers.", block_index, ".");
-  add(prefix + "input_layernorm.weight", input_norm);
-  add(prefix + "post_attention_layernorm.weight", post_attention_norm);
-  add(prefix + "self_attn.q_norm.weight", q_norm);
-  add(prefix + "self_attn.k_norm.weight", k_norm);
-  return vectors;
+// A norm of each head's values, or of all heads' together.
+torch::Tensor normalize_heads(const Norm& norm, const torch::Tensor& x) {
+  if (norm.plan.size == x.size(3)) return norm.forward(x);
+  return norm.forward(x.flatten(2, 3)).view_as(x);
+}
+
+}  // namespace
+
+torch::Tensor OutputHead::logits(const torch::Tensor& hidden) const {
+  const torch::Tensor logits = torch::linear(hidden, weight);
+  return soft_cap > 0 ? torch::tanh(logits / soft_cap) * soft_cap : logits;
 }
 
 std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
                                        torch::Dtype dtype) {
   auto decoder = std::make_unique<Decoder>();
+  const ModelPlan& plan = files->plan();
   decoder->files_ = std::move(files);
   decoder->dtype_ = dtype;
+  if (!plan.positions.name.empty())
+    decoder->positions_ = read_matrix(decoder->files(), plan.positions.name, dtype);
+  decoder->embedding_norm_ = load_norm(decoder->files(), plan.embedding_norm, dtype);
   return decoder;
 }
 
 std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
                                        torch::Dtype dtype) {
   auto decoder = open(std::move(files), dtype);
-  const ModelConfig& config = decoder->config();
-  decoder->embedding_ = read_matrix(decoder->files(), "model.embed_tokens", dtype);
-  decoder->norm_ = read_dense(decoder->files().checkpoint(), "model.norm.weight", dtype);
-  decoder->head_.name = "lm_head";
-  decoder->head_.out_features = config.vocab_size;
-  decoder->head_.in_features = config.hidden_size;
-  decoder->head_.weight = config.tie_word_embeddings
-                              ? decoder->embedding_
-                              : read_matrix(decoder->files(), "lm_head", dtype);
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index)
+  const ModelPlan& plan = decoder->plan();
+  decoder->embedding_ = read_matrix(decoder->files(), plan.embedding.name, dtype);
+  decoder->norm_ = load_norm(decoder->files(), plan.final_norm, dtype);
+  decoder->head_.weight =
+      plan.tied ? decoder->embedding_ : read_matrix(decoder->files(), plan.head.name, dtype);
+  decoder->head_.soft_cap = plan.logit_soft_cap;
+  for (int64_t block_index = 0; block_index < plan.num_blocks(); ++block_index)
     decoder->blocks_.push_back(decoder->load_block(block_index));
   return decoder;
 }
 
 std::shared_ptr<Block> Decoder::load_block(int64_t block_index) const {
-  auto block = std::make_shared<Block>();
-  const std::string prefix = concat("model.layers.", block_index, ".");
-  const auto norm = [&](const char* name) {
-    return read_dense(files_->checkpoint(), prefix + name + ".weight", dtype_);
-  };
-  block->input_norm = norm("input_layernorm");
-  block->post_attention_norm = norm("post_attention_layernorm");
-  if (config().qk_norm) {
-    block->q_norm = norm("self_attn.q_norm");
-    block->k_norm = norm("self_attn.k_norm");
+  return bitsmith::load_block(*files_, block_index, dtype_);
+}
+
+torch::Tensor Decoder::embed_with(const torch::Tensor& embedding, const torch::Tensor& ids) const {
+  torch::Tensor x = torch::embedding(embedding, ids);
+  // Hugging Face rounds the scale to the model's dtype.
+  if (plan().embedding_scale != 1) x = x * torch::tensor(plan().embedding_scale, x.options());
+  if (positions_.defined()) {
+    if (ids.size(1) + plan().position_offset > positions_.size(0))
+      throw Error(concat("a window of ", ids.size(1), " tokens is longer than the ",
+                         positions_.size(0) - plan().position_offset,
+                         " positions that this model has learned"));
+    x = x + positions_.narrow(0, plan().position_offset, ids.size(1));
   }
-  const std::vector<LinearShape> shapes = block_linears(config(), block_index);
-  const std::vector<Linear*> linears = block->linears();
-  BITSMITH_CHECK(shapes.size() == linears.size());
-  for (size_t i = 0; i < shapes.size(); ++i) *linears[i] = load_linear(*files_, shapes[i], dtype_);
-  block->sliding_window = config().sliding_window.at(block_index);
-  return block;
+  return embedding_norm_.forward(x);
 }
 
-torch::Tensor Decoder::embed(const torch::Tensor& ids) const {
-  return torch::embedding(embedding_, ids);
-}
-
-RotaryTable Decoder::rotary(int64_t length) const {
-  const std::vector<double> frequencies = rope_inverse_frequencies(config(), length);
-  // Hugging Face multiplies positions by float32 frequencies; at large angles that rounding shows.
-  const torch::Tensor inverse = torch::tensor(frequencies, torch::kFloat64).to(torch::kFloat32);
-  const torch::Tensor angle =
-      torch::arange(length, torch::kFloat32).unsqueeze(1) * inverse.unsqueeze(0);
-  return {angle.cos(), angle.sin()};
+RotaryTables Decoder::rotary(int64_t length) const {
+  RotaryTables tables;
+  for (const RopePlan& rope : plan().ropes) {
+    const std::vector<double> frequencies = rope_inverse_frequencies(rope, length);
+    // Hugging Face multiplies positions by float32 frequencies; at large angles that rounding
+    // shows.
+    const torch::Tensor inverse = torch::tensor(frequencies, torch::kFloat64).to(torch::kFloat32);
+    const torch::Tensor angle =
+        torch::arange(length, torch::kFloat32).unsqueeze(1) * inverse.unsqueeze(0);
+    tables.push_back({angle.cos() * rope.attention_factor, angle.sin() * rope.attention_factor});
+  }
+  return tables;
 }
 
 torch::Tensor Decoder::attention_inputs(const Block& block, const torch::Tensor& x) const {
-  return rms_norm(x, block.input_norm, config().rms_norm_eps);
+  return block.attention_norm.forward(x);
 }
 
 torch::Tensor Decoder::attention(const Block& block, const torch::Tensor& a,
-                                 const RotaryTable& rotary) const {
-  const int64_t head_dim = config().head_dim;
-  const double eps = config().rms_norm_eps;
-  torch::Tensor q = split_heads(block.q.forward(a), head_dim);
-  torch::Tensor k = split_heads(block.k.forward(a), head_dim);
-  const torch::Tensor v = split_heads(block.v.forward(a), head_dim);
-  if (config().qk_norm) {
-    q = rms_norm(q, block.q_norm, eps);
-    k = rms_norm(k, block.k_norm, eps);
+                                 const RotaryTables& rotary) const {
+  const AttentionPlan& plan = block.plan->attention;
+  auto [q, k, v] = project(block, a);
+  if (plan.q_norm.exists()) q = normalize_heads(block.q_norm, q);
+  if (plan.k_norm.exists()) k = normalize_heads(block.k_norm, k);
+  if (plan.rope >= 0) {
+    q = apply_rotary(q, rotary.at(static_cast<size_t>(plan.rope)));
+    k = apply_rotary(k, rotary.at(static_cast<size_t>(plan.rope)));
   }
-  q = apply_rotary(q, rotary);
-  k = apply_rotary(k, rotary);
-  return causal_attention(q, k, v, block.sliding_window);
+  return causal_attention(
+      q, k, v,
+      {.scale = plan.scale, .window = plan.window, .soft_cap = plan.soft_cap, .alibi = plan.alibi});
 }
 
-torch::Tensor Decoder::mlp_inputs(const Block& block, const torch::Tensor& h) const {
-  return rms_norm(h, block.post_attention_norm, config().rms_norm_eps);
+torch::Tensor Decoder::add_attention(const Block& block, const torch::Tensor& x,
+                                     const torch::Tensor& o) const {
+  return x + block.attention_output_norm.forward(block.attention_output.forward(o));
 }
 
-torch::Tensor Decoder::mlp_hidden(const Block& block, const torch::Tensor& m) const {
-  return silu_mul(block.gate.forward(m), block.up.forward(m));
+torch::Tensor Decoder::mlp_inputs(const Block& block, const torch::Tensor& x,
+                                  const torch::Tensor& h) const {
+  return block.mlp_norm.forward(block.plan->parallel ? x : h);
+}
+
+torch::Tensor Decoder::add_mlp(const Block& block, const torch::Tensor& h,
+                               const torch::Tensor& d) const {
+  return h + block.mlp_output_norm.forward(block.mlps.front().output.forward(d));
+}
+
+torch::Tensor Decoder::add_experts(const Block& block, const torch::Tensor& h,
+                                   const torch::Tensor& m) const {
+  return h + block.mlp_output_norm.forward(run_experts(block, m.flatten(0, 1)).view_as(m));
 }
 
 torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
-                                 const RotaryTable& rotary, const SiteObserver& observer) const {
-  const auto observe = [&](InputSite site, const torch::Tensor& inputs) {
+                                 const RotaryTables& rotary, const SiteObserver& observer) const {
+  const auto observe = [&](size_t site, const torch::Tensor& inputs) {
     if (observer) observer(site, inputs);
     return inputs;
   };
-  const torch::Tensor a = observe(InputSite::kAttentionInput, attention_inputs(block, x));
-  const torch::Tensor o = observe(InputSite::kAttentionOutput, attention(block, a, rotary));
-  const torch::Tensor h = x + block.o.forward(o);
-  const torch::Tensor m = observe(InputSite::kMlpInput, mlp_inputs(block, h));
-  const torch::Tensor d = observe(InputSite::kMlpDown, mlp_hidden(block, m));
-  return h + block.down.forward(d);
-}
-
-torch::Tensor Decoder::final_norm(const torch::Tensor& x) const {
-  return rms_norm(x, norm_, config().rms_norm_eps);
+  const torch::Tensor a = observe(0, attention_inputs(block, x));
+  const torch::Tensor o = observe(1, attention(block, a, rotary));
+  const torch::Tensor h = add_attention(block, x, o);
+  const torch::Tensor m = mlp_inputs(block, x, h);
+  if (!block.plan->experts)
+    return add_mlp(block, h, observe(3, block.mlps.front().hidden(observe(2, m))));
+  if (observer) {
+    const torch::Tensor tokens = m.flatten(0, 1);
+    const Routing routing = route(block, tokens);
+    for (size_t e = 0; e < routing.experts.size(); ++e) {
+      const torch::Tensor own = tokens.index_select(0, routing.experts[e].tokens);
+      observer(2 + 2 * e, own);
+      observer(3 + 2 * e, block.mlps[e].hidden(own));
+    }
+  }
+  return add_experts(block, h, m);
 }
 
 torch::Tensor Decoder::hidden_states(const torch::Tensor& ids) const {
-  const RotaryTable table = rotary(ids.size(1));
+  const RotaryTables tables = rotary(ids.size(1));
   torch::Tensor x = embed(ids);
-  for (const std::shared_ptr<Block>& block : blocks_) x = run_block(*block, x, table);
+  for (const std::shared_ptr<Block>& block : blocks_) x = run_block(*block, x, tables);
   return final_norm(x);
 }
 

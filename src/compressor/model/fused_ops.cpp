@@ -55,19 +55,20 @@ const SiluMulKernels<T>& silu_mul_kernels() {
 
 struct RmsNormFunction : Function<RmsNormFunction> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
-                               const torch::Tensor& weight, double eps) {
+                               const torch::Tensor& weight, double eps, bool one_plus_weight) {
     const torch::Tensor x = input.contiguous();
     const int64_t features = x.size(-1), rows = x.numel() / features;
     torch::Tensor y = torch::empty_like(x), inverse_rms = torch::empty({rows}, torch::kFloat32);
     with_stored_type(x, [&]<typename T>(T) {
       at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
         rms_norm_kernels<T>().forward(pointer<T>(x) + begin * features, pointer<T>(weight),
-                                      /*one_plus_weight=*/false, end - begin, features,
+                                      one_plus_weight, end - begin, features,
                                       static_cast<float>(eps), pointer<T>(y) + begin * features,
                                       pointer<float>(inverse_rms) + begin);
       });
     });
     context->save_for_backward({x, weight, inverse_rms});
+    context->saved_data["one_plus_weight"] = one_plus_weight;
     return y;
   }
 
@@ -79,6 +80,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     // Partial sums of fixed groups of rows: the result does not depend on the number of threads.
     const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
     const bool wants_dweight = context->needs_input_grad(1);
+    const bool one_plus_weight = context->saved_data["one_plus_weight"].toBool();
     torch::Tensor dx = torch::empty_like(x), partial;
     if (wants_dweight) partial = torch::zeros({tasks, features}, torch::kFloat32);
     with_stored_type(x, [&]<typename T>(T) {
@@ -86,7 +88,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
         for (int64_t task = begin; task < end; ++task) {
           const int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, rows - first);
           rms_norm_kernels<T>().backward(
-              pointer<T>(x) + first * features, pointer<T>(weight), /*one_plus_weight=*/false,
+              pointer<T>(x) + first * features, pointer<T>(weight), one_plus_weight,
               pointer<float>(inverse_rms) + first, pointer<T>(dy) + first * features, count,
               features, pointer<T>(dx) + first * features,
               wants_dweight ? pointer<float>(partial) + task * features : nullptr);
@@ -94,7 +96,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
       });
     });
     return {dx, wants_dweight ? partial.sum(0).to(weight.scalar_type()) : torch::Tensor(),
-            torch::Tensor()};
+            torch::Tensor(), torch::Tensor()};
   }
 };
 
@@ -134,7 +136,7 @@ torch::Tensor rotate(const torch::Tensor& input, const torch::Tensor& cos, const
                      bool back) {
   const torch::Tensor x = input.contiguous();
   const int64_t rows = x.size(0) * x.size(1), length = x.size(1), heads = x.size(2),
-                half = x.size(3) / 2;
+                head_dim = x.size(3), half = cos.size(1);
   torch::Tensor y = torch::empty_like(x);
   with_stored_type(x, [&]<typename T>(T) {
     at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
@@ -144,10 +146,10 @@ torch::Tensor rotate(const torch::Tensor& input, const torch::Tensor& cos, const
         turn({.cos = pointer<float>(cos) + position * half,
               .sin = pointer<float>(sin) + position * half,
               .heads = heads,
-              .head_dim = 2 * half,
+              .head_dim = head_dim,
               .half = half,
               .sign = back ? -1.0f : 1.0f},
-             pointer<T>(x) + row * heads * 2 * half, pointer<T>(y) + row * heads * 2 * half);
+             pointer<T>(x) + row * heads * head_dim, pointer<T>(y) + row * heads * head_dim);
       }
     });
   });
@@ -170,11 +172,13 @@ struct RotaryFunction : Function<RotaryFunction> {
 
 }  // namespace
 
-torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps) {
-  if (has_fused_loops(x)) return RmsNormFunction::apply(x, weight, eps);
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps,
+                       bool one_plus_weight) {
+  if (has_fused_loops(x)) return RmsNormFunction::apply(x, weight, eps, one_plus_weight);
   const torch::Tensor wide = x.to(torch::kFloat32);
-  const torch::Tensor inverse_rms = (wide.square().mean(-1, true) + eps).rsqrt();
-  return weight * (wide * inverse_rms).to(x.scalar_type());
+  const torch::Tensor normed = wide * (wide.square().mean(-1, true) + eps).rsqrt();
+  if (one_plus_weight) return (normed * (1 + weight.to(torch::kFloat32))).to(x.scalar_type());
+  return weight * normed.to(x.scalar_type());
 }
 
 torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up) {
@@ -184,10 +188,12 @@ torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up) {
 
 torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary) {
   if (has_fused_loops(x)) return RotaryFunction::apply(x, rotary.cos, rotary.sin);
-  const std::vector<torch::Tensor> halves = x.chunk(2, -1);
+  const int64_t pairs = rotary.cos.size(1), rest = x.size(3) - 2 * pairs;
+  const torch::Tensor low = x.narrow(-1, 0, pairs), high = x.narrow(-1, pairs, pairs);
   const torch::Tensor cos = rotary.cos.unsqueeze(1), sin = rotary.sin.unsqueeze(1);
-  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1)
-      .to(x.scalar_type());
+  const torch::Tensor turned =
+      torch::cat({low * cos - high * sin, high * cos + low * sin}, -1).to(x.scalar_type());
+  return rest > 0 ? torch::cat({turned, x.narrow(-1, 2 * pairs, rest)}, -1) : turned;
 }
 
 }  // namespace bitsmith

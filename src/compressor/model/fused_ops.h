@@ -9,16 +9,19 @@
 namespace bitsmith {
 
 struct RotaryTable {
-  torch::Tensor cos, sin;  // [length, head_dim / 2] float32
+  torch::Tensor cos, sin;  // [length, pairs that turn] float32; at most head_dim / 2 pairs
 };
 
-// x / sqrt(mean(x^2) + eps) in float32, rounded to x's dtype, times weight. x [..., features].
-torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps);
+// x / sqrt(mean(x^2) + eps) in float32, rounded to x's dtype, times weight; or, with
+// one_plus_weight, times 1 + weight before it is rounded (Gemma). x [..., features].
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps,
+                       bool one_plus_weight = false);
 
 // silu(gate) * up.
 torch::Tensor silu_mul(const torch::Tensor& gate, const torch::Tensor& up);
 
-// Rotates the halves of each head (Hugging Face's layout). x [batch, length, heads, head_dim].
+// Turns the pairs (i, pairs + i) of each head (Hugging Face's layout); values beyond them stay.
+// x [batch, length, heads, head_dim].
 torch::Tensor apply_rotary(const torch::Tensor& x, const RotaryTable& rotary);
 
 }  // namespace bitsmith

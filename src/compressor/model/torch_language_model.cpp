@@ -12,7 +12,7 @@ class TorchLanguageModel : public LanguageModel {
  public:
   explicit TorchLanguageModel(std::unique_ptr<Decoder> decoder) : decoder_(std::move(decoder)) {}
 
-  int64_t vocab_size() const override { return decoder_->config().vocab_size; }
+  int64_t vocab_size() const override { return decoder_->plan().vocab_size; }
 
   void run(std::span<const int32_t> tokens) override {
     const torch::NoGradGuard no_grad;
@@ -34,7 +34,7 @@ class TorchLanguageModel : public LanguageModel {
     BITSMITH_CHECK(static_cast<int64_t>(out.size()) == count * vocab_size());
     const torch::Tensor chunk = hidden_.slice(0, first, first + count);
     torch::from_blob(out.data(), {count, vocab_size()}, torch::kFloat32)
-        .copy_(decoder_->head().forward(chunk));
+        .copy_(decoder_->head().logits(chunk));
   }
 
  private:

@@ -21,7 +21,7 @@ struct BlockFinetuneReport {
 // inputs [windows, length, hidden] come near to targets, of the same shape. Leaves everything
 // projected.
 using BlockFinetuner =
-    std::function<BlockFinetuneReport(const Decoder& decoder, Block& block, int64_t block_index,
+    std::function<BlockFinetuneReport(const Decoder& decoder, Block& block,
                                       const torch::Tensor& inputs, const torch::Tensor& targets)>;
 
 }  // namespace bitsmith

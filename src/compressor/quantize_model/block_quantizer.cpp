@@ -1,8 +1,10 @@
 #include "compressor/quantize_model/block_quantizer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "compressor/model/dense_tensor.h"
 
 namespace bitsmith {
@@ -11,6 +13,21 @@ namespace {
 // How a block's time divides, for the progress line only.
 constexpr double kHessianShare = 0.3;
 constexpr double kLinearsShare = 0.55;
+
+// An expert that gets fewer tokens than this share of its inputs is calibrated on all tokens: its
+// own would say nothing of most directions.
+constexpr double kFewTokens = 0.25;
+
+// Experts and how many tokens each got, for a warning.
+std::string few_tokens_message(int64_t block_index, const std::map<int64_t, int64_t>& experts,
+                               int64_t tokens) {
+  std::string list;
+  for (const auto& [expert, count] : experts)
+    list += concat(list.empty() ? "" : ", ", "expert ", expert, " ", count);
+  return concat("block ", block_index, ": the router sends few of the ", tokens,
+                " calibration tokens to some experts (", list,
+                "); these are calibrated on all tokens");
+}
 
 }  // namespace
 
@@ -45,20 +62,27 @@ torch::Tensor BlockQuantizer::run(const Block& block) const {
 }
 
 std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
-    Block& block, const Block& original, InputSite site,
+    Block& block, const Block& original, size_t site, bool all_tokens,
     const std::function<void(double)>& progress) {
   std::optional<SiteSums> sums;
   for (const Linear* linear : block.site_linears(site)) {
     if (sums || !plan_.find(linear->name)) continue;
-    sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
+    sums.emplace(SiteSums{HessianSum(linear->in_features), {}, 0});
     if (with_original()) sums->cross.emplace(linear->in_features);
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
-    const auto inputs = stream_.site_inputs(block, site, first, count, /*keep_outputs=*/false);
-    if (sums) sums->hessian.add(inputs);
+    torch::Tensor tokens = stream_.tokens_of(block, site, first, count);
+    if (tokens.defined() && all_tokens)
+      tokens = torch::arange(count * stream_.inputs().size(1), torch::kInt64);
+    const auto inputs =
+        stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
+    if (sums) {
+      sums->hessian.add(inputs);
+      sums->tokens += inputs.numel() / inputs.size(-1);
+    }
     if (!with_original()) return;
     const auto expected =
-        original_stream_.site_inputs(original, site, first, count, /*keep_outputs=*/true);
+        original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
     if (sums) sums->cross->add(expected, inputs);
   });
   return sums;
@@ -66,7 +90,7 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
                                      const torch::Tensor& hessian, const torch::Tensor& drift,
-                                     QuantizedModules& modules,
+                                     std::optional<int64_t> tokens, QuantizedModules& modules,
                                      const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
@@ -95,7 +119,8 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
       method_name(matrix.method),
       result.relative_error,
       bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
-      result.seconds};
+      result.seconds,
+      tokens};
   modules.matrices[linear.name] = result.representation->to_format();
   modules.linears.push_back(summary);
   if (observer) observer(summary, result.stages);
@@ -103,7 +128,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
 
 QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
                                           const LinearObserver& observer) {
-  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
   // Quantized matrices take their places in `block`; a second one stays as it was where both are
   // needed.
   const std::shared_ptr<Block> original =
@@ -116,16 +141,29 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   if (planned_weights == 0) return modules;
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
-    return kHessianShare * (sites_done + of_site) / kInputSites +
+    return kHessianShare * (sites_done + of_site) / static_cast<double>(block->sites.size()) +
            kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
-  for (const InputSite site : kSites) {
+  std::map<int64_t, int64_t> few;  // experts with few tokens, and how many
+  for (size_t site = 0; site < block->sites.size(); ++site) {
+    const Site& plan = block->sites[site];
     torch::Tensor hessian, drift;
+    std::optional<int64_t> tokens;  // that an expert got
     if (!without_data()) {
-      const auto sums = collect(*block, *original, site, [&](double share) {
-        progress(share_done(share), site_name(site));
-      });
+      const auto collect_site = [&] {
+        return collect(*block, *original, site, few.contains(plan.expert),
+                       [&](double share) { progress(share_done(share), site_name(plan)); });
+      };
+      auto sums = collect_site();
+      if (sums && plan.expert >= 0) {
+        tokens = few.contains(plan.expert) ? few[plan.expert] : sums->tokens;
+        const double least = kFewTokens * static_cast<double>(plan.features);
+        if (plan.kind == Site::Kind::kMlpInput && static_cast<double>(sums->tokens) < least) {
+          few[plan.expert] = sums->tokens;
+          sums = collect_site();
+        }
+      }
       ++sites_done;
       if (sums) hessian = sums->hessian.hessian();
       if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
@@ -141,18 +179,22 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
-      quantize_linear(*linear, *matrix, hessian, drift, modules, observer);
+      quantize_linear(*linear, *matrix, hessian, drift, tokens, modules, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }
+  if (!few.empty())
+    log_warning(
+        few_tokens_message(block_index, few, stream_.inputs().size(0) * stream_.inputs().size(1)));
   if (finetune_) finetune(block_index, modules, progress);
   return modules;
 }
 
 void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
-                              const BlockProgress& progress) const {
+                              const BlockProgress& progress) {
   progress(kHessianShare + kLinearsShare, "fine-tuning");
-  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  block_.reset();
+  const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
   const torch::Tensor targets = with_original() ? original_stream_.outputs() : run(*block);
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
@@ -160,8 +202,7 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
-  const BlockFinetuneReport report =
-      finetune_(decoder_, *block, block_index, stream_.inputs(), targets);
+  const BlockFinetuneReport report = finetune_(decoder_, *block, stream_.inputs(), targets);
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found != modules.matrices.end()) found->second = linear->representation->to_format();
@@ -176,8 +217,9 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
 
 void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& modules,
                              const BlockProgress& progress) {
+  std::shared_ptr<Block> block = std::exchange(block_, nullptr);
   if (without_data()) return;
-  const std::shared_ptr<Block> block = decoder_.load_block(block_index);
+  if (!block || block->index != block_index) block = decoder_.load_block(block_index);
   const auto report = [&](double share) {
     const double begin = kHessianShare + kLinearsShare;
     progress(begin + (1 - begin) * share, "outputs");
@@ -193,7 +235,7 @@ void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& module
     if (found != modules.matrices.end())
       linear->weight = decode_matrix(found->second, decoder_.dtype());
   }
-  for (const auto& [name, vector] : block->dense_vectors(block_index)) {
+  for (const auto& [name, vector] : block->dense_vectors()) {
     const auto found = modules.dense.find(name);
     if (found != modules.dense.end()) *vector = found->second.to(decoder_.dtype());
   }

@@ -2,10 +2,10 @@
 // matrices, and pass the activations on through what became of it. With a cross term the original
 // model's activations go along.
 #pragma once
-#include <array>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +36,8 @@ class BlockQuantizer {
   // The planned matrices of block number `block_index`, quantized on the present activations.
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
                             const LinearObserver& observer);
-  // Replaces the activations by the outputs of that block with the given matrices in it.
+  // Replaces the activations by the outputs of that block with the given matrices in it. A block
+  // that was quantized just now is not read again.
   void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
 
  private:
@@ -44,13 +45,15 @@ class BlockQuantizer {
   struct SiteSums {
     HessianSum hessian;
     std::optional<CrossSum> cross;
+    int64_t tokens = 0;
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
   bool with_original() const { return options_.cross_term > 0; }
   // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
-  // is planned. `original`: the block before anything in it was quantized.
-  std::optional<SiteSums> collect(Block& block, const Block& original, InputSite site,
+  // is planned. `original`: the block before anything in it was quantized. all_tokens: an expert
+  // gets every token, whatever the router says.
+  std::optional<SiteSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
                                   const std::function<void(double)>& progress);
   // task(first, count) for the windows, a chunk at a time.
   template <typename Task>
@@ -59,18 +62,18 @@ class BlockQuantizer {
   torch::Tensor run(const Block& block) const;
   // Quantizes one matrix and adds it to `modules`.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
-                       const torch::Tensor& drift, QuantizedModules& modules,
-                       const LinearObserver& observer) const;
+                       const torch::Tensor& drift, std::optional<int64_t> tokens,
+                       QuantizedModules& modules, const LinearObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `modules`.
-  void finetune(int64_t block_index, QuantizedModules& modules,
-                const BlockProgress& progress) const;
+  void finetune(int64_t block_index, QuantizedModules& modules, const BlockProgress& progress);
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
-  RotaryTable rotary_;
-  BlockStream stream_;           // of the model as it is quantized
-  BlockStream original_stream_;  // of the original model; without a cross term there is none
+  RotaryTables rotary_;
+  BlockStream stream_;            // of the model as it is quantized
+  BlockStream original_stream_;   // of the original model; without a cross term there is none
+  std::shared_ptr<Block> block_;  // the one that was quantized last, until it is passed
   BlockFinetuner finetune_;
   const RunContext& context_;
 };

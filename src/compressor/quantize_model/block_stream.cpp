@@ -3,15 +3,18 @@
 #include <utility>
 
 #include "base/error.h"
+#include "compressor/model/experts.h"
 
 namespace bitsmith {
 
-BlockStream::BlockStream(const Decoder& decoder, const RotaryTable& rotary, torch::Tensor inputs)
+BlockStream::BlockStream(const Decoder& decoder, const RotaryTables& rotary, torch::Tensor inputs)
     : decoder_(decoder), rotary_(rotary) {
   if (!inputs.defined()) return;
   const int64_t windows = inputs.size(0), hidden = inputs.size(2);
   length_ = inputs.size(1);
-  const int64_t widest = std::max(hidden, decoder.config().q_size());
+  int64_t widest = hidden;
+  for (const BlockPlan& block : decoder.plan().blocks)
+    widest = std::max(widest, block.attention.q_size());
   scratch_ = torch::empty({windows, length_ * widest}, inputs.options());
   if (widest == hidden && inputs.is_contiguous()) {
     own_ = inputs.view({windows, length_ * hidden});
@@ -41,37 +44,60 @@ void BlockStream::advance(const Block& block, int64_t tokens,
   outputs_.reset();
 }
 
-torch::Tensor BlockStream::site_inputs(const Block& block, InputSite site, int64_t first,
-                                       int64_t count, bool keep_outputs) {
-  const int64_t hidden = inputs_.size(2);
+torch::Tensor BlockStream::after_attention(const Block& block, int64_t first, int64_t count) {
+  const torch::Tensor h = view(scratch_, inputs_.size(2)).narrow(0, first, count);
+  if (first < attended_) return h;
+  BITSMITH_CHECK(first == attended_);
+  const torch::Tensor o = view(scratch_, block.plan->attention.q_size()).narrow(0, first, count);
+  h.copy_(decoder_.add_attention(block, inputs_.narrow(0, first, count), o));
+  attended_ = first + count;
+  return h;
+}
+
+torch::Tensor BlockStream::mlp_inputs(const Block& block, int64_t first, int64_t count) {
+  const torch::Tensor h = after_attention(block, first, count);
+  return decoder_.mlp_inputs(block, inputs_.narrow(0, first, count), h);
+}
+
+torch::Tensor BlockStream::tokens_of(const Block& block, size_t site, int64_t first,
+                                     int64_t count) {
+  const int64_t expert = block.sites.at(site).expert;
+  if (expert < 0) return {};
+  const torch::Tensor m = mlp_inputs(block, first, count).flatten(0, 1);
+  return route(block, m).experts.at(static_cast<size_t>(expert)).tokens;
+}
+
+torch::Tensor BlockStream::site_inputs(const Block& block, size_t site, int64_t first,
+                                       int64_t count, const torch::Tensor& tokens,
+                                       bool keep_outputs) {
+  const Site& plan = block.sites.at(site);
+  BITSMITH_CHECK(tokens.defined() == (plan.expert >= 0));
   const torch::Tensor x = inputs_.narrow(0, first, count);
-  const auto left = [&](int64_t features) {
-    return view(scratch_, features).narrow(0, first, count);
-  };
-  torch::Tensor found;
-  switch (site) {
-    case InputSite::kAttentionInput:
+  switch (plan.kind) {
+    case Site::Kind::kAttentionInput:
       outputs_.reset();
+      attended_ = 0;
       return decoder_.attention_inputs(block, x);
-    case InputSite::kAttentionOutput:
-      found = decoder_.attention(block, decoder_.attention_inputs(block, x), rotary_);
-      left(found.size(2)).copy_(found);
-      return found;
-    case InputSite::kMlpInput: {
-      const auto h = x + block.o.forward(left(decoder_.config().q_size()));
-      left(hidden).copy_(h);
-      return decoder_.mlp_inputs(block, h);
+    case Site::Kind::kAttentionOutput: {
+      const torch::Tensor o =
+          decoder_.attention(block, decoder_.attention_inputs(block, x), rotary_);
+      view(scratch_, plan.features).narrow(0, first, count).copy_(o);
+      return o;
     }
-    case InputSite::kMlpDown: {
-      const torch::Tensor h = left(hidden);
-      found = decoder_.mlp_hidden(block, decoder_.mlp_inputs(block, h));
-      if (!keep_outputs) return found;
-      h.add_(block.down.forward(found));
-      if (first + count == inputs_.size(0)) outputs_ = view(scratch_, hidden);
-      return found;
-    }
+    case Site::Kind::kMlpInput:
+    case Site::Kind::kMlpDown:
+      break;
   }
-  return found;
+  const torch::Tensor m = mlp_inputs(block, first, count);
+  const torch::Tensor own = tokens.defined() ? m.flatten(0, 1).index_select(0, tokens) : m;
+  if (plan.kind == Site::Kind::kMlpInput) return own;
+  const torch::Tensor d = block.mlp_of(plan).hidden(own);
+  if (keep_outputs && site + 1 == block.sites.size()) {
+    const torch::Tensor h = after_attention(block, first, count);
+    h.copy_(tokens.defined() ? decoder_.add_experts(block, h, m) : decoder_.add_mlp(block, h, d));
+    if (first + count == inputs_.size(0)) outputs_ = view(scratch_, inputs_.size(2));
+  }
+  return d;
 }
 
 }  // namespace bitsmith

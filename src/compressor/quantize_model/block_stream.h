@@ -28,16 +28,21 @@ void each_window_chunk(const torch::Tensor& activations, int64_t tokens, const P
 class BlockStream {
  public:
   // inputs [windows, length, hidden] of the first block; changed in place from then on.
-  BlockStream(const Decoder& decoder, const RotaryTable& rotary, torch::Tensor inputs);
+  BlockStream(const Decoder& decoder, const RotaryTables& rotary, torch::Tensor inputs);
 
   // [windows, length, hidden] of the present block.
   const torch::Tensor& inputs() const { return inputs_; }
 
-  // Inputs [count, length, features] of a site for windows [first, first + count). Sites are
-  // visited in their order, each by all windows from the first on; the block's matrices before the
-  // site are used as they are now. With keep_outputs the last site makes the block's outputs too.
-  torch::Tensor site_inputs(const Block& block, InputSite site, int64_t first, int64_t count,
-                            bool keep_outputs);
+  // Which tokens of windows [first, first + count) the router sends to a site of an expert: rows
+  // of [count * length]. Undefined for other sites: all.
+  torch::Tensor tokens_of(const Block& block, size_t site, int64_t first, int64_t count);
+  // Inputs of a site for windows [first, first + count): [count, length, features], or where
+  // `tokens` (rows of [count * length]) is defined [tokens, features]; an expert's sites need it.
+  // Sites are visited in their order, each by all windows from the first on; the block's matrices
+  // before the site are used as they are now. With keep_outputs the last site makes the block's
+  // outputs too.
+  torch::Tensor site_inputs(const Block& block, size_t site, int64_t first, int64_t count,
+                            const torch::Tensor& tokens, bool keep_outputs);
   // [windows, length, hidden], kept by the last visit of the last site; undefined if there was
   // none.
   const torch::Tensor& outputs() const { return outputs_; }
@@ -50,10 +55,14 @@ class BlockStream {
  private:
   // The first windows x length x features of a buffer, as a tensor.
   torch::Tensor view(const torch::Tensor& buffer, int64_t features) const;
+  // Windows [first, first + count) after attention, [count, length, hidden].
+  torch::Tensor after_attention(const Block& block, int64_t first, int64_t count);
+  torch::Tensor mlp_inputs(const Block& block, int64_t first, int64_t count);
 
   const Decoder& decoder_;
-  const RotaryTable& rotary_;
+  const RotaryTables& rotary_;
   int64_t length_ = 0;
+  int64_t attended_ = 0;         // windows before it have passed attention
   torch::Tensor own_, scratch_;  // [windows, length * widest]
   torch::Tensor inputs_;         // in own_
   torch::Tensor outputs_;        // in scratch_

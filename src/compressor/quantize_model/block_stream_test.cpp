@@ -11,27 +11,37 @@ namespace {
 // Site by site and a chunk at a time as in one piece, also where attention is wider than the block.
 TEST(BlockStream, GivesWhatTheWholeBlockGives) {
   const torch::NoGradGuard no_grad;
-  for (const char* name : {"tiny_llama", "tiny_qwen3"}) {
+  for (const char* name : {"tiny_llama", "tiny_qwen3", "families/tiny_gemma3",
+                           "families/tiny_gpt_neox", "families/tiny_mixtral"}) {
+    SCOPED_TRACE(name);
     torch::manual_seed(51);
     const auto decoder = Decoder::open(
         ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / name), torch::kFloat32);
     const auto block = decoder->load_block(0);
-    const RotaryTable rotary = decoder->rotary(7);
-    const auto x = torch::randn({5, 7, decoder->config().hidden_size});
+    const RotaryTables rotary = decoder->rotary(7);
+    const auto x = torch::randn({5, 7, decoder->plan().hidden_size});
     std::vector<torch::Tensor> expected;
     const auto outputs = decoder->run_block(
         *block, x, rotary,
-        [&](InputSite, const torch::Tensor& inputs) { expected.push_back(inputs); });
+        [&](size_t, const torch::Tensor& inputs) { expected.push_back(inputs); });
     const auto second = decoder->run_block(*block, outputs, rotary);
     BlockStream stream(*decoder, rotary, x.clone());
     for (int twice = 0; twice < 2; ++twice) {
+      std::vector<int64_t> expert_rows(block->sites.size(), 0);
       EXPECT_TRUE(torch::equal(stream.inputs(), x));
-      for (int site = 0; site < kInputSites; ++site) {
+      for (size_t site = 0; site < block->sites.size(); ++site) {
         for (int64_t first = 0; first < 5; first += 2) {
           const int64_t count = std::min<int64_t>(2, 5 - first);
-          const auto found =
-              stream.site_inputs(*block, static_cast<InputSite>(site), first, count, true);
-          EXPECT_TRUE(torch::allclose(found, expected[site].narrow(0, first, count), 1e-5, 1e-5));
+          const auto tokens = stream.tokens_of(*block, site, first, count);
+          const auto found = stream.site_inputs(*block, site, first, count, tokens, true);
+          auto same = expected[site];
+          if (tokens.defined()) {  // of the whole batch
+            same = same.narrow(0, expert_rows[site], tokens.numel());
+            expert_rows[site] += tokens.numel();
+          } else {
+            same = same.narrow(0, first, count);
+          }
+          EXPECT_TRUE(torch::allclose(found, same, 1e-5, 1e-5)) << site;
         }
       }
       ASSERT_TRUE(stream.outputs().defined());

@@ -74,54 +74,72 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   return {fixed * wider * wider * wider, slope * wider};
 }
 
+// Of the largest block.
 struct BlockSizes {
   int64_t weights = 0, largest = 0, widest_input = 0;
-  int64_t hessian_elements = 0;
+  int64_t hessian_elements = 0;  // of all sites
+  int64_t q_size = 0;
+  int64_t outputs = 0;  // of all linears that a token passes
 };
 
-BlockSizes block_sizes(const ModelConfig& config) {
+BlockSizes block_sizes(const BlockPlan& block) {
   BlockSizes sizes;
-  for (const LinearShape& shape : block_linears(config, 0)) {
-    const int64_t weights = shape.out_features * shape.in_features;
+  for (const LinearPlan* linear : linears(block)) {
+    const int64_t weights = linear->out_features * linear->in_features;
     sizes.weights += weights;
     sizes.largest = std::max(sizes.largest, weights);
-    sizes.widest_input = std::max(sizes.widest_input, shape.in_features);
+    sizes.widest_input = std::max(sizes.widest_input, linear->in_features);
   }
-  for (const int64_t n :
-       {config.hidden_size, config.q_size(), config.hidden_size, config.intermediate_size})
-    sizes.hessian_elements += n * n;
+  for (const Site& site : sites(block)) {
+    sizes.hessian_elements += site.features * site.features;
+    if (site.expert > 0) continue;  // experts run one after the other
+    for (const LinearPlan* linear : site.linears) sizes.outputs += linear->out_features;
+  }
+  sizes.q_size = block.attention.q_size();
+  return sizes;
+}
+
+BlockSizes block_sizes(const ModelPlan& plan) {
+  BlockSizes sizes;
+  for (const BlockPlan& block : plan.blocks) {
+    const BlockSizes own = block_sizes(block);
+    sizes.weights = std::max(sizes.weights, own.weights);
+    sizes.largest = std::max(sizes.largest, own.largest);
+    sizes.widest_input = std::max(sizes.widest_input, own.widest_input);
+    sizes.hessian_elements = std::max(sizes.hessian_elements, own.hessian_elements);
+    sizes.q_size = std::max(sizes.q_size, own.q_size);
+    sizes.outputs = std::max(sizes.outputs, own.outputs);
+  }
   return sizes;
 }
 
 }  // namespace
 
-void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
-                     int64_t length, const QuantizeModelOptions& options) {
-  const BlockSizes sizes = block_sizes(config);
+void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,
+                     const QuantizeModelOptions& options) {
+  const BlockSizes sizes = block_sizes(model);
   const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
 
-  // Beside the activations of the whole data: the block, float64 sums of all sites, and the larger
-  // of one chunk's forward pass and one matrix's quantization (float32 weight, working copies,
-  // float64 factors of its Hessian).
-  const int64_t forward =
-      chunk * element *
-      (6 * config.hidden_size + 4 * config.q_size() + 5 * config.intermediate_size);
+  // Beside the activations of the whole data: the block, float64 sums of a site, and the larger of
+  // one chunk's forward pass and one matrix's quantization (float32 weight, working copies, float64
+  // factors of its Hessian).
+  const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs);
   const int64_t widest = sizes.widest_input * sizes.widest_input;
   const int64_t linear = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
   plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + streams * tokens * 2 * std::max(config.hidden_size, config.q_size()) * element +
-      blocks * sizes.weights * element + 8 * streams * sizes.hessian_elements +
+      kProgram + streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
+      blocks * sizes.weights * element + 8 * streams * widest +
       std::max(streams * forward + 4 * widest, linear));
 }
 
-QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
-  const BlockSizes sizes = block_sizes(config);
+  const BlockSizes sizes = block_sizes(model);
   const bool narrow = options.dtype == "bfloat16";
   const int streams = options.cross_term > 0 ? 2 : 1;
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);

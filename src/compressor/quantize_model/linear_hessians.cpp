@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize_model/block_stream.h"
@@ -19,39 +20,49 @@ void each_linear_hessian(
   constexpr int64_t kTokensAtOnce = 4096;
   const auto decoder = Decoder::open(files, dtype);
   int64_t blocks = 0;
-  for (int64_t block_index = 0; block_index < files->config().num_hidden_layers; ++block_index) {
-    for (const LinearShape& linear : block_linears(files->config(), block_index)) {
-      if (modules.contains(linear.name)) blocks = block_index + 1;
+  for (int64_t block_index = 0; block_index < files->plan().num_blocks(); ++block_index) {
+    const BlockPlan& block = files->plan().blocks[static_cast<size_t>(block_index)];
+    for (const LinearPlan* linear : linears(block)) {
+      if (modules.contains(linear->name)) blocks = block_index + 1;
     }
   }
   ReportedTask task(context, "hessian");
-  const RotaryTable rotary = decoder->rotary(windows.size(1));
-  BlockStream stream(*decoder, rotary,
-                     torch::embedding(read_matrix(*files, "model.embed_tokens", dtype), windows));
+  const RotaryTables rotary = decoder->rotary(windows.size(1));
+  BlockStream stream(
+      *decoder, rotary,
+      decoder->embed_with(read_matrix(*files, files->plan().embedding.name, dtype), windows));
   for (int64_t block_index = 0; block_index < blocks; ++block_index) {
     const auto block = decoder->load_block(block_index);
-    for (const InputSite site : kSites) {
-      std::vector<const Linear*> linears;
+    for (size_t site = 0; site < block->sites.size(); ++site) {
+      std::vector<const Linear*> wanted;
       for (const Linear* linear : block->site_linears(site)) {
-        if (modules.contains(linear->name)) linears.push_back(linear);
+        if (modules.contains(linear->name)) wanted.push_back(linear);
       }
       std::optional<HessianSum> sum;
-      if (!linears.empty()) sum.emplace(linears[0]->in_features);
+      if (!wanted.empty()) sum.emplace(wanted[0]->in_features);
+      int64_t tokens = 0;
       const auto report = [&](double share) {
         if (context.cancelled())
           throw Interrupted(concat("stopped in block ", block_index + 1, " of ", blocks,
                                    "; the files of blocks before it are whole, and the same "
                                    "command begins anew"));
-        const double inside = (static_cast<double>(site) + share) / kInputSites;
+        const double inside =
+            (static_cast<double>(site) + share) / static_cast<double>(block->sites.size());
         task.update((static_cast<double>(block_index) + inside) / static_cast<double>(blocks),
                     concat("block ", block_index + 1, "/", blocks));
       };
       each_window_chunk(stream.inputs(), kTokensAtOnce, report, [&](int64_t first, int64_t count) {
         const auto inputs = stream.site_inputs(*block, site, first, count,
+                                               stream.tokens_of(*block, site, first, count),
                                                /*keep_outputs=*/block_index + 1 < blocks);
         if (sum) sum->add(inputs);
+        tokens += inputs.numel() / inputs.size(-1);
       });
-      for (const Linear* linear : linears) use(*linear, sum->hessian());
+      if (!wanted.empty() && tokens == 0)
+        log_warning(concat(wanted[0]->name,
+                           ": the router sends no token to this expert; its "
+                           "Hessian is zero"));
+      for (const Linear* linear : wanted) use(*linear, sum->hessian());
     }
     if (block_index + 1 < blocks) stream.take_outputs();
   }

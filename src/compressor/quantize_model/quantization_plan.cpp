@@ -9,9 +9,6 @@
 namespace bitsmith {
 namespace {
 
-constexpr const char* kEmbedding = "model.embed_tokens";
-constexpr const char* kHead = "lm_head";
-
 // The asked method where it can make `spec`, else the spec's own (an override may be of another
 // kind than the representation that the method was asked for).
 Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
@@ -44,25 +41,26 @@ void check_sizes(const QuantizationPlan& plan) {
   throw UsageError(message);
 }
 
-std::vector<LinearShape> matrices_in_scope(const ModelConfig& config, int64_t blocks) {
-  std::vector<LinearShape> matrices;
+// The matrices of the first `blocks` blocks, then embedding and head.
+std::vector<LinearPlan> matrices_in_scope(const ModelPlan& model, int64_t blocks) {
+  std::vector<LinearPlan> matrices;
   for (int64_t block_index = 0; block_index < blocks; ++block_index) {
-    const std::vector<LinearShape> block = block_linears(config, block_index);
-    matrices.insert(matrices.end(), block.begin(), block.end());
+    for (const LinearPlan* linear : linears(model.blocks[static_cast<size_t>(block_index)]))
+      matrices.push_back(*linear);
   }
-  matrices.push_back({kEmbedding, config.vocab_size, config.hidden_size, false});
-  if (!config.tie_word_embeddings)
-    matrices.push_back({kHead, config.vocab_size, config.hidden_size, false});
+  matrices.push_back(model.embedding);
+  if (!model.tied) matrices.push_back(model.head);
   return matrices;
 }
 
-uint64_t output_bytes(const QuantizationPlan& plan, const ModelConfig& config) {
+uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   double bytes = 0;
-  for (const auto& [name, shape] : expected_tensors(config)) {
-    const PlannedMatrix* matrix = plan.find(name.substr(0, name.rfind('.')));
-    const bool quantized = matrix && name.ends_with(".weight");
-    const double bits = quantized ? bits_per_weight(matrix->spec, shape[0], shape[1]) : 16;
-    bytes += bits / 8 * static_cast<double>(element_count(shape));
+  for (const PlannedTensor& tensor : planned_tensors(model)) {
+    const PlannedMatrix* matrix = plan.find(tensor.name.substr(0, tensor.name.rfind('.')));
+    const bool quantized = matrix && tensor.name.ends_with(".weight");
+    const double bits =
+        quantized ? bits_per_weight(matrix->spec, tensor.shape[0], tensor.shape[1]) : 16;
+    bytes += bits / 8 * static_cast<double>(element_count(tensor.shape));
   }
   return static_cast<uint64_t>(bytes);
 }
@@ -74,13 +72,13 @@ const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
   return found == matrices.end() ? nullptr : &found->second;
 }
 
-QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options) {
+QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options) {
   if (options.embedding_bits != 16 && options.embedding_bits != 8 && options.embedding_bits != 4)
     throw UsageError(concat("embedding and head cannot have ", options.embedding_bits,
                             " bits: choose 16, 8 or 4"));
-  if (options.stop_after_blocks < 0 || options.stop_after_blocks > config.num_hidden_layers)
-    throw UsageError(concat("the model has ", config.num_hidden_layers, " blocks, not ",
-                            options.stop_after_blocks));
+  if (options.stop_after_blocks < 0 || options.stop_after_blocks > model.num_blocks())
+    throw UsageError(
+        concat("the model has ", model.num_blocks(), " blocks, not ", options.stop_after_blocks));
   if (options.method) check_method(*options.method, options.representation);
 
   std::vector<ModulePattern> keep;
@@ -89,18 +87,17 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
   for (const auto& [text, spec] : options.overrides) overrides.emplace_back("override", text);
 
   QuantizationPlan plan;
-  plan.blocks =
-      options.stop_after_blocks > 0 ? options.stop_after_blocks : config.num_hidden_layers;
-  const std::vector<LinearShape> matrices = matrices_in_scope(config, plan.blocks);
-  for (const LinearShape& shape : matrices) {
-    const bool is_embedding = shape.name == kEmbedding || shape.name == kHead;
+  plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
+  const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
+  for (const LinearPlan& shape : matrices) {
+    const bool is_embedding = is_outer_matrix(model, shape.name);
     bool kept = false;
     for (ModulePattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
     std::optional<RepresentationSpec> spec = options.representation;
     if (is_embedding) {
       spec.reset();
       if (options.embedding_bits < 16)
-        spec = row_representation(options.embedding_bits, config.hidden_size);
+        spec = row_representation(options.embedding_bits, model.hidden_size);
     }
     for (size_t i = 0; i < overrides.size(); ++i)
       if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
@@ -116,7 +113,7 @@ QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeMode
   if (plan.matrices.empty())
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
-  plan.disk_bytes = 2 * output_bytes(plan, config);  // finished blocks, then the result beside them
+  plan.disk_bytes = 2 * output_bytes(plan, model);  // finished blocks, then the result beside them
   return plan;
 }
 

@@ -10,7 +10,7 @@
 namespace bitsmith {
 
 struct PlannedMatrix {
-  LinearShape shape;
+  LinearPlan shape;
   RepresentationSpec spec;
   Method method;
 };
@@ -27,14 +27,14 @@ struct QuantizationPlan {
 
 // Throws UsageError for what the options ask and the model cannot have: a representation that does
 // not fit (all modules at once), a pattern that names nothing, a method of another representation.
-QuantizationPlan plan_quantization(const ModelConfig& config, const QuantizeModelOptions& options);
+QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options);
 
 // Fills the estimate of memory for `tokens` tokens in windows of `length`. Measures nothing.
-void estimate_memory(QuantizationPlan& plan, const ModelConfig& config, int64_t tokens,
-                     int64_t length, const QuantizeModelOptions& options);
+void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,
+                     const QuantizeModelOptions& options);
 // Runs each method on small matrices and one matrix product to learn this machine's speed
 // (seconds). Throws Interrupted.
-QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelConfig& config,
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context);
 
 }  // namespace bitsmith

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <fstream>
 
+#include "architecture/model_size.h"
+#include "architecture/weight_check.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "architecture/model_size.h"
-#include "architecture/weight_check.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize_model/block_quantizer.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
@@ -28,15 +28,15 @@ bool needs_calibration(const QuantizationPlan& plan) {
                      [](const auto& entry) { return entry.second.method != Method::kRtn; });
 }
 
-void check_data(const TokenDataset& data, const ModelConfig& config) {
+void check_data(const TokenDataset& data, const ModelPlan& model) {
   const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
-  if (low < 0 || high >= config.vocab_size)
+  if (low < 0 || high >= model.vocab_size)
     throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
-                       ", outside the model's vocabulary of ", config.vocab_size,
+                       ", outside the model's vocabulary of ", model.vocab_size,
                        "; it was made with another tokenizer"));
-  if (config.max_position_embeddings > 0 && data.train.size(1) > config.max_position_embeddings)
+  if (data.train.size(1) > model.context)
     log_warning(concat("windows of ", data.train.size(1), " tokens are longer than the ",
-                       config.max_position_embeddings, " that the model was trained for"));
+                       model.context, " that the model was trained for"));
 }
 
 std::string block_name(int64_t block_index) {
@@ -48,11 +48,11 @@ std::string block_name(int64_t block_index) {
 // Reads finished modules, or makes them.
 QuantizedModules finished_modules(const WorkFolder& work, const std::string& name,
                                   const QuantizationPlan& plan,
-                                  const std::vector<LinearShape>& candidates,
+                                  const std::vector<LinearPlan>& candidates,
                                   const std::function<QuantizedModules()>& make) {
-  std::vector<LinearShape> expected;
+  std::vector<LinearPlan> expected;
   std::map<std::string, RepresentationSpec> specs;
-  for (const LinearShape& shape : candidates) {
+  for (const LinearPlan& shape : candidates) {
     if (const PlannedMatrix* matrix = plan.find(shape.name)) {
       expected.push_back(shape);
       specs[shape.name] = matrix->spec;
@@ -94,14 +94,16 @@ class StageLog {
   std::ofstream file_;
 };
 
-torch::Tensor embed_windows(const ModelFiles& files, const QuantizedModules& embedding,
-                            const torch::Tensor& windows, torch::Dtype dtype) {
-  if (windows.numel() == 0) return torch::empty({0, 0, files.config().hidden_size}, dtype);
-  const auto found = embedding.matrices.find("model.embed_tokens");
-  const torch::Tensor matrix = found != embedding.matrices.end()
-                                   ? decode_matrix(found->second, dtype)
-                                   : read_matrix(files, "model.embed_tokens", dtype);
-  return torch::embedding(matrix, windows);
+torch::Tensor embed_windows(const Decoder& decoder, const QuantizedModules& outer,
+                            const torch::Tensor& windows) {
+  const ModelPlan& model = decoder.plan();
+  if (windows.numel() == 0) return torch::empty({0, 0, model.hidden_size}, decoder.dtype());
+  const auto found = outer.matrices.find(model.embedding.name);
+  return decoder.embed_with(
+      found != outer.matrices.end()
+          ? decode_matrix(found->second, decoder.dtype())
+          : read_matrix(decoder.files(), model.embedding.name, decoder.dtype()),
+      windows);
 }
 
 std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
@@ -152,14 +154,15 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       content.specs[module] = matrix.spec;
     }
   }
-  for (const auto& [name, shape] : expected_tensors(files.config())) {
+  for (const PlannedTensor& planned : planned_tensors(files.plan())) {
+    const std::string& name = planned.name;
     const std::string module = name.substr(0, name.rfind('.'));
     const auto found = matrices.find(module);
     if (found == matrices.end() || !name.ends_with(".weight")) {
       const auto moved = changed.find(name);
       content.tensors.push_back(moved != changed.end()
                                     ? TensorSource(moved->second)
-                                    : dense_tensor_source(files.checkpoint(), name));
+                                    : dense_tensor_source(files.checkpoint(), planned));
       continue;
     }
     for (TensorView part : found->second->parts) {
@@ -167,7 +170,7 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       content.tensors.push_back(part);
     }
   }
-  const ModelSize size = model_size(files.config(), content.tensors);
+  const ModelSize size = model_size(files.plan(), content.tensors);
   result.decoder_bits = size.decoder_bits();
   result.file_bits = size.file_bits();
   content.model_card = quantized_model_card(files.checkpoint(), result, recipe);
@@ -190,7 +193,7 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
     throw UsageError(files.checkpoint().path().string() +
                      " is quantized already: give the original model");
   compute_dtype(options.dtype);
-  const QuantizationPlan plan = plan_quantization(files.config(), options);
+  const QuantizationPlan plan = plan_quantization(files.plan(), options);
   check_tokenizer_export(files.checkpoint());
   check_weights(files.checkpoint(), context, [&](const std::string& name) {
     return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
@@ -206,20 +209,19 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 }
 
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
-  return needs_calibration(plan_quantization(files.config(), options));
+  return needs_calibration(plan_quantization(files.plan(), options));
 }
 
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length) {
-  QuantizationPlan plan = plan_quantization(files.config(), options);
-  estimate_memory(plan, files.config(), tokens, length, options);
+  QuantizationPlan plan = plan_quantization(files.plan(), options);
+  estimate_memory(plan, files.plan(), tokens, length, options);
   check_resources(plan, work);
 }
 
 QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
                            const RunContext& context) {
-  return estimate_time(plan_quantization(files.config(), options), files.config(), options,
-                       context);
+  return estimate_time(plan_quantization(files.plan(), options), files.plan(), options, context);
 }
 
 QuantizeModelResult read_quantize_result(const fs::path& out) {
@@ -241,11 +243,11 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   if (work.published()) return read_quantize_result(work.out());
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
-  const ModelConfig& config = files->config();
+  const ModelPlan& model = files->plan();
   const torch::Dtype dtype = compute_dtype(options.dtype);
-  QuantizationPlan plan = plan_quantization(config, options);
+  QuantizationPlan plan = plan_quantization(model, options);
   if (data.train.numel() > 0) {
-    check_data(data, config);
+    check_data(data, model);
   } else if (needs_calibration(plan) || finetune) {
     throw Error("no calibration windows");
   }
@@ -254,11 +256,11 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                   {"length", data.train.size(1)},
                                   {"chats", data.chats}};
   work.require("calibration", data_facts);
-  estimate_memory(plan, config, data.train.numel(), data.train.size(1), options);
+  estimate_memory(plan, model, data.train.numel(), data.train.size(1), options);
   check_resources(plan, work);
   const std::string ignored = ignored_tensors_line(files->checkpoint());
   if (!ignored.empty()) log_info(ignored);
-  announce(plan, work, estimate_time(plan, config, options, context).seconds(data.train.numel()));
+  announce(plan, work, estimate_time(plan, model, options, context).seconds(data.train.numel()));
 
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -285,12 +287,10 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   };
 
   std::vector<QuantizedModules> modules;  // views into the work folder's files
-  const std::vector<LinearShape> outer = {
-      {"model.embed_tokens", config.vocab_size, config.hidden_size, false},
-      {"lm_head", config.vocab_size, config.hidden_size, false}};
+  const std::vector<LinearPlan> outer = {model.embedding, model.head};
   modules.push_back(finished_modules(work, "embedding", plan, outer, [&] {
     QuantizedModules outer_modules;
-    for (const LinearShape& shape : outer) {
+    for (const LinearPlan& shape : outer) {
       stop_if_cancelled();
       if (const PlannedMatrix* matrix = plan.find(shape.name))
         quantize_rows(*files, *matrix, outer_modules);
@@ -304,8 +304,8 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     resumed = 0;  // only for the progress line: no fresh block to divide by
 
   const auto decoder = Decoder::open(files, dtype);
-  BlockQuantizer quantizer(*decoder, plan, options,
-                           embed_windows(*files, modules[0], data.train, dtype), finetune, context);
+  BlockQuantizer quantizer(*decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
+                           finetune, context);
   const auto quantize_block = [&](int64_t block_index) {
     try {
       return quantizer.quantize(block_index, report, observe);
@@ -315,8 +315,10 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     }
   };
   for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
-    modules.push_back(finished_modules(work, block_name(block_index), plan,
-                                       block_linears(config, block_index),
+    std::vector<LinearPlan> candidates;
+    for (const LinearPlan* linear : linears(model.blocks[static_cast<size_t>(block_index)]))
+      candidates.push_back(*linear);
+    modules.push_back(finished_modules(work, block_name(block_index), plan, candidates,
                                        [&] { return quantize_block(block_index); }));
     if (block_index + 1 < plan.blocks) quantizer.advance(block_index, modules.back(), report);
     ++done;

@@ -3,6 +3,7 @@
 // appendix; GPTQ).
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct LinearSummary {
   std::string module;
   std::string representation, method;
   double relative_error, bits, seconds;
+  std::optional<int64_t> expert_tokens;  // calibration tokens that the router sent to an expert
 };
 
 struct QuantizeModelResult {

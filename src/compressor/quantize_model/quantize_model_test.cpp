@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "architecture/family.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
@@ -43,7 +44,7 @@ class QuantizeModel : public testing::Test {
   static TokenDataset data(const ModelFiles& files, int count = 24, int length = 32) {
     torch::manual_seed(1);
     TokenDataset data;
-    data.train = torch::randint(files.config().vocab_size, {count, length}, torch::kInt64);
+    data.train = torch::randint(files.plan().vocab_size, {count, length}, torch::kInt64);
     data.validation = torch::empty({0, length}, torch::kInt64);
     data.hash = "random";
     return data;
@@ -71,7 +72,8 @@ class QuantizeModel : public testing::Test {
     torch::manual_seed(2);
     std::vector<torch::Tensor> storage;
     std::vector<TensorView> views;
-    for (const auto& [name, shape] : expected_tensors(parse_model_config(config, "test"))) {
+    for (const PlannedTensor& planned : planned_tensors(plan_model(config, "test"))) {
+      const auto& [name, shape] = std::tie(planned.name, planned.shape);
       torch::Tensor tensor = torch::randn(shape) / std::sqrt(shape.back());
       if (shape.size() == 1) tensor = 1 + 0.1 * tensor;
       storage.push_back(tensor);
@@ -98,9 +100,9 @@ TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
     const auto base = model(name);
     const QuantizeModelResult result = quantize(name, name);
     const auto files = ModelFiles::open(folder_ / name);
-    EXPECT_EQ(result.linears.size(), 7u * base->config().num_hidden_layers);
-    for (const LinearShape& shape : block_linears(base->config(), 1))
-      EXPECT_EQ(files->spec(shape.name), options_.representation) << shape.name;
+    EXPECT_EQ(result.linears.size(), 7u * static_cast<size_t>(base->plan().num_blocks()));
+    for (const LinearPlan* linear : linears(base->plan().blocks[1]))
+      EXPECT_EQ(files->spec(linear->name), options_.representation) << linear->name;
     EXPECT_DOUBLE_EQ(result.decoder_bits, files->decoder_bits());
     EXPECT_DOUBLE_EQ(result.file_bits, files->file_bits());
     EXPECT_FALSE(fs::exists(folder_ / concat(name, ".partial")));
@@ -123,12 +125,12 @@ TEST_F(QuantizeModel, ErrorsAreThoseOnTheQuantizedPrefix) {
   const auto quantized = Decoder::load(ModelFiles::open(folder_ / "out"), torch::kFloat32);
   const auto original = Decoder::load(base, torch::kFloat32);
   const torch::Tensor ids = data(*base).train;
-  const RotaryTable rotary = original->rotary(ids.size(1));
+  const RotaryTables rotary = original->rotary(ids.size(1));
   const torch::Tensor x =
       quantized->run_block(*quantized->blocks()[0], quantized->embed(ids), rotary);
   Block& dense = *original->blocks()[1];
   std::map<std::string, double> errors;
-  original->run_block(dense, x, rotary, [&](InputSite site, const torch::Tensor& inputs) {
+  original->run_block(dense, x, rotary, [&](size_t site, const torch::Tensor& inputs) {
     for (const Linear* linear : dense.site_linears(site)) {
       const torch::Tensor stored = read_matrix(quantized->files(), linear->name, torch::kFloat32);
       const torch::Tensor wide = inputs.to(torch::kFloat64);
@@ -305,7 +307,7 @@ TEST_F(QuantizeModel, RefusesNanWeightsAndForeignTokens) {
   const fs::path path = deep_model(1);
   const auto good = ModelFiles::open(path);
   TokenDataset foreign = data(*good);
-  foreign.train[0][0] = good->config().vocab_size;
+  foreign.train[0][0] = good->plan().vocab_size;
   EXPECT_THROW(quantize(good, foreign, folder_ / "out"), Error);
 
   std::vector<TensorView> views = good->checkpoint().tensors();

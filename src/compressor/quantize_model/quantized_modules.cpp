@@ -28,20 +28,26 @@ std::span<const std::byte> half_bytes(const torch::Tensor& values) {
 }  // namespace
 
 OrderedJson to_json(const LinearSummary& linear) {
-  return {{"module", linear.module},
-          {"representation", linear.representation},
-          {"method", linear.method},
-          {"relative_error", linear.relative_error},
-          {"bits", linear.bits}};
+  OrderedJson json = {{"module", linear.module},
+                      {"representation", linear.representation},
+                      {"method", linear.method},
+                      {"relative_error", linear.relative_error},
+                      {"bits", linear.bits}};
+  if (linear.expert_tokens) json["expert_tokens"] = *linear.expert_tokens;
+  return json;
 }
 
 LinearSummary linear_from_json(const Json& json, const std::string& source) {
-  return {json_get<std::string>(json, "module", source),
-          json_get<std::string>(json, "representation", source),
-          json_get<std::string>(json, "method", source),
-          json_get<double>(json, "relative_error", source),
-          json_get<double>(json, "bits", source),
-          json_get_or<double>(json, "seconds", 0, source)};
+  LinearSummary linear = {json_get<std::string>(json, "module", source),
+                          json_get<std::string>(json, "representation", source),
+                          json_get<std::string>(json, "method", source),
+                          json_get<double>(json, "relative_error", source),
+                          json_get<double>(json, "bits", source),
+                          json_get_or<double>(json, "seconds", 0, source),
+                          {}};
+  if (json.contains("expert_tokens"))
+    linear.expert_tokens = json_get<int64_t>(json, "expert_tokens", source);
+  return linear;
 }
 
 void write_modules(const std::filesystem::path& path, const QuantizedModules& modules,
@@ -67,7 +73,7 @@ void write_modules(const std::filesystem::path& path, const QuantizedModules& mo
 }
 
 QuantizedModules read_modules(const std::filesystem::path& path,
-                              const std::vector<LinearShape>& expected,
+                              const std::vector<LinearPlan>& expected,
                               const std::map<std::string, RepresentationSpec>& specs,
                               const std::string& request_hash) {
   const auto file = std::make_shared<SafetensorsFile>(open_safetensors(path));
@@ -85,7 +91,7 @@ QuantizedModules read_modules(const std::filesystem::path& path,
                        " is damaged: its tensors do not match their checksum; delete it "
                        "to have it made again"));
   QuantizedModules modules;
-  for (const LinearShape& shape : expected) {
+  for (const LinearPlan& shape : expected) {
     const int64_t out = shape.out_features, in = shape.in_features;
     QuantizedTensor tensor{resolved(specs.at(shape.name), out, in), out, in, {}, file};
     for (const PartLayout& layout : part_layout(tensor.spec, out, in, shape.name)) {

@@ -29,7 +29,7 @@ void write_modules(const std::filesystem::path& path, const QuantizedModules& mo
 // Views into the map. Throws Error when the file is damaged, belongs to other work, or does not
 // hold exactly `expected` (module -> representation and sizes).
 QuantizedModules read_modules(const std::filesystem::path& path,
-                              const std::vector<LinearShape>& expected,
+                              const std::vector<LinearPlan>& expected,
                               const std::map<std::string, RepresentationSpec>& specs,
                               const std::string& request_hash);
 

@@ -48,9 +48,13 @@ void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix,
     }
   }
   modules.linears.push_back(
-      {matrix.shape.name, to_string(matrix.spec), method_name(matrix.method),
-       total > 0 ? error / total : 0, bits_per_weight(matrix.spec, rows, columns),
-       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+      {matrix.shape.name,
+       to_string(matrix.spec),
+       method_name(matrix.method),
+       total > 0 ? error / total : 0,
+       bits_per_weight(matrix.spec, rows, columns),
+       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+       {}});
   modules.matrices[matrix.shape.name] = std::move(whole);
 }
 

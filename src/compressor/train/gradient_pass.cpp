@@ -16,8 +16,8 @@ double backward(TunedBlocks& tuned, Decoder& student, Decoder& teacher, const to
     target = teacher.hidden_states(ids).flatten(0, 1);
   }
   const auto hidden = student.hidden_states(ids).flatten(0, 1);
-  const auto kl = kl_divergence(target, teacher.head().weight, hidden.detach(),
-                                student.head().weight, true, grad_scale);
+  const auto kl =
+      kl_divergence(target, teacher.head(), hidden.detach(), student.head(), true, grad_scale);
   hidden.backward(kl.grad_hidden);
   tuned.collect_gradients();
   return kl.sum;

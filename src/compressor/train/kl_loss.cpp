@@ -8,19 +8,22 @@
 
 namespace bitsmith {
 
-KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor& teacher_head,
-                       const torch::Tensor& student_hidden, const torch::Tensor& student_head,
+KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& teacher_head,
+                       const torch::Tensor& student_hidden, const OutputHead& student_head,
                        bool with_gradient, double grad_scale, int64_t chunk) {
   const torch::NoGradGuard no_grad;
-  const int64_t n = student_hidden.size(0), vocab = student_head.size(0);
+  const int64_t n = student_hidden.size(0), vocab = student_head.weight.size(0);
   const bool bf16 = student_hidden.scalar_type() == torch::kBFloat16;
   KlResult result;
   if (with_gradient) result.grad_hidden = torch::empty_like(student_hidden);
   std::vector<double> row_kl(static_cast<size_t>(n));
   for (int64_t first = 0; first < n; first += chunk) {
     const int64_t count = std::min(chunk, n - first);
-    const auto teacher = at::linear(teacher_hidden.narrow(0, first, count), teacher_head);
-    auto student = at::linear(student_hidden.narrow(0, first, count), student_head);
+    const auto teacher = teacher_head.logits(teacher_hidden.narrow(0, first, count));
+    auto student = student_head.logits(student_hidden.narrow(0, first, count));
+    const double cap = student_head.soft_cap;
+    torch::Tensor slope;  // of the cap, d (cap tanh(z / cap)) / dz
+    if (with_gradient && cap > 0) slope = 1 - (student / cap).square();
     at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> p(static_cast<size_t>(vocab)), q(static_cast<size_t>(vocab));
       for (int64_t r = begin; r < end; ++r) {
@@ -41,8 +44,9 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor&
       }
     });
     if (with_gradient) {
+      if (slope.defined()) student.mul_(slope);
       auto out = result.grad_hidden.narrow(0, first, count);
-      at::matmul_out(out, student, student_head);
+      at::matmul_out(out, student, student_head.weight);
     }
   }
   for (const double value : row_kl) result.sum += value;

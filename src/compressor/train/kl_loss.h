@@ -2,7 +2,7 @@
 // positions, in chunks of positions, so that no full [tokens, vocab] matrix exists. PV-Tuning,
 // section 4 and appendix I.
 #pragma once
-#include "compressor/torch.h"
+#include "compressor/model/decoder.h"
 
 namespace bitsmith {
 
@@ -12,10 +12,10 @@ struct KlResult {
                               // without gradient
 };
 
-// Hidden states [n, hidden] and heads [vocab, hidden], all of one dtype (float32 or bfloat16). The
-// head is not trained, so its gradient is never formed; softmax and sums are float32 / float64.
-KlResult kl_divergence(const torch::Tensor& teacher_hidden, const torch::Tensor& teacher_head,
-                       const torch::Tensor& student_hidden, const torch::Tensor& student_head,
+// Hidden states [n, hidden] and heads, all of one dtype (float32 or bfloat16). The head is not
+// trained, so its gradient is never formed; softmax and sums are float32 / float64.
+KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& teacher_head,
+                       const torch::Tensor& student_hidden, const OutputHead& student_head,
                        bool with_gradient, double grad_scale = 1.0, int64_t chunk = 256);
 
 }  // namespace bitsmith

@@ -33,12 +33,12 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
   return linears_.emplace_back(std::move(tuned));
 }
 
-void TunedBlocks::add(Block& block, int64_t block_index, const Decoder& decoder) {
+void TunedBlocks::add(Block& block, const Decoder& decoder) {
   const torch::NoGradGuard no_grad;
   for (Linear* linear : block.linears()) {
     if (linear->representation) add(*linear, decoder.dtype());
   }
-  for (const auto& [name, live] : block.dense_vectors(block_index)) {
+  for (const auto& [name, live] : block.dense_vectors()) {
     // From the file: the block's own may be rounded to the decoder's dtype.
     const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
     *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);

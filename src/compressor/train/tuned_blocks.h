@@ -35,10 +35,10 @@ struct TunedLinear {
 
 class TunedBlocks {
  public:
-  // Adds block number `block_index` of `decoder`, both of which must outlive this: every quantized
-  // linear gets its dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do
-  // norms and biases, whose masters are read from the decoder's files in float32.
-  void add(Block& block, int64_t block_index, const Decoder& decoder);
+  // Adds a block of `decoder`, both of which must outlive this: every quantized linear gets its
+  // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms and biases,
+  // whose masters are read from the decoder's files in float32.
+  void add(Block& block, const Decoder& decoder);
   // One linear alone; it must be quantized.
   TunedLinear& add(Linear& linear, torch::Dtype dtype);
 

@@ -15,9 +15,9 @@ namespace {
 
 class BlockTraining {
  public:
-  BlockTraining(const Decoder& decoder, Block& block, int64_t block_index,
-                const torch::Tensor& inputs, const torch::Tensor& targets,
-                const BlockFinetuneOptions& options, const RunContext& context)
+  BlockTraining(const Decoder& decoder, Block& block, const torch::Tensor& inputs,
+                const torch::Tensor& targets, const BlockFinetuneOptions& options,
+                const RunContext& context)
       : decoder_(decoder),
         block_(block),
         inputs_(inputs),
@@ -25,8 +25,8 @@ class BlockTraining {
         options_(options),
         context_(context),
         rotary_(decoder.rotary(inputs.size(1))),
-        random_(options.seed, static_cast<uint64_t>(block_index)) {
-    tuned_.add(block, block_index, decoder);
+        random_(options.seed, static_cast<uint64_t>(block.index)) {
+    tuned_.add(block, decoder);
     const int64_t windows = inputs.size(0);
     const auto held_out =
         static_cast<int64_t>(std::llround(options.validation_share * static_cast<double>(windows)));
@@ -112,7 +112,7 @@ class BlockTraining {
   torch::Tensor inputs_, targets_;
   BlockFinetuneOptions options_;
   const RunContext& context_;
-  RotaryTable rotary_;
+  RotaryTables rotary_;
   Random random_;
   TunedBlocks tuned_;
   int64_t train_ = 0, batch_ = 0, step_ = 0;
@@ -122,10 +122,10 @@ class BlockTraining {
 }  // namespace
 
 BlockFinetuner block_finetuner(const BlockFinetuneOptions& options, const RunContext& context) {
-  return [options, context](const Decoder& decoder, Block& block, int64_t block_index,
-                            const torch::Tensor& inputs, const torch::Tensor& targets) {
+  return [options, context](const Decoder& decoder, Block& block, const torch::Tensor& inputs,
+                            const torch::Tensor& targets) {
     const torch::AutoGradMode with_gradients(true);
-    return BlockTraining(decoder, block, block_index, inputs, targets, options, context).run();
+    return BlockTraining(decoder, block, inputs, targets, options, context).run();
   };
 }
 

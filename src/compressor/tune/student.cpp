@@ -17,11 +17,11 @@ double distance(const Linear& linear, const Linear& teacher) {
 
 Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule)
     : decoder_(std::move(decoder)) {
-  int64_t block_index = 0;
   size_t done = 0;
   for (const auto& block : decoder_->blocks()) {
-    add(*block, block_index, *decoder_);
-    const auto now = block->linears(), before = teacher.blocks()[block_index++]->linears();
+    add(*block, *decoder_);
+    const auto now = block->linears(),
+               before = teacher.blocks()[static_cast<size_t>(block->index)]->linears();
     for (size_t i = 0; i < now.size(); ++i) {
       if (!now[i]->representation) continue;
       linears()[done++].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]));

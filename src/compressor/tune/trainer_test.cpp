@@ -27,8 +27,8 @@ class Trainer : public testing::TestWithParam<const char*> {
     files_ = ModelFiles::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama_trained");
     teacher_ = Decoder::load(files_, torch::kFloat32);
     torch::manual_seed(1);
-    data_.train = torch::randint(files_->config().vocab_size, {24, 32}, torch::kInt64);
-    data_.validation = torch::randint(files_->config().vocab_size, {4, 32}, torch::kInt64);
+    data_.train = torch::randint(files_->plan().vocab_size, {24, 32}, torch::kInt64);
+    data_.validation = torch::randint(files_->plan().vocab_size, {4, 32}, torch::kInt64);
     options_.tokens = 12 * 64;  // 12 steps
     options_.batch_tokens = 64;
     options_.micro_tokens = 32;

@@ -1,13 +1,14 @@
 #include "compressor/tune/tune_model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
+#include "architecture/weight_check.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
-#include "architecture/weight_check.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/tune/trainer.h"
 
@@ -16,28 +17,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_same_model(const ModelConfig& a, const ModelConfig& b, const fs::path& path) {
-  if (a.vocab_size != b.vocab_size || a.hidden_size != b.hidden_size ||
-      a.num_hidden_layers != b.num_hidden_layers || a.intermediate_size != b.intermediate_size) {
-    throw UsageError(concat("the teacher ", path.string(), " is not the model that was quantized: ",
-                            b.num_hidden_layers, " layers of ", b.hidden_size, " with ",
-                            b.vocab_size, " tokens against ", a.num_hidden_layers, " of ",
-                            a.hidden_size, " with ", a.vocab_size));
-  }
+void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& path) {
+  const auto same = [](const LinearPlan& x, const LinearPlan& y) {
+    return x.name == y.name && x.out_features == y.out_features && x.in_features == y.in_features;
+  };
+  const auto of_a = quantizable_matrices(a), of_b = quantizable_matrices(b);
+  if (std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(), same)) return;
+  throw UsageError(concat("the teacher ", path.string(),
+                          " is not the model that was quantized: ", b.num_blocks(), " layers of ",
+                          b.hidden_size, " with ", b.vocab_size, " tokens against ", a.num_blocks(),
+                          " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
-uint64_t predicted_memory(const ModelConfig& c, const TuneOptions& options) {
-  const uint64_t block =
-      c.hidden_size * (2 * c.q_size() + 2 * c.kv_size() + 3 * c.intermediate_size);
-  const uint64_t decoder = block * c.num_hidden_layers;
+uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options) {
+  uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
+  for (const BlockPlan& block : model.blocks) {
+    for (const LinearPlan* linear : linears(block))
+      decoder += linear->out_features * linear->in_features;
+    const int64_t used = block.experts ? block.experts->used : 1;
+    const MlpPlan& mlp = block.mlp ? *block.mlp : block.experts->experts.front();
+    outputs += 9 * model.hidden_size + 5 * used * mlp.width;
+  }
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
-  const uint64_t weights = 2 * element * (decoder + c.vocab_size * c.hidden_size);
+  const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
   const uint64_t optimizer =
       decoder * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1);
-  const uint64_t activations = options.micro_tokens * c.num_hidden_layers * element *
-                               (9 * c.hidden_size + 5 * c.intermediate_size);
+  const uint64_t activations = options.micro_tokens * element * outputs;
   return weights + optimizer + activations + (uint64_t{400} << 20);
 }
 
@@ -71,7 +78,7 @@ std::vector<TensorSource> merged_tensors(const Checkpoint& base, const Safetenso
   std::vector<TensorSource> tensors;
   for (const TensorView& tensor : base.tensors()) {
     const TensorView* better = tuned.find(tensor.name);
-    tensors.push_back(better != nullptr ? *better : tensor);
+    tensors.push_back(better != nullptr ? *better : base.as_stored(tensor));
   }
   return tensors;
 }
@@ -119,14 +126,14 @@ TuneResult read_tune_result(const fs::path& out) {
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                         const TuneOptions& options, const RunContext& context) {
-  check_same_model(quantized.config(), teacher.config(), teacher.checkpoint().path());
+  check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
                      " is not quantized: run bitsmith quantize first");
   }
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = predicted_memory(quantized.config(), options),
+  const uint64_t memory = predicted_memory(quantized.plan(), options),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));

@@ -1,0 +1,144 @@
+#include "compressor/model/block.h"
+
+#include "base/error.h"
+#include "compressor/model/dense_tensor.h"
+#include "compressor/model/fused_ops.h"
+
+namespace bitsmith {
+namespace {
+
+Linear load_linear(const ModelFiles& files, const LinearPlan& plan, torch::Dtype dtype) {
+  Linear linear{.name = plan.name,
+                .out_features = plan.out_features,
+                .in_features = plan.in_features,
+                .weight = {},
+                .bias = {},
+                .representation = {}};
+  if (files.spec(plan.name)) {
+    linear.representation = representation_from_format(files.quantized(plan.name));
+  } else {
+    linear.weight = read_dense(files.checkpoint(), plan.name + ".weight", dtype);
+  }
+  if (plan.bias) linear.bias = read_dense(files.checkpoint(), plan.name + ".bias", dtype);
+  return linear;
+}
+
+Mlp load_mlp(const ModelFiles& files, const MlpPlan& plan, torch::Dtype dtype) {
+  Mlp mlp{plan, {}, {}};
+  for (const LinearPlan& input : plan.inputs)
+    mlp.inputs.push_back(load_linear(files, input, dtype));
+  mlp.output = load_linear(files, plan.output, dtype);
+  return mlp;
+}
+
+torch::Tensor activate(Activation activation, const torch::Tensor& x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return torch::silu(x);
+    case Activation::kGelu:
+      return torch::gelu(x);
+    case Activation::kGeluTanh:
+      return torch::gelu(x, "tanh");
+    case Activation::kRelu:
+      return torch::relu(x);
+  }
+  BITSMITH_CHECK(false);
+  return {};
+}
+
+}  // namespace
+
+torch::Tensor Linear::forward(const torch::Tensor& x) const {
+  if (weight.defined()) return torch::linear(x, weight, bias);
+  const torch::Tensor y = representation->forward(x);
+  return bias.defined() ? y + bias : y;
+}
+
+torch::Tensor Norm::forward(const torch::Tensor& x) const {
+  if (!plan.exists()) return x;
+  if (plan.kind == NormPlan::Kind::kLayer)
+    return torch::layer_norm(x, {plan.size}, weight, bias, plan.eps);
+  return rms_norm(x, weight, plan.eps, plan.kind == NormPlan::Kind::kRmsOnePlus);
+}
+
+torch::Tensor Mlp::hidden(const torch::Tensor& m) const {
+  const torch::Tensor first = inputs.front().forward(m);
+  if (!plan.gated) return activate(plan.activation, first);
+  const bool in_one = inputs.size() == 1;
+  const torch::Tensor gate = in_one ? first.narrow(-1, 0, plan.width) : first;
+  const torch::Tensor up = in_one ? first.narrow(-1, plan.width, plan.width) : inputs[1].forward(m);
+  return plan.activation == Activation::kSilu ? silu_mul(gate, up)
+                                              : activate(plan.activation, gate) * up;
+}
+
+std::vector<Linear*> Block::linears() {
+  std::vector<Linear*> result;
+  for (Linear& linear : attention_inputs) result.push_back(&linear);
+  result.push_back(&attention_output);
+  for (Mlp& mlp : mlps) {
+    for (Linear& linear : mlp.inputs) result.push_back(&linear);
+    result.push_back(&mlp.output);
+  }
+  return result;
+}
+
+std::vector<Linear*> Block::site_linears(size_t site) {
+  size_t first = 0;
+  for (size_t i = 0; i < site; ++i) first += sites[i].linears.size();
+  const std::vector<Linear*> all = linears();
+  const auto begin = all.begin() + static_cast<int64_t>(first);
+  return {begin, begin + std::ssize(sites.at(site).linears)};
+}
+
+const Mlp& Block::mlp_of(const Site& site) const {
+  return mlps.at(static_cast<size_t>(std::max<int64_t>(site.expert, 0)));
+}
+
+std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors() {
+  std::vector<std::pair<std::string, torch::Tensor*>> vectors;
+  const auto add = [&](const std::string& name, torch::Tensor& vector) {
+    if (vector.defined()) vectors.emplace_back(name, &vector);
+  };
+  for (Linear* linear : linears()) add(linear->name + ".bias", linear->bias);
+  for (Norm* norm :
+       {&attention_norm, &attention_output_norm, &mlp_norm, &mlp_output_norm, &q_norm, &k_norm}) {
+    add(norm->plan.name + ".weight", norm->weight);
+    add(norm->plan.name + ".bias", norm->bias);
+  }
+  return vectors;
+}
+
+Norm load_norm(const ModelFiles& files, const NormPlan& plan, torch::Dtype dtype) {
+  Norm norm{plan, {}, {}};
+  if (!plan.exists()) return norm;
+  norm.weight = read_dense(files.checkpoint(), plan.name + ".weight", dtype);
+  if (plan.bias()) norm.bias = read_dense(files.checkpoint(), plan.name + ".bias", dtype);
+  return norm;
+}
+
+std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index,
+                                  torch::Dtype dtype) {
+  const BlockPlan& plan = files.plan().blocks.at(static_cast<size_t>(block_index));
+  auto block = std::make_shared<Block>();
+  block->index = block_index;
+  block->plan = &plan;
+  block->sites = sites(plan);
+  block->attention_norm = load_norm(files, plan.attention_norm, dtype);
+  block->attention_output_norm = load_norm(files, plan.attention_output_norm, dtype);
+  block->mlp_norm = load_norm(files, plan.mlp_norm, dtype);
+  block->mlp_output_norm = load_norm(files, plan.mlp_output_norm, dtype);
+  block->q_norm = load_norm(files, plan.attention.q_norm, dtype);
+  block->k_norm = load_norm(files, plan.attention.k_norm, dtype);
+  for (const LinearPlan& input : plan.attention.inputs)
+    block->attention_inputs.push_back(load_linear(files, input, dtype));
+  block->attention_output = load_linear(files, plan.attention.output, dtype);
+  if (plan.mlp) block->mlps.push_back(load_mlp(files, *plan.mlp, dtype));
+  if (plan.experts) {
+    block->router = read_dense(files.checkpoint(), plan.experts->router.name + ".weight", dtype);
+    for (const MlpPlan& expert : plan.experts->experts)
+      block->mlps.push_back(load_mlp(files, expert, dtype));
+  }
+  return block;
+}
+
+}  // namespace bitsmith

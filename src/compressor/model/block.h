@@ -1,0 +1,65 @@
+// The weights of one block in LibTorch, as its plan (architecture/model_plan.h) lists them.
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "architecture/model_plan.h"
+#include "compressor/representation/representation.h"
+#include "compressor/torch.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+
+// A linear over a dense matrix or any representation.
+struct Linear {
+  std::string name;  // Hugging Face module: "model.layers.3.self_attn.q_proj"
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  torch::Tensor weight;  // [out, in]; when defined it is what forward() uses (dense, or the
+                         // dequantized copy that a trainer keeps); else the representation is
+  torch::Tensor bias;    // [out] or undefined
+  std::shared_ptr<Representation> representation;  // null when the linear is dense
+  torch::Tensor forward(const torch::Tensor& x) const;
+};
+
+struct Norm {
+  NormPlan plan;               // does not exist: forward() is the identity
+  torch::Tensor weight, bias;  // [size]
+  // Over the last dimension of x.
+  torch::Tensor forward(const torch::Tensor& x) const;
+};
+
+struct Mlp {
+  MlpPlan plan;
+  std::vector<Linear> inputs;  // as MlpPlan::inputs
+  Linear output;
+  // Inputs [..., features] -> those of `output`, [..., width].
+  torch::Tensor hidden(const torch::Tensor& m) const;
+};
+
+struct Block {
+  int64_t index = 0;
+  const BlockPlan* plan = nullptr;  // of the model, which outlives the block
+  std::vector<Site> sites;          // in the order in which a token visits them
+  Norm attention_norm, attention_output_norm, mlp_norm, mlp_output_norm;
+  Norm q_norm, k_norm;
+  std::vector<Linear> attention_inputs;  // as AttentionPlan::inputs
+  Linear attention_output;
+  torch::Tensor router;   // [experts, hidden] where there are experts
+  std::vector<Mlp> mlps;  // one, or one an expert
+
+  std::vector<Linear*> linears();  // site by site
+  std::vector<Linear*> site_linears(size_t site);
+  // The MLP of a site that belongs to one.
+  const Mlp& mlp_of(const Site& site) const;
+  // The biases and norms that this block has, with their names.
+  std::vector<std::pair<std::string, torch::Tensor*>> dense_vectors();
+};
+
+Norm load_norm(const ModelFiles& files, const NormPlan& plan, torch::Dtype dtype);
+// Quantized linears hold their representations.
+std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index, torch::Dtype dtype);
+
+}  // namespace bitsmith
