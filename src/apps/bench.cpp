@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "architecture/family.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"

@@ -32,6 +32,12 @@ bool ConfigReader::has(const char* key) const {
   return config_.contains(key) && !config_.at(key).is_null();
 }
 
+const char* ConfigReader::first_of(std::initializer_list<const char*> keys) const {
+  for (const char* key : keys)
+    if (has(key)) return key;
+  return *keys.begin();
+}
+
 int64_t ConfigReader::size(const char* key, std::optional<int64_t> fallback, int64_t max) const {
   const int64_t value = fallback ? json_get_or<int64_t>(config_, key, *fallback, source_)
                                  : json_get<int64_t>(config_, key, source_);
