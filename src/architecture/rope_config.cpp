@@ -130,7 +130,12 @@ RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback
   }
 
   const std::string type = type_of(*this, rope);
-  if (type == "default") return plan;
+  if (type == "default") {
+    const bool told = rope.contains("rope_type") || rope.contains("type");
+    if (!told && rope.contains("factor"))
+      fail("'rope_type' is missing beside the 'factor' of the rope settings");
+    return plan;
+  }
   // The first Phi-3 models call longrope "su" or "yarn".
   if (type == "longrope" || type == "su" || (type == "yarn" && rope.contains("short_factor"))) {
     const auto trained = trained_context(*this, rope);
@@ -150,22 +155,25 @@ RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback
     read_yarn(*this, rope, plan);
     return plan;
   }
-  plan.factor = bitsmith::positive(*this, rope, "factor");
+  const auto factor = [&] { return bitsmith::positive(*this, rope, "factor"); };
   if (type == "linear") {
     plan.scaling = Scaling::kLinear;
+    plan.factor = factor();
   } else if (type == "dynamic") {
     plan.scaling = Scaling::kDynamic;
+    plan.factor = factor();
     plan.trained_context = context;
     if (dims <= 2) fail("dynamic rope scaling needs a head_dim above 2");
   } else if (type == "llama3") {
     plan.scaling = Scaling::kLlama3;
+    plan.factor = factor();
     plan.trained_context = trained_context(*this, rope).value_or(context);
     plan.low_freq_factor = bitsmith::positive(*this, rope, "low_freq_factor");
     plan.high_freq_factor = bitsmith::positive(*this, rope, "high_freq_factor");
     if (plan.high_freq_factor <= plan.low_freq_factor)
       fail("llama3 rope scaling needs high_freq_factor > low_freq_factor");
   } else {
-    fail(concat("the rope type '", excerpt(type),
+    fail(concat("'rope_type': the rope type '", excerpt(type),
                 "' is not supported; Bitsmith knows default, linear, dynamic, llama3, yarn and ",
                 "longrope"));
   }
