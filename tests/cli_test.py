@@ -435,8 +435,8 @@ class BadInput(ProgramTest):
     def test_unknown_architecture_names_the_known(self):
         model = self.copy()
         config = json.loads((model / "config.json").read_text())
-        (model / "config.json").write_text(json.dumps(config | {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}))
-        self.fail_cleanly("inspect", model, codes=(1,), says=["gpt_neox", "llama", "qwen2", "qwen3", "mistral"])
+        (model / "config.json").write_text(json.dumps(config | {"model_type": "mamba", "architectures": ["MambaForCausalLM"]}))
+        self.fail_cleanly("inspect", model, codes=(1,), says=["mamba", "llama", "qwen2", "qwen3", "mistral"])
 
     def test_messages_carry_no_long_or_raw_text(self):
         hostile = "\x1b[31m\x07" + "x" * 1000000

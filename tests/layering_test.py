@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FILES = ["base", "kernels", "checkpoint", "tokenizer", "format"]  # everything that knows file formats
+FILES = ["base", "kernels", "checkpoint", "architecture", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
 COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "train", "tune"]  # each may use those before it
 
@@ -19,8 +19,9 @@ ALLOWED = {
     "base": [],
     "kernels": ["base"],
     "checkpoint": ["base", "kernels"],
-    "tokenizer": ["base", "kernels", "checkpoint"],
-    "format": ["base", "kernels", "checkpoint", "tokenizer"],
+    "architecture": ["base", "kernels", "checkpoint"],
+    "tokenizer": ["base", "kernels", "checkpoint", "architecture"],
+    "format": ["base", "kernels", "checkpoint", "architecture", "tokenizer"],
     "evaluate": FILES,
     "export": FILES,
     "runtime/matrices": FILES,

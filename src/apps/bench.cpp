@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "architecture/family.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -94,8 +95,7 @@ void BenchCommand::run() {
   const auto random_tokens = [&](int64_t count) {
     std::vector<int32_t> tokens(static_cast<size_t>(count));
     for (int32_t& token : tokens)
-      token =
-          static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.plan().vocab_size)));
+      token = static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.plan().vocab_size)));
     return tokens;
   };
   const std::vector<int32_t> prompt = random_tokens(prompt_tokens);

@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "architecture/checkpoint.h"
+#include "architecture/model_size.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "architecture/checkpoint.h"
 #include "checkpoint/gguf.h"
-#include "architecture/model_size.h"
 #include "format/quantization_config.h"
 
 namespace bitsmith {
@@ -71,6 +71,14 @@ int64_t inner_size(const ModelPlan& plan) {
   return block.mlp ? block.mlp->width : block.experts->experts.front().width;
 }
 
+// Of the last block that has any; null without.
+const ExpertsPlan* experts(const ModelPlan& plan) {
+  const ExpertsPlan* found = nullptr;
+  for (const BlockPlan& block : plan.blocks)
+    if (block.experts) found = &*block.experts;
+  return found;
+}
+
 OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   const ModelPlan& plan = checkpoint.plan();
   const AttentionPlan& attention = plan.blocks.front().attention;
@@ -81,6 +89,10 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   result["layers"] = plan.num_blocks();
   result["hidden_size"] = plan.hidden_size;
   result["intermediate_size"] = inner_size(plan);
+  if (const ExpertsPlan* found = experts(plan)) {
+    result["experts"] = found->experts.size();
+    result["experts_per_token"] = found->used;
+  }
   result["attention_heads"] = attention.heads;
   result["key_value_heads"] = attention.kv_heads;
   result["head_dim"] = attention.head_dim;
@@ -146,6 +158,8 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
               concat(c.model_type, ", ", c.num_blocks(), " layers, hidden ", c.hidden_size,
                      ", inner ", inner_size(c), ", ", attention.heads, " heads of ",
                      attention.head_dim, ", ", attention.kv_heads, " for keys and values"));
+  if (const ExpertsPlan* plan = experts(c))
+    text += row("experts", concat(plan->experts.size(), ", of which a token uses ", plan->used));
   text += row("vocabulary", concat(c.vocab_size, " tokens, embedding ",
                                    c.tied ? "tied to the head" : "and head apart"));
   text += row("context", concat(c.context, " tokens"));

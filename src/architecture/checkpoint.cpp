@@ -84,12 +84,13 @@ void Checkpoint::build_index() {
     const int64_t unit = layout == StoredAs::kInterleavedHeads  ? head_dim
                          : layout == StoredAs::kConcatenatedQkv ? 3 * head_dim
                                                                 : 1;
-    const bool rows_only = layout == StoredAs::kTransposed;  // decoded value by value
-    if (rows % unit != 0 || tensor->shape.size() > 2 ||
-        (rows_only && block_layout(tensor->dtype).elements != 1)) {
-      throw Error(concat(path_.string(), ": tensor '", excerpt(name), "' is ",
-                         dtype_name(tensor->dtype), " ", shape_string(tensor->shape),
-                         ", expected rows for whole heads of ", head_dim));
+    const std::string found = concat(path_.string(), ": tensor '", excerpt(name), "' is ",
+                                     dtype_name(tensor->dtype), " ", shape_string(tensor->shape));
+    if (layout == StoredAs::kTransposed) {  // decoded value by value
+      if (tensor->shape.size() != 2 || block_layout(tensor->dtype).elements != 1)
+        throw Error(found + ", expected a matrix of single values");
+    } else if (rows % unit != 0 || tensor->shape.size() > 2) {
+      throw Error(concat(found, ", expected rows for whole heads of ", head_dim));
     }
   }
 }

@@ -32,6 +32,12 @@ bool ConfigReader::has(const char* key) const {
   return config_.contains(key) && !config_.at(key).is_null();
 }
 
+const char* ConfigReader::first_of(std::initializer_list<const char*> keys) const {
+  for (const char* key : keys)
+    if (has(key)) return key;
+  return *keys.begin();
+}
+
 int64_t ConfigReader::size(const char* key, std::optional<int64_t> fallback, int64_t max) const {
   const int64_t value = fallback ? json_get_or<int64_t>(config_, key, *fallback, source_)
                                  : json_get<int64_t>(config_, key, source_);
@@ -102,7 +108,8 @@ Activation ConfigReader::activation(std::initializer_list<const char*> keys,
     std::string known;
     for (const NamedActivation& entry : kActivations)
       known += concat(known.empty() ? "" : ", ", entry.name);
-    fail(concat("the activation '", excerpt(name), "' is not supported; Bitsmith knows ", known));
+    fail(concat("'", key, "': the activation '", excerpt(name),
+                "' is not supported; Bitsmith knows ", known));
   }
   return fallback;
 }
@@ -111,7 +118,7 @@ void ConfigReader::require_activation(std::initializer_list<const char*> keys,
                                       Activation only) const {
   const Activation found = activation(keys, only);
   if (found != only)
-    fail(concat("the activation '", activation_name(found),
+    fail(concat("'", first_of(keys), "': the activation '", activation_name(found),
                 "' is not this architecture's, which is '", activation_name(only), "'"));
 }
 
@@ -136,11 +143,11 @@ void ConfigReader::read_heads(AttentionPlan& attention, int64_t hidden,
   attention.kv_heads = size("num_key_value_heads",
                             null_key ? attention.heads : kv_fallback.value_or(attention.heads));
   if (attention.heads % attention.kv_heads != 0)
-    fail(concat(attention.heads, " attention heads cannot share ", attention.kv_heads,
-                " key-value heads evenly"));
+    fail(concat("'num_key_value_heads': ", attention.heads, " attention heads cannot share ",
+                attention.kv_heads, " key-value heads evenly"));
   if (!head_dim_fallback && !has("head_dim") && hidden % attention.heads != 0)
-    fail(concat("hidden_size ", hidden, " is not a multiple of the ", attention.heads,
-                " attention heads"));
+    fail(concat("'num_attention_heads': hidden_size ", hidden, " is not a multiple of the ",
+                attention.heads, " attention heads"));
   attention.head_dim =
       size("head_dim", head_dim_fallback.value_or(std::max<int64_t>(1, hidden / attention.heads)));
   if (attention.head_dim % 2 != 0 || attention.q_size() > kMaxSize)
@@ -153,8 +160,8 @@ void ConfigReader::read_heads(AttentionPlan& attention, int64_t hidden,
 void ConfigReader::read_heads_of(const char* key, AttentionPlan& attention, int64_t hidden) const {
   attention.heads = attention.kv_heads = size(key);
   if (hidden % attention.heads != 0)
-    fail(concat("a hidden size of ", hidden, " is not a multiple of the ", attention.heads,
-                " attention heads"));
+    fail(concat("'", key, "': a hidden size of ", hidden, " is not a multiple of the ",
+                attention.heads, " attention heads"));
   attention.head_dim = hidden / attention.heads;
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
 }
@@ -165,8 +172,9 @@ int64_t ConfigReader::rotary_dims(const char* key, int64_t head_dim, double fall
     if (has(place) && config_.at(place).is_object())
       share = json_get_or<double>(config_.at(place), "partial_rotary_factor", share, source_);
   }
-  const auto dims = static_cast<int64_t>(share * static_cast<double>(head_dim));
-  if (!(share > 0) || share > 1 || dims < 2 || dims % 2 != 0)
+  const bool possible = share > 0 && share <= 1;
+  const auto dims = static_cast<int64_t>((possible ? share : 0.0) * static_cast<double>(head_dim));
+  if (dims < 2 || dims % 2 != 0)
     fail(concat("'", key, "' is ", share, ": of ", head_dim,
                 " values a head an even number of at least 2 must turn"));
   return dims;

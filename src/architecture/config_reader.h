@@ -1,6 +1,7 @@
 // Typed reading of an untrusted config.json; every error names file and key.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ class ConfigReader {
   [[noreturn]] void fail(const std::string& what) const;
 
   bool has(const char* key) const;  // and it is not null
+  // Of names for one thing the first that is there; the first of all where none is.
+  const char* first_of(std::initializer_list<const char*> keys) const;
   // 1 .. max. Without a fallback the key must be there; null counts as missing.
   int64_t size(const char* key, std::optional<int64_t> fallback = {}, int64_t max = kMaxSize) const;
   double positive(const char* key, std::optional<double> fallback = {}) const;

@@ -45,6 +45,17 @@ ModelPlan plan_model(const Json& config, const std::string& source) {
   const std::string model_type = json_get<std::string>(config, "model_type", source);
   ModelPlan plan = family_of_config(model_type, source).plan(reader);
   plan.model_type = model_type;
+  // Each size is possible by itself; sums over all tensors must stay in int64 too.
+  constexpr double kMaxWeights = 1e15;
+  double weights = 0;
+  for (const PlannedTensor& tensor : planned_tensors(plan)) {
+    double elements = 1;
+    for (const int64_t size : tensor.shape) elements *= static_cast<double>(size);
+    weights += elements;
+  }
+  if (weights > kMaxWeights)
+    reader.fail(
+        concat("a model of these sizes has ", weights, " weights, more than ", kMaxWeights));
   return plan;
 }
 

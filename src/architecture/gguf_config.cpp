@@ -11,6 +11,7 @@ namespace {
 constexpr const char* kRopeFactors = "rope_freqs.weight";
 
 std::vector<float> vector_of(const GgufKeys& keys, const char* name, size_t count) {
+  if (!keys.tensor(name)) throw Error(concat(keys.source(), ": no tensor '", name, "'"));
   const TensorView& tensor = *keys.tensor(name);
   if (element_count(tensor.shape) != static_cast<int64_t>(count) || tensor.dtype != DType::F32)
     throw Error(concat(keys.source(), ": '", name, "' is ", dtype_name(tensor.dtype), " ",
@@ -24,8 +25,9 @@ std::vector<float> vector_of(const GgufKeys& keys, const char* name, size_t coun
 // found by trying: `factor` is the largest divisor, the frequency bounds are 1 and 4 in every model
 // of the family, and the trained context is a power of two.
 Json llama3_scaling(const GgufKeys& keys, RopePlan rope) {
+  const std::vector<float> divisors =
+      vector_of(keys, kRopeFactors, static_cast<size_t>(rope.dims / 2));
   const auto plain = rope_inverse_frequencies(rope, 1);
-  const std::vector<float> divisors = vector_of(keys, kRopeFactors, plain.size());
   if (std::all_of(divisors.begin(), divisors.end(), [](float d) { return d == 1.0f; }))
     return nullptr;
   rope.scaling = RopePlan::Scaling::kLlama3;
@@ -48,10 +50,15 @@ Json llama3_scaling(const GgufKeys& keys, RopePlan rope) {
 }
 
 Json longrope_scaling(const GgufKeys& keys, int64_t dims) {
-  const auto pairs = static_cast<size_t>(dims / 2);
+  const auto factors = [&](const char* name) {
+    Json values = Json::array();
+    for (const float value : vector_of(keys, name, static_cast<size_t>(dims / 2)))
+      values.push_back(shortest_decimal(value));
+    return values;
+  };
   Json scaling = {{"rope_type", "longrope"},
-                  {"short_factor", vector_of(keys, "rope_factors_short.weight", pairs)},
-                  {"long_factor", vector_of(keys, "rope_factors_long.weight", pairs)}};
+                  {"short_factor", factors("rope_factors_short.weight")},
+                  {"long_factor", factors("rope_factors_long.weight")}};
   scaling["original_max_position_embeddings"] =
       keys.integer("rope.scaling.original_context_length");
   if (keys.has("rope.scaling.attn_factor"))

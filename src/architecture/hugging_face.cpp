@@ -75,14 +75,18 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
   const auto weight_map = json_get<std::map<std::string, std::string>>(read_json_file(path),
                                                                        "weight_map", path.string());
   // Indices name more than the model uses, and more than was published.
-  const ExpectedNames expected(plan_, config_json_.contains("quantization_config"));
+  const ExpectedNames names(plan_, config_json_.contains("quantization_config"));
+  const std::string prefix = family_of_config(plan_.model_type, path.string()).optional_prefix;
+  const auto expected = [&](const std::string& tensor) {
+    return names.contains(tensor) || (!prefix.empty() && names.contains(prefix + tensor));
+  };
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weight_map) {
     if (std::filesystem::path(shard).filename() != shard) {
       throw Error(
           concat(path.string(), ": '", excerpt(shard), "' is not the name of a file beside it"));
     }
-    if (expected.contains(tensor) || std::filesystem::exists(path_ / shard)) shards.insert(shard);
+    if (expected(tensor) || std::filesystem::exists(path_ / shard)) shards.insert(shard);
   }
   std::map<std::string, std::string> stored;  // tensor -> shard
   for (const std::string& shard : shards) {
@@ -91,7 +95,7 @@ void HuggingFaceCheckpoint::open_index(const std::filesystem::path& path) {
     for (size_t i = before; i < tensors_.size(); ++i) stored[tensors_[i].name] = shard;
   }
   for (const auto& [tensor, shard] : weight_map) {
-    if (!expected.contains(tensor)) continue;
+    if (!expected(tensor)) continue;
     const auto found = stored.find(tensor);
     if (found == stored.end() || found->second != shard) {
       throw Error(concat(path.string(), ": tensor '", excerpt(tensor), "' is not in ", shard,

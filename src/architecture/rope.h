@@ -19,7 +19,7 @@ struct RopePlan {
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn: turns over the trained context
   bool truncate = true;                                  // yarn: whole pairs as bounds of its ramp
-  std::vector<double> short_factors, long_factors;       // longrope: divisors [dims / 2]
+  std::vector<double> short_factors = {}, long_factors = {};  // longrope: divisors [dims / 2]
   // Cosines and sines are multiplied by this. 1 but for yarn and longrope.
   double attention_factor = 1.0;
 

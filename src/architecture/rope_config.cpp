@@ -2,6 +2,7 @@
 // under "rope_type" or, older, "type"; transformers 5: all in "rope_parameters", which may hold an
 // object for each type of layer.
 #include <cmath>
+#include <string_view>
 
 #include "architecture/config_reader.h"
 #include "base/error.h"
@@ -43,10 +44,37 @@ Json settings(const ConfigReader& reader, const char* key, const std::string& la
   Json rope = json_get_or<Json>(reader.json(), key, Json::object(), reader.source());
   if (!rope.is_object()) reader.fail(concat("'", key, "' is not an object: ", json_excerpt(rope)));
   const bool by_type = rope.contains("full_attention") || rope.contains("sliding_attention");
-  if (!by_type) return rope;
-  if (layer_type.empty())
+  if (layer_type.empty() && by_type)
     reader.fail(concat("'", key, "' differs between layers, which this architecture does not"));
-  return json_get_or<Json>(rope, layer_type, Json::object(), reader.source());
+  if (layer_type.empty() || rope.empty()) return rope;
+  if (!by_type) {
+    // rope_scaling is of full attention alone. Of rope_parameters transformers would take a part.
+    if (key == std::string_view("rope_scaling"))
+      return layer_type == "full_attention" ? rope : Json::object();
+    reader.fail(concat("'", key, "' must hold settings for each type of layer: full_attention, ",
+                       "sliding_attention"));
+  }
+  Json own = json_get_or<Json>(rope, layer_type, Json::object(), reader.source());
+  if (!own.is_object())
+    reader.fail(concat("'", layer_type, "' of '", key, "' is not an object: ", json_excerpt(own)));
+  return own;
+}
+
+// The context of the training before the stretching: in the settings or beside them.
+std::optional<int64_t> trained_context(const ConfigReader& reader, const Json& rope) {
+  constexpr const char* kKey = "original_max_position_embeddings";
+  std::optional<int64_t> beside, inside;
+  if (reader.has(kKey)) beside = reader.size(kKey, {}, ConfigReader::kMaxContext);
+  if (rope.contains(kKey) && !rope.at(kKey).is_null()) {
+    inside = json_get<int64_t>(rope, kKey, reader.source());
+    if (*inside < 1 || *inside > ConfigReader::kMaxContext)
+      reader.fail(concat("'", kKey, "' of the rope settings is ", *inside, ", expected 1 to ",
+                         ConfigReader::kMaxContext));
+  }
+  if (beside && inside && *beside != *inside)
+    reader.fail(concat("'", kKey, "' is ", *beside, " beside the rope settings and ", *inside,
+                       " in them: only one of them can be true"));
+  return inside ? inside : beside;
 }
 
 // YaRN's: 0.1 mscale ln(factor) + 1.
@@ -91,52 +119,61 @@ RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback
 
   RopePlan plan;
   plan.dims = dims;
-  plan.theta = has("rope_theta") ? positive("rope_theta") : theta_fallback;
+  const bool beside = has("rope_theta") && layer_type != "sliding_attention";
+  plan.theta = beside ? positive("rope_theta") : theta_fallback;
   if (rope.contains("rope_theta") && !rope.at("rope_theta").is_null()) {
     const double inner = bitsmith::positive(*this, rope, "rope_theta");
-    if (has("rope_theta") && inner != plan.theta)
+    if (beside && inner != plan.theta)
       fail(concat("'rope_theta' is ", plan.theta, " beside the rope settings and ", inner,
                   " in them: only one of them can be true"));
     plan.theta = inner;
   }
 
   const std::string type = type_of(*this, rope);
-  if (type == "default") return plan;
-  const auto trained = [&] {
-    if (!rope.contains("original_max_position_embeddings"))
-      return size("original_max_position_embeddings", context, kMaxContext);
-    const auto value = json_get<int64_t>(rope, "original_max_position_embeddings", source_);
-    if (value < 1 || value > kMaxContext)
-      fail(
-          concat("'original_max_position_embeddings' is ", value, ", expected 1 to ", kMaxContext));
-    return value;
-  };
-  if (type == "longrope" || type == "su") {
+  if (type == "default") {
+    const bool told = rope.contains("rope_type") || rope.contains("type");
+    if (!told && rope.contains("factor"))
+      fail("'rope_type' is missing beside the 'factor' of the rope settings");
+    return plan;
+  }
+  // The first Phi-3 models call longrope "su" or "yarn".
+  if (type == "longrope" || type == "su" || (type == "yarn" && rope.contains("short_factor"))) {
+    const auto trained = trained_context(*this, rope);
+    if (!trained) fail("'original_max_position_embeddings' is missing, which longrope needs");
     plan.scaling = Scaling::kLongRope;
-    plan.trained_context = trained();
+    plan.trained_context = *trained;
     read_longrope(*this, rope, context, plan);
     return plan;
   }
-  plan.factor = bitsmith::positive(*this, rope, "factor");
+  if (type == "yarn") {
+    plan.scaling = Scaling::kYarn;
+    plan.trained_context = trained_context(*this, rope).value_or(context);
+    plan.factor = bitsmith::positive(
+        *this, rope, "factor",
+        static_cast<double>(context) / static_cast<double>(plan.trained_context));
+    if (plan.theta <= 1) fail(concat("'rope_theta' is ", plan.theta, "; yarn needs more than 1"));
+    read_yarn(*this, rope, plan);
+    return plan;
+  }
+  const auto factor = [&] { return bitsmith::positive(*this, rope, "factor"); };
   if (type == "linear") {
     plan.scaling = Scaling::kLinear;
+    plan.factor = factor();
   } else if (type == "dynamic") {
     plan.scaling = Scaling::kDynamic;
+    plan.factor = factor();
     plan.trained_context = context;
     if (dims <= 2) fail("dynamic rope scaling needs a head_dim above 2");
   } else if (type == "llama3") {
     plan.scaling = Scaling::kLlama3;
-    plan.trained_context = trained();
+    plan.factor = factor();
+    plan.trained_context = trained_context(*this, rope).value_or(context);
     plan.low_freq_factor = bitsmith::positive(*this, rope, "low_freq_factor");
     plan.high_freq_factor = bitsmith::positive(*this, rope, "high_freq_factor");
     if (plan.high_freq_factor <= plan.low_freq_factor)
       fail("llama3 rope scaling needs high_freq_factor > low_freq_factor");
-  } else if (type == "yarn") {
-    plan.scaling = Scaling::kYarn;
-    plan.trained_context = trained();
-    read_yarn(*this, rope, plan);
   } else {
-    fail(concat("the rope type '", excerpt(type),
+    fail(concat("'rope_type': the rope type '", excerpt(type),
                 "' is not supported; Bitsmith knows default, linear, dynamic, llama3, yarn and ",
                 "longrope"));
   }

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "architecture/test_models.h"
 #include "base/error.h"
-#include "checkpoint/test_files.h"
 
 namespace bitsmith {
 namespace {

@@ -1,4 +1,4 @@
-// For tests: folders that vanish, a writer of GGUF files, and small random models to write with it.
+// For tests: folders that vanish, and a writer of GGUF files.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,8 +12,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/random.h"
-#include "architecture/model_plan.h"
 #include "checkpoint/safetensors.h"
 
 namespace bitsmith::testing {
@@ -111,126 +109,5 @@ class GgufBuilder {
   uint64_t tensor_count_ = 0, key_count_ = 0;
   std::string keys_, directory_, data_;
 };
-
-// A random float32 model: config.json's content and the tensors by Hugging Face name.
-struct TestModel {
-  Json config;
-  std::map<std::string, std::vector<float>> tensors;
-  std::map<std::string, std::vector<int64_t>> shapes;
-
-  std::vector<TensorView> views() const {
-    std::vector<TensorView> result;
-    for (const auto& [name, values] : tensors) {
-      result.push_back({name, DType::F32, shapes.at(name), std::as_bytes(std::span(values))});
-    }
-    return result;
-  }
-  void write(const std::filesystem::path& folder, uint64_t max_shard_bytes = 1 << 30) const {
-    std::filesystem::create_directories(folder);
-    write_json_file(folder / "config.json", config);
-    const std::vector<TensorView> tensors = views();
-    write_sharded_safetensors(folder, {tensors.begin(), tensors.end()}, max_shard_bytes);
-  }
-};
-
-inline Json small_config(const std::string& model_type) {
-  return {{"model_type", model_type},
-          {"hidden_size", 32},
-          {"intermediate_size", 48},
-          {"num_hidden_layers", 2},
-          {"num_attention_heads", 4},
-          {"num_key_value_heads", 2},
-          {"head_dim", 8},
-          {"vocab_size", 20},
-          {"max_position_embeddings", 64},
-          {"rms_norm_eps", 1e-5},
-          {"rope_theta", 10000.0},
-          {"tie_word_embeddings", false},
-          {"eos_token_id", 3}};
-}
-
-inline TestModel random_model(const Json& config, uint64_t seed = 1) {
-  TestModel model;
-  model.config = config;
-  Random random(seed);
-  for (const auto& [name, shape] : expected_tensors(parse_model_config(config, "test"))) {
-    std::vector<float> values(static_cast<size_t>(element_count(shape)));
-    for (float& value : values) value = static_cast<float>(random.normal());
-    model.tensors[name] = std::move(values);
-    model.shapes[name] = shape;
-  }
-  return model;
-}
-
-// The row order of llama.cpp's conversion: w.reshape(heads, 2, half, columns).swapaxes(1, 2).
-inline std::vector<float> interleave_heads(const std::vector<float>& values, size_t heads,
-                                           size_t head_dim) {
-  const size_t half = head_dim / 2, columns = values.size() / (heads * head_dim);
-  std::vector<float> result;
-  for (size_t head = 0; head < heads; ++head) {
-    for (size_t i = 0; i < half; ++i) {
-      for (size_t j = 0; j < 2; ++j) {
-        const auto row =
-            values.begin() + static_cast<ptrdiff_t>((head * head_dim + j * half + i) * columns);
-        result.insert(result.end(), row, row + static_cast<ptrdiff_t>(columns));
-      }
-    }
-  }
-  return result;
-}
-
-// The GGUF keys and tensors of a model that llama.cpp's conversion would make from it.
-inline GgufBuilder to_gguf(const TestModel& model) {
-  const ModelConfig config = parse_model_config(model.config, "test");
-  const std::string type = config.model_type == "mistral" ? "llama" : config.model_type;
-  GgufBuilder gguf;
-  gguf.key("general.architecture", type);
-  const auto size = [&](const char* name, int64_t value) {
-    gguf.key(type + "." + name, static_cast<uint32_t>(value));
-  };
-  size("embedding_length", config.hidden_size);
-  size("feed_forward_length", config.intermediate_size);
-  size("block_count", config.num_hidden_layers);
-  size("attention.head_count", config.num_attention_heads);
-  size("attention.head_count_kv", config.num_key_value_heads);
-  size("attention.key_length", config.head_dim);
-  size("attention.value_length", config.head_dim);
-  size("context_length", config.max_position_embeddings);
-  gguf.key(type + ".attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
-  gguf.key(type + ".rope.freq_base", static_cast<float>(config.rope_theta));
-  if (config.model_type == "mistral") size("attention.sliding_window", config.sliding_window[0]);
-  const std::vector<std::pair<std::string, std::string>> renamed = {
-      {"model.embed_tokens", "token_embd"},
-      {"model.norm", "output_norm"},
-      {"lm_head", "output"},
-      {"model.layers", "blk"},
-      {"input_layernorm", "attn_norm"},
-      {"post_attention_layernorm", "ffn_norm"},
-      {"self_attn.q_norm", "attn_q_norm"},
-      {"self_attn.k_norm", "attn_k_norm"},
-      {"self_attn.q_proj", "attn_q"},
-      {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"},
-      {"self_attn.o_proj", "attn_output"},
-      {"mlp.gate_proj", "ffn_gate"},
-      {"mlp.up_proj", "ffn_up"},
-      {"mlp.down_proj", "ffn_down"}};
-  for (const auto& [name, values] : model.tensors) {
-    std::string gguf_name = name;
-    for (const auto& [from, to] : renamed) {
-      const size_t at = gguf_name.find(from);
-      if (at != std::string::npos) gguf_name.replace(at, from.size(), to);
-    }
-    std::vector<float> stored = values;
-    const auto head_dim = static_cast<size_t>(config.head_dim);
-    if (type == "llama" && name.find("self_attn.q_proj") != std::string::npos) {
-      stored = interleave_heads(values, static_cast<size_t>(config.num_attention_heads), head_dim);
-    } else if (type == "llama" && name.find("self_attn.k_proj") != std::string::npos) {
-      stored = interleave_heads(values, static_cast<size_t>(config.num_key_value_heads), head_dim);
-    }
-    gguf.tensor(gguf_name, model.shapes.at(name), stored);
-  }
-  return gguf;
-}
 
 }  // namespace bitsmith::testing

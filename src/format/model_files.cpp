@@ -1,7 +1,7 @@
 #include <string_view>
 
-#include "base/error.h"
 #include "architecture/model_size.h"
+#include "base/error.h"
 #include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
 

@@ -69,8 +69,7 @@ SpecMap parse_version_2(const Json& quantization, const Matrices& matrices,
   return specs;
 }
 
-SpecMap parse_bitsmith(const Json& quantization, const ModelPlan& plan,
-                       const std::string& source) {
+SpecMap parse_bitsmith(const Json& quantization, const ModelPlan& plan, const std::string& source) {
   Matrices matrices;
   for (const LinearPlan& matrix : quantizable_matrices(plan)) matrices[matrix.name] = matrix;
   const auto version = json_get<int64_t>(quantization, "version", source);
@@ -106,8 +105,7 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelPlan& plan
   return specs;
 }
 
-std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
-                                                     const ModelPlan& plan) {
+std::map<std::string, int64_t> representation_counts(const SpecMap& specs, const ModelPlan& plan) {
   std::map<std::string, int64_t> counts;
   for (const LinearPlan& matrix : quantizable_matrices(plan)) {
     const auto found = specs.find(matrix.name);
@@ -118,9 +116,13 @@ std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
 }
 
 bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan) {
-  return fits_hf_aqlm(specs) && std::all_of(specs.begin(), specs.end(), [&](const auto& entry) {
-           return !is_outer_matrix(plan, entry.first);
-         });
+  // transformers puts its quantized modules in place of nn.Linear alone, not of GPT-2's Conv1D.
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) {
+    const bool linear =
+        !is_outer_matrix(plan, matrix.name) && matrix.stored != StoredAs::kTransposed;
+    if (!linear && specs.contains(matrix.name)) return false;
+  }
+  return fits_hf_aqlm(specs);
 }
 
 OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelPlan& plan,

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
 #include "architecture/model_plan.h"
+#include "base/json.h"
 #include "format/kinds/hf_aqlm.h"
 #include "format/representation_spec.h"
 
@@ -20,8 +20,7 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelPlan& plan
                                   const std::string& source);
 
 // How many matrices have which representation, by its short_name().
-std::map<std::string, int64_t> representation_counts(const SpecMap& specs,
-                                                     const ModelPlan& plan);
+std::map<std::string, int64_t> representation_counts(const SpecMap& specs, const ModelPlan& plan);
 
 // The form in which `specs` are written: Hugging Face's where it can hold them (dense embeddings,
 // and fits_hf_aqlm()), else Bitsmith's. `dense_tensors`: the names of all tensors that are not

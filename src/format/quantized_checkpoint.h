@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "architecture/checkpoint.h"
+#include "base/json.h"
 #include "checkpoint/tensor_source.h"
 #include "format/output_folder.h"
 #include "format/quantized_tensor.h"
@@ -49,13 +49,13 @@ class ModelFiles {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<std::string, RepresentationSpec> specs_;
   std::map<std::string, LinearPlan> matrices_;  // what may be quantized, by module
-  bool hf_aqlm_ = false;                         // as Hugging Face has it, codes not packed
+  bool hf_aqlm_ = false;                        // as Hugging Face has it, codes not packed
 };
 
 // What a writer collects: tensors by final name, specs of the quantized modules, and the recipe.
 struct QuantizedCheckpointContent {
   std::map<std::string, RepresentationSpec> specs;  // module -> spec
-  // Dense tensors ("X.weight") and parts ("X.codes"), file order.
+  // Dense tensors ("X.weight"), in the plan's layout, and parts ("X.codes"); file order.
   std::vector<TensorSource> tensors;
   OrderedJson recipe;      // bitsmith.json
   std::string model_card;  // README.md

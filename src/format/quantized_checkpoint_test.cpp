@@ -42,13 +42,13 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
                  DType dense, uint64_t seed) {
   Made made;
   Random random(seed);
-  std::map<std::string, LinearShape> shapes;
-  for (const LinearShape& matrix : quantizable_matrices(base.config())) {
+  std::map<std::string, LinearPlan> shapes;
+  for (const LinearPlan& matrix : quantizable_matrices(base.plan())) {
     shapes[matrix.name] = matrix;
   }
   for (const auto& [module, name] : names) {
     const RepresentationSpec spec = parse_representation(name);
-    const LinearShape& shape = shapes.at(module);
+    const LinearPlan& shape = shapes.at(module);
     QuantizedTensor tensor = allocate_quantized(spec, shape.out_features, shape.in_features);
     for (const TensorView& part : tensor.parts) {
       for (std::byte& byte : mutable_part(tensor, part.name)) {
@@ -62,7 +62,8 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
     }
     made.quantized[module] = tensor;
   }
-  for (const auto& [name, shape] : expected_tensors(base.config())) {
+  for (const PlannedTensor& planned : planned_tensors(base.plan())) {
+    const std::string& name = planned.name;
     if (name.ends_with(".weight") && names.contains(name.substr(0, name.size() - 7))) continue;
     std::vector<uint16_t> values;
     for (const float value : base.read(name)) {
@@ -70,18 +71,17 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
     }
     made.storage.push_back(values);
     made.content.tensors.push_back(
-        TensorView{name, dense, shape, std::as_bytes(std::span(made.storage.back()))});
+        TensorView{name, dense, planned.shape, std::as_bytes(std::span(made.storage.back()))});
   }
   made.content.recipe = {{"seed", seed}};
   made.content.model_card = "# A test\n";
   return made;
 }
 
-std::map<std::string, std::string> all_linears(const ModelConfig& config, const char* name) {
+std::map<std::string, std::string> all_linears(const ModelPlan& plan, const char* name) {
   std::map<std::string, std::string> names;
-  for (int64_t block_index = 0; block_index < config.num_hidden_layers; ++block_index) {
-    for (const LinearShape& linear : block_linears(config, block_index)) names[linear.name] = name;
-  }
+  for (const BlockPlan& block : plan.blocks)
+    for (const LinearPlan* linear : linears(block)) names[linear->name] = name;
   return names;
 }
 
@@ -101,7 +101,7 @@ const char* kModels[] = {"tiny_llama", "tiny_qwen2", "tiny_qwen3", "tiny_mistral
 TEST_F(QuantizedCheckpoint, OneAdditiveRepresentationIsAHuggingFaceAqlmDirectory) {
   for (const char* model : kModels) {
     const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
-    const Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::BF16, 5);
+    const Made made = make_random(*base, all_linears(base->plan(), "aq2x8g8"), DType::BF16, 5);
     write_quantized_checkpoint(folder_, *base, made.content);
     const auto files = ModelFiles::open(folder_);
     expect_same(*files, made);
@@ -127,7 +127,7 @@ TEST_F(QuantizedCheckpoint, OneAdditiveRepresentationIsAHuggingFaceAqlmDirectory
 
 TEST_F(QuantizedCheckpoint, ALinearLeftAloneIsListedTwice) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  auto names = all_linears(base->config(), "aq1x8g4");
+  auto names = all_linears(base->plan(), "aq1x8g4");
   names.erase("model.layers.1.mlp.down_proj");
   const Made made = make_random(*base, names, DType::F16, 6);
   write_quantized_checkpoint(folder_, *base, made.content);
@@ -148,7 +148,7 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
   for (const auto& [name, nbits] : {std::pair{"aq2x6g4", 6}, {"aq1x12g8", 12}}) {
     const fs::path folder = folder_ / name;
     fs::create_directories(folder);
-    const Made made = make_random(*base, all_linears(base->config(), name), DType::F16, 12);
+    const Made made = make_random(*base, all_linears(base->plan(), name), DType::F16, 12);
     write_quantized_checkpoint(folder, *base, made.content);
 
     const SafetensorsFile file = open_safetensors(folder / "model.safetensors");
@@ -177,7 +177,7 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
     write_safetensors(folder / "model.safetensors", tensors);
     Json config = read_json_file(folder / "config.json");
     config["quantization_config"] =
-        Json::parse(make_hugging_face_config(made.content.specs, base->config(), dense).dump());
+        Json::parse(make_hugging_face_config(made.content.specs, base->plan(), dense).dump());
     write_file_atomic(folder / "config.json", config.dump());
     expect_same(*ModelFiles::open(folder), made);
 
@@ -190,10 +190,10 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
 TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
   for (const char* model : kModels) {
     const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
-    auto names = all_linears(base->config(), "int3g16-z");
+    auto names = all_linears(base->plan(), "int3g16-z");
     names["model.layers.0.self_attn.q_proj"] = "aq3x6g4";
     names["model.embed_tokens"] = "int8g0";
-    if (!base->config().tie_word_embeddings) names["lm_head"] = "int4g16";
+    if (!base->plan().tied) names["lm_head"] = "int4g16";
     const Made made = make_random(*base, names, DType::BF16, 7);
     write_quantized_checkpoint(folder_, *base, made.content);
     const auto files = ModelFiles::open(folder_);
@@ -201,7 +201,7 @@ TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
     EXPECT_EQ(read_json_file(folder_ / "config.json").at("quantization_config").at("quant_method"),
               "bitsmith");
     EXPECT_TRUE(files->spec("lm_head"));
-    if (base->config().tie_word_embeddings) {
+    if (base->plan().tied) {
       EXPECT_EQ(files->quantized("lm_head").parts[0].bytes.data(),
                 files->quantized("model.embed_tokens").parts[0].bytes.data());
     }
@@ -209,9 +209,35 @@ TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
   }
 }
 
+// Biases, experts, a router, and matrices that Hugging Face's files hold transposed; dense ones
+// beside quantized ones.
+TEST_F(QuantizedCheckpoint, OtherFamilies) {
+  for (const char* model : {"tiny_gpt2", "tiny_bloom", "tiny_mixtral", "tiny_phi3"}) {
+    const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "families" / model);
+    auto names = all_linears(base->plan(), "aq1x8g8");
+    for (const LinearPlan* linear : linears(base->plan().blocks[0])) names.erase(linear->name);
+    const Made made = make_random(*base, names, DType::F16, 14);
+    fs::create_directories(folder_ / model);
+    write_quantized_checkpoint(folder_ / model, *base, made.content);
+    const auto files = ModelFiles::open(folder_ / model);
+    expect_same(*files, made);
+    for (const PlannedTensor& planned : planned_tensors(base->plan())) {
+      if (planned.name.ends_with(".weight") &&
+          names.contains(planned.name.substr(0, planned.name.size() - 7)))
+        continue;
+      std::vector<float> values = base->read(planned.name);
+      for (float& value : values) value = fp16_to_float(float_to_fp16(value));
+      EXPECT_EQ(files->checkpoint().read(planned.name), values) << model << " " << planned.name;
+    }
+    const Json config = read_json_file(folder_ / model / "config.json");
+    EXPECT_EQ(config.at("quantization_config").at("quant_method"),
+              std::string(model) == "tiny_gpt2" ? "bitsmith" : "aqlm");
+  }
+}
+
 TEST_F(QuantizedCheckpoint, ValuesBeyondFp16AreKept) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::BF16, 8);
+  Made made = make_random(*base, all_linears(base->plan(), "aq2x8g8"), DType::BF16, 8);
   made.storage.back()[0] = float_to_bf16(1e6f);
   write_quantized_checkpoint(folder_, *base, made.content);
   expect_same(*ModelFiles::open(folder_), made);
@@ -221,7 +247,7 @@ TEST_F(QuantizedCheckpoint, ValuesBeyondFp16AreKept) {
 
 TEST_F(QuantizedCheckpoint, SameContentSameBytes) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  const Made made = make_random(*base, all_linears(base->config(), "int4g16"), DType::F16, 9);
+  const Made made = make_random(*base, all_linears(base->plan(), "int4g16"), DType::F16, 9);
   for (const char* name : {"a", "b"}) {
     fs::create_directory(folder_ / name);
     write_quantized_checkpoint(folder_ / name, *base, made.content);
@@ -238,7 +264,7 @@ TEST_F(QuantizedCheckpoint, SameContentSameBytes) {
 
 TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  const Made made = make_random(*base, all_linears(base->config(), "int4g16"), DType::F16, 10);
+  const Made made = make_random(*base, all_linears(base->plan(), "int4g16"), DType::F16, 10);
   write_quantized_checkpoint(folder_, *base, made.content);
   const Json good = read_json_file(folder_ / "config.json");
   const auto expect_error = [&](const char* what, const std::function<void(Json&)>& change) {
@@ -289,7 +315,7 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
 // {"modules": {MODULE: TEXT}}, as files of version 1 have it.
 TEST_F(QuantizedCheckpoint, Version1IsRead) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  auto names = all_linears(base->config(), "gvq2d2b-n512-s16");
+  auto names = all_linears(base->plan(), "gvq2d2b-n512-s16");
   names["model.layers.0.self_attn.q_proj"] = "aq2x4g8-s8x3";
   names["model.layers.0.self_attn.k_proj"] = "gvq2d1b-n256-t16";
   names["model.embed_tokens"] = "int8g0";
@@ -336,7 +362,7 @@ TEST_F(QuantizedCheckpoint, EveryVersionOpensAndDecodesTheSame) {
 
 TEST_F(QuantizedCheckpoint, DamagedPartsAreErrors) {
   const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "tiny_llama");
-  const Made made = make_random(*base, all_linears(base->config(), "aq2x8g8"), DType::F16, 11);
+  const Made made = make_random(*base, all_linears(base->plan(), "aq2x8g8"), DType::F16, 11);
   const auto scales = mutable_part(made.quantized.begin()->second, "scales");
   scales[0] = std::byte{0}, scales[1] = std::byte{0x7c};  // infinity
   EXPECT_THROW(write_quantized_checkpoint(folder_, *base, made.content), Error);

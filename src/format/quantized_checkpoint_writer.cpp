@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -56,6 +57,34 @@ std::optional<std::vector<TensorSource>> with_dense_fp16(
   return result;
 }
 
+// The tensor with rows and columns exchanged, as Hugging Face's files hold some matrices.
+TensorSource transposed(const TensorSource& source) {
+  const int64_t rows = source.shape.front(), columns = source.shape.back();
+  const auto write = [=](const ByteSink& sink) {
+    std::vector<std::byte> bytes, turned(static_cast<size_t>(source.bytes()));
+    source.write([&](std::span<const std::byte> piece) {
+      bytes.insert(bytes.end(), piece.begin(), piece.end());
+    });
+    const auto value = static_cast<int64_t>(block_layout(source.dtype).bytes);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c)
+        std::copy_n(&bytes[static_cast<size_t>((r * columns + c) * value)], value,
+                    &turned[static_cast<size_t>((c * rows + r) * value)]);
+    sink(turned);
+  };
+  return {source.name, source.dtype, {columns, rows}, write};
+}
+
+std::vector<TensorSource> as_hugging_face_stores(std::vector<TensorSource> tensors,
+                                                 const ModelPlan& plan) {
+  std::set<std::string> names;
+  for (const PlannedTensor& planned : planned_tensors(plan))
+    if (planned.stored == StoredAs::kTransposed) names.insert(planned.name);
+  for (TensorSource& tensor : tensors)
+    if (names.contains(tensor.name)) tensor = transposed(tensor);
+  return tensors;
+}
+
 const char* torch_dtype(DType dtype) {
   return dtype == DType::F16 ? "float16" : dtype == DType::BF16 ? "bfloat16" : "float32";
 }
@@ -83,7 +112,7 @@ void write_quantized_checkpoint(const std::filesystem::path& folder, const Check
                  : make_bitsmith_config(content.specs, base.plan());
   }
 
-  write_sharded_safetensors(folder, tensors);
+  write_sharded_safetensors(folder, as_hugging_face_stores(tensors, base.plan()));
   if (base.is_gguf()) {
     export_gguf_tokenizer(base, folder);
   } else {

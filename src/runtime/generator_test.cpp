@@ -27,14 +27,14 @@ GenerateResult greedy(RuntimeModel& model, KvCache& cache, const std::vector<int
 
 TEST(Generate, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
   RuntimeModel model = load_trained();
-  KvCache cache(model.config(), 128);
+  KvCache cache(model.plan(), 128);
   const auto result = greedy(model, cache, kPrompt, 20);
   ASSERT_EQ(result.tokens.size(), 20u);
   EXPECT_EQ(result.stop_reason, StopReason::kMaxTokens);
   EXPECT_EQ(result.prompt_tokens, 5);
   std::vector<int32_t> text = kPrompt;
   for (const int32_t token : result.tokens) {
-    KvCache fresh(model.config(), 128);
+    KvCache fresh(model.plan(), 128);
     ASSERT_EQ(greedy(model, fresh, text, 1).tokens[0], token);
     text.push_back(token);
   }
@@ -44,7 +44,7 @@ TEST(Generate, ThreadsDoNotChangeTheText) {
   RuntimeModel one = load_trained(1), two = load_trained(2), three = load_trained(3);
   std::vector<std::vector<int32_t>> texts;
   for (RuntimeModel* model : {&one, &two, &three}) {
-    KvCache cache(model->config(), 128);
+    KvCache cache(model->plan(), 128);
     texts.push_back(greedy(*model, cache, kPrompt, 60).tokens);
   }
   EXPECT_EQ(texts[0], texts[1]);
@@ -53,7 +53,7 @@ TEST(Generate, ThreadsDoNotChangeTheText) {
 
 TEST(Generate, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
   RuntimeModel model = load_trained();
-  KvCache cache(model.config(), 128);
+  KvCache cache(model.plan(), 128);
   const auto all = greedy(model, cache, kPrompt, 20).tokens;
   size_t first = 1;  // a place whose token has not occurred before
   while (std::find(all.begin(), all.begin() + long(first), all[first]) != all.begin() + long(first))
@@ -65,7 +65,7 @@ TEST(Generate, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
 
 TEST(Generate, ContinuingAChatRunsOnlyWhatIsNew) {
   RuntimeModel model = load_trained();
-  KvCache cache(model.config(), 128), fresh(model.config(), 128);
+  KvCache cache(model.plan(), 128), fresh(model.plan(), 128);
   std::vector<int32_t> text = kPrompt;
   const auto first = greedy(model, cache, text, 10);
   text.insert(text.end(), first.tokens.begin(), first.tokens.end());
@@ -77,13 +77,13 @@ TEST(Generate, ContinuingAChatRunsOnlyWhatIsNew) {
   text[2] = 100;
   const auto third = greedy(model, cache, text, 10);
   EXPECT_EQ(third.prompt_tokens, std::ssize(text) - 2);
-  KvCache another(model.config(), 128);
+  KvCache another(model.plan(), 128);
   EXPECT_EQ(third.tokens, greedy(model, another, text, 10).tokens);
 }
 
 TEST(Generate, FullContextIsSaid) {
   RuntimeModel model = load_trained();
-  KvCache cache(model.config(), 8);
+  KvCache cache(model.plan(), 8);
   const auto result = greedy(model, cache, kPrompt, 20);
   EXPECT_EQ(result.stop_reason, StopReason::kContextFull);
   EXPECT_EQ(result.tokens.size(), 4u);  // three more are run, the fourth needs no place
@@ -96,7 +96,7 @@ TEST(Generate, IdsOutsideTheTokenizerAreNeverSampled) {
   RuntimeModel model = load_trained();
   for (const double temperature : {0.0, 50.0}) {
     const SamplingOptions sampling{.temperature = temperature, .repetition_penalty = 1.5};
-    KvCache cache(model.config(), 128);
+    KvCache cache(model.plan(), 128);
     Sampler sampler(sampling, 3);
     const auto all = generate(model, cache, kPrompt, sampler, {.max_tokens = 100});
     const int64_t largest = *std::ranges::max_element(all.tokens);
@@ -118,7 +118,7 @@ TEST(Generate, IdsOutsideTheTokenizerAreNeverSampled) {
 
 TEST(Generate, CallbackStops) {
   RuntimeModel model = load_trained();
-  KvCache cache(model.config(), 64);
+  KvCache cache(model.plan(), 64);
   Sampler sampler(kGreedy);
   std::vector<int32_t> seen;
   const auto result = generate(model, cache, kPrompt, sampler, {.max_tokens = 20}, [&](int32_t t) {

@@ -35,8 +35,9 @@ class KvCache {
   // Forgets everything from position `length` on.
   void truncate(int64_t length);
 
-  // `dynamic` rope scaling stretches with the sequence: the length it is now stretched to. Grows
-  // with the positions run, and ahead of them when a long prompt is fed in pieces.
+  // `dynamic` and `longrope` scaling depend on the sequence's length: the length that its keys are
+  // now turned for. Grows with the positions run, and ahead of them when a long prompt is fed in
+  // pieces.
   int64_t rope_length = 0;
 
   // key, value: [head_dim], after rope.

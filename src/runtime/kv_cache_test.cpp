@@ -9,17 +9,18 @@
 namespace bitsmith {
 namespace {
 
-ModelConfig one_head(int64_t head_dim) {
-  ModelConfig config;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 2;
-  config.num_key_value_heads = 2;
-  config.head_dim = head_dim;
-  return config;
+ModelPlan two_heads(int64_t head_dim) {
+  ModelPlan plan;
+  plan.blocks.resize(2);
+  for (BlockPlan& block : plan.blocks) {
+    block.attention.heads = block.attention.kv_heads = 2;
+    block.attention.head_dim = head_dim;
+  }
+  return plan;
 }
 
 TEST(KvCache, ClampsWhatFloat16CannotHold) {
-  KvCache cache(one_head(4), 16, KvType::kFloat16);
+  KvCache cache(two_heads(4), 16, KvType::kFloat16);
   const std::vector<float> huge(4, 1e9f);
   cache.append(7);
   cache.store(0, 0, 0, huge.data(), huge.data());

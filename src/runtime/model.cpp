@@ -21,8 +21,9 @@ void activate(Activation activation, const float* x, const float* up, int64_t co
   const ActivationKernels& kernel = kernels().activations;
   switch (activation) {
     case Activation::kSilu:
-      BITSMITH_CHECK(up != nullptr);
-      return kernel.silu_mul.forward(x, up, count, y);
+      if (up) return kernel.silu_mul.forward(x, up, count, y);
+      for (int64_t i = 0; i < count; ++i) y[i] = x[i] / (1 + std::exp(-x[i]));
+      return;
     case Activation::kGelu:
       return kernel.gelu(x, up, count, y);
     case Activation::kGeluTanh:
@@ -41,6 +42,15 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
   const ModelPlan& plan = weights_.plan;
   const int64_t count = std::ssize(rows);
   BITSMITH_CHECK(hidden.size() == elements(count, plan.hidden_size));
+  for (size_t first = 0, end; first < rows.size(); first = end) {
+    KvCache& sequence = *rows[first].sequence;
+    for (end = first + 1; end < rows.size() && rows[end].sequence == &sequence;) ++end;
+    const int64_t length = sequence.length() + static_cast<int64_t>(end - first);
+    if (weights_.positions && length > plan.positions.out_features - plan.position_offset)
+      throw Error(concat("position ", length - 1, " is beyond the ", plan.context,
+                         " positions that this model has learned"));
+    stretch(sequence, std::max(sequence.rope_length, length));
+  }
   embed(rows);
   compute_rotary(rows);
   normed_.resize(x_.size());
@@ -64,6 +74,19 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
   normalize(plan.final_norm, weights_.final_norm, count, x_.data(), hidden.data());
 }
 
+void RuntimeModel::stretch(KvCache& sequence, int64_t length) {
+  const auto& ropes = weights_.plan.ropes;
+  const bool other_keys = std::any_of(ropes.begin(), ropes.end(), [&](const RopePlan& rope) {
+    return rope.scaling == RopePlan::Scaling::kLongRope &&
+           rope_length_class(rope, length) != rope_length_class(rope, sequence.rope_length);
+  });
+  if (sequence.length() == 0 || !other_keys) return;
+  const std::vector<int32_t> tokens(sequence.tokens().begin(), sequence.tokens().end());
+  sequence.truncate(0);
+  sequence.rope_length = length;
+  run_pieces(tokens, sequence, [](std::span<const float>) { return true; });
+}
+
 // rows -> x_ [rows, hidden], the residual stream; the tokens join their sequences.
 void RuntimeModel::embed(std::span<const TokenStep> rows) {
   const ModelPlan& plan = weights_.plan;
@@ -83,11 +106,7 @@ void RuntimeModel::embed(std::span<const TokenStep> rows) {
     if (plan.embedding_scale != 1)
       for (int64_t i = 0; i < hidden; ++i) x[i] *= static_cast<float>(plan.embedding_scale);
     if (!weights_.positions) continue;
-    const int64_t row = positions_[r] + plan.position_offset;
-    if (row >= plan.positions.out_features)
-      throw Error(concat("position ", positions_[r], " is beyond the ", plan.context,
-                         " positions that this model has learned"));
-    weights_.positions->decode_row(row, position.data());
+    weights_.positions->decode_row(positions_[r] + plan.position_offset, position.data());
     add(position.data(), hidden, x);
   }
   normalize(plan.embedding_norm, weights_.embedding_norm, std::ssize(rows), x_.data(), x_.data());
@@ -371,7 +390,14 @@ void RuntimeModel::logits(std::span<const float> hidden, std::span<float> out) {
 
 bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
-  sequence.rope_length = std::max(sequence.rope_length, sequence.length() + std::ssize(tokens));
+  const int64_t length = sequence.length() + std::ssize(tokens);
+  stretch(sequence, length);
+  sequence.rope_length = std::max(sequence.rope_length, length);
+  return run_pieces(tokens, sequence, each_piece);
+}
+
+bool RuntimeModel::run_pieces(std::span<const int32_t> tokens, KvCache& sequence,
+                              const EachPiece& each_piece) {
   std::vector<float> hidden;
   std::vector<TokenStep> rows;
   for (size_t first = 0; first < tokens.size(); first += kPromptRows) {

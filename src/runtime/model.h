@@ -52,6 +52,11 @@ class RuntimeModel {
     Vector& y;
   };
 
+  bool run_pieces(std::span<const int32_t> tokens, KvCache& sequence, const EachPiece& each_piece);
+  // The sequence is about to have `length` positions. longrope turns all keys another way where
+  // that crosses its trained context, and blocks beyond the first saw the old way in their inputs:
+  // the tokens are run again.
+  void stretch(KvCache& sequence, int64_t length);
   void embed(std::span<const TokenStep> rows);
   // normed_ [rows, hidden] -> delta_ [rows, hidden].
   void attention(int64_t block_index, std::span<const TokenStep> rows);

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <set>
 
+#include "architecture/test_models.h"
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/test_files.h"
 #include "runtime/runtime_language_model.h"
 
 namespace bitsmith {
@@ -18,10 +18,32 @@ const std::filesystem::path kData = BITSMITH_TESTDATA;
 constexpr const char* kModels[] = {"tiny_llama",        "tiny_llama_linear", "tiny_llama3_rope",
                                    "tiny_qwen2",        "tiny_qwen3",        "tiny_mistral",
                                    "tiny_llama_dynamic"};
+constexpr const char* kFamilies[] = {"families/tiny_bloom",
+                                     "families/tiny_gemma2",
+                                     "families/tiny_gemma3",
+                                     "families/tiny_gpt2",
+                                     "families/tiny_gpt_neox",
+                                     "families/tiny_llama_yarn",
+                                     "families/tiny_mixtral",
+                                     "families/tiny_mixtral_unused",
+                                     "families/tiny_olmo2",
+                                     "families/tiny_opt",
+                                     "families/tiny_phi3",
+                                     "families/tiny_phi3_longrope",
+                                     "families/tiny_qwen3_moe",
+                                     "families/tiny_qwen3_moe_mixed",
+                                     "families/tiny_llama_rope_parameters"};
 
+// A directory, or a GGUF file beside which there is no config.json.
 std::filesystem::path model_path(const std::string& name) {
-  const auto gguf = kData / name / "model.gguf";
-  return std::filesystem::exists(gguf) ? gguf : kData / name;
+  const auto folder = kData / name;
+  return std::filesystem::exists(folder / "config.json") ? folder : folder / "model.gguf";
+}
+
+std::vector<std::string> all_models() {
+  std::vector<std::string> names(std::begin(kModels), std::end(kModels));
+  names.insert(names.end(), std::begin(kFamilies), std::end(kFamilies));
+  return names;
 }
 
 RuntimeModel load(const std::string& name, int threads = 2) {
@@ -35,8 +57,8 @@ struct Golden {
   std::vector<float> logits;
 };
 
-Golden golden(const std::string& name) {
-  const SafetensorsFile file = open_safetensors(kData / name / "golden.safetensors");
+Golden golden(const std::string& name, const std::string& which = "golden") {
+  const SafetensorsFile file = open_safetensors(kData / name / (which + ".safetensors"));
   Golden result;
   const TensorView& ids = *file.find("ids");
   for (size_t i = 0; i < ids.bytes.size(); i += sizeof(int64_t)) {
@@ -63,8 +85,8 @@ double relative_error(std::span<const float> actual, std::span<const float> expe
 // Logits of every token of `ids`, run in pieces of the given size.
 std::vector<float> logits_in_pieces(RuntimeModel& model, std::span<const int32_t> ids, size_t piece,
                                     KvType type = KvType::kFloat32) {
-  KvCache cache(model.config(), std::ssize(ids), type);
-  std::vector<float> hidden, out(ids.size() * static_cast<size_t>(model.config().vocab_size));
+  KvCache cache(model.plan(), std::ssize(ids), type);
+  std::vector<float> hidden, out(ids.size() * static_cast<size_t>(model.plan().vocab_size));
   for (size_t first = 0; first < ids.size(); first += piece) {
     model.prefill(ids.subspan(first, std::min(piece, ids.size() - first)), cache,
                   [&](std::span<const float> h) {
@@ -113,7 +135,7 @@ TEST(RuntimeModel, WindowsFollowLayerTypesInEveryFamily) {
 }
 
 TEST(RuntimeModel, GoldenLogits) {
-  std::vector<std::string> names(std::begin(kModels), std::end(kModels));
+  std::vector<std::string> names = all_models();
   names.push_back("tiny_llama_gguf");
   names.push_back("tiny_llama_trained");
   for (const std::string& name : names) {
@@ -132,7 +154,7 @@ TEST(RuntimeModel, GoldenLogits) {
 }
 
 TEST(RuntimeModel, OneTokenAtATimeEqualsTheWholeWindow) {
-  for (const std::string name : kModels) {
+  for (const std::string& name : all_models()) {
     if (name == "tiny_llama_dynamic") continue;  // its rotation depends on the length known so far
     RuntimeModel model = load(name);
     const auto ids = golden(name).ids;
@@ -140,6 +162,52 @@ TEST(RuntimeModel, OneTokenAtATimeEqualsTheWholeWindow) {
     EXPECT_LT(relative_error(logits_in_pieces(model, ids, 1), whole), 1e-5) << name;
     EXPECT_LT(relative_error(logits_in_pieces(model, ids, 5), whole), 1e-5) << name;
     EXPECT_LT(relative_error(logits_in_pieces(model, ids, 5, KvType::kFloat16), whole), 2e-3)
+        << name;
+  }
+}
+
+// A sequence of 24 uses the short factors, one of 40 the long ones for all of its positions,
+// however it got there.
+TEST(RuntimeModel, LongRopeRunsASequenceAgainThatCrossesItsTrainedContext) {
+  const std::string name = "families/tiny_phi3_longrope";
+  RuntimeModel model = load(name);
+  const Golden near = golden(name), far = golden(name, "golden_long");
+  EXPECT_LT(relative_error(logits_in_pieces(model, far.ids, 40), far.logits), 1e-5);
+  const auto last_of = [](const std::vector<float>& logits) { return std::span(logits).last(384); };
+  for (const size_t piece : {1, 7, 32})
+    EXPECT_LT(relative_error(last_of(logits_in_pieces(model, far.ids, piece)), last_of(far.logits)),
+              1e-5)
+        << piece;
+
+  // Token by token, two sequences side by side; then shortened, and continued with another text.
+  const auto ignore = [](std::span<const float>) { return true; };
+  KvCache cache(model.plan(), 64, KvType::kFloat32), beside(model.plan(), 64, KvType::kFloat32);
+  std::vector<float> hidden(2 * 48), out(384);
+  const auto expect_last = [&](const Golden& expected) {
+    model.logits(std::span(hidden).first(48), out);
+    EXPECT_LT(relative_error(out, last_of(expected.logits)), 1e-5);
+  };
+  for (const int32_t id : far.ids)
+    model.forward(std::vector<TokenStep>{{id, &cache}, {id, &beside}}, hidden);
+  expect_last(far);
+  cache.truncate(0);
+  model.prefill(near.ids, cache, ignore);
+  model.prefill(far.ids, cache, ignore);
+  cache.truncate(23);
+  model.prefill(std::span(near.ids).last(1), cache, [&](std::span<const float> last) {
+    std::copy(last.begin(), last.end(), hidden.begin());
+    return true;
+  });
+  expect_last(near);
+}
+
+TEST(RuntimeModel, LearnedPositionsEnd) {
+  for (const std::string name : {"families/tiny_gpt2", "families/tiny_opt"}) {
+    RuntimeModel model = load(name);
+    const std::vector<int32_t> ids(65, 3);
+    EXPECT_EQ(logits_in_pieces(model, std::span(ids).first(64), 64).size(), 64u * 384) << name;
+    EXPECT_NE(testing::error_of([&] { logits_in_pieces(model, ids, 65); }).find("position 64"),
+              std::string::npos)
         << name;
   }
 }
@@ -152,7 +220,7 @@ TEST(RuntimeModel, LongPromptIsCutWithoutATrace) {
     std::vector<int32_t> ids;
     for (int i = 0; i < 600; ++i) ids.push_back(i * 7 % 384);
     const auto whole = logits_in_pieces(model, ids, ids.size());
-    KvCache cache(model.config(), 600, KvType::kFloat32);
+    KvCache cache(model.plan(), 600, KvType::kFloat32);
     cache.rope_length = 600;
     std::vector<TokenStep> rows;
     for (const int32_t id : ids) rows.push_back({id, &cache});
@@ -169,7 +237,7 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
   constexpr size_t kSequences = 5;
   const size_t hidden_size = 32, steps = 12;
   std::vector<KvCache> caches;
-  for (size_t s = 0; s < kSequences; ++s) caches.emplace_back(model.config(), 64, KvType::kFloat32);
+  for (size_t s = 0; s < kSequences; ++s) caches.emplace_back(model.plan(), 64, KvType::kFloat32);
   // Sequence s starts with s extra tokens, so that positions differ.
   const auto token = [&](size_t s, size_t position) {
     return ids[(position + 3 * s) % ids.size()];
@@ -189,7 +257,7 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
     together.insert(together.end(), hidden.begin(), hidden.end());
   }
   for (size_t s = 0; s < kSequences; ++s) {
-    KvCache cache(model.config(), 64, KvType::kFloat32);
+    KvCache cache(model.plan(), 64, KvType::kFloat32);
     std::vector<int32_t> tokens;
     for (size_t p = 0; p < s + steps; ++p) tokens.push_back(token(s, p));
     std::vector<float> alone;
@@ -210,7 +278,7 @@ TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
   RuntimeModel model = load("tiny_llama");
   const auto ids = golden("tiny_llama").ids;
   const auto expected = logits_in_pieces(model, ids, ids.size());
-  KvCache cache(model.config(), 64, KvType::kFloat32);
+  KvCache cache(model.plan(), 64, KvType::kFloat32);
   const auto ignore = [](std::span<const float>) { return true; };
   model.prefill(std::vector<int32_t>{5, 6, 7, 8, 9}, cache, ignore);
   cache.truncate(0);
@@ -227,10 +295,12 @@ TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
 }
 
 TEST(RuntimeModel, ThreadsDoNotChangeABit) {
-  const auto ids = golden("tiny_mistral").ids;
-  RuntimeModel one = load("tiny_mistral", 1), three = load("tiny_mistral", 3);
-  for (const size_t piece : {size_t{1}, ids.size()})
-    EXPECT_EQ(logits_in_pieces(one, ids, piece), logits_in_pieces(three, ids, piece));
+  for (const std::string name : {"tiny_mistral", "families/tiny_mixtral"}) {
+    const auto ids = golden(name).ids;
+    RuntimeModel one = load(name, 1), three = load(name, 3);
+    for (const size_t piece : {size_t{1}, ids.size()})
+      EXPECT_EQ(logits_in_pieces(one, ids, piece), logits_in_pieces(three, ids, piece)) << name;
+  }
 }
 
 TEST(RuntimeModel, TokenOutsideTheVocabulary) {
@@ -240,14 +310,16 @@ TEST(RuntimeModel, TokenOutsideTheVocabulary) {
 }
 
 TEST(RuntimeModel, RandomWeightsOfAShape) {
-  const ModelConfig config = ModelFiles::open(kData / "tiny_llama")->config();
-  for (const auto& spec :
-       {std::optional<RepresentationSpec>(), std::optional(parse_representation("int4g16")),
-        std::optional(parse_representation("aq2x8g8"))}) {
-    RuntimeModel model(random_weights(config, spec, 1), 2);
-    const auto logits = logits_in_pieces(model, std::vector<int32_t>{1, 2, 3}, 3);
-    for (const float x : logits) ASSERT_TRUE(std::isfinite(x));
-    EXPECT_GT(model.bytes_per_token(), 0u);
+  for (const char* name : {"tiny_llama", "families/tiny_mixtral", "families/tiny_bloom"}) {
+    const ModelPlan plan = ModelFiles::open(kData / name)->plan();
+    for (const auto& spec :
+         {std::optional<RepresentationSpec>(), std::optional(parse_representation("int4g16")),
+          std::optional(parse_representation("aq2x8g8"))}) {
+      RuntimeModel model(random_weights(plan, spec, 1), 2);
+      const auto logits = logits_in_pieces(model, std::vector<int32_t>{1, 2, 3}, 3);
+      for (const float x : logits) ASSERT_TRUE(std::isfinite(x));
+      EXPECT_GT(model.bytes_per_token(), 0u);
+    }
   }
 }
 

@@ -26,11 +26,11 @@ class TwoForms {
     std::filesystem::create_directories(quantized());
     std::filesystem::create_directories(dense());
     const auto base = Checkpoint::open(kBase);
-    for (int64_t block_index = 0; block_index < base->config().num_hidden_layers; ++block_index) {
-      for (const LinearShape& shape : block_linears(base->config(), block_index))
-        add(shape.name, representation, shape.out_features, shape.in_features);
+    for (const BlockPlan& block : base->plan().blocks) {
+      for (const LinearPlan* linear : linears(block))
+        add(linear->name, representation, linear->out_features, linear->in_features);
     }
-    add("model.embed_tokens", embedding, base->config().vocab_size, base->config().hidden_size);
+    add("model.embed_tokens", embedding, base->plan().vocab_size, base->plan().hidden_size);
     for (const TensorView& tensor : base->tensors()) {
       const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
       if (content_.specs.contains(module)) continue;

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
 #include "architecture/checkpoint.h"
-#include "checkpoint/test_files.h"
+#include "architecture/test_models.h"
+#include "base/error.h"
 
 namespace bitsmith {
 namespace {
@@ -57,7 +57,7 @@ TEST(TextSession, PaddingRowsAreNeverSampled) {
   const auto trained = Checkpoint::open(kTrained);
   testing::TestModel model;
   model.config = trained->config_json();
-  const int64_t tokens = trained->config().vocab_size, rows = tokens + 640;
+  const int64_t tokens = trained->plan().vocab_size, rows = tokens + 640;
   model.config["vocab_size"] = rows;
   for (const TensorView& tensor : trained->tensors()) {
     auto values = trained->read(tensor.name);

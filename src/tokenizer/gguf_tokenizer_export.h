@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <string>
 
-#include "base/json.h"
 #include "architecture/checkpoint.h"
+#include "base/json.h"
 #include "tokenizer/gguf_vocabulary.h"
 
 namespace bitsmith {

@@ -2,9 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "architecture/checkpoint.h"
+#include "architecture/test_models.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "architecture/checkpoint.h"
 #include "tokenizer/test_gguf.h"
 
 namespace bitsmith {
@@ -94,7 +95,7 @@ TEST(GgufTokenizerExport, ConfigsNameTheSpecialTokens) {
   EXPECT_EQ(config["bos_token"], "<|endoftext|>");
   EXPECT_EQ(config["eos_token"], "<|im_end|>");
   EXPECT_EQ(config["chat_template"], "{{ messages }}");
-  ModelConfig model;
+  ModelPlan model;
   model.bos_token_id = 0;
   model.eos_token_ids = {1};
   EXPECT_EQ(gguf_generation_config(read_vocabulary(keys), model)["eos_token_id"],

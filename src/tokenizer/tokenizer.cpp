@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "architecture/config_reader.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/gguf.h"
-#include "architecture/config_reader.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"

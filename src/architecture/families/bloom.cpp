@@ -11,16 +11,16 @@ constexpr auto kLayer = NormPlan::Kind::kLayer;
 ModelPlan plan(const ConfigReader& config) {
   ModelPlan plan;
   config.read_common({.context = 2048, .tied = true, .bos = 1, .eos = 2}, plan);
-  const char* hidden_key = config.has("n_embed") ? "n_embed" : "hidden_size";
-  const int64_t hidden = plan.hidden_size = config.size(hidden_key);
-  const int64_t blocks = config.size(
-      config.has("num_hidden_layers") ? "num_hidden_layers" : "n_layer", {}, kMaxBlocks);
+  plan.context = config.size("seq_length", plan.context, ConfigReader::kMaxContext);
+  const int64_t hidden = plan.hidden_size =
+      config.size(config.first_of({"n_embed", "hidden_size"}));
+  const int64_t blocks =
+      config.size(config.first_of({"n_layer", "num_hidden_layers"}), {}, kMaxBlocks);
   const double eps = config.positive("layer_norm_epsilon", 1e-5);
   config.require_flag("apply_residual_connection_post_layernorm", false, false);
 
   AttentionPlan attention;
-  config.read_heads_of(config.has("num_attention_heads") ? "num_attention_heads" : "n_head",
-                       attention, hidden);
+  config.read_heads_of(config.first_of({"n_head", "num_attention_heads"}), attention, hidden);
   attention.order = AttentionPlan::Order::kByHead;
   attention.alibi = true;
 

@@ -35,8 +35,9 @@ ModelPlan plan(const ConfigReader& config, bool third) {
   config.read_heads(attention, hidden, 4, 256);
   config.require_whole_rotary();
   attention.scale = 1 / std::sqrt(config.positive("query_pre_attn_scalar", 256.0));
-  attention.soft_cap =
-      cap(config, "attn_logit_softcapping", third ? std::nullopt : std::optional(50.0));
+  // transformers reads Gemma 3's as well, and does not apply it.
+  attention.soft_cap = third ? 0 : cap(config, "attn_logit_softcapping", 50.0);
+  config.require_flag("use_bidirectional_attention", false, false);
   const int64_t window = config.size("sliding_window", 4096, ConfigReader::kMaxContext);
   // Of Gemma 2 every second layer is global, of Gemma 3 every sixth unless config.json says.
   const int64_t pattern = third ? config.size("sliding_window_pattern", 6) : 2;

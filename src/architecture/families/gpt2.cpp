@@ -12,16 +12,17 @@ ModelPlan plan(const ConfigReader& config) {
   ModelPlan plan;
   config.read_common({.context = 1024, .tied = true, .bos = 50256, .eos = 50256}, plan);
   plan.context = config.size("n_positions", plan.context, ConfigReader::kMaxSize);
-  const int64_t hidden = plan.hidden_size = config.size("n_embd");
+  const int64_t hidden = plan.hidden_size = config.size(config.first_of({"n_embd", "hidden_size"}));
   const int64_t width = config.has("n_inner") ? config.size("n_inner") : 4 * hidden;
-  const int64_t blocks = config.size("n_layer", {}, kMaxBlocks);
+  const int64_t blocks =
+      config.size(config.first_of({"n_layer", "num_hidden_layers"}), {}, kMaxBlocks);
   const double eps = config.positive("layer_norm_epsilon", 1e-5);
   const Activation activation = config.activation({"activation_function"}, Activation::kGeluTanh);
   config.require_flag("scale_attn_weights", true, true);
   config.require_flag("scale_attn_by_inverse_layer_idx", false, false);
 
   AttentionPlan attention;
-  config.read_heads_of("n_head", attention, hidden);
+  config.read_heads_of(config.first_of({"n_head", "num_attention_heads"}), attention, hidden);
   attention.order = AttentionPlan::Order::kConcatenated;
 
   for (int64_t b = 0; b < blocks; ++b) {

@@ -22,7 +22,7 @@ ModelPlan plan(const ConfigReader& config) {
   AttentionPlan attention;
   config.read_heads_of("num_attention_heads", attention, hidden);
   attention.order = AttentionPlan::Order::kByHead;
-  const char* share = config.has("rotary_pct") ? "rotary_pct" : "partial_rotary_factor";
+  const char* share = config.first_of({"rotary_pct", "partial_rotary_factor"});
   plan.ropes = {config.rope(config.rotary_dims(share, attention.head_dim, 0.25), plan.context,
                             config.positive("rotary_emb_base", 10000.0))};
   attention.rope = 0;

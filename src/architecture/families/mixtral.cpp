@@ -47,13 +47,17 @@ ExpertsPlan experts_plan(const BlockNames& names, const ExpertNames& modules, in
 struct ExpertCounts {
   int64_t count, used;
 };
-ExpertCounts expert_counts(const ConfigReader& config, const char* key, int64_t count,
-                           int64_t used) {
-  constexpr int64_t kMaxExperts = 4096;
+ExpertCounts expert_counts(const ConfigReader& config, const char* key, int64_t blocks,
+                           int64_t count, int64_t used) {
+  constexpr int64_t kMaxExperts = 4096, kMaxOfAllBlocks = 1 << 16;
   const ExpertCounts counts = {config.size(key, count, kMaxExperts),
                                config.size("num_experts_per_tok", used, kMaxExperts)};
   if (counts.used > counts.count)
-    config.fail(concat("a token cannot use ", counts.used, " of ", counts.count, " experts"));
+    config.fail(concat("'num_experts_per_tok': a token cannot use ", counts.used, " of ",
+                       counts.count, " experts"));
+  if (counts.count * blocks > kMaxOfAllBlocks)
+    config.fail(concat("'", key, "': ", counts.count, " experts in each of ", blocks,
+                       " layers are more than the ", kMaxOfAllBlocks, " that Bitsmith can hold"));
   return counts;
 }
 
@@ -64,7 +68,7 @@ ModelPlan plan_mixtral(const ConfigReader& config) {
   const int64_t width = config.size("intermediate_size");
   const int64_t blocks = config.size("num_hidden_layers", {}, kMaxBlocks);
   const double eps = config.positive("rms_norm_eps", 1e-5);
-  const ExpertCounts experts = expert_counts(config, "num_local_experts", 8, 2);
+  const ExpertCounts experts = expert_counts(config, "num_local_experts", blocks, 8, 2);
   config.require_activation({"hidden_act"}, Activation::kSilu);
 
   AttentionPlan attention;
@@ -104,7 +108,9 @@ ModelPlan plan_qwen3_moe(const ConfigReader& config) {
   const int64_t blocks = config.size("num_hidden_layers", {}, kMaxBlocks);
   const double eps = config.positive("rms_norm_eps", 1e-6);
   const bool bias = config.flag("attention_bias", false);
-  const ExpertCounts experts = expert_counts(config, "num_experts", 128, 8);
+  // transformers 5 writes the second name.
+  const ExpertCounts experts =
+      expert_counts(config, config.first_of({"num_experts", "num_local_experts"}), blocks, 128, 8);
   const int64_t expert_width = config.size("moe_intermediate_size", 768);
   const bool normalize = config.flag("norm_topk_prob", false);
   const int64_t every = config.size("decoder_sparse_step", 1);
@@ -172,7 +178,9 @@ const Family kQwen3Moe = {
     .config_from_gguf = [](const GgufKeys& keys, Json& config) {
       config["num_experts"] = keys.integer("expert_count");
       config["num_experts_per_tok"] = keys.integer("expert_used_count");
-      config["moe_intermediate_size"] = keys.integer("expert_feed_forward_length");
+      const int64_t used = std::max<int64_t>(1, keys.integer("expert_used_count"));
+      config["moe_intermediate_size"] = keys.integer_or(
+          "expert_feed_forward_length", keys.integer_or("feed_forward_length", 0) / used);
       config["norm_topk_prob"] = true;  // llama.cpp always normalizes for this architecture
       config["attention_bias"] = keys.tensor("blk.0.attn_q.bias") != nullptr;
     }};

@@ -1,6 +1,7 @@
 // OLMo 2: norms after attention and MLP instead of before, and of all heads' q and k together.
 #include "architecture/block_parts.h"
 #include "architecture/families/families.h"
+#include "base/error.h"
 
 namespace bitsmith {
 namespace {
@@ -48,6 +49,11 @@ const Family kOlmo2 = {.model_type = "olmo2",
                        .gguf_architecture = "olmo2",
                        .models = "OLMo 2",
                        .plan = plan,
-                       .config_from_gguf = [](const GgufKeys&, Json&) {}};
+                       .config_from_gguf = [](const GgufKeys& keys, Json&) {
+                         if (keys.integer_or("attention.sliding_window", 0) > 0)
+                           throw Error(keys.source() +
+                                       ": an OLMo 3 model (it has a sliding window), which is not "
+                                       "supported");
+                       }};
 
 }  // namespace bitsmith

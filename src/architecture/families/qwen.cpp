@@ -13,7 +13,7 @@ std::vector<int64_t> windows(const ConfigReader& config, int64_t blocks) {
   const int64_t window = config.flag("use_sliding_window", false) && !null_window
                              ? config.size("sliding_window", 4096, ConfigReader::kMaxContext)
                              : 0;
-  const auto first = static_cast<int64_t>(config.number_or("max_window_layers", 28));
+  const auto first = json_get_or<int64_t>(config.json(), "max_window_layers", 28, config.source());
   return config.windows(blocks, window, [&](int64_t b) { return b >= first; });
 }
 

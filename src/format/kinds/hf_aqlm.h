@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "architecture/model_plan.h"
+#include "base/json.h"
 #include "format/quantized_tensor.h"
 #include "format/representation_spec.h"
 
