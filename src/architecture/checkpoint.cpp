@@ -122,13 +122,6 @@ StoredAs Checkpoint::stored_as(const std::string& name) const {
   return found == stored_as_.end() ? StoredAs::kPlain : found->second;
 }
 
-TensorView Checkpoint::as_stored(const TensorView& tensor) const {
-  TensorView stored = tensor;
-  if (stored_as(tensor.name) == StoredAs::kTransposed)
-    std::reverse(stored.shape.begin(), stored.shape.end());
-  return stored;
-}
-
 // Where the file has row `row` of `rows`. kInterleavedHeads: within each head the file holds row
 // 2 i + j where Hugging Face has j * half + i, j = 0, 1: ggml turns neighboring rows, Hugging Face
 // rows half a head apart. kConcatenatedQkv: all q, all k, all v, where Hugging Face has q, k, v of

@@ -44,8 +44,6 @@ class Checkpoint {
 
   // How the file stores the tensor; kPlain for one that the plan does not have.
   StoredAs stored_as(const std::string& name) const;
-  // The tensor with the shape that its file gives it: a transposed matrix is [in, out] there.
-  TensorView as_stored(const TensorView& tensor) const;
 
   // Rows [first, first + count) of a matrix (or the elements of a vector: one row) as float, in
   // the plan's order. out: [count, columns]. Thread-safe.

@@ -162,7 +162,7 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       const auto moved = changed.find(name);
       content.tensors.push_back(moved != changed.end()
                                     ? TensorSource(moved->second)
-                                    : dense_tensor_source(files.checkpoint(), planned));
+                                    : dense_tensor_source(files.checkpoint(), name));
       continue;
     }
     for (TensorView part : found->second->parts) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
 #include "compressor/model/torch_threads.h"
+#include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/tune/trainer.h"
 
 namespace bitsmith {
@@ -78,7 +79,10 @@ std::vector<TensorSource> merged_tensors(const Checkpoint& base, const Safetenso
   std::vector<TensorSource> tensors;
   for (const TensorView& tensor : base.tensors()) {
     const TensorView* better = tuned.find(tensor.name);
-    tensors.push_back(better != nullptr ? *better : base.as_stored(tensor));
+    if (better == nullptr && base.stored_as(tensor.name) != StoredAs::kPlain)
+      tensors.push_back(dense_tensor_source(base, tensor.name));
+    else
+      tensors.push_back(better != nullptr ? *better : tensor);
   }
   return tensors;
 }
