@@ -51,6 +51,12 @@ TEST(TextSession, CompletesPlainText) {
   EXPECT_THROW(session.complete(long_text, sampler, 3), Error);
 }
 
+TEST(TextSession, NoContextBeyondLearnedPositions) {
+  const auto model = std::filesystem::path(BITSMITH_TESTDATA) / "families" / "tiny_gpt2";
+  EXPECT_EQ(TextSession(model, kTwoThreads).context(), 64);
+  EXPECT_THROW(TextSession(model, kTwoThreads, 65), UsageError);
+}
+
 // Models whose embedding has more rows than the tokenizer has tokens.
 TEST(TextSession, PaddingRowsAreNeverSampled) {
   const testing::TestFolder folder;
