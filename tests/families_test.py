@@ -16,7 +16,7 @@ class Families(ProgramTest):
 
     def logits(self, model, engine):
         file = self.folder / "logits.safetensors"
-        self.succeed("logits", model, "--ids", IDS, "--engine", engine, "-o", file)
+        self.succeed("logits", model, "--ids", IDS, "--engine", engine, "--force", "-o", file)
         return read_safetensors(file)["logits"][1]
 
     def through_the_program(self, model):
