@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "base/error.h"
 #include "architecture/checkpoint.h"
+#include "base/error.h"
 #include "checkpoint/gguf.h"
 
 namespace {
