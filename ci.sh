@@ -66,8 +66,9 @@ run_isa() {
 fuzz_seeds() {  # NAME
   case $1 in
     safetensors_fuzz) ls testdata/*/*.safetensors ;;
-    gguf_fuzz) ls testdata/*/*.gguf ;;
+    gguf_fuzz) ls testdata/*/*.gguf testdata/families/*/*.gguf ;;
     tokenizer_json_fuzz) ls testdata/*/tokenizer.json ;;
+    model_plan_fuzz) ls testdata/*/config.json testdata/families/*/config*.json ;;
     quantized_checkpoint_fuzz) ls testdata/*/config.json && python3 fuzz/make_seeds.py "$1" build/fuzz/seeds ;;
     *) python3 fuzz/make_seeds.py "$1" build/fuzz/seeds ;;
   esac

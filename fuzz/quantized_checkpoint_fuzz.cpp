@@ -8,8 +8,10 @@
 // In 1 and 2 four bytes before the values damage one tensor: which, what of it, and by how much.
 #include <iterator>
 #include <memory>
+#include <tuple>
 #include <vector>
 
+#include "architecture/family.h"
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
 #include "format/quantization_config.h"
@@ -54,7 +56,7 @@ class MemoryCheckpoint : public Checkpoint {
  public:
   MemoryCheckpoint(Json config, std::vector<TensorView> tensors) {
     path_ = "fuzz";
-    config_ = parse_model_config(config, "fuzz");
+    plan_ = plan_model(config, "fuzz");
     config_json_ = std::move(config);
     tensors_ = std::move(tensors);
     build_index();
@@ -92,9 +94,10 @@ struct MadeTensors {
   std::vector<std::vector<std::byte>> storage;
 
   MadeTensors(const Json& config_json, Source source) {
-    const ModelConfig config = parse_model_config(config_json, "fuzz");
-    const SpecMap specs = parse_quantization_config(config_json, config, "fuzz");
-    for (const auto& [name, shape] : expected_tensors(config)) {
+    const ModelPlan plan = plan_model(config_json, "fuzz");
+    const SpecMap specs = parse_quantization_config(config_json, plan, "fuzz");
+    for (const auto& planned : planned_tensors(plan)) {
+      const auto& [name, shape] = std::tie(planned.name, planned.shape);
       const std::string module = name.substr(0, name.rfind('.'));
       if (!specs.contains(module)) {
         views.push_back({name, DType::F16, shape, {}});
@@ -133,9 +136,9 @@ Json tiny_config(int choice) {
   Json config = parse_json(kTinyConfig, "fuzz");
   const RepresentationSpec spec = parse_representation(
       kRepresentations[static_cast<size_t>(choice) % std::size(kRepresentations)]);
-  const ModelConfig model = parse_model_config(config, "fuzz");
+  const ModelPlan model = plan_model(config, "fuzz");
   SpecMap specs;
-  for (const LinearShape& matrix : quantizable_matrices(model)) {
+  for (const LinearPlan& matrix : quantizable_matrices(model)) {
     const bool block = matrix.name.starts_with("model.layers");
     specs[matrix.name] = block ? spec : row_representation(8, matrix.in_features);
   }
@@ -154,7 +157,7 @@ void open_and_decode(Json config, std::vector<TensorView> tensors) {
   const auto checkpoint = std::make_shared<MemoryCheckpoint>(std::move(config), std::move(tensors));
   const auto files = ModelFiles::from(checkpoint);
   files->decoder_bits();
-  for (const LinearShape& matrix : quantizable_matrices(files->config())) {
+  for (const LinearPlan& matrix : quantizable_matrices(files->plan())) {
     if (!files->spec(matrix.name)) continue;
     const QuantizedTensor tensor = files->quantized(matrix.name);
     std::vector<float> row(static_cast<size_t>(tensor.in_features));

@@ -10,11 +10,13 @@ namespace {
 
 // Where matrices and vectors come from: a checkpoint, or chance.
 struct WeightSource {
-  std::function<std::unique_ptr<WeightMatrix>(const LinearPlan&)> matrix;
+  std::function<std::unique_ptr<WeightMatrix>(const LinearPlan&, DensePrecision)> matrix;
+  DensePrecision precision;
   std::function<std::vector<float>(const std::string& tensor, int64_t count)> vector;
 
-  WeightAndBias linear(const LinearPlan& plan) const {
-    WeightAndBias result{matrix(plan), {}};
+  WeightAndBias linear(const LinearPlan& plan) const { return linear(plan, precision); }
+  WeightAndBias linear(const LinearPlan& plan, DensePrecision asked) const {
+    WeightAndBias result{matrix(plan, asked), {}};
     if (plan.bias) result.bias = vector(plan.name + ".bias", plan.out_features);
     return result;
   }
@@ -46,7 +48,8 @@ BlockWeights assemble_block(const BlockPlan& plan, const WeightSource& source) {
   block.attention_output = source.linear(plan.attention.output);
   if (plan.mlp) block.mlps.push_back(source.mlp(*plan.mlp));
   if (plan.experts) {
-    block.router = source.linear(plan.experts->router);
+    // Rounding would send tokens to other experts.
+    block.router = source.linear(plan.experts->router, DensePrecision::kExact);
     for (const MlpPlan& expert : plan.experts->experts) block.mlps.push_back(source.mlp(expert));
   }
   return block;
@@ -55,9 +58,10 @@ BlockWeights assemble_block(const BlockPlan& plan, const WeightSource& source) {
 ModelWeights assemble(const ModelPlan& plan, const WeightSource& source) {
   ModelWeights weights;
   weights.plan = plan;
-  weights.embedding = source.matrix(plan.embedding);
-  weights.head = plan.tied ? weights.embedding : source.matrix(plan.head);
-  if (!plan.positions.name.empty()) weights.positions = source.matrix(plan.positions);
+  weights.embedding = source.matrix(plan.embedding, source.precision);
+  weights.head = plan.tied ? weights.embedding : source.matrix(plan.head, source.precision);
+  if (!plan.positions.name.empty())
+    weights.positions = source.matrix(plan.positions, DensePrecision::kExact);
   weights.embedding_norm = source.norm(plan.embedding_norm);
   weights.final_norm = source.norm(plan.final_norm);
   for (const BlockPlan& block : plan.blocks)
@@ -70,11 +74,12 @@ ModelWeights assemble(const ModelPlan& plan, const WeightSource& source) {
 ModelWeights load_weights(const ModelFiles& files, DensePrecision precision) {
   const Checkpoint& checkpoint = files.checkpoint();
   WeightSource source;
-  source.matrix = [&](const LinearPlan& plan) {
+  source.precision = precision;
+  source.matrix = [&](const LinearPlan& plan, DensePrecision asked) {
     if (files.spec(plan.name)) return make_quantized_matrix(files.quantized(plan.name));
     const std::string name = plan.name + ".weight";
     const bool as_bfloat16 =
-        precision == DensePrecision::kFast || checkpoint.at(name).dtype == DType::BF16;
+        asked == DensePrecision::kFast || checkpoint.at(name).dtype == DType::BF16;
     return make_dense_matrix(plan.out_features, plan.in_features, as_bfloat16,
                              [&](int64_t first, int64_t count, std::span<float> out) {
                                checkpoint.read_rows(name, first, count, out);
@@ -92,6 +97,7 @@ ModelWeights random_weights(const ModelPlan& plan, const std::optional<Represent
                             uint64_t seed) {
   Random random(seed);
   WeightSource source;
+  source.precision = DensePrecision::kFast;
   source.vector = [](const std::string&, int64_t count) {
     return std::vector<float>(static_cast<size_t>(count), 1.0f);
   };
@@ -99,7 +105,7 @@ ModelWeights random_weights(const ModelPlan& plan, const std::optional<Represent
   for (const BlockPlan& block : plan.blocks)
     for (const LinearPlan* linear : linears(block)) linear_names.push_back(linear->name);
   std::sort(linear_names.begin(), linear_names.end());
-  source.matrix = [&](const LinearPlan& linear) -> std::unique_ptr<WeightMatrix> {
+  source.matrix = [&](const LinearPlan& linear, DensePrecision) -> std::unique_ptr<WeightMatrix> {
     const bool quantized =
         spec && std::binary_search(linear_names.begin(), linear_names.end(), linear.name);
     if (!quantized) {

@@ -43,7 +43,8 @@ struct ModelWeights {
   std::vector<BlockWeights> blocks;
 };
 
-// How dense matrices are kept. kFast: bfloat16. kExact: bfloat16 where the file holds bfloat16,
+// How dense matrices are kept, but for routers and learned positions, which are kExact always.
+// kFast: bfloat16. kExact: bfloat16 where the file holds bfloat16,
 // float32 elsewhere, so that nothing is rounded.
 enum class DensePrecision { kFast, kExact };
 
