@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 // Everything in testdata/ with golden logits from Hugging Face transformers (float32).
 std::vector<fs::path> golden_models() {
   std::vector<fs::path> models;
-  for (const fs::path folder :
+  for (const fs::path& folder :
        {fs::path(BITSMITH_TESTDATA), fs::path(BITSMITH_TESTDATA) / "families"}) {
     for (const auto& entry : fs::directory_iterator(folder)) {
       const bool refused = entry.path().filename() == "tiny_opt_350m";

@@ -11,7 +11,7 @@ TEST(TunedBlocks, NormsTrainFromTheFilesFloat32ValuesInABfloat16Model) {
   const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama");
   const auto decoder = Decoder::load(files, torch::kBFloat16);
   TunedBlocks blocks;
-  blocks.add(*decoder->blocks()[1], 1, *decoder);
+  blocks.add(*decoder->blocks()[1], *decoder);
   ASSERT_EQ(blocks.norms().size(), 2u);
   for (const Trainable& norm : blocks.norms()) {
     const auto stored = read_dense(files->checkpoint(), norm.name, torch::kFloat32);
