@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A decoder of every family in float64 numpy, as a check of docs/families_facts.md.
+"""A decoder of every family in float64 numpy, as a check of docs/families.md.
 
 A plan is filled from config.json with Hugging Face's tensors, or from the keys and tensors of a GGUF
-file; one decoder runs it. `python docs/families_reference.py` compares all golden logits under
+file; one decoder runs it. `python testdata/families_reference.py` compares all golden logits under
 testdata/families; with `--foreign DIR` also tiny_*_logits.json there; with `--mutate` it shows by how
 much the logits of each model move when one feature is left out.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-TESTDATA = Path(__file__).resolve().parent.parent / "testdata" / "families"
+TESTDATA = Path(__file__).resolve().parent / "families"
 
 
 # --- files ----------------------------------------------------------------------------------------
