@@ -55,6 +55,10 @@ class Families(ProgramTest):
         counts = [layer["expert_tokens"] for layer in layers if "expert_tokens" in layer]
         self.assertEqual(min(counts), 0)
         self.assertGreater(max(counts), 0)
+        # The same where only the second matrix of the expert is quantized.
+        result = self.succeed("quantize", model, "--representation", "int4g16", "--keep", r"w[13]$", "--data", CALIBRATION,
+                              "--calibration-tokens", 2048, "--context", CONTEXT, "-o", self.folder / "down")
+        self.assertIn("calibrated on all tokens", result.err)
 
 
 def add_tests():

@@ -23,7 +23,7 @@ torch::Tensor key_distance(int64_t length) {
 }
 
 // True where the query (row) may look at the key (column).
-torch::Tensor seen(int64_t length, int64_t window) {
+torch::Tensor causal_mask(int64_t length, int64_t window) {
   const torch::Tensor distance = key_distance(length);
   return window > 0 ? distance.le(0).logical_and(distance.gt(-window)) : distance.le(0);
 }
@@ -36,12 +36,12 @@ torch::Tensor score_bias(int64_t length, const AttentionOptions& options, int64_
     const torch::Tensor slopes = torch::tensor(alibi_slopes(heads));
     bias = slopes.view({heads, 1, 1}) * key_distance(length).to(torch::kFloat32);
   }
-  return bias.masked_fill(seen(length, options.window).logical_not(),
+  return bias.masked_fill(causal_mask(length, options.window).logical_not(),
                           -std::numeric_limits<float>::infinity());
 }
 
 // Attention with capped scores, which LibTorch has no fused form of; one window at a time, since
-// all scores are held.
+// all scores of it are held (with gradients those of all windows are).
 torch::Tensor capped_attention(const torch::Tensor& q, const torch::Tensor& k,
                                const torch::Tensor& v, const AttentionOptions& options) {
   const int64_t repeats = q.size(2) / k.size(2), length = q.size(1);
@@ -54,9 +54,9 @@ torch::Tensor capped_attention(const torch::Tensor& q, const torch::Tensor& k,
     torch::Tensor scores =
         torch::matmul(heads_first(q), keys.transpose(1, 2)) * (options.scale / options.soft_cap);
     scores = scores.tanh() * options.soft_cap;
-    const torch::Tensor shares =
+    const torch::Tensor probabilities =
         torch::softmax(scores.to(torch::kFloat32) + bias, -1).to(q.scalar_type());
-    windows.push_back(torch::matmul(shares, values).transpose(0, 1).flatten(1));
+    windows.push_back(torch::matmul(probabilities, values).transpose(0, 1).flatten(1));
   }
   return torch::stack(windows);
 }
@@ -106,7 +106,7 @@ torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
   if (options.alibi) {
     mask = score_bias(length, options, q.size(2)).to(q.scalar_type());
   } else if (windowed) {
-    mask = seen(length, options.window);
+    mask = causal_mask(length, options.window);
   }
   return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
                                           mask, /*dropout_p=*/0.0, /*is_causal=*/!mask,

@@ -5,8 +5,9 @@
 namespace bitsmith {
 
 struct AttentionOptions {
-  double scale = 1;     // of scores
-  int64_t window = 0;   // a query sees its own position and those before it; 0: all, else the last
+  double scale = 1;  // of scores
+  int64_t window =
+      0;  // a query sees the last `window` positions, its own included; 0: all up to it
   double soft_cap = 0;  // score -> cap * tanh(score / cap); 0: none
   bool alibi = false;   // score += slope of the head * (key - query) (Press et al. 2022)
 };

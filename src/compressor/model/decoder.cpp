@@ -49,8 +49,9 @@ torch::Tensor normalize_heads(const Norm& norm, const torch::Tensor& x) {
 }  // namespace
 
 torch::Tensor OutputHead::logits(const torch::Tensor& hidden) const {
-  const torch::Tensor logits = torch::linear(hidden, weight);
-  return soft_cap > 0 ? torch::tanh(logits / soft_cap) * soft_cap : logits;
+  torch::Tensor logits = torch::linear(hidden, weight);
+  if (soft_cap > 0) logits.div_(soft_cap).tanh_().mul_(soft_cap);
+  return logits;
 }
 
 std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
@@ -164,9 +165,10 @@ torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
     return add_mlp(block, h, observe(3, block.mlps.front().hidden(observe(2, m))));
   if (observer) {
     const torch::Tensor tokens = m.flatten(0, 1);
-    const Routing routing = route(block, tokens);
-    for (size_t e = 0; e < routing.experts.size(); ++e) {
-      const torch::Tensor own = tokens.index_select(0, routing.experts[e].tokens);
+    const torch::Tensor chosen = route(block, tokens).chosen;
+    for (size_t e = 0; e < block.mlps.size(); ++e) {
+      const torch::Tensor own =
+          tokens.index_select(0, tokens_of_expert(chosen, static_cast<int64_t>(e)));
       observer(2 + 2 * e, own);
       observer(3 + 2 * e, block.mlps[e].hidden(own));
     }

@@ -19,6 +19,7 @@ using SiteObserver = std::function<void(size_t site, const torch::Tensor& inputs
 struct OutputHead {
   torch::Tensor weight;  // [vocab, hidden]
   double soft_cap = 0;   // logit -> cap * tanh(logit / cap); 0: none
+  // Changes its work space in place: for use without gradients.
   torch::Tensor logits(const torch::Tensor& hidden) const;
 };
 
@@ -30,8 +31,8 @@ class Decoder {
   // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantized blocks
   // hold their representations, a quantized embedding or head is decoded once.
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
-  // Reads next to nothing: for load_block(), rotary(), embed_with() and run_block() alone, when
-  // blocks are streamed.
+  // Reads learned positions and the embedding's norm, where there are such: for load_block(),
+  // rotary(), embed_with() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
   std::shared_ptr<Block> load_block(int64_t block_index) const;
 

@@ -1,22 +1,19 @@
 // Mixture of experts: which tokens go to which expert, and what the experts give together.
 #pragma once
-#include <vector>
-
 #include "compressor/model/block.h"
 
 namespace bitsmith {
 
 // What the router of a block decides for some tokens.
 struct Routing {
-  struct Expert {
-    torch::Tensor tokens;   // [n] int64, rising: rows of the inputs
-    torch::Tensor weights;  // [n], of the router's dtype
-  };
-  std::vector<Expert> experts;
+  torch::Tensor chosen;   // [tokens, used] int64: experts
+  torch::Tensor weights;  // [tokens, used], of their outputs
 };
 
 // m [tokens, hidden]: the MLP's inputs. Softmax over all experts in float32, then the `used` best.
 Routing route(const Block& block, const torch::Tensor& m);
+// The tokens that an expert gets, rising: rows of `chosen` [tokens, used].
+torch::Tensor tokens_of_expert(const torch::Tensor& chosen, int64_t expert);
 // The weighted sum of the experts' outputs, [tokens, hidden].
 torch::Tensor run_experts(const Block& block, const torch::Tensor& m);
 

@@ -14,9 +14,14 @@ namespace {
 constexpr double kHessianShare = 0.3;
 constexpr double kLinearsShare = 0.55;
 
-// An expert that gets fewer tokens than this share of its inputs is calibrated on all tokens: its
-// own would say nothing of most directions.
+// An expert that gets fewer tokens than this share of its widest matrix's inputs is calibrated on
+// all tokens: its own would say nothing of most directions.
 constexpr double kFewTokens = 0.25;
+
+bool has_few_tokens(const Mlp& expert, int64_t tokens) {
+  const int64_t widest = std::max(expert.plan.inputs.front().in_features, expert.plan.width);
+  return static_cast<double>(tokens) < kFewTokens * static_cast<double>(widest);
+}
 
 // Experts and how many tokens each got, for a warning.
 std::string few_tokens_message(int64_t block_index, const std::map<int64_t, int64_t>& experts,
@@ -67,19 +72,16 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
   std::optional<SiteSums> sums;
   for (const Linear* linear : block.site_linears(site)) {
     if (sums || !plan_.find(linear->name)) continue;
-    sums.emplace(SiteSums{HessianSum(linear->in_features), {}, 0});
+    sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
     if (with_original()) sums->cross.emplace(linear->in_features);
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
-    torch::Tensor tokens = stream_.tokens_of(block, site, first, count);
-    if (tokens.defined() && all_tokens)
-      tokens = torch::arange(count * stream_.inputs().size(1), torch::kInt64);
+    const torch::Tensor tokens =
+        all_tokens ? torch::arange(count * stream_.inputs().size(1), torch::kInt64)
+                   : stream_.tokens_of(block, site, first, count);
     const auto inputs =
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
-    if (sums) {
-      sums->hessian.add(inputs);
-      sums->tokens += inputs.numel() / inputs.size(-1);
-    }
+    if (sums) sums->hessian.add(inputs);
     if (!with_original()) return;
     const auto expected =
         original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
@@ -145,25 +147,22 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
            kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
+  std::vector<int64_t> expert_tokens;
   std::map<int64_t, int64_t> few;  // experts with few tokens, and how many
   for (size_t site = 0; site < block->sites.size(); ++site) {
     const Site& plan = block->sites[site];
     torch::Tensor hessian, drift;
     std::optional<int64_t> tokens;  // that an expert got
     if (!without_data()) {
-      const auto collect_site = [&] {
-        return collect(*block, *original, site, few.contains(plan.expert),
-                       [&](double share) { progress(share_done(share), site_name(plan)); });
-      };
-      auto sums = collect_site();
-      if (sums && plan.expert >= 0) {
-        tokens = few.contains(plan.expert) ? few[plan.expert] : sums->tokens;
-        const double least = kFewTokens * static_cast<double>(plan.features);
-        if (plan.kind == Site::Kind::kMlpInput && static_cast<double>(sums->tokens) < least) {
-          few[plan.expert] = sums->tokens;
-          sums = collect_site();
-        }
+      const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
+      if (plan.expert >= 0 && expert_tokens.empty()) {
+        expert_tokens = stream_.route_tokens(*block, options_.batch_tokens, report);
+        for (size_t e = 0; e < expert_tokens.size(); ++e)
+          if (has_few_tokens(block->mlps[e], expert_tokens[e]))
+            few[static_cast<int64_t>(e)] = expert_tokens[e];
       }
+      if (plan.expert >= 0) tokens = expert_tokens[static_cast<size_t>(plan.expert)];
+      const auto sums = collect(*block, *original, site, few.contains(plan.expert), report);
       ++sites_done;
       if (sums) hessian = sums->hessian.hessian();
       if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {

@@ -45,7 +45,6 @@ class BlockQuantizer {
   struct SiteSums {
     HessianSum hessian;
     std::optional<CrossSum> cross;
-    int64_t tokens = 0;
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }

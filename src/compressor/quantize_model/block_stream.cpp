@@ -59,12 +59,25 @@ torch::Tensor BlockStream::mlp_inputs(const Block& block, int64_t first, int64_t
   return decoder_.mlp_inputs(block, inputs_.narrow(0, first, count), h);
 }
 
+std::vector<int64_t> BlockStream::route_tokens(const Block& block, int64_t tokens,
+                                               const std::function<void(double)>& progress) {
+  std::vector<torch::Tensor> chunks;
+  each_window_chunk(inputs_, tokens, progress, [&](int64_t first, int64_t count) {
+    const torch::Tensor chosen = route(block, mlp_inputs(block, first, count).flatten(0, 1)).chosen;
+    chunks.push_back(chosen.view({count, length_, chosen.size(1)}));
+  });
+  chosen_ = torch::cat(chunks);
+  const auto experts = std::ssize(block.mlps);
+  const torch::Tensor counts = torch::bincount(chosen_.flatten(), {}, experts);
+  return {counts.const_data_ptr<int64_t>(), counts.const_data_ptr<int64_t>() + experts};
+}
+
 torch::Tensor BlockStream::tokens_of(const Block& block, size_t site, int64_t first,
-                                     int64_t count) {
+                                     int64_t count) const {
   const int64_t expert = block.sites.at(site).expert;
   if (expert < 0) return {};
-  const torch::Tensor m = mlp_inputs(block, first, count).flatten(0, 1);
-  return route(block, m).experts.at(static_cast<size_t>(expert)).tokens;
+  BITSMITH_CHECK(chosen_.defined());
+  return tokens_of_expert(chosen_.narrow(0, first, count).flatten(0, 1), expert);
 }
 
 torch::Tensor BlockStream::site_inputs(const Block& block, size_t site, int64_t first,
@@ -76,6 +89,7 @@ torch::Tensor BlockStream::site_inputs(const Block& block, size_t site, int64_t 
   switch (plan.kind) {
     case Site::Kind::kAttentionInput:
       outputs_.reset();
+      chosen_.reset();
       attended_ = 0;
       return decoder_.attention_inputs(block, x);
     case Site::Kind::kAttentionOutput: {

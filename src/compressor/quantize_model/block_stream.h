@@ -1,8 +1,10 @@
-// The activations of all windows on their way through a block, site by site: what one matrix made
-// of them is kept until the next is asked for, so that no part of a block runs twice for its sites.
+// The activations of all windows on their way through a block, site by site: what attention and the
+// sum after it made of them is kept until the next site is asked for, so that these do not run
+// twice.
 #pragma once
 #include <algorithm>
 #include <functional>
+#include <vector>
 
 #include "compressor/model/decoder.h"
 #include "compressor/torch.h"
@@ -33,9 +35,14 @@ class BlockStream {
   // [windows, length, hidden] of the present block.
   const torch::Tensor& inputs() const { return inputs_; }
 
+  // Between the attention's sites and those of experts: passes all windows on through attention,
+  // a chunk of about `tokens` tokens at a time, and asks the router. Returns how many tokens each
+  // expert gets.
+  std::vector<int64_t> route_tokens(const Block& block, int64_t tokens,
+                                    const std::function<void(double)>& progress);
   // Which tokens of windows [first, first + count) the router sends to a site of an expert: rows
   // of [count * length]. Undefined for other sites: all.
-  torch::Tensor tokens_of(const Block& block, size_t site, int64_t first, int64_t count);
+  torch::Tensor tokens_of(const Block& block, size_t site, int64_t first, int64_t count) const;
   // Inputs of a site for windows [first, first + count): [count, length, features], or where
   // `tokens` (rows of [count * length]) is defined [tokens, features]; an expert's sites need it.
   // Sites are visited in their order, each by all windows from the first on; the block's matrices
@@ -66,6 +73,7 @@ class BlockStream {
   torch::Tensor own_, scratch_;  // [windows, length * widest]
   torch::Tensor inputs_;         // in own_
   torch::Tensor outputs_;        // in scratch_
+  torch::Tensor chosen_;         // [windows, length, used]: experts
 };
 
 }  // namespace bitsmith

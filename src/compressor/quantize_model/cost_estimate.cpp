@@ -77,7 +77,8 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
 // Of the largest block.
 struct BlockSizes {
   int64_t weights = 0, largest = 0, widest_input = 0;
-  int64_t hessian_elements = 0;  // of all sites
+  double token_weights = 0;     // that a token passes
+  double hessian_elements = 0;  // that a token adds to
   int64_t q_size = 0;
   int64_t outputs = 0;  // of all linears that a token passes
 };
@@ -91,9 +92,15 @@ BlockSizes block_sizes(const BlockPlan& block) {
     sizes.widest_input = std::max(sizes.widest_input, linear->in_features);
   }
   for (const Site& site : sites(block)) {
-    sizes.hessian_elements += site.features * site.features;
-    if (site.expert > 0) continue;  // experts run one after the other
-    for (const LinearPlan* linear : site.linears) sizes.outputs += linear->out_features;
+    const double share = site.expert < 0 ? 1.0
+                                         : static_cast<double>(block.experts->used) /
+                                               static_cast<double>(block.experts->experts.size());
+    const auto features = static_cast<double>(site.features);
+    sizes.hessian_elements += share * features * features;
+    for (const LinearPlan* linear : site.linears) {
+      sizes.token_weights += share * features * static_cast<double>(linear->out_features);
+      if (site.expert <= 0) sizes.outputs += linear->out_features;  // experts run one by one
+    }
   }
   sizes.q_size = block.attention.q_size();
   return sizes;
@@ -106,6 +113,7 @@ BlockSizes block_sizes(const ModelPlan& plan) {
     sizes.weights = std::max(sizes.weights, own.weights);
     sizes.largest = std::max(sizes.largest, own.largest);
     sizes.widest_input = std::max(sizes.widest_input, own.widest_input);
+    sizes.token_weights = std::max(sizes.token_weights, own.token_weights);
     sizes.hessian_elements = std::max(sizes.hessian_elements, own.hessian_elements);
     sizes.q_size = std::max(sizes.q_size, own.q_size);
     sizes.outputs = std::max(sizes.outputs, own.outputs);
@@ -145,8 +153,8 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
   const double wide_rate = narrow ? product_rate(torch::kFloat32) : rate;
   const double passes = streams * 1.75;  // the sites, and the outputs
-  const double products = passes * 2.0 * static_cast<double>(sizes.weights) / rate * 1.3;
-  const double sums = 2.0 * static_cast<double>(streams * sizes.hessian_elements) / wide_rate;
+  const double products = passes * 2.0 * sizes.token_weights / rate * 1.3;
+  const double sums = 2.0 * streams * sizes.hessian_elements / wide_rate;
   QuantizeOptions linear = options.linear;
   linear.cancel = context.cancel;
   QuantizeTime time;

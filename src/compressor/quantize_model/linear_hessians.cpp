@@ -33,6 +33,7 @@ void each_linear_hessian(
       decoder->embed_with(read_matrix(*files, files->plan().embedding.name, dtype), windows));
   for (int64_t block_index = 0; block_index < blocks; ++block_index) {
     const auto block = decoder->load_block(block_index);
+    std::vector<int64_t> expert_tokens;
     for (size_t site = 0; site < block->sites.size(); ++site) {
       std::vector<const Linear*> wanted;
       for (const Linear* linear : block->site_linears(site)) {
@@ -40,7 +41,6 @@ void each_linear_hessian(
       }
       std::optional<HessianSum> sum;
       if (!wanted.empty()) sum.emplace(wanted[0]->in_features);
-      int64_t tokens = 0;
       const auto report = [&](double share) {
         if (context.cancelled())
           throw Interrupted(concat("stopped in block ", block_index + 1, " of ", blocks,
@@ -51,17 +51,18 @@ void each_linear_hessian(
         task.update((static_cast<double>(block_index) + inside) / static_cast<double>(blocks),
                     concat("block ", block_index + 1, "/", blocks));
       };
+      const int64_t expert = block->sites[site].expert;
+      if (expert == 0 && expert_tokens.empty())
+        expert_tokens = stream.route_tokens(*block, kTokensAtOnce, report);
+      if (expert >= 0 && !wanted.empty() && expert_tokens[static_cast<size_t>(expert)] == 0)
+        log_warning(concat(wanted[0]->name,
+                           ": the router sends no token to this expert; its Hessian is zero"));
       each_window_chunk(stream.inputs(), kTokensAtOnce, report, [&](int64_t first, int64_t count) {
         const auto inputs = stream.site_inputs(*block, site, first, count,
                                                stream.tokens_of(*block, site, first, count),
                                                /*keep_outputs=*/block_index + 1 < blocks);
         if (sum) sum->add(inputs);
-        tokens += inputs.numel() / inputs.size(-1);
       });
-      if (!wanted.empty() && tokens == 0)
-        log_warning(concat(wanted[0]->name,
-                           ": the router sends no token to this expert; its "
-                           "Hessian is zero"));
       for (const Linear* linear : wanted) use(*linear, sum->hessian());
     }
     if (block_index + 1 < blocks) stream.take_outputs();

@@ -21,11 +21,18 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& te
     const int64_t count = std::min(chunk, n - first);
     const auto teacher = teacher_head.logits(teacher_hidden.narrow(0, first, count));
     auto student = student_head.logits(student_hidden.narrow(0, first, count));
-    const double cap = student_head.soft_cap;
-    torch::Tensor slope;  // of the cap, d (cap tanh(z / cap)) / dz
-    if (with_gradient && cap > 0) slope = 1 - (student / cap).square();
+    const auto cap = static_cast<float>(student_head.soft_cap);
     at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       std::vector<float> p(static_cast<size_t>(vocab)), q(static_cast<size_t>(vocab));
+      std::vector<float> capped(cap > 0 ? static_cast<size_t>(vocab) : 0);
+      // The gradient of a row, by the derivative of the cap: d (cap tanh(z / cap)) / dz.
+      const auto kl_gradient = [&](float* student_row, float scale) {
+        std::copy_n(student_row, capped.size(), capped.data());
+        const double kl = kernels().softmax.kl_gradient(p.data(), student_row, vocab, scale);
+        for (size_t i = 0; i < capped.size(); ++i)
+          student_row[i] *= 1 - (capped[i] / cap) * (capped[i] / cap);
+        return kl;
+      };
       for (int64_t r = begin; r < end; ++r) {
         const float scale = static_cast<float>(grad_scale);
         if (bf16) {
@@ -34,17 +41,16 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& te
           auto* s = reinterpret_cast<uint16_t*>(student.data_ptr<at::BFloat16>()) + r * vocab;
           kernels().bfloat16.widen(t, vocab, p.data());
           kernels().bfloat16.widen(s, vocab, q.data());
-          row_kl[first + r] = kernels().softmax.kl_gradient(p.data(), q.data(), vocab, scale);
+          row_kl[first + r] = kl_gradient(q.data(), scale);
           kernels().bfloat16.narrow(q.data(), vocab, s);
         } else {
           float* s = student.data_ptr<float>() + r * vocab;
           std::copy_n(teacher.const_data_ptr<float>() + r * vocab, vocab, p.data());
-          row_kl[first + r] = kernels().softmax.kl_gradient(p.data(), s, vocab, scale);
+          row_kl[first + r] = kl_gradient(s, scale);
         }
       }
     });
     if (with_gradient) {
-      if (slope.defined()) student.mul_(slope);
       auto out = result.grad_hidden.narrow(0, first, count);
       at::matmul_out(out, student, student_head.weight);
     }
