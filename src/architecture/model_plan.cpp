@@ -8,7 +8,7 @@ namespace bitsmith {
 namespace {
 
 void add_linear(const LinearPlan& linear, std::vector<PlannedTensor>& tensors) {
-  if (linear.name.empty()) return;
+  if (!linear.exists()) return;
   const auto gguf = [&](const char* ending) {
     return linear.gguf.empty() ? "" : linear.gguf + ending;
   };

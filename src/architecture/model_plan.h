@@ -40,6 +40,7 @@ struct LinearPlan {
   std::string gguf = {};  // "blk.3.attn_q"
   StoredAs stored = StoredAs::kPlain, gguf_stored = StoredAs::kPlain;
   int64_t gguf_index = -1;
+  bool exists() const { return !name.empty(); }
 };
 
 struct NormPlan {

@@ -33,6 +33,22 @@ void activate(Activation activation, const float* x, const float* up, int64_t co
   }
 }
 
+// y [rows, plan.size] = the norm of x; y may be x.
+void apply_norm(const NormPlan& plan, const NormWeights& weights, int64_t rows, const float* x,
+                float* y) {
+  const NormKernels& kernel = kernels().norms;
+  const float* weight = weights.weight.data();
+  const auto eps = static_cast<float>(plan.eps);
+  switch (plan.kind) {
+    case NormPlan::Kind::kRms:
+      return kernel.rms.forward(x, weight, false, rows, plan.size, eps, y, nullptr);
+    case NormPlan::Kind::kRmsOnePlus:
+      return kernel.rms.forward(x, weight, true, rows, plan.size, eps, y, nullptr);
+    case NormPlan::Kind::kLayer:
+      return kernel.layer_norm(x, weight, weights.bias.data(), rows, plan.size, eps, y);
+  }
+}
+
 }  // namespace
 
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
@@ -46,9 +62,7 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     KvCache& sequence = *rows[first].sequence;
     for (end = first + 1; end < rows.size() && rows[end].sequence == &sequence;) ++end;
     const int64_t length = sequence.length() + static_cast<int64_t>(end - first);
-    if (weights_.positions && length > plan.positions.out_features - plan.position_offset)
-      throw Error(concat("position ", length - 1, " is beyond the ", plan.context,
-                         " positions that this model has learned"));
+    check_positions(length);
     stretch(sequence, std::max(sequence.rope_length, length));
   }
   embed(rows);
@@ -72,6 +86,13 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     add(delta_.data(), std::ssize(x_), x_.data());
   }
   normalize(plan.final_norm, weights_.final_norm, count, x_.data(), hidden.data());
+}
+
+void RuntimeModel::check_positions(int64_t length) const {
+  const ModelPlan& plan = weights_.plan;
+  if (weights_.positions && length > plan.positions.out_features - plan.position_offset)
+    throw Error(concat("position ", length - 1, " is beyond the ", plan.context,
+                       " positions that this model has learned"));
 }
 
 void RuntimeModel::stretch(KvCache& sequence, int64_t length) {
@@ -313,9 +334,7 @@ void RuntimeModel::turn_heads(const AttentionPlan& plan, const NormPlan& norm,
   float* values = &x[elements(row * heads, plan.head_dim)];
   if (norm.exists()) {
     const int64_t rows = heads * plan.head_dim / norm.size;  // heads, or one of all heads
-    kernels().norms.rms.forward(values, weights.weight.data(),
-                                norm.kind == NormPlan::Kind::kRmsOnePlus, rows, norm.size,
-                                static_cast<float>(norm.eps), values, nullptr);
+    apply_norm(norm, weights, rows, values, values);
   }
   if (plan.rope < 0) {
     if (scale != 1.0f)
@@ -355,22 +374,12 @@ void RuntimeModel::apply(const Vector& x, int64_t rows, std::span<const Output> 
 
 void RuntimeModel::normalize(const NormPlan& plan, const NormWeights& weights, int64_t rows,
                              const float* x, float* y) {
-  const int64_t size = weights_.plan.hidden_size;
-  const auto eps = static_cast<float>(plan.eps);
   if (!plan.exists()) {
-    if (x != y) std::copy_n(x, rows * size, y);
+    if (x != y) std::copy_n(x, rows * weights_.plan.hidden_size, y);
     return;
   }
-  for_each_row(rows, [&](int64_t r) {
-    const float* in = x + r * size;
-    float* out = y + r * size;
-    if (plan.kind == NormPlan::Kind::kLayer)
-      kernels().norms.layer_norm(in, weights.weight.data(), weights.bias.data(), 1, size, eps, out);
-    else
-      kernels().norms.rms.forward(in, weights.weight.data(),
-                                  plan.kind == NormPlan::Kind::kRmsOnePlus, 1, size, eps, out,
-                                  nullptr);
-  });
+  for_each_row(
+      rows, [&](int64_t r) { apply_norm(plan, weights, 1, x + r * plan.size, y + r * plan.size); });
 }
 
 void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>& task) {
@@ -391,6 +400,7 @@ void RuntimeModel::logits(std::span<const float> hidden, std::span<float> out) {
 bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
   const int64_t length = sequence.length() + std::ssize(tokens);
+  check_positions(length);
   stretch(sequence, length);
   sequence.rope_length = std::max(sequence.rope_length, length);
   return run_pieces(tokens, sequence, each_piece);
@@ -419,12 +429,15 @@ uint64_t RuntimeModel::bytes_per_token() const {
     for (const WeightAndBias& input : block.attention_inputs) bytes += input.matrix->bytes();
     bytes += block.attention_output.matrix->bytes();
     if (block.router.matrix) bytes += block.router.matrix->bytes();
-    const auto& experts = weights_.plan.blocks[static_cast<size_t>(b)].experts;
-    const auto used = static_cast<size_t>(experts ? experts->used : 1);
-    for (size_t i = 0; i < used; ++i) {  // all are of one size
-      for (const WeightAndBias& input : block.mlps[i].inputs) bytes += input.matrix->bytes();
-      bytes += block.mlps[i].output.matrix->bytes();
+    uint64_t mlps = 0;
+    for (const MlpWeights& mlp : block.mlps) {
+      for (const WeightAndBias& input : mlp.inputs) mlps += input.matrix->bytes();
+      mlps += mlp.output.matrix->bytes();
     }
+    // Experts may have different representations: a token reads the mean of those that it uses.
+    const auto& experts = weights_.plan.blocks[static_cast<size_t>(b)].experts;
+    const auto used = static_cast<uint64_t>(experts ? experts->used : 1);
+    bytes += mlps * used / block.mlps.size();
   }
   return bytes;
 }

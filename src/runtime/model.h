@@ -29,19 +29,21 @@ class RuntimeModel {
   ThreadPool& pool() { return pool_; }
 
   // Runs the rows and appends them to their sequences, which must have room.
-  // hidden: [rows, hidden_size], after the final norm. Throws Error for ids outside the vocabulary.
+  // hidden: [rows, hidden_size], after the final norm. Throws Error for ids outside the vocabulary
+  // and for positions beyond the learned ones.
   void forward(std::span<const TokenStep> rows, std::span<float> hidden);
   // hidden [count, hidden_size] -> out [count, vocab_size].
   void logits(std::span<const float> hidden, std::span<float> out);
 
   // Runs the tokens of one sequence in pieces of kPromptRows, so that work space stays small.
   // each_piece gets the hidden states [piece, hidden_size] in order; returning false stops early.
-  // Returns whether all tokens were run.
+  // Returns whether all tokens were run. Throws Error as forward(); for positions before anything
+  // is run.
   using EachPiece = std::function<bool(std::span<const float> hidden)>;
   bool prefill(std::span<const int32_t> tokens, KvCache& sequence, const EachPiece& each_piece);
   static constexpr int64_t kPromptRows = 256;
 
-  // Bytes of weights that one generated token reads.
+  // Bytes of weights that one generated token reads; of experts the mean of what it uses.
   uint64_t bytes_per_token() const;
 
  private:
@@ -52,6 +54,8 @@ class RuntimeModel {
     Vector& y;
   };
 
+  // Error where a sequence of `length` tokens has more positions than the model has learned.
+  void check_positions(int64_t length) const;
   bool run_pieces(std::span<const int32_t> tokens, KvCache& sequence, const EachPiece& each_piece);
   // The sequence is about to have `length` positions. longrope turns all keys another way where
   // that crosses its trained context, and blocks beyond the first saw the old way in their inputs:
@@ -66,8 +70,8 @@ class RuntimeModel {
   void experts(const ExpertsPlan& plan, const BlockWeights& block, int64_t rows);
 
   void compute_rotary(std::span<const TokenStep> rows);
-  // Norm (if any), rotary embedding and scale of all heads of one row of x [rows, heads *
-  // head_dim].
+  // Norm (if any), rotary embedding and scale of all heads of one row of x,
+  // [rows, heads * head_dim].
   void turn_heads(const AttentionPlan& plan, const NormPlan& norm, const NormWeights& weights,
                   int64_t heads, int64_t row, float scale, Vector& x);
   void apply(const Vector& x, int64_t rows, std::span<const Output> outputs);

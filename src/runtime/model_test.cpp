@@ -210,6 +210,16 @@ TEST(RuntimeModel, LearnedPositionsEnd) {
               std::string::npos)
         << name;
   }
+  // The second piece of this prompt goes too far: the first is not run either.
+  Json config = read_json_file(kData / "families/tiny_gpt2/config.json");
+  config["n_positions"] = 300;
+  RuntimeModel model(random_weights(plan_model(config, "config.json"), {}, 1), 1);
+  KvCache cache(model.plan(), 400);
+  const std::vector<int32_t> ids(301, 3);
+  const auto all = [](std::span<const float>) { return true; };
+  EXPECT_THROW(model.prefill(ids, cache, all), Error);
+  EXPECT_EQ(cache.length(), 0);
+  EXPECT_TRUE(model.prefill(std::span(ids).first(300), cache, all));
 }
 
 // Longer than kPromptRows: prefill() itself cuts it, and the sliding window of tiny_mistral is long

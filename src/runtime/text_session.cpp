@@ -11,7 +11,7 @@ namespace {
 int64_t choose_context(const ModelPlan& plan, int64_t wanted) {
   const int64_t trained = plan.context;
   if (wanted <= 0) return std::min(trained, TextSession::kDefaultContext);
-  if (wanted > trained && !plan.positions.name.empty())
+  if (wanted > trained && plan.positions.exists())
     throw UsageError(concat("the model has learned ", trained, " positions: a context of ", wanted,
                             " tokens is not possible"));
   if (wanted > trained && !stretches(plan)) {

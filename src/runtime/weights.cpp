@@ -60,7 +60,7 @@ ModelWeights assemble(const ModelPlan& plan, const WeightSource& source) {
   weights.plan = plan;
   weights.embedding = source.matrix(plan.embedding, source.precision);
   weights.head = plan.tied ? weights.embedding : source.matrix(plan.head, source.precision);
-  if (!plan.positions.name.empty())
+  if (plan.positions.exists())
     weights.positions = source.matrix(plan.positions, DensePrecision::kExact);
   weights.embedding_norm = source.norm(plan.embedding_norm);
   weights.final_norm = source.norm(plan.final_norm);
