@@ -1,5 +1,5 @@
 // A family of models: how its config.json becomes a ModelPlan, and how the keys of a GGUF file
-// become that config.json. One file each in families/, and its line in families.cpp.
+// become that config.json. One or two of a kind lie in a file of families/; families.cpp lists all.
 #pragma once
 #include <string>
 #include <vector>

@@ -29,16 +29,15 @@ class ModelFiles {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelPlan& plan() const { return checkpoint_->plan(); }
   bool is_quantized() const { return !specs_.empty(); }  // any matrix at all
-  // The spec of a module, or nothing when it is dense. A tied head's is the
-  // embedding's.
+  // The spec of a module, or nothing when it is dense. A tied head's is the embedding's.
   std::optional<RepresentationSpec> spec(const std::string& module) const;
   // Every quantized module.
   const std::map<std::string, RepresentationSpec>& specs() const { return specs_; }
   // Views into the map; codes that Hugging Face's AQLM does not pack are packed.
   QuantizedTensor quantized(const std::string& module) const;
 
-  // True bits a weight: bytes of all tensors of the blocks' linears (dense ones too) over
-  // their weights.
+  // True bits a weight: bytes of all tensors of the blocks' linears (dense ones too) over their
+  // weights.
   double decoder_bits() const;
   // The bytes of all tensors over all weights of the model, embeddings and norms included.
   double file_bits() const;

@@ -44,14 +44,14 @@ struct ModelWeights {
 };
 
 // How dense matrices are kept, but for routers and learned positions, which are kExact always.
-// kFast: bfloat16. kExact: bfloat16 where the file holds bfloat16,
-// float32 elsewhere, so that nothing is rounded.
+// kFast: bfloat16. kExact: bfloat16 where the file holds bfloat16, float32 elsewhere, so that
+// nothing is rounded.
 enum class DensePrecision { kFast, kExact };
 
 ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
 
-// Random weights of a model's shape, for speed measurements without the model: linears in
-// `spec` (dense bfloat16 without one), embedding and head dense.
+// Random weights of a model's shape, for speed measurements without the model: linears in `spec`
+// (dense bfloat16 without one), embedding and head dense.
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
                             uint64_t seed);
 

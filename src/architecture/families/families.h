@@ -1,4 +1,4 @@
-// The families, one file each.
+// The families: one or two of a kind in a file.
 #pragma once
 #include "architecture/family.h"
 
