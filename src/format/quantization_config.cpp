@@ -116,7 +116,10 @@ std::map<std::string, int64_t> representation_counts(const SpecMap& specs, const
 }
 
 bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan) {
-  // transformers puts its quantized modules in place of nn.Linear alone, not of GPT-2's Conv1D.
+  // transformers puts its quantized modules in place of nn.Linear alone: not of GPT-2's Conv1D, nor
+  // of experts, whose matrices it stacks.
+  for (const BlockPlan& block : plan.blocks)
+    if (block.experts) return false;
   for (const LinearPlan& matrix : quantizable_matrices(plan)) {
     const bool linear =
         !is_outer_matrix(plan, matrix.name) && matrix.stored != StoredAs::kTransposed;
@@ -127,7 +130,11 @@ bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan) {
 
 OrderedJson make_hugging_face_config(const SpecMap& specs, const ModelPlan& plan,
                                      const std::vector<std::string>& dense_tensors) {
-  return make_hf_aqlm_config(specs, linears(plan, /*with_tied_head=*/true), dense_tensors);
+  std::vector<LinearPlan> modules = linears(plan, /*with_tied_head=*/true);
+  // transformers 5 looks for this name, whatever the files call the head (GPT-NeoX: embed_out).
+  modules.push_back(plan.head);
+  modules.back().name = "lm_head";
+  return make_hf_aqlm_config(specs, modules, dense_tensors);
 }
 
 OrderedJson make_bitsmith_config(const SpecMap& specs, const ModelPlan& plan) {

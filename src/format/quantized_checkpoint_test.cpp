@@ -187,6 +187,26 @@ TEST_F(QuantizedCheckpoint, HuggingFaceCodesOfAnyNumberOfBitsAreRead) {
   }
 }
 
+TEST(QuantizationConfig, WhatTransformersCanReplace) {
+  const auto plan_of = [](const std::string& name) {
+    return Checkpoint::open(fs::path(BITSMITH_TESTDATA) / "families" / name)->plan();
+  };
+  const auto specs_of = [](const ModelPlan& plan) {
+    SpecMap specs;
+    for (const auto& [module, text] : all_linears(plan, "aq2x8g8"))
+      specs[module] = parse_representation(text);
+    return specs;
+  };
+  for (const char* name : {"tiny_gpt2", "tiny_mixtral"})  // Conv1D; experts in a stack
+    EXPECT_FALSE(fits_hugging_face(specs_of(plan_of(name)), plan_of(name))) << name;
+  const ModelPlan plan = plan_of("tiny_gpt_neox");
+  EXPECT_TRUE(fits_hugging_face(specs_of(plan), plan));
+  const auto config = make_hugging_face_config(specs_of(plan), plan, {});
+  const std::string dense = config.at("linear_weights_not_to_quantize").dump();
+  for (const char* name : {"\"embed_out\"", "\"lm_head\""})
+    EXPECT_NE(dense.find(name), std::string::npos) << dense;
+}
+
 TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
   for (const char* model : kModels) {
     const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
