@@ -13,6 +13,25 @@ std::string known_models() {
   return text;
 }
 
+const Family* find_family(const std::string& model_type) {
+  for (const Family& family : families())
+    if (model_type == family.model_type) return &family;
+  return nullptr;
+}
+
+// The cache of keys and values and the reader of GGUF files rely on it.
+void check_same_heads(const ModelPlan& plan, const ConfigReader& reader) {
+  const AttentionPlan& first = plan.blocks.front().attention;
+  for (size_t b = 1; b < plan.blocks.size(); ++b) {
+    const AttentionPlan& other = plan.blocks[b].attention;
+    if (other.heads != first.heads || other.kv_heads != first.kv_heads ||
+        other.head_dim != first.head_dim)
+      reader.fail(concat("layer 0 has ", first.heads, " heads of ", first.head_dim, " values and ",
+                         first.kv_heads, " key-value heads, layer ", b, " ", other.heads, " of ",
+                         other.head_dim, " and ", other.kv_heads, ", which is not supported"));
+  }
+}
+
 }  // namespace
 
 const std::vector<Family>& families() {
@@ -23,8 +42,7 @@ const std::vector<Family>& families() {
 }
 
 const Family& family_of_config(const std::string& model_type, const std::string& source) {
-  for (const Family& family : families())
-    if (model_type == family.model_type) return family;
+  if (const Family* family = find_family(model_type)) return *family;
   throw Error(concat(source, ": the architecture '", excerpt(model_type),
                      "' is not supported; Bitsmith knows ", known_models()));
 }
@@ -43,8 +61,13 @@ const Family& family_of_gguf(const GgufKeys& keys) {
 ModelPlan plan_model(const Json& config, const std::string& source) {
   const ConfigReader reader(config, source);
   const std::string model_type = json_get<std::string>(config, "model_type", source);
+  if (!find_family(model_type) && reader.has("text_config"))
+    reader.fail(concat("the architecture '", excerpt(model_type),
+                       "' with a text_config is of text and images; only text models are read, as ",
+                       "gemma3_text (Gemma 3 of 270M and 1B)"));
   ModelPlan plan = family_of_config(model_type, source).plan(reader);
   plan.model_type = model_type;
+  check_same_heads(plan, reader);
   // Each size is possible by itself; sums over all tensors must stay in int64 too.
   constexpr double kMaxWeights = 1e15;
   double weights = 0;
