@@ -129,8 +129,13 @@ void ConfigReader::require_whole_rotary() const {
       fail("a partial_rotary_factor other than 1 is not supported for this architecture");
   };
   check(config_);
-  for (const char* key : {"rope_scaling", "rope_parameters"})
-    if (has(key)) check(config_.at(key));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!has(key)) continue;
+    const Json& settings = config_.at(key);
+    check(settings);
+    for (const char* type : {"full_attention", "sliding_attention"})
+      if (settings.is_object() && settings.contains(type)) check(settings.at(type));
+  }
 }
 
 void ConfigReader::read_heads(AttentionPlan& attention, int64_t hidden,
@@ -173,7 +178,10 @@ int64_t ConfigReader::rotary_dims(const char* key, int64_t head_dim, double fall
       share = json_get_or<double>(config_.at(place), "partial_rotary_factor", share, source_);
   }
   const bool possible = share > 0 && share <= 1;
-  const auto dims = static_cast<int64_t>((possible ? share : 0.0) * static_cast<double>(head_dim));
+  // A share of a file that counts values, 18 / 22, gives a product beside the whole number.
+  const double product = (possible ? share : 0.0) * static_cast<double>(head_dim);
+  const double whole = std::round(product);
+  const auto dims = static_cast<int64_t>(std::abs(product - whole) < 1e-6 ? whole : product);
   if (dims < 2 || dims % 2 != 0)
     fail(concat("'", key, "' is ", share, ": of ", head_dim,
                 " values a head an even number of at least 2 must turn"));

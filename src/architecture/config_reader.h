@@ -48,7 +48,7 @@ class ConfigReader {
   Activation activation(std::initializer_list<const char*> keys, Activation fallback) const;
   // Families with one activation only.
   void require_activation(std::initializer_list<const char*> keys, Activation only) const;
-  // partial_rotary_factor, here or in the rope settings, is 1.
+  // partial_rotary_factor, here or in the rope settings of any layer, is 1.
   void require_whole_rotary() const;
   // Heads of attention: counts, and head_dim that is hidden / heads without a fallback.
   void read_heads(AttentionPlan& attention, int64_t hidden, std::optional<int64_t> kv_fallback,
@@ -62,9 +62,11 @@ class ConfigReader {
 
   // Rope as rope_theta and rope_scaling (transformers 4), or as rope_parameters (5), of heads with
   // `dims` values that turn. layer_type: of settings that are given for each type of layer. Both
-  // spellings with other values are an Error that names both.
+  // spellings with other values are an Error that names both. trained_context: in place of what the
+  // settings say in original_max_position_embeddings, which is `context` where they do not.
   RopePlan rope(int64_t dims, int64_t context, double theta_fallback,
-                const std::string& layer_type = "") const;
+                const std::string& layer_type = "",
+                std::optional<int64_t> trained_context = {}) const;
 
   // The window of each of `blocks` layers by layer_types, else by `slides`.
   template <typename Slides>

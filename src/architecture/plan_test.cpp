@@ -378,8 +378,8 @@ TEST(ModelPlanTest, RopeSettings) {
                        {"original_max_position_embeddings", 8192}};
   Json inside = llama3;
   inside["rope_theta"] = 500000;
-  const Json longrope = {
-      {"type", "su"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {2, 2, 2, 2}}};
+  Json longrope = {{"type", "su"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {2, 2, 2, 2}}};
+  longrope["original_max_position_embeddings"] = 16;
   const struct {
     Json changes;
     const char* text;
@@ -393,24 +393,47 @@ TEST(ModelPlanTest, RopeSettings) {
       {{{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}}}, "rope 8 of 500000"},
       {{{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}},
        "rope 8 of 10000 dynamic 2 from 64 times 1"},
-      {{{"rope_scaling", {{"type", "yarn"}, {"factor", nullptr}}},
-        {"original_max_position_embeddings", 16}},
+      {{{"rope_scaling",
+         {{"type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 16}}},
+        {"original_max_position_embeddings", 32}},  // which counts for Phi-3 only
        "rope 8 of 10000 yarn 4 from 16 times 1.13863"},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2}}},
+        {"rope_parameters", {{"factor", 2.0}, {"rope_theta", 5e5}}}},
+       "rope 8 of 500000 linear 2 from 0 times 1"},
       {{{"rope_scaling", {{"type", "yarn"}, {"factor", 2}, {"attention_factor", 3}}}},
        "rope 8 of 10000 yarn 2 from 64 times 3"},
-      {{{"rope_scaling", longrope}, {"original_max_position_embeddings", 16}},
-       "rope 8 of 10000 longrope 4 from 16 times 1.22474"},
-      {{{"rope_scaling", longrope}, {"original_max_position_embeddings", 64}},
-       "rope 8 of 10000 longrope 1 from 64 times 1"},
+      {{{"rope_scaling", longrope}}, "rope 8 of 10000 longrope 4 from 16 times 1.22474"},
   };
   for (const auto& one : cases)
     EXPECT_EQ(rope_text(parse(with_rope(one.changes)).ropes[0]), one.text) << one.changes;
+
+  // Phi-3 has the trained context beside the settings; what they say does not count.
+  Json phi3 = with_rope({{"rope_scaling", longrope}, {"max_position_embeddings", 8192}}, "phi3");
+  EXPECT_EQ(parse(phi3).ropes[0].trained_context, 4096);
+  phi3["original_max_position_embeddings"] = 64;
+  EXPECT_EQ(parse(phi3).ropes[0].trained_context, 64);
+  longrope.erase("original_max_position_embeddings");
+  EXPECT_EQ(rope_text(parse(with_rope({{"rope_scaling", longrope}})).ropes[0]),
+            "rope 8 of 10000 longrope 1 from 64 times 1");
+}
+
+TEST(ModelPlanTest, RotaryShareOfAHead) {
+  const auto dims = [](int64_t head_dim, double share) {
+    return parse(with("phi3", {{"head_dim", head_dim}, {"partial_rotary_factor", share}}))
+        .ropes[0]
+        .dims;
+  };
+  EXPECT_EQ(dims(100, 0.58), 58);  // the product is 57.99999999999999
+  EXPECT_EQ(dims(10, 0.87), 8);
+  EXPECT_EQ(dims(98, 54.0 / 98), 54);
 }
 
 TEST(ModelPlanTest, ContradictionsAndImpossibleRopeSettings) {
   const auto scaling = [](const Json& value) { return with_rope({{"rope_scaling", value}}); };
   expect_config_error(scaling({{"rope_type", "ntk"}, {"factor", 2}}), "'ntk' is not supported");
-  expect_config_error(scaling({{"rope_type", "longrope"}}), "original_max_position_embeddings");
+  expect_config_error(scaling({{"rope_type", "longrope"}}), "'short_factor' is missing");
+  expect_config_error(scaling({{"rope_type", "yarn"}, {"original_max_position_embeddings", 0}}),
+                      "'original_max_position_embeddings' of the rope settings is 0");
   expect_config_error(scaling({{"rope_type", "longrope"},
                                {"original_max_position_embeddings", 16},
                                {"short_factor", {1, 1, 1, 1}},
@@ -427,16 +450,20 @@ TEST(ModelPlanTest, ContradictionsAndImpossibleRopeSettings) {
   const Json linear = {{"rope_type", "linear"}, {"factor", 2}};
   expect_config_error(with_rope({{"rope_scaling", linear},
                                  {"rope_parameters", {{"rope_type", "dynamic"}, {"factor", 2}}}}),
-                      "'rope_scaling' says 'linear' and 'rope_parameters' says 'dynamic'");
+                      "'rope_type' is \"linear\" in 'rope_scaling' and \"dynamic\" in "
+                      "'rope_parameters'");
+  expect_config_error(with_rope({{"rope_scaling", linear},
+                                 {"rope_parameters", {{"rope_type", "linear"}, {"factor", 4}}}}),
+                      "'factor' is 2 in 'rope_scaling' and 4 in 'rope_parameters'");
   expect_config_error(with_rope({{"rope_theta", 5}, {"rope_parameters", {{"rope_theta", 6}}}}),
                       "'rope_theta' is 5 beside the rope settings and 6 in them");
-  expect_config_error(
-      with_rope({{"original_max_position_embeddings", 16},
-                 {"rope_scaling", {{"type", "yarn"}, {"original_max_position_embeddings", 32}}}}),
-      "'original_max_position_embeddings' is 16 beside the rope settings and 32 in them");
   expect_config_error(with_rope({{"rope_parameters", {{"rope_theta", 5}}}}, "gemma3_text"),
                       "for each type of layer");
   expect_config_error(with("llama", {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor");
+  for (const char* type : {"full_attention", "sliding_attention"})
+    expect_config_error(
+        with_rope({{"rope_parameters", {{type, {{"partial_rotary_factor", 0.5}}}}}}, "gemma3_text"),
+        "partial_rotary_factor");
   expect_config_error(with("phi3", {{"partial_rotary_factor", 0.1}}), "'partial_rotary_factor'");
 }
 
@@ -445,6 +472,8 @@ TEST(ModelPlanTest, ImpossibleConfigurationsAreErrors) {
   expect_config_error(Json::object(), "'model_type' is missing");
   for (const char* known : {"'mamba' is not supported", "Llama", "Qwen2", "Mixtral", "GPT-NeoX"})
     expect_config_error(small_config("mamba"), known);
+  expect_config_error({{"model_type", "gemma3"}, {"text_config", Json::object()}},
+                      "only text models are read, as gemma3_text (Gemma 3 of 270M and 1B)");
   const struct {
     const char* family;
     Json changes;

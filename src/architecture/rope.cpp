@@ -52,6 +52,10 @@ double dynamic_theta(const RopePlan& rope, int64_t length) {
 
 }  // namespace
 
+double yarn_attention(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
 std::vector<double> rope_inverse_frequencies(const RopePlan& rope, int64_t length) {
   using Scaling = RopePlan::Scaling;
   const double theta = rope.scaling == Scaling::kDynamic ? dynamic_theta(rope, length) : rope.theta;

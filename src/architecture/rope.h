@@ -30,6 +30,8 @@ struct RopePlan {
   bool operator==(const RopePlan&) const = default;
 };
 
+// YaRN's own attention factor: 0.1 mscale ln(factor) + 1.
+double yarn_attention(double factor, double mscale);
 // [dims / 2] in float64 for a sequence of `length` positions.
 std::vector<double> rope_inverse_frequencies(const RopePlan& rope, int64_t length);
 // The length that stands for all lengths with its frequencies: those of a sequence change only

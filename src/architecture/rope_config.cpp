@@ -60,26 +60,41 @@ Json settings(const ConfigReader& reader, const char* key, const std::string& la
   return own;
 }
 
-// The context of the training before the stretching: in the settings or beside them.
-std::optional<int64_t> trained_context(const ConfigReader& reader, const Json& rope) {
-  constexpr const char* kKey = "original_max_position_embeddings";
-  std::optional<int64_t> beside, inside;
-  if (reader.has(kKey)) beside = reader.size(kKey, {}, ConfigReader::kMaxContext);
-  if (rope.contains(kKey) && !rope.at(kKey).is_null()) {
-    inside = json_get<int64_t>(rope, kKey, reader.source());
-    if (*inside < 1 || *inside > ConfigReader::kMaxContext)
-      reader.fail(concat("'", kKey, "' of the rope settings is ", *inside, ", expected 1 to ",
-                         ConfigReader::kMaxContext));
-  }
-  if (beside && inside && *beside != *inside)
-    reader.fail(concat("'", kKey, "' is ", *beside, " beside the rope settings and ", *inside,
-                       " in them: only one of them can be true"));
-  return inside ? inside : beside;
+bool tells(const Json& rope, const char* key) {
+  return rope.contains(key) && !rope.at(key).is_null();
 }
 
-// YaRN's: 0.1 mscale ln(factor) + 1.
-double yarn_attention(double factor, double mscale) {
-  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+// The settings of both spellings together: what both say must be the same.
+Json merged(const ConfigReader& reader, const Json& old, const Json& now) {
+  const auto check = [&](const std::string& key, const Json& before, const Json& after) {
+    if (before != after)
+      reader.fail(concat("'", key, "' is ", json_excerpt(before), " in 'rope_scaling' and ",
+                         json_excerpt(after),
+                         " in 'rope_parameters': only one of them can be true"));
+  };
+  const auto typed = [](const Json& rope) {
+    return tells(rope, "rope_type") || tells(rope, "type");
+  };
+  if (typed(old) && typed(now)) check("rope_type", type_of(reader, old), type_of(reader, now));
+  Json rope = now;
+  for (const auto& [key, value] : old.items()) {
+    if (value.is_null()) continue;
+    if (!tells(now, key.c_str()))
+      rope[key] = value;
+    else if (key != "rope_type" && key != "type")
+      check(key, value, now.at(key));
+  }
+  return rope;
+}
+
+// The context of the training before the stretching.
+int64_t trained_context(const ConfigReader& reader, const Json& rope, int64_t context) {
+  constexpr const char* kKey = "original_max_position_embeddings";
+  const auto value = json_get_or<int64_t>(rope, kKey, context, reader.source());
+  if (value < 1 || value > ConfigReader::kMaxContext)
+    reader.fail(concat("'", kKey, "' of the rope settings is ", value, ", expected 1 to ",
+                       ConfigReader::kMaxContext));
+  return value;
 }
 
 void read_yarn(const ConfigReader& reader, const Json& rope, RopePlan& plan) {
@@ -108,20 +123,18 @@ void read_longrope(const ConfigReader& reader, const Json& rope, int64_t context
 }  // namespace
 
 RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback,
-                            const std::string& layer_type) const {
-  const Json old = settings(*this, "rope_scaling", layer_type);
-  const Json now = settings(*this, "rope_parameters", layer_type);
-  if (!old.empty() && !now.empty() && type_of(*this, old) != type_of(*this, now))
-    fail(concat("'rope_scaling' says '", excerpt(type_of(*this, old)),
-                "' and 'rope_parameters' says '", excerpt(type_of(*this, now)),
-                "': only one of them can be true"));
-  const Json& rope = now.empty() ? old : now;
+                            const std::string& layer_type, std::optional<int64_t> trained) const {
+  const Json rope = merged(*this, settings(*this, "rope_scaling", layer_type),
+                           settings(*this, "rope_parameters", layer_type));
+  const auto before_stretching = [&] {
+    return trained ? *trained : trained_context(*this, rope, context);
+  };
 
   RopePlan plan;
   plan.dims = dims;
   const bool beside = has("rope_theta") && layer_type != "sliding_attention";
   plan.theta = beside ? positive("rope_theta") : theta_fallback;
-  if (rope.contains("rope_theta") && !rope.at("rope_theta").is_null()) {
+  if (tells(rope, "rope_theta")) {
     const double inner = bitsmith::positive(*this, rope, "rope_theta");
     if (beside && inner != plan.theta)
       fail(concat("'rope_theta' is ", plan.theta, " beside the rope settings and ", inner,
@@ -131,23 +144,21 @@ RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback
 
   const std::string type = type_of(*this, rope);
   if (type == "default") {
-    const bool told = rope.contains("rope_type") || rope.contains("type");
-    if (!told && rope.contains("factor"))
+    const bool told = tells(rope, "rope_type") || tells(rope, "type");
+    if (!told && tells(rope, "factor"))
       fail("'rope_type' is missing beside the 'factor' of the rope settings");
     return plan;
   }
   // The first Phi-3 models call longrope "su" or "yarn".
   if (type == "longrope" || type == "su" || (type == "yarn" && rope.contains("short_factor"))) {
-    const auto trained = trained_context(*this, rope);
-    if (!trained) fail("'original_max_position_embeddings' is missing, which longrope needs");
     plan.scaling = Scaling::kLongRope;
-    plan.trained_context = *trained;
+    plan.trained_context = before_stretching();
     read_longrope(*this, rope, context, plan);
     return plan;
   }
   if (type == "yarn") {
     plan.scaling = Scaling::kYarn;
-    plan.trained_context = trained_context(*this, rope).value_or(context);
+    plan.trained_context = before_stretching();
     plan.factor = bitsmith::positive(
         *this, rope, "factor",
         static_cast<double>(context) / static_cast<double>(plan.trained_context));
@@ -167,7 +178,7 @@ RopePlan ConfigReader::rope(int64_t dims, int64_t context, double theta_fallback
   } else if (type == "llama3") {
     plan.scaling = Scaling::kLlama3;
     plan.factor = factor();
-    plan.trained_context = trained_context(*this, rope).value_or(context);
+    plan.trained_context = before_stretching();
     plan.low_freq_factor = bitsmith::positive(*this, rope, "low_freq_factor");
     plan.high_freq_factor = bitsmith::positive(*this, rope, "high_freq_factor");
     if (plan.high_freq_factor <= plan.low_freq_factor)

@@ -17,8 +17,11 @@ ModelPlan plan(const ConfigReader& config) {
 
   AttentionPlan attention;
   config.read_heads(attention, hidden, {}, {});
+  // Beside the rope settings, where other families do not look.
+  const int64_t trained =
+      config.size("original_max_position_embeddings", 4096, ConfigReader::kMaxContext);
   plan.ropes = {config.rope(config.rotary_dims("partial_rotary_factor", attention.head_dim, 1.0),
-                            plan.context, 10000.0)};
+                            plan.context, 10000.0, "", trained)};
   attention.rope = 0;
   attention.order = AttentionPlan::Order::kConcatenated;
   const int64_t window = config.has("sliding_window")
@@ -61,6 +64,9 @@ const Family kPhi3 = {.model_type = "phi3",
                             const int64_t dims = keys.integer_or("rope.dimension_count", head_dim);
                             config["partial_rotary_factor"] =
                                 static_cast<double>(dims) / static_cast<double>(head_dim);
+                            constexpr const char* kTrained = "rope.scaling.original_context_length";
+                            if (keys.has(kTrained))
+                              config["original_max_position_embeddings"] = keys.integer(kTrained);
                             const int64_t window = keys.integer_or("attention.sliding_window", 0);
                             config["sliding_window"] = window > 0 ? Json(window) : Json();
                           },
