@@ -9,9 +9,12 @@ namespace bitsmith {
 namespace {
 
 constexpr const char* kRopeFactors = "rope_freqs.weight";
+constexpr const char* kShortFactors = "rope_factors_short.weight";
+constexpr const char* kLongFactors = "rope_factors_long.weight";
 
 std::vector<float> vector_of(const GgufKeys& keys, const char* name, size_t count) {
-  if (!keys.tensor(name)) throw Error(concat(keys.source(), ": no tensor '", name, "'"));
+  if (!keys.tensor(name))
+    throw Error(concat(keys.source(), ": no tensor '", name, "', which its rope scaling needs"));
   const TensorView& tensor = *keys.tensor(name);
   if (element_count(tensor.shape) != static_cast<int64_t>(count) || tensor.dtype != DType::F32)
     throw Error(concat(keys.source(), ": '", name, "' is ", dtype_name(tensor.dtype), " ",
@@ -57,8 +60,8 @@ Json longrope_scaling(const GgufKeys& keys, int64_t dims) {
     return values;
   };
   Json scaling = {{"rope_type", "longrope"},
-                  {"short_factor", factors("rope_factors_short.weight")},
-                  {"long_factor", factors("rope_factors_long.weight")}};
+                  {"short_factor", factors(kShortFactors)},
+                  {"long_factor", factors(kLongFactors)}};
   scaling["original_max_position_embeddings"] =
       keys.integer("rope.scaling.original_context_length");
   if (keys.has("rope.scaling.attn_factor"))
@@ -66,31 +69,55 @@ Json longrope_scaling(const GgufKeys& keys, int64_t dims) {
   return scaling;
 }
 
+// A setting that no configuration of Hugging Face can say.
+void require_default(const GgufKeys& keys, const std::string& name, double only) {
+  const double value = keys.real_or(name, only);
+  if (value != only)
+    throw Error(concat(keys.source(), ": '", keys.full(name), "' is ", value, "; only ", only,
+                       " is supported"));
+}
+
 Json yarn_scaling(const GgufKeys& keys) {
-  return {
+  require_default(keys, "rope.scaling.yarn_ext_factor", 1);
+  require_default(keys, "rope.scaling.yarn_attn_factor", 1);
+  require_default(keys, "rope.scaling.yarn_log_multiplier", 0);
+  const double factor = keys.real("rope.scaling.factor");
+  Json scaling = {
       {"rope_type", "yarn"},
-      {"factor", keys.real("rope.scaling.factor")},
+      {"factor", factor},
       {"original_max_position_embeddings", keys.integer("rope.scaling.original_context_length")}};
+  if (keys.has("rope.scaling.yarn_beta_fast"))
+    scaling["beta_fast"] = keys.real("rope.scaling.yarn_beta_fast");
+  if (keys.has("rope.scaling.yarn_beta_slow"))
+    scaling["beta_slow"] = keys.real("rope.scaling.yarn_beta_slow");
+  // llama.cpp's factor is beside YaRN's own, Hugging Face's in place of it.
+  if (const double beside = keys.real_or("rope.scaling.attn_factor", 1); beside != 1)
+    scaling["attention_factor"] = beside * yarn_attention(factor, 1);
+  return scaling;
 }
 
 Json rope_scaling(const GgufKeys& keys, int64_t dims, double theta) {
-  if (keys.tensor("rope_factors_long.weight")) return longrope_scaling(keys, dims);
+  const std::string type = keys.text_or("rope.scaling.type", "");
+  if (type == "longrope" || keys.tensor(kLongFactors) || keys.tensor(kShortFactors))
+    return longrope_scaling(keys, dims);
+  if (type != "yarn") require_default(keys, "rope.scaling.attn_factor", 1);
   if (keys.tensor(kRopeFactors)) {
     RopePlan rope;
     rope.dims = dims;
     rope.theta = theta;
     return llama3_scaling(keys, rope);
   }
-  const std::string type = keys.text_or("rope.scaling.type", "none");
   if (type == "linear")
     return {{"rope_type", "linear"}, {"factor", keys.real("rope.scaling.factor")}};
   if (type == "yarn") return yarn_scaling(keys);
-  if (type != "none")
+  if (type == "none") return nullptr;
+  if (!type.empty())
     throw Error(concat(keys.source(), ": the rope scaling '", excerpt(type),
                        "' is not supported; Bitsmith knows linear, llama3, yarn and longrope"));
-  if (keys.has("rope.scale_linear"))  // before 2023-11 this was the only key
-    return {{"rope_type", "linear"}, {"factor", keys.real("rope.scale_linear")}};
-  return nullptr;
+  // A factor alone is linear. Before 2023-11 scale_linear was the only key.
+  const double factor = keys.real_or("rope.scaling.factor", keys.real_or("rope.scale_linear", 1));
+  if (factor == 1) return nullptr;
+  return {{"rope_type", "linear"}, {"factor", factor}};
 }
 
 void add_tokens(const GgufKeys& keys, Json& config) {
@@ -118,7 +145,8 @@ Json config_from_gguf(const GgufKeys& keys, const Family& family) {
   config["architectures"] = {family.model_class};
   config["model_type"] = family.model_type;
   config["hidden_size"] = hidden;
-  if (keys.has("feed_forward_length"))
+  // Where all layers have experts their width is enough.
+  if (keys.has("feed_forward_length") || !keys.has("expert_feed_forward_length"))
     config["intermediate_size"] = keys.integer("feed_forward_length");
   config["num_hidden_layers"] = keys.integer("block_count");
   config["num_attention_heads"] = heads;

@@ -34,6 +34,15 @@ std::string GgufKeys::text_or(const std::string& name, const std::string& fallba
   return json_get_or<std::string>(gguf_.keys, full(name), fallback, source_);
 }
 
+std::vector<bool> GgufKeys::flags(const std::string& name) const {
+  std::vector<bool> result;
+  const auto found = gguf_.arrays.find(full(name));
+  if (found == gguf_.arrays.end()) return result;
+  found->second.each_flag(concat(source_, ": '", full(name), "'"),
+                          [&](bool value) { result.push_back(value); });
+  return result;
+}
+
 double GgufKeys::real(const std::string& name) const {
   return shortest_decimal(json_get<double>(gguf_.keys, full(name), source_));
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "checkpoint/gguf.h"
@@ -17,11 +18,15 @@ class GgufKeys {
 
   const std::string& architecture() const { return architecture_; }
   const std::string& source() const { return source_; }
+  // With the architecture: "llama.block_count".
+  std::string full(const std::string& name) const { return architecture_ + "." + name; }
   bool has(const std::string& name) const;
   int64_t integer(const std::string& name) const;
   int64_t integer_or(const std::string& name, int64_t fallback) const;
   bool flag_or(const std::string& name, bool fallback) const;
   std::string text_or(const std::string& name, const std::string& fallback) const;
+  // An array of bools; empty without the key, or where it is no array.
+  std::vector<bool> flags(const std::string& name) const;
   // As shortest_decimal().
   double real(const std::string& name) const;
   double real_or(const std::string& name, double fallback) const;
@@ -32,7 +37,6 @@ class GgufKeys {
   const TensorView* tensor(const std::string& name) const;
 
  private:
-  std::string full(const std::string& name) const { return architecture_ + "." + name; }
   const GgufFile& gguf_;
   std::string source_, architecture_;
 };

@@ -42,6 +42,9 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) {
   const GgufKeys keys(gguf_, source);
   config_json_ = config_from_gguf(keys, family_of_gguf(keys));
   plan_ = plan_model(config_json_, source);
+  // A family's default is config.json's alone. Families with layer norms have read theirs.
+  if (plan_.final_norm.kind != NormPlan::Kind::kLayer)
+    keys.real("attention.layer_norm_rms_epsilon");
   add_tensors(keys);
   build_index();
 }

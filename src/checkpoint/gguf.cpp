@@ -300,6 +300,11 @@ void GgufArray::each_number(const std::string& what, const std::function<void(do
   each(type_, size_, bytes_, what + " is not all numbers", use);
 }
 
+void GgufArray::each_flag(const std::string& what, const std::function<void(bool)>& use) const {
+  if (size_ > 0 && type_ != kBool) throw Error(what + " is not all bools");
+  for (uint64_t i = 0; i < size_; ++i) use(bytes_[i] != std::byte{0});
+}
+
 GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& source) {
   Cursor cursor(bytes, source);
   if (bytes.size() < 8 || cursor.number<uint32_t>() != kMagic) {

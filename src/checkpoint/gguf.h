@@ -26,11 +26,12 @@ class GgufArray {
 
   uint64_t size() const { return size_; }
   std::string description() const;  // "3 x int32"
-  // Each element in order. Throws Error "WHAT is not all strings / integers / numbers" for elements
-  // of another type. An integer beyond int64_t comes as a negative one.
+  // Each element in order. Throws Error "WHAT is not all strings / integers / numbers / bools" for
+  // elements of another type. An integer beyond int64_t comes as a negative one.
   void each_string(const std::string& what, const std::function<void(std::string_view)>& use) const;
   void each_integer(const std::string& what, const std::function<void(int64_t)>& use) const;
   void each_number(const std::string& what, const std::function<void(double)>& use) const;
+  void each_flag(const std::string& what, const std::function<void(bool)>& use) const;
 
  private:
   uint32_t type_ = 0;

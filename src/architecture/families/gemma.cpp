@@ -5,6 +5,7 @@
 
 #include "architecture/block_parts.h"
 #include "architecture/families/families.h"
+#include "base/error.h"
 
 namespace bitsmith {
 namespace {
@@ -89,6 +90,29 @@ void add_query_scalar(const GgufKeys& keys, int64_t blocks_of_27b, Json& config)
                                         : config.at("head_dim").get<int64_t>();
 }
 
+// Which layers have the window. Without the key it is the family's pattern; Gemma 3 without a
+// window has none anywhere.
+void add_layer_types(const GgufKeys& keys, Json& config) {
+  constexpr const char* kKey = "attention.sliding_window_pattern";
+  const int64_t blocks = keys.integer("block_count");
+  if (blocks < 1 || blocks > kMaxBlocks) return;  // the plan refuses it
+  std::vector<bool> slides = keys.flags(kKey);
+  if (config.at("sliding_window").is_null()) {
+    slides.assign(static_cast<size_t>(blocks), false);
+  } else if (slides.empty() && keys.has(kKey)) {
+    const int64_t pattern = keys.integer(kKey);  // every so many layers one is global; 0: none is
+    if (pattern < 0) throw Error(concat(keys.source(), ": '", keys.full(kKey), "' is ", pattern));
+    for (int64_t b = 0; b < blocks; ++b) slides.push_back(pattern == 0 || (b + 1) % pattern != 0);
+  }
+  if (slides.empty()) return;
+  if (std::ssize(slides) != blocks)
+    throw Error(concat(keys.source(), ": '", keys.full(kKey), "' has ", slides.size(),
+                       " values for ", blocks, " layers"));
+  config["layer_types"] = Json::array();
+  for (const bool window : slides)
+    config["layer_types"].push_back(window ? "sliding_attention" : "full_attention");
+}
+
 }  // namespace
 
 const Family kGemma2 = {
@@ -103,6 +127,7 @@ const Family kGemma2 = {
           config["sliding_window"] = keys.integer_or("attention.sliding_window", 4096);
           config["attn_logit_softcapping"] = keys.real_or("attn_logit_softcapping", 50.0);
           config["final_logit_softcapping"] = keys.real_or("final_logit_softcapping", 30.0);
+          add_layer_types(keys, config);
           add_query_scalar(keys, 46, config);
         }};
 
@@ -115,11 +140,13 @@ const Family kGemma3 = {
     .config_from_gguf =
         [](const GgufKeys& keys, Json& config) {
           config["hidden_activation"] = "gelu_pytorch_tanh";
-          config["sliding_window"] = keys.integer("attention.sliding_window");
+          const int64_t window = keys.integer_or("attention.sliding_window", 0);
+          config["sliding_window"] = window > 0 ? Json(window) : Json();
           config["rope_theta"] = keys.real_or("rope.freq_base", 1e6);
           config["rope_local_base_freq"] = keys.real_or("rope.freq_base_swa", 10000.0);
           if (keys.has("final_logit_softcapping"))
             config["final_logit_softcapping"] = keys.real("final_logit_softcapping");
+          add_layer_types(keys, config);
           add_query_scalar(keys, 62, config);
         }};
 
