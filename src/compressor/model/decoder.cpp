@@ -60,7 +60,7 @@ std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
   const ModelPlan& plan = files->plan();
   decoder->files_ = std::move(files);
   decoder->dtype_ = dtype;
-  if (!plan.positions.name.empty())
+  if (plan.positions.exists())
     decoder->positions_ = read_matrix(decoder->files(), plan.positions.name, dtype);
   decoder->embedding_norm_ = load_norm(decoder->files(), plan.embedding_norm, dtype);
   return decoder;
