@@ -61,16 +61,33 @@ MlpPlan plain_mlp(const BlockNames& names, const std::string& up, const std::str
           .width = width};
 }
 
-void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps) {
+void add_input_norms(const BlockNames& names, NormPlan::Kind kind, int64_t hidden, double eps,
+                     BlockPlan& block) {
+  block.attention_norm = names.norm("input_layernorm", "attn_norm", kind, hidden, eps);
+  block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kind, hidden, eps);
+}
+
+void add_head_norms(const BlockNames& names, NormPlan::Kind kind, double eps,
+                    AttentionPlan& attention) {
+  const int64_t head_dim = attention.head_dim;
+  attention.q_norm = names.norm("self_attn.q_norm", "attn_q_norm", kind, head_dim, eps);
+  attention.k_norm = names.norm("self_attn.k_norm", "attn_k_norm", kind, head_dim, eps);
+}
+
+void add_ends(ModelPlan& plan, const EndNames& names, NormPlan::Kind norm, double eps) {
   const int64_t hidden = plan.hidden_size;
-  plan.embedding = {.name = "model.embed_tokens",
-                    .out_features = plan.vocab_size,
-                    .in_features = hidden,
-                    .gguf = "token_embd"};
+  const auto matrix = [&](const std::string& name, const char* gguf) {
+    return LinearPlan{
+        .name = name, .out_features = plan.vocab_size, .in_features = hidden, .gguf = gguf};
+  };
+  plan.embedding = matrix(names.embedding, "token_embd");
   plan.final_norm = {
-      .name = "model.norm", .kind = norm, .size = hidden, .eps = eps, .gguf = "output_norm"};
-  plan.head = {
-      .name = "lm_head", .out_features = plan.vocab_size, .in_features = hidden, .gguf = "output"};
+      .name = names.norm, .kind = norm, .size = hidden, .eps = eps, .gguf = "output_norm"};
+  plan.head = matrix(names.head, "output");
+}
+
+void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps) {
+  add_ends(plan, {"model.embed_tokens", "model.norm", "lm_head"}, norm, eps);
 }
 
 }  // namespace bitsmith

@@ -23,6 +23,12 @@ struct AttentionBiases {
 };
 void add_separate_attention(const BlockNames& names, int64_t hidden, AttentionBiases biases,
                             AttentionPlan& attention);
+// input_layernorm and post_attention_layernorm, before attention and MLP.
+void add_input_norms(const BlockNames& names, NormPlan::Kind kind, int64_t hidden, double eps,
+                     BlockPlan& block);
+// self_attn.q_norm and k_norm, of each head's values.
+void add_head_norms(const BlockNames& names, NormPlan::Kind kind, double eps,
+                    AttentionPlan& attention);
 // llama.cpp turns neighboring values where Hugging Face turns those half a head apart, and stores
 // the rows of q and k in that order.
 void interleave_in_gguf(AttentionPlan& attention);
@@ -35,6 +41,11 @@ MlpPlan gated_mlp(const BlockNames& names, const std::string& module, int64_t hi
 MlpPlan plain_mlp(const BlockNames& names, const std::string& up, const std::string& down,
                   int64_t hidden, int64_t width, Activation activation);
 
+// What comes before and after the blocks, by its modules' names.
+struct EndNames {
+  std::string embedding, norm, head;
+};
+void add_ends(ModelPlan& plan, const EndNames& names, NormPlan::Kind norm, double eps);
 // model.embed_tokens, model.norm and lm_head.
 void add_llama_ends(ModelPlan& plan, NormPlan::Kind norm, double eps);
 

@@ -188,6 +188,12 @@ int64_t ConfigReader::rotary_dims(const char* key, int64_t head_dim, double fall
   return dims;
 }
 
+int64_t ConfigReader::window(int64_t missing) const {
+  constexpr const char* kKey = "sliding_window";
+  if (!config_.contains(kKey)) return missing;
+  return has(kKey) ? size(kKey, {}, kMaxContext) : 0;
+}
+
 std::vector<bool> ConfigReader::sliding_layers(int64_t blocks, bool with_window) const {
   const std::vector<std::string> types = texts("layer_types");
   std::vector<bool> result;

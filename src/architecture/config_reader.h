@@ -68,6 +68,8 @@ class ConfigReader {
                 const std::string& layer_type = "",
                 std::optional<int64_t> trained_context = {}) const;
 
+  // sliding_window: `missing` where the key is not there, 0 (none) where it is null.
+  int64_t window(int64_t missing) const;
   // The window of each of `blocks` layers by layer_types, else by `slides`.
   template <typename Slides>
   std::vector<int64_t> windows(int64_t blocks, int64_t window, const Slides& slides) const {

@@ -27,8 +27,7 @@ ModelPlan plan(const ConfigReader& config) {
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("transformer.h", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kLayer, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kLayer, hidden, eps);
+    add_input_norms(names, kLayer, hidden, eps, block);
     block.attention = attention;
     block.attention.inputs = {names.linear("self_attention.query_key_value", "attn_qkv", 3 * hidden,
                                            hidden, /*bias=*/true)};
@@ -38,22 +37,12 @@ ModelPlan plan(const ConfigReader& config) {
     block.mlp = plain_mlp(names, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", hidden, 4 * hidden,
                           Activation::kGeluTanh);
   }
-  plan.embedding = {.name = "transformer.word_embeddings",
-                    .out_features = plan.vocab_size,
-                    .in_features = hidden,
-                    .gguf = "token_embd"};
+  add_ends(plan, {"transformer.word_embeddings", "transformer.ln_f", "lm_head"}, kLayer, eps);
   plan.embedding_norm = {.name = "transformer.word_embeddings_layernorm",
                          .kind = kLayer,
                          .size = hidden,
                          .eps = eps,
                          .gguf = "token_embd_norm"};
-  plan.final_norm = {.name = "transformer.ln_f",
-                     .kind = kLayer,
-                     .size = hidden,
-                     .eps = eps,
-                     .gguf = "output_norm"};
-  plan.head = {
-      .name = "lm_head", .out_features = plan.vocab_size, .in_features = hidden, .gguf = "output"};
   return plan;
 }
 

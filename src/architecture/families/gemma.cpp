@@ -69,11 +69,7 @@ ModelPlan plan(const ConfigReader& config, bool third) {
     block.attention.window = windows[static_cast<size_t>(b)];
     block.attention.rope = third && block.attention.window > 0 ? 1 : 0;
     add_separate_attention(names, hidden, {bias, bias}, block.attention);
-    if (third) {
-      const int64_t head_dim = attention.head_dim;
-      block.attention.q_norm = names.norm("self_attn.q_norm", "attn_q_norm", kNorm, head_dim, eps);
-      block.attention.k_norm = names.norm("self_attn.k_norm", "attn_k_norm", kNorm, head_dim, eps);
-    }
+    if (third) add_head_norms(names, kNorm, eps, block.attention);
     block.mlp = gated_mlp(names, "mlp", hidden, width);
     block.mlp->activation = activation;
   }

@@ -44,21 +44,11 @@ ModelPlan plan(const ConfigReader& config) {
                         .activation = activation,
                         .width = width};
   }
-  plan.embedding = {.name = "transformer.wte",
-                    .out_features = plan.vocab_size,
-                    .in_features = hidden,
-                    .gguf = "token_embd"};
+  add_ends(plan, {"transformer.wte", "transformer.ln_f", "lm_head"}, kLayer, eps);
   plan.positions = {.name = "transformer.wpe",
                     .out_features = plan.context,
                     .in_features = hidden,
                     .gguf = "position_embd"};
-  plan.final_norm = {.name = "transformer.ln_f",
-                     .kind = kLayer,
-                     .size = hidden,
-                     .eps = eps,
-                     .gguf = "output_norm"};
-  plan.head = {
-      .name = "lm_head", .out_features = plan.vocab_size, .in_features = hidden, .gguf = "output"};
   return plan;
 }
 

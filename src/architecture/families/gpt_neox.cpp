@@ -31,8 +31,7 @@ ModelPlan plan(const ConfigReader& config) {
     const BlockNames names = block_names("gpt_neox.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
     block.parallel = parallel;
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kLayer, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kLayer, hidden, eps);
+    add_input_norms(names, kLayer, hidden, eps, block);
     block.attention = attention;
     block.attention.inputs = {
         names.linear("attention.query_key_value", "attn_qkv", 3 * hidden, hidden, bias)};
@@ -41,19 +40,7 @@ ModelPlan plan(const ConfigReader& config) {
     block.mlp =
         plain_mlp(names, "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", hidden, width, activation);
   }
-  plan.embedding = {.name = "gpt_neox.embed_in",
-                    .out_features = plan.vocab_size,
-                    .in_features = hidden,
-                    .gguf = "token_embd"};
-  plan.final_norm = {.name = "gpt_neox.final_layer_norm",
-                     .kind = kLayer,
-                     .size = hidden,
-                     .eps = eps,
-                     .gguf = "output_norm"};
-  plan.head = {.name = "embed_out",
-               .out_features = plan.vocab_size,
-               .in_features = hidden,
-               .gguf = "output"};
+  add_ends(plan, {"gpt_neox.embed_in", "gpt_neox.final_layer_norm", "embed_out"}, kLayer, eps);
   return plan;
 }
 

@@ -30,20 +30,13 @@ ModelPlan plan(const ConfigReader& config, const Variant& variant) {
   plan.ropes = {config.rope(attention.head_dim, plan.context, 10000.0)};
   attention.rope = 0;
   // Mistral's window is 4096 where the key is missing, and none where it is null.
-  const bool null_window =
-      config.json().contains("sliding_window") && config.json().at("sliding_window").is_null();
-  const int64_t window = variant.window && !null_window
-                             ? config.size("sliding_window", 4096, ConfigReader::kMaxContext)
-                             : 0;
+  const int64_t window = variant.window ? config.window(4096) : 0;
   const auto windows = config.windows(blocks, window, [](int64_t) { return true; });
 
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm =
-        names.norm("input_layernorm", "attn_norm", NormPlan::Kind::kRms, hidden, eps);
-    block.mlp_norm =
-        names.norm("post_attention_layernorm", "ffn_norm", NormPlan::Kind::kRms, hidden, eps);
+    add_input_norms(names, NormPlan::Kind::kRms, hidden, eps, block);
     block.attention = attention;
     block.attention.window = windows[static_cast<size_t>(b)];
     add_separate_attention(names, hidden, {attention_bias, attention_bias}, block.attention);

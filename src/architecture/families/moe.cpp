@@ -9,15 +9,6 @@ namespace {
 
 constexpr auto kRms = NormPlan::Kind::kRms;
 
-// GGUF stacks the experts' matrices: blk.N.ffn_gate_exps [experts, out, in].
-LinearPlan expert_linear(const BlockNames& names, const std::string& name,
-                         const std::string& gguf_name, int64_t expert, int64_t out_features,
-                         int64_t in_features) {
-  LinearPlan linear = names.linear(name, gguf_name, out_features, in_features);
-  linear.gguf_index = expert;
-  return linear;
-}
-
 struct ExpertNames {
   const char *router, *experts, *gate, *up, *down;
 };
@@ -30,8 +21,11 @@ ExpertsPlan experts_plan(const BlockNames& names, const ExpertNames& modules, in
   plan.normalize = normalize;
   for (int64_t e = 0; e < count; ++e) {
     const std::string prefix = modules.experts + std::to_string(e) + ".";
+    // GGUF stacks the experts' matrices: blk.N.ffn_gate_exps [experts, out, in].
     const auto linear = [&](const char* name, const char* gguf, int64_t out, int64_t in) {
-      return expert_linear(names, prefix + name, gguf, e, out, in);
+      LinearPlan linear = names.linear(prefix + name, gguf, out, in);
+      linear.gguf_index = e;
+      return linear;
     };
     plan.experts.push_back({.inputs = {linear(modules.gate, "ffn_gate_exps", width, hidden),
                                        linear(modules.up, "ffn_up_exps", width, hidden)},
@@ -76,15 +70,12 @@ ModelPlan plan_mixtral(const ConfigReader& config) {
   config.require_whole_rotary();
   plan.ropes = {config.rope(attention.head_dim, plan.context, 1e6)};
   attention.rope = 0;
-  const int64_t window = config.has("sliding_window")
-                             ? config.size("sliding_window", {}, ConfigReader::kMaxContext)
-                             : 0;
+  const int64_t window = config.window(0);
 
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    add_input_norms(names, kRms, hidden, eps, block);
     block.attention = attention;
     block.attention.window = window;
     add_separate_attention(names, hidden, {}, block.attention);
@@ -129,14 +120,11 @@ ModelPlan plan_qwen3_moe(const ConfigReader& config) {
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    add_input_norms(names, kRms, hidden, eps, block);
     block.attention = attention;
     block.attention.window = window;
     add_separate_attention(names, hidden, {bias, bias}, block.attention);
-    const int64_t head_dim = attention.head_dim;
-    block.attention.q_norm = names.norm("self_attn.q_norm", "attn_q_norm", kRms, head_dim, eps);
-    block.attention.k_norm = names.norm("self_attn.k_norm", "attn_k_norm", kRms, head_dim, eps);
+    add_head_norms(names, kRms, eps, block.attention);
     if (std::find(dense.begin(), dense.end(), b) != dense.end() || (b + 1) % every != 0) {
       block.mlp = gated_mlp(names, "mlp", hidden, config.size("intermediate_size"));
     } else {

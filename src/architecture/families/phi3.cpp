@@ -24,17 +24,14 @@ ModelPlan plan(const ConfigReader& config) {
                             plan.context, 10000.0, "", trained)};
   attention.rope = 0;
   attention.order = AttentionPlan::Order::kConcatenated;
-  const int64_t window = config.has("sliding_window")
-                             ? config.size("sliding_window", {}, ConfigReader::kMaxContext)
-                             : 0;
+  const int64_t window = config.window(0);
   const auto windows = config.windows(blocks, window, [](int64_t) { return true; });
 
   constexpr auto kRms = NormPlan::Kind::kRms;
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    add_input_norms(names, kRms, hidden, eps, block);
     block.attention = attention;
     block.attention.window = windows[static_cast<size_t>(b)];
     block.attention.inputs = {names.linear("self_attn.qkv_proj", "attn_qkv",

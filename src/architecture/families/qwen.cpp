@@ -8,11 +8,7 @@ namespace {
 
 // The window of layers from max_window_layers on, where it is used at all.
 std::vector<int64_t> windows(const ConfigReader& config, int64_t blocks) {
-  const bool null_window =
-      config.json().contains("sliding_window") && config.json().at("sliding_window").is_null();
-  const int64_t window = config.flag("use_sliding_window", false) && !null_window
-                             ? config.size("sliding_window", 4096, ConfigReader::kMaxContext)
-                             : 0;
+  const int64_t window = config.flag("use_sliding_window", false) ? config.window(4096) : 0;
   const auto first = json_get_or<int64_t>(config.json(), "max_window_layers", 28, config.source());
   return config.windows(blocks, window, [&](int64_t b) { return b >= first; });
 }
@@ -38,17 +34,12 @@ ModelPlan plan(const ConfigReader& config, bool third) {
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
     BlockPlan& block = plan.blocks.emplace_back();
-    block.attention_norm = names.norm("input_layernorm", "attn_norm", kRms, hidden, eps);
-    block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kRms, hidden, eps);
+    add_input_norms(names, kRms, hidden, eps, block);
     block.attention = attention;
     block.attention.window = window[static_cast<size_t>(b)];
     add_separate_attention(names, hidden, {.inputs = !third || bias, .output = bias},
                            block.attention);
-    if (third) {
-      const int64_t head_dim = attention.head_dim;
-      block.attention.q_norm = names.norm("self_attn.q_norm", "attn_q_norm", kRms, head_dim, eps);
-      block.attention.k_norm = names.norm("self_attn.k_norm", "attn_k_norm", kRms, head_dim, eps);
-    }
+    if (third) add_head_norms(names, kRms, eps, block.attention);
     block.mlp = gated_mlp(names, "mlp", hidden, width);
   }
   add_llama_ends(plan, kRms, eps);
