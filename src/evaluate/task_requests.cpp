@@ -36,28 +36,29 @@ std::vector<TokenRequest> RequestEncoder::encode(const TaskItem& item,
                                                  const std::string& place) const {
   std::vector<TokenRequest> encoded;
   std::string last;  // most items have one context for all requests
-  int64_t context_tokens = 0;
+  std::vector<int32_t> context;
   for (const TaskRequest& given : item.requests) {
     const TaskRequest request = split_before_space(given);
     if (encoded.empty() || request.context != last) {
       last = request.context;
-      context_tokens = std::ssize(encode_text(last));
+      context = encode_text(last);
     }
-    TokenRequest whole;
-    whole.tokens = encode_text(request.context + request.continuation);
-    whole.judged = std::ssize(whole.tokens) - context_tokens;
-    if (context_tokens == 0 || whole.judged <= 0) {
-      throw Error(concat(place, ": the tokenizer makes ", context_tokens, " tokens of the context",
-                         " and ", std::ssize(whole.tokens),
+    // Together they may begin with other tokens than the context alone, which stays as it is.
+    const std::vector<int32_t> whole = encode_text(request.context + request.continuation);
+    TokenRequest tokens = {context, std::ssize(whole) - std::ssize(context)};
+    if (context.empty() || tokens.judged <= 0) {
+      throw Error(concat(place, ": the tokenizer makes ", context.size(), " tokens of the context",
+                         " and ", whole.size(),
                          " of context and continuation: ", "nothing is left to judge"));
     }
-    if (whole.judged > context_) {
-      throw Error(concat(place, ": the continuation has ", whole.judged, " tokens, more than the ",
+    tokens.tokens.insert(tokens.tokens.end(), whole.begin() + std::ssize(context), whole.end());
+    if (tokens.judged > context_) {
+      throw Error(concat(place, ": the continuation has ", tokens.judged, " tokens, more than the ",
                          "context of ", context_));
     }
-    const int64_t excess = std::ssize(whole.tokens) - (context_ + 1);
-    if (excess > 0) whole.tokens.erase(whole.tokens.begin(), whole.tokens.begin() + excess);
-    encoded.push_back(std::move(whole));
+    const int64_t excess = std::ssize(tokens.tokens) - (context_ + 1);
+    if (excess > 0) tokens.tokens.erase(tokens.tokens.begin(), tokens.tokens.begin() + excess);
+    encoded.push_back(std::move(tokens));
   }
   return encoded;
 }

@@ -12,8 +12,8 @@
 namespace bitsmith {
 
 struct TokenRequest {
-  std::vector<int32_t> tokens;  // context and continuation
-  int64_t judged = 0;           // the continuation: this many at the end, > 0, not all
+  std::vector<int32_t> tokens;  // the context's; then those of the whole text from there on
+  int64_t judged = 0;           // the latter: this many at the end, > 0, not all
 };
 
 class RequestEncoder {

@@ -12,7 +12,8 @@
 namespace bitsmith {
 namespace {
 
-// A byte is a token; a space and the letter after it are one; <s> is BOS.
+// A byte is a token; a space and the letter after it are one, and a letter before an apostrophe and
+// that; <s> is BOS.
 class LetterTokenizer : public Tokenizer {
  public:
   explicit LetterTokenizer(bool adds_bos) : adds_bos_(adds_bos) { bos_id = 0; }
@@ -27,6 +28,9 @@ class LetterTokenizer : public Tokenizer {
         text.remove_prefix(3);
       } else if (text[0] == ' ' && text.size() > 1 && text[1] != ' ') {
         ids.push_back(256 + static_cast<unsigned char>(text[1]));
+        text.remove_prefix(2);
+      } else if (text.size() > 1 && text[1] == '\'') {
+        ids.push_back(384 + static_cast<unsigned char>(text[0]));
         text.remove_prefix(2);
       } else {
         ids.push_back(static_cast<unsigned char>(text[0]));
@@ -119,6 +123,15 @@ TEST(TaskRequests, SpaceAtTheEndOfTheContextGoesToTheContinuation) {
   EXPECT_EQ(encoded[1].judged, 4);
 }
 
+TEST(TaskRequests, TheContextKeepsItsOwnTokens) {
+  const LetterTokenizer tokenizer(false);
+  const auto encoded =
+      RequestEncoder(tokenizer, 100, {}).encode(item_of({{"ab", "'cd"}, {"ab", "c"}}), "here");
+  EXPECT_EQ(encoded[0].tokens, (std::vector<int32_t>{'a', 'b', 'c', 'd'}));  // alone: a b' c d
+  EXPECT_EQ(encoded[0].judged, 2);
+  EXPECT_EQ(encoded[1].tokens, letters("abc"));
+}
+
 TEST(TaskRequests, BosIsThereAsTheTokenizerSaysOrAsAskedFor) {
   const LetterTokenizer plain(false), adding(true);
   const TaskItem item = item_of({{"a", " b"}}), begun = item_of({{"<s>a", " b"}});
@@ -159,6 +172,7 @@ TEST(TaskRequests, NothingToJudgeIsAnError) {
   const LetterTokenizer tokenizer(false);
   const RequestEncoder encoder(tokenizer, 10, {});
   EXPECT_THROW(encoder.encode(item_of({{"a", ""}}), "here"), Error);
+  EXPECT_THROW(encoder.encode(item_of({{"a", "'"}}), "here"), Error);
   EXPECT_THROW(encoder.encode(item_of({{" ", "a"}}), "here"), Error);
 }
 
