@@ -118,17 +118,19 @@ OrderedJson to_json(const JudgedTask& task) {
   return json;
 }
 
-const Task& task_named(const std::string& name) {
+std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  for (const Task& task : all_tasks()) {
-    if (task.name == name) return task;
-    names.push_back(task.name);
-  }
-  std::string list;
-  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
-  const std::string near = did_you_mean(name, names);
-  throw UsageError(concat("unknown task '", excerpt(name), "'",
-                          near.empty() ? "; the tasks are " + list : near));
+  for (const Task& task : all_tasks()) names.push_back(task.name);
+  return names;
+}
+
+const Task* task_named(const std::string& name) {
+  for (const Task& task : all_tasks())
+    if (task.name == name) return &task;
+  const std::string near = did_you_mean(name, task_names());
+  throw UsageError(
+      concat("unknown task '", excerpt(name), "'",
+             near.empty() ? "; the tasks are " + CLI::detail::join(task_names(), ", ") : near));
 }
 
 void EvalCommand::run() {
@@ -147,7 +149,7 @@ void EvalCommand::run() {
   if (job.texts.empty() && !job.teacher.empty())
     throw UsageError("--teacher is compared with on texts: give --text");
   for (const std::string& name : tasks) {
-    const Task* task = &task_named(name);
+    const Task* task = task_named(name);
     if (std::ranges::find(job.tasks.tasks, task) == job.tasks.tasks.end())
       job.tasks.tasks.push_back(task);
   }
@@ -239,8 +241,7 @@ void add_eval(CLI::App& app) {
       "Each window and prompt begins with the BOS token, or not (default: as the tokenizer does)");
   sub->add_flag("--parse-special", command->job.parse_special, kParseSpecialHelp);
   sub->add_option("--tasks", command->tasks,
-                  "Zero-shot tasks, separated by commas: arc_easy, arc_challenge, hellaswag, piqa, "
-                  "winogrande, boolq, lambada_openai")
+                  "Zero-shot tasks, separated by commas: " + CLI::detail::join(task_names(), ", "))
       ->delimiter(',')
       ->allow_extra_args(false);
   sub->add_option("--task-data", command->job.tasks.data, "Folder of the tasks' files");

@@ -16,7 +16,7 @@ std::vector<TaskItem> parse_piqa(std::span<const TaskFile> files) {
   for (size_t i = 0; i < records.size(); ++i) {
     const std::string_view label = strip(labels[i].text);
     if (label != "0" && label != "1") {
-      throw Error(concat(labels[i].place,
+      throw Error(concat(labels[i].place(),
                          ": expected the label 0 or 1; found: ", excerpt(labels[i].text, 60)));
     }
     TaskItem item;

@@ -6,6 +6,8 @@
 namespace bitsmith {
 namespace {
 
+constexpr uint64_t kMostBytes = 64 << 20;  // the public sets have a few MB
+
 std::string file_names(const Task& task) {
   std::string names;
   for (const char* file : task.files) names += concat(names.empty() ? "" : " and ", file);
@@ -38,6 +40,12 @@ std::vector<TaskFile> read_task_files(const Task& task, const std::filesystem::p
       throw Error(concat(path.string(), " is missing: ", task.name, " is read from ",
                          file_names(task), " in the folder of --task-data; docs/evaluation.md ",
                          "says what they hold"));
+    }
+    std::error_code error;  // of what has no size reading tells more
+    const auto size = std::filesystem::file_size(path, error);
+    if (!error && size > kMostBytes) {
+      throw Error(concat(path.string(), " has ", size, " bytes, more than the ", kMostBytes,
+                         " that a task's file may have"));
     }
     files.push_back({path.string(), read_text_file(path)});
   }

@@ -43,7 +43,7 @@ struct Task {
 
 std::span<const Task> all_tasks();
 
-// Throws Error with the name of a file that is missing.
+// Throws Error with the name of a file that is missing or far too large.
 std::vector<TaskFile> read_task_files(const Task& task, const std::filesystem::path& folder);
 // The same, parsed; never empty.
 std::vector<TaskItem> parse_task(const Task& task, std::span<const TaskFile> files);

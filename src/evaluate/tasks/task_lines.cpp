@@ -9,11 +9,11 @@
 namespace bitsmith {
 namespace {
 
-void check_is_utf8(std::string_view text, const std::string& place) {
-  while (!text.empty()) {
+void check_is_utf8(const TaskLine& line) {
+  for (std::string_view text = line.text; !text.empty();) {
     const Utf8Unit unit = next_utf8(text);
     if (unit.state != Utf8Unit::State::kWhole) {
-      throw Error(concat(place, ": bytes that are not UTF-8: ", excerpt(text.substr(0, 20)),
+      throw Error(concat(line.place(), ": bytes that are not UTF-8: ", excerpt(text.substr(0, 20)),
                          "; unpack or convert the file"));
     }
     text.remove_prefix(static_cast<size_t>(unit.length));
@@ -21,16 +21,19 @@ void check_is_utf8(std::string_view text, const std::string& place) {
 }
 
 Json parse_object(const TaskLine& line) {
+  const std::string place = line.place();
   try {
-    Json value = parse_json(line.text, line.place);
+    Json value = parse_json(line.text, place);
     if (value.is_object()) return value;
   } catch (const Error& error) {  // the parser's message may hold the whole line
-    throw Error(excerpt(error.what(), line.place.size() + 200));
+    throw Error(excerpt(error.what(), place.size() + 200));
   }
-  throw Error(concat(line.place, ": expected one JSON object; found: ", excerpt(line.text, 60)));
+  throw Error(concat(place, ": expected one JSON object; found: ", excerpt(line.text, 60)));
 }
 
 }  // namespace
+
+std::string TaskLine::place() const { return concat(*path, ", line ", number); }
 
 std::vector<TaskLine> task_lines(const TaskFile& file) {
   std::string_view rest = file.content;
@@ -40,8 +43,8 @@ std::vector<TaskLine> task_lines(const TaskFile& file) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view text = rest.substr(0, end);
     if (text.ends_with('\r')) text.remove_suffix(1);
-    lines.push_back({text, concat(file.path, ", line ", number)});
-    check_is_utf8(text, lines.back().place);
+    lines.push_back({text, &file.path, number});
+    check_is_utf8(lines.back());
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   while (!lines.empty() && strip(lines.back().text).empty()) lines.pop_back();
@@ -81,7 +84,7 @@ std::vector<TaskRecord> TaskRecord::objects(const char* key) const {
 std::vector<TaskRecord> task_records(const TaskFile& file) {
   std::vector<TaskRecord> records;
   for (const TaskLine& line : task_lines(file)) {
-    if (!strip(line.text).empty()) records.push_back({parse_object(line), line.place});
+    if (!strip(line.text).empty()) records.push_back({parse_object(line), line.place()});
   }
   return records;
 }

@@ -11,11 +11,14 @@ namespace bitsmith {
 
 struct TaskLine {
   std::string_view text;  // of the file's content, without the end of line
-  std::string place;      // "FILE, line 7"
+  const std::string* path;
+  size_t number;  // from 1
+
+  std::string place() const;  // "FILE, line 7"
 };
 
-// All lines but blank ones at the end. A byte order mark is skipped. Throws Error for bytes that
-// are not UTF-8.
+// All lines but blank ones at the end; they refer to the file. A byte order mark is skipped. Throws
+// Error for bytes that are not UTF-8.
 std::vector<TaskLine> task_lines(const TaskFile& file);
 
 // An object and where it stands.

@@ -171,7 +171,7 @@ TEST(Tasks, LongLinesMakeShortMessages) {
   EXPECT_LT(message.size(), 400u);
 }
 
-TEST(Tasks, AMissingFileIsNamed) {
+TEST(Tasks, AMissingOrHugeFileIsNamed) {
   const auto folder = std::filesystem::temp_directory_path() / "bitsmith_task_test";
   std::filesystem::remove_all(folder);
   std::filesystem::create_directory(folder);
@@ -180,6 +180,10 @@ TEST(Tasks, AMissingFileIsNamed) {
   EXPECT_NE(message.find((folder / "piqa_valid_labels.lst").string() + " is missing"),
             std::string::npos)
       << message;
+  std::ofstream(folder / "boolq_dev.jsonl") << "{}";
+  std::filesystem::resize_file(folder / "boolq_dev.jsonl", 100 << 20);
+  EXPECT_NE(message_of([&] { read_task_files(task("boolq"), folder); }).find("104857600 bytes"),
+            std::string::npos);
   std::filesystem::remove_all(folder);
 }
 
