@@ -124,13 +124,18 @@ std::vector<std::string> task_names() {
   return names;
 }
 
+std::string task_list() {
+  std::string list;
+  for (const std::string& name : task_names()) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 const Task* task_named(const std::string& name) {
   for (const Task& task : all_tasks())
     if (task.name == name) return &task;
   const std::string near = did_you_mean(name, task_names());
-  throw UsageError(
-      concat("unknown task '", excerpt(name), "'",
-             near.empty() ? "; the tasks are " + CLI::detail::join(task_names(), ", ") : near));
+  throw UsageError(concat("unknown task '", excerpt(name), "'",
+                          near.empty() ? "; the tasks are " + task_list() : near));
 }
 
 void EvalCommand::run() {
@@ -240,8 +245,7 @@ void add_eval(CLI::App& app) {
       "--bos,!--no-bos", [command](int64_t count) { command->job.bos = count > 0; },
       "Each window and prompt begins with the BOS token, or not (default: as the tokenizer does)");
   sub->add_flag("--parse-special", command->job.parse_special, kParseSpecialHelp);
-  sub->add_option("--tasks", command->tasks,
-                  "Zero-shot tasks, separated by commas: " + CLI::detail::join(task_names(), ", "))
+  sub->add_option("--tasks", command->tasks, "Zero-shot tasks, separated by commas: " + task_list())
       ->delimiter(',')
       ->allow_extra_args(false);
   sub->add_option("--task-data", command->job.tasks.data, "Folder of the tasks' files");
