@@ -59,6 +59,14 @@ class Families(ProgramTest):
         result = self.succeed("quantize", model, "--representation", "int4g16", "--keep", r"w[13]$", "--data", CALIBRATION,
                               "--calibration-tokens", 2048, "--context", CONTEXT, "-o", self.folder / "down")
         self.assertIn("calibrated on all tokens", result.err)
+        # A layer file of such an expert is usable too.
+        result = self.succeed("hessian", model, "--module", "experts", "--data", CALIBRATION, "--context", CONTEXT,
+                              "-o", self.folder / "layers")
+        self.assertIn("calibrated on all tokens", result.err)
+        files = list((self.folder / "layers").iterdir())
+        self.assertTrue(files)
+        for file in files:
+            self.assertGreater(max(read_safetensors(file)["hessian"][1]), 0)
 
 
 def add_tests():

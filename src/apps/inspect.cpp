@@ -65,12 +65,6 @@ std::map<std::string, TypeTotal> type_totals(const Checkpoint& checkpoint) {
   return totals;
 }
 
-// Values between a block's MLP and its output; of one expert where there are some.
-int64_t inner_size(const ModelPlan& plan) {
-  const BlockPlan& block = plan.blocks.front();
-  return block.mlp ? block.mlp->width : block.experts->experts.front().width;
-}
-
 // Of the last block that has any; null without.
 const ExpertsPlan* experts(const ModelPlan& plan) {
   const ExpertsPlan* found = nullptr;
@@ -88,10 +82,10 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   result["format"] = checkpoint.is_gguf() ? "gguf" : "safetensors";
   result["layers"] = plan.num_blocks();
   result["hidden_size"] = plan.hidden_size;
-  result["intermediate_size"] = inner_size(plan);
+  result["intermediate_size"] = mlp_width(plan.blocks.front());
   if (const ExpertsPlan* found = experts(plan)) {
     result["experts"] = found->experts.size();
-    result["experts_per_token"] = found->used;
+    result["experts_per_token"] = found->experts_per_token;
   }
   result["attention_heads"] = attention.heads;
   result["key_value_heads"] = attention.kv_heads;
@@ -156,10 +150,11 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
   std::string text = row("model", checkpoint.path().string());
   text += row("architecture",
               concat(c.model_type, ", ", c.num_blocks(), " layers, hidden ", c.hidden_size,
-                     ", inner ", inner_size(c), ", ", attention.heads, " heads of ",
+                     ", inner ", mlp_width(c.blocks.front()), ", ", attention.heads, " heads of ",
                      attention.head_dim, ", ", attention.kv_heads, " for keys and values"));
   if (const ExpertsPlan* plan = experts(c))
-    text += row("experts", concat(plan->experts.size(), ", of which a token uses ", plan->used));
+    text += row("experts",
+                concat(plan->experts.size(), ", of which a token uses ", plan->experts_per_token));
   text += row("vocabulary", concat(c.vocab_size, " tokens, embedding ",
                                    c.tied ? "tied to the head" : "and head apart"));
   text += row("context", concat(c.context, " tokens"));

@@ -177,6 +177,18 @@ TEST(CheckpointTest, GgufRopeScaling) {
   gguf.tensor("rope_freqs.weight", {16}, std::vector<float>(16, 1.0f));
   write_file_atomic(path, gguf.bytes());
   EXPECT_EQ(Checkpoint::open(path)->plan().ropes[0].scaling, RopePlan::Scaling::kNone);
+  for (const bool divided : {false, true}) {  // beside another kind
+    gguf = to_gguf(plain);
+    gguf.key("llama.rope.scaling.type", std::string("linear"));
+    gguf.key("llama.rope.scaling.factor", 4.0f);
+    gguf.tensor("rope_freqs.weight", {16},
+                divided ? rope_divisors(scaled) : std::vector<float>(16, 1.0f));
+    write_file_atomic(path, gguf.bytes());
+    if (divided)
+      expect_contains(error_of([&] { Checkpoint::open(path); }), "is linear");
+    else
+      EXPECT_EQ(Checkpoint::open(path)->plan().ropes[0].scaling, RopePlan::Scaling::kLinear);
+  }
 
   gguf = to_gguf(plain);
   std::vector<float> strange(16, 1.0f);

@@ -105,7 +105,11 @@ Json rope_scaling(const GgufKeys& keys, int64_t dims, double theta) {
     RopePlan rope;
     rope.dims = dims;
     rope.theta = theta;
-    return llama3_scaling(keys, rope);
+    const Json scaling = llama3_scaling(keys, rope);
+    if (!scaling.is_null() && (type == "linear" || type == "yarn"))
+      throw Error(concat(keys.source(), ": '", keys.full("rope.scaling.type"), "' is ", type,
+                         ", and '", kRopeFactors, "' holds other divisors; only one is supported"));
+    if (!scaling.is_null()) return scaling;
   }
   if (type == "linear")
     return {{"rope_type", "linear"}, {"factor", keys.real("rope.scaling.factor")}};

@@ -125,7 +125,11 @@ std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan) {
   return result;
 }
 
-bool stretches(const ModelPlan& plan) {
+int64_t mlp_width(const BlockPlan& block) {
+  return block.mlp ? block.mlp->width : block.experts->experts.front().width;
+}
+
+bool extends_context(const ModelPlan& plan) {
   return std::any_of(plan.ropes.begin(), plan.ropes.end(), [](const RopePlan& rope) {
     return rope.scaling == RopePlan::Scaling::kDynamic;
   });

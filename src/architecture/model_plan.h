@@ -93,10 +93,10 @@ struct MlpPlan {
   int64_t width = 0;  // values between inputs and output
 };
 
-// Each token goes through the `used` experts that the router scores highest.
+// Each token goes through the experts_per_token experts that the router scores highest.
 struct ExpertsPlan {
   LinearPlan router;  // [experts, hidden], never quantized
-  int64_t used = 0;
+  int64_t experts_per_token = 0;
   bool normalize = true;  // the chosen experts' probabilities sum to 1
   std::vector<MlpPlan> experts;
 };
@@ -147,12 +147,14 @@ std::string site_name(const Site& site);  // "attention input", "mlp down of exp
 // All linears of the sites, in their order.
 std::vector<const LinearPlan*> linears(const BlockPlan& block);
 std::vector<const NormPlan*> norms(const BlockPlan& block);
+// Values between the MLP's inputs and its output; of one expert where there are some.
+int64_t mlp_width(const BlockPlan& block);
 
 // Every matrix that may be quantized: the embedding, the blocks' linears, the head unless it is
 // tied.
 std::vector<LinearPlan> quantizable_matrices(const ModelPlan& plan);
 // Whether contexts beyond `context` are meant to work (dynamic rope).
-bool stretches(const ModelPlan& plan);
+bool extends_context(const ModelPlan& plan);
 // Whether a module is the embedding or the head.
 bool is_outer_matrix(const ModelPlan& plan, const std::string& module);
 // Every tensor of the dense model (no head where it is tied).

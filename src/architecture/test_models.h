@@ -32,21 +32,26 @@ struct TestModel {
   }
 };
 
-inline Json small_config(const std::string& model_type) {
-  return {{"model_type", model_type},
-          {"hidden_size", 32},
-          {"intermediate_size", 48},
-          {"num_hidden_layers", 2},
-          {"num_attention_heads", 4},
-          {"num_key_value_heads", 2},
-          {"head_dim", 8},
-          {"vocab_size", 20},
-          {"max_position_embeddings", 64},
-          {"rms_norm_eps", 1e-5},
-          {"rope_theta", 10000.0},
-          {"tie_word_embeddings", false},
-          {"eos_token_id", 3}};
+// With `changes` to its keys.
+inline Json small_config(const std::string& model_type, const Json& changes = Json::object()) {
+  Json config = {{"model_type", model_type},
+                 {"hidden_size", 32},
+                 {"intermediate_size", 48},
+                 {"num_hidden_layers", 2},
+                 {"num_attention_heads", 4},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 8},
+                 {"vocab_size", 20},
+                 {"max_position_embeddings", 64},
+                 {"rms_norm_eps", 1e-5},
+                 {"rope_theta", 10000.0},
+                 {"tie_word_embeddings", false},
+                 {"eos_token_id", 3}};
+  config.update(changes);
+  return config;
 }
+
+inline ModelPlan parse(const Json& config) { return plan_model(config, "config.json"); }
 
 inline TestModel random_model(const Json& config, uint64_t seed = 1) {
   TestModel model;

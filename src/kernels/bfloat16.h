@@ -7,7 +7,7 @@ namespace bitsmith {
 
 struct BFloat16Kernels {
   void (*widen)(const uint16_t* in, int64_t count, float* out);
-  // To nearest even; a quiet NaN stays one.
+  // To nearest even; NaN becomes a quiet NaN.
   void (*narrow)(const float* in, int64_t count, uint16_t* out);
 };
 

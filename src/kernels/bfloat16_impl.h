@@ -17,8 +17,10 @@ void widen(const uint16_t* in, int64_t count, float* out) {
 
 template <typename I>
 void narrow(const float* in, int64_t count, uint16_t* out) {
+  const auto nan = I::from_bits(I::broadcast(0x7fc00000));
   for_each_register<I>(count, [&](int64_t i, auto part) {
-    BFloat16Row<I>::store(out + i, Float32Row<I>::load(in + i, part), part);
+    const auto v = Float32Row<I>::load(in + i, part);
+    BFloat16Row<I>::store(out + i, I::select(I::is_nan(v), nan, v), part);
   });
 }
 

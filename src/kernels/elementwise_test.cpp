@@ -51,6 +51,18 @@ TEST(BFloat16, RoundsAsTheScalarConversion) {
   }
 }
 
+TEST(BFloat16, NaNStaysNaNWhateverItsBits) {
+  const uint32_t bits[] = {0x7fffffff, 0xffffffff, 0x7f800001, 0x7fc00000, 0xffc00000};
+  for (const KernelTable& level : all_levels()) {
+    float x[5], wide[5];
+    uint16_t narrow[5];
+    std::memcpy(x, bits, sizeof(x));
+    level.bfloat16.narrow(x, 5, narrow);
+    level.bfloat16.widen(narrow, 5, wide);
+    for (const float value : wide) EXPECT_TRUE(std::isnan(value)) << isa_name(level.isa);
+  }
+}
+
 TEST(RmsNorm, EqualsTheDefinition) {
   Random random(2);
   for (const int64_t n : kSizes) {

@@ -46,15 +46,18 @@ struct BFloat16Row {
     store(all, v, Whole{});
     __builtin_memcpy(p, all, sizeof(uint16_t) * static_cast<size_t>(first.count));
   }
-  static Floats rounded(Floats v) { return I::from_bits(I::template shift_left<16>(round(v))); }
+  static Floats rounded(Floats v) {
+    return I::from_bits(I::both(round_high(v), I::broadcast(int32_t{-0x10000})));
+  }
 
  private:
-  // The bfloat16 bits of v: to nearest even; a quiet NaN, as arithmetic gives it, stays one.
-  static typename I::Words round(Floats v) {
+  static typename I::Words round(Floats v) { return I::template shift_right<16>(round_high(v)); }
+  // The bfloat16 bits of v in the high halves, to nearest even; the low halves are no matter. A NaN
+  // that arithmetic makes of bfloat16 numbers has zeros in its low half, so it stays one.
+  static typename I::Words round_high(Floats v) {
     const auto bits = I::bits(v);
     const auto odd = I::both(I::template shift_right<16>(bits), I::broadcast(1));
-    const auto half = I::drop(I::add(odd, I::broadcast(0x7fff)), I::is_nan(v));
-    return I::template shift_right<16>(I::add(bits, half));
+    return I::add(bits, I::add(odd, I::broadcast(0x7fff)));
   }
 };
 

@@ -163,7 +163,7 @@ class Compression {
       return quantized;
     }
     const auto student = ModelFiles::open(quantized);
-    check_tune_request(*student, *files, options, context_);
+    check_tune_request(*student, *files, options, dataset.train.size(1), context_);
     WorkFolder part(folder, false, tune_request(*student, *files, options, stage));
     tune_model(student, files, dataset, options, part, work.log("tune"), context_);
     return folder;

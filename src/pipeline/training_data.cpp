@@ -101,7 +101,7 @@ void warn_of_absurd_text(const ModelFiles& model, const TokenDataset& data,
 int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
   const int64_t trained = model.plan().context;
   if (options.context == 0) return std::min(options.default_context, trained);
-  if (options.context > trained && !stretches(model.plan())) {
+  if (options.context > trained && !extends_context(model.plan())) {
     throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
                             trained, " tokens; give that or less"));
   }

@@ -25,7 +25,7 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);
   TrainingDataOptions data = job.data;
   if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens(options);
-  check_tune_request(*student, *teacher, options, context);
+  check_tune_request(*student, *teacher, options, window_length(*teacher, data), context);
   const OrderedJson request = {{"command", "tune"},
                                {"data", training_data_request(*teacher, data, context.seed)}};
   WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request));

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "architecture/alibi.h"
 #include "base/error.h"
 #include "kernels/kernel_table.h"
+#include "runtime/expert_routing.h"
 
 namespace bitsmith {
 namespace {
@@ -63,7 +63,7 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     for (end = first + 1; end < rows.size() && rows[end].sequence == &sequence;) ++end;
     const int64_t length = sequence.length() + static_cast<int64_t>(end - first);
     check_positions(length);
-    stretch(sequence, std::max(sequence.rope_length, length));
+    extend_context(sequence, std::max(sequence.rope_length, length));
   }
   embed(rows);
   compute_rotary(rows);
@@ -95,7 +95,7 @@ void RuntimeModel::check_positions(int64_t length) const {
                        " positions that this model has learned"));
 }
 
-void RuntimeModel::stretch(KvCache& sequence, int64_t length) {
+void RuntimeModel::extend_context(KvCache& sequence, int64_t length) {
   const auto& ropes = weights_.plan.ropes;
   const bool other_keys = std::any_of(ropes.begin(), ropes.end(), [&](const RopePlan& rope) {
     return rope.scaling == RopePlan::Scaling::kLongRope &&
@@ -172,8 +172,9 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
 
   project_qkv(plan, block, count);
   for_each_row(count, [&](int64_t r) {
-    turn_heads(plan, plan.q_norm, block.q_norm, plan.heads, r, static_cast<float>(plan.scale), q_);
-    turn_heads(plan, plan.k_norm, block.k_norm, kv_heads, r, 1.0f, k_);
+    normalize_and_rotate(plan, plan.q_norm, block.q_norm, plan.heads, r,
+                         static_cast<float>(plan.scale), q_);
+    normalize_and_rotate(plan, plan.k_norm, block.k_norm, kv_heads, r, 1.0f, k_);
     for (int64_t h = 0; h < kv_heads; ++h) {
       const size_t at = elements(r * kv_heads + h, head_dim);
       rows[static_cast<size_t>(r)].sequence->store(
@@ -260,45 +261,22 @@ void RuntimeModel::experts(const ExpertsPlan& plan, const BlockWeights& block, i
   const int64_t hidden = weights_.plan.hidden_size, count = std::ssize(plan.experts);
   const Output outputs[] = {{block.router, router_scores_}};
   apply(normed_, rows, outputs);
-  struct Use {
-    int64_t row;
-    float weight;
-  };
-  std::vector<std::vector<Use>> uses(static_cast<size_t>(count));
-  std::vector<int64_t> order(static_cast<size_t>(count));
-  for (int64_t r = 0; r < rows; ++r) {
-    float* scores = &router_scores_[elements(r, count)];
-    const float largest = *std::max_element(scores, scores + count);
-    double total = 0;
-    for (int64_t e = 0; e < count; ++e) total += scores[e] = std::exp(scores[e] - largest);
-    std::iota(order.begin(), order.end(), 0);
-    std::partial_sort(order.begin(), order.begin() + plan.used, order.end(),
-                      [&](int64_t a, int64_t b) {
-                        return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-                      });
-    double chosen = 0;
-    for (int64_t i = 0; i < plan.used; ++i) chosen += scores[order[static_cast<size_t>(i)]];
-    for (int64_t i = 0; i < plan.used; ++i) {
-      const int64_t e = order[static_cast<size_t>(i)];
-      uses[static_cast<size_t>(e)].push_back(
-          {r, static_cast<float>(scores[e] / (plan.normalize ? chosen : total))});
-    }
-  }
+  const auto tokens = route_tokens(plan, router_scores_);
   delta_.assign(elements(rows, hidden), 0.0f);
   for (int64_t e = 0; e < count; ++e) {
-    const auto& used = uses[static_cast<size_t>(e)];
-    if (used.empty()) continue;
+    const auto& own = tokens[static_cast<size_t>(e)];
+    if (own.empty()) continue;
     expert_inputs_.clear();
-    for (const Use& use : used) {
-      const float* x = &normed_[elements(use.row, hidden)];
+    for (const RoutedToken& token : own) {
+      const float* x = &normed_[elements(token.row, hidden)];
       expert_inputs_.insert(expert_inputs_.end(), x, x + hidden);
     }
     mlp(plan.experts[static_cast<size_t>(e)], block.mlps[static_cast<size_t>(e)], expert_inputs_,
-        std::ssize(used), expert_outputs_);
-    for (size_t i = 0; i < used.size(); ++i) {
+        std::ssize(own), expert_outputs_);
+    for (size_t i = 0; i < own.size(); ++i) {
       const float* y = &expert_outputs_[elements(static_cast<int64_t>(i), hidden)];
-      float* sum = &delta_[elements(used[i].row, hidden)];
-      for (int64_t j = 0; j < hidden; ++j) sum[j] += used[i].weight * y[j];
+      float* sum = &delta_[elements(own[i].row, hidden)];
+      for (int64_t j = 0; j < hidden; ++j) sum[j] += own[i].weight * y[j];
     }
   }
 }
@@ -328,9 +306,9 @@ void RuntimeModel::compute_rotary(std::span<const TokenStep> rows) {
   }
 }
 
-void RuntimeModel::turn_heads(const AttentionPlan& plan, const NormPlan& norm,
-                              const NormWeights& weights, int64_t heads, int64_t row, float scale,
-                              Vector& x) {
+void RuntimeModel::normalize_and_rotate(const AttentionPlan& plan, const NormPlan& norm,
+                                        const NormWeights& weights, int64_t heads, int64_t row,
+                                        float scale, Vector& x) {
   float* values = &x[elements(row * heads, plan.head_dim)];
   if (norm.exists()) {
     const int64_t rows = heads * plan.head_dim / norm.size;  // heads, or one of all heads
@@ -401,7 +379,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
   const int64_t length = sequence.length() + std::ssize(tokens);
   check_positions(length);
-  stretch(sequence, length);
+  extend_context(sequence, length);
   sequence.rope_length = std::max(sequence.rope_length, length);
   return run_pieces(tokens, sequence, each_piece);
 }
@@ -436,7 +414,7 @@ uint64_t RuntimeModel::bytes_per_token() const {
     }
     // Experts may have different representations: a token reads the mean of those that it uses.
     const auto& experts = weights_.plan.blocks[static_cast<size_t>(b)].experts;
-    const auto used = static_cast<uint64_t>(experts ? experts->used : 1);
+    const auto used = static_cast<uint64_t>(experts ? experts->experts_per_token : 1);
     bytes += mlps * used / block.mlps.size();
   }
   return bytes;

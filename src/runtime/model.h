@@ -60,7 +60,7 @@ class RuntimeModel {
   // The sequence is about to have `length` positions. longrope turns all keys another way where
   // that crosses its trained context, and blocks beyond the first saw the old way in their inputs:
   // the tokens are run again.
-  void stretch(KvCache& sequence, int64_t length);
+  void extend_context(KvCache& sequence, int64_t length);
   void embed(std::span<const TokenStep> rows);
   // normed_ [rows, hidden] -> delta_ [rows, hidden].
   void attention(int64_t block_index, std::span<const TokenStep> rows);
@@ -72,8 +72,9 @@ class RuntimeModel {
   void compute_rotary(std::span<const TokenStep> rows);
   // Norm (if any), rotary embedding and scale of all heads of one row of x,
   // [rows, heads * head_dim].
-  void turn_heads(const AttentionPlan& plan, const NormPlan& norm, const NormWeights& weights,
-                  int64_t heads, int64_t row, float scale, Vector& x);
+  void normalize_and_rotate(const AttentionPlan& plan, const NormPlan& norm,
+                            const NormWeights& weights, int64_t heads, int64_t row, float scale,
+                            Vector& x);
   void apply(const Vector& x, int64_t rows, std::span<const Output> outputs);
   // y [rows, size] = the norm of x; a copy where there is none. y may be x.
   void normalize(const NormPlan& plan, const NormWeights& weights, int64_t rows, const float* x,

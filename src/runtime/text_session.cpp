@@ -14,7 +14,7 @@ int64_t choose_context(const ModelPlan& plan, int64_t wanted) {
   if (wanted > trained && plan.positions.exists())
     throw UsageError(concat("the model has learned ", trained, " positions: a context of ", wanted,
                             " tokens is not possible"));
-  if (wanted > trained && !stretches(plan)) {
+  if (wanted > trained && !extends_context(plan)) {
     log_warning(concat("the model was trained for contexts of ", trained,
                        " tokens; beyond that its answers lose sense"));
   }

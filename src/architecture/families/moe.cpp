@@ -14,10 +14,10 @@ struct ExpertNames {
 };
 
 ExpertsPlan experts_plan(const BlockNames& names, const ExpertNames& modules, int64_t count,
-                         int64_t used, bool normalize, int64_t hidden, int64_t width) {
+                         int64_t experts_per_token, bool normalize, int64_t hidden, int64_t width) {
   ExpertsPlan plan;
   plan.router = names.linear(modules.router, "ffn_gate_inp", count, hidden);
-  plan.used = used;
+  plan.experts_per_token = experts_per_token;
   plan.normalize = normalize;
   for (int64_t e = 0; e < count; ++e) {
     const std::string prefix = modules.experts + std::to_string(e) + ".";
@@ -39,15 +39,15 @@ ExpertsPlan experts_plan(const BlockNames& names, const ExpertNames& modules, in
 
 // How many experts there are, and how many a token uses.
 struct ExpertCounts {
-  int64_t count, used;
+  int64_t count, per_token;
 };
 ExpertCounts expert_counts(const ConfigReader& config, const char* key, int64_t blocks,
-                           int64_t count, int64_t used) {
+                           int64_t count, int64_t per_token) {
   constexpr int64_t kMaxExperts = 4096, kMaxOfAllBlocks = 1 << 16;
   const ExpertCounts counts = {config.size(key, count, kMaxExperts),
-                               config.size("num_experts_per_tok", used, kMaxExperts)};
-  if (counts.used > counts.count)
-    config.fail(concat("'num_experts_per_tok': a token cannot use ", counts.used, " of ",
+                               config.size("num_experts_per_tok", per_token, kMaxExperts)};
+  if (counts.per_token > counts.count)
+    config.fail(concat("'num_experts_per_tok': a token cannot use ", counts.per_token, " of ",
                        counts.count, " experts"));
   if (counts.count * blocks > kMaxOfAllBlocks)
     config.fail(concat("'", key, "': ", counts.count, " experts in each of ", blocks,
@@ -80,13 +80,14 @@ ModelPlan plan_mixtral(const ConfigReader& config) {
     block.attention.window = window;
     add_separate_attention(names, hidden, {}, block.attention);
     interleave_in_gguf(block.attention);
-    block.experts = experts_plan(names,
-                                 {.router = "block_sparse_moe.gate",
-                                  .experts = "block_sparse_moe.experts.",
-                                  .gate = "w1",
-                                  .up = "w3",
-                                  .down = "w2"},
-                                 experts.count, experts.used, /*normalize=*/true, hidden, width);
+    block.experts =
+        experts_plan(names,
+                     {.router = "block_sparse_moe.gate",
+                      .experts = "block_sparse_moe.experts.",
+                      .gate = "w1",
+                      .up = "w3",
+                      .down = "w2"},
+                     experts.count, experts.per_token, /*normalize=*/true, hidden, width);
   }
   add_llama_ends(plan, kRms, eps);
   return plan;
@@ -128,13 +129,14 @@ ModelPlan plan_qwen3_moe(const ConfigReader& config) {
     if (std::find(dense.begin(), dense.end(), b) != dense.end() || (b + 1) % every != 0) {
       block.mlp = gated_mlp(names, "mlp", hidden, config.size("intermediate_size"));
     } else {
-      block.experts = experts_plan(names,
-                                   {.router = "mlp.gate",
-                                    .experts = "mlp.experts.",
-                                    .gate = "gate_proj",
-                                    .up = "up_proj",
-                                    .down = "down_proj"},
-                                   experts.count, experts.used, normalize, hidden, expert_width);
+      block.experts =
+          experts_plan(names,
+                       {.router = "mlp.gate",
+                        .experts = "mlp.experts.",
+                        .gate = "gate_proj",
+                        .up = "up_proj",
+                        .down = "down_proj"},
+                       experts.count, experts.per_token, normalize, hidden, expert_width);
     }
   }
   add_llama_ends(plan, kRms, eps);

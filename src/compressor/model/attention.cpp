@@ -87,6 +87,14 @@ struct TiledAttention : Function<TiledAttention> {
 
 bool has_tiled_attention_gradient() { return at::native::cpublas::could_pack(torch::kBFloat16); }
 
+int64_t attention_score_bytes(const AttentionPlan& plan, int64_t length, int64_t element_size) {
+  const int64_t scores = plan.heads * length * length;
+  // Capped scores before and after tanh, their softmax in float32 before and after the cast.
+  if (plan.soft_cap > 0) return scores * (3 * element_size + 8);
+  // The bias with and without its mask, and in the dtype of the queries.
+  return plan.alibi ? scores * (element_size + 8) : 0;
+}
+
 torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
                                const torch::Tensor& v, const AttentionOptions& options) {
   const int64_t batch = q.size(0), length = q.size(1);

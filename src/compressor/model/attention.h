@@ -1,5 +1,6 @@
 // Causal attention with grouped queries.
 #pragma once
+#include "architecture/model_plan.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -16,6 +17,10 @@ struct AttentionOptions {
 // length, heads * head_dim].
 torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
                                const torch::Tensor& v, const AttentionOptions& options);
+
+// Bytes of scores that one window holds beside inputs and outputs; with gradients each block keeps
+// them until its backward pass. 0 where the fused form of LibTorch runs.
+int64_t attention_score_bytes(const AttentionPlan& plan, int64_t length, int64_t element_size);
 
 // Whether this processor multiplies bfloat16 tiles, so that our own backward pass is used there.
 bool has_tiled_attention_gradient();

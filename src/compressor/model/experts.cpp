@@ -6,7 +6,7 @@ Routing route(const Block& block, const torch::Tensor& m) {
   const ExpertsPlan& plan = *block.plan->experts;
   const torch::Tensor probabilities =
       torch::softmax(torch::linear(m, block.router).to(torch::kFloat32), -1);
-  auto [weights, chosen] = torch::topk(probabilities, plan.used, -1);
+  auto [weights, chosen] = torch::topk(probabilities, plan.experts_per_token, -1);
   if (plan.normalize) weights = weights / weights.sum(-1, /*keepdim=*/true);
   return {chosen, weights.to(m.scalar_type())};
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/quantize_model/expert_tokens.h"
 
 namespace bitsmith {
 namespace {
@@ -13,26 +14,6 @@ namespace {
 // How a block's time divides, for the progress line only.
 constexpr double kHessianShare = 0.3;
 constexpr double kLinearsShare = 0.55;
-
-// An expert that gets fewer tokens than this share of its widest matrix's inputs is calibrated on
-// all tokens: its own would say nothing of most directions.
-constexpr double kFewTokens = 0.25;
-
-bool has_few_tokens(const Mlp& expert, int64_t tokens) {
-  const int64_t widest = std::max(expert.plan.inputs.front().in_features, expert.plan.width);
-  return static_cast<double>(tokens) < kFewTokens * static_cast<double>(widest);
-}
-
-// Experts and how many tokens each got, for a warning.
-std::string few_tokens_message(int64_t block_index, const std::map<int64_t, int64_t>& experts,
-                               int64_t tokens) {
-  std::string list;
-  for (const auto& [expert, count] : experts)
-    list += concat(list.empty() ? "" : ", ", "expert ", expert, " ", count);
-  return concat("block ", block_index, ": the router sends few of the ", tokens,
-                " calibration tokens to some experts (", list,
-                "); these are calibrated on all tokens");
-}
 
 }  // namespace
 
@@ -76,9 +57,7 @@ std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
     if (with_original()) sums->cross.emplace(linear->in_features);
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
-    const torch::Tensor tokens =
-        all_tokens ? torch::arange(count * stream_.inputs().size(1), torch::kInt64)
-                   : stream_.tokens_of(block, site, first, count);
+    const torch::Tensor tokens = stream_.tokens_of(block, site, first, count, all_tokens);
     const auto inputs =
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
     if (sums) sums->hessian.add(inputs);
@@ -148,7 +127,7 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   };
 
   std::vector<int64_t> expert_tokens;
-  std::map<int64_t, int64_t> few;  // experts with few tokens, and how many
+  ExpertTokens few;
   for (size_t site = 0; site < block->sites.size(); ++site) {
     const Site& plan = block->sites[site];
     torch::Tensor hessian, drift;
@@ -157,9 +136,7 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
         expert_tokens = stream_.route_tokens(*block, options_.batch_tokens, report);
-        for (size_t e = 0; e < expert_tokens.size(); ++e)
-          if (has_few_tokens(block->mlps[e], expert_tokens[e]))
-            few[static_cast<int64_t>(e)] = expert_tokens[e];
+        few = experts_with_few_tokens(*block, expert_tokens);
       }
       if (plan.expert >= 0) tokens = expert_tokens[static_cast<size_t>(plan.expert)];
       const auto sums = collect(*block, *original, site, few.contains(plan.expert), report);

@@ -72,10 +72,11 @@ std::vector<int64_t> BlockStream::route_tokens(const Block& block, int64_t token
   return {counts.const_data_ptr<int64_t>(), counts.const_data_ptr<int64_t>() + experts};
 }
 
-torch::Tensor BlockStream::tokens_of(const Block& block, size_t site, int64_t first,
-                                     int64_t count) const {
+torch::Tensor BlockStream::tokens_of(const Block& block, size_t site, int64_t first, int64_t count,
+                                     bool all_tokens) const {
   const int64_t expert = block.sites.at(site).expert;
   if (expert < 0) return {};
+  if (all_tokens) return torch::arange(count * length_, torch::kInt64);
   BITSMITH_CHECK(chosen_.defined());
   return tokens_of_expert(chosen_.narrow(0, first, count).flatten(0, 1), expert);
 }

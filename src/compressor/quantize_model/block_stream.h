@@ -41,8 +41,9 @@ class BlockStream {
   std::vector<int64_t> route_tokens(const Block& block, int64_t tokens,
                                     const std::function<void(double)>& progress);
   // Which tokens of windows [first, first + count) the router sends to a site of an expert: rows
-  // of [count * length]. Undefined for other sites: all.
-  torch::Tensor tokens_of(const Block& block, size_t site, int64_t first, int64_t count) const;
+  // of [count * length]; with all_tokens every one. Undefined for other sites: all.
+  torch::Tensor tokens_of(const Block& block, size_t site, int64_t first, int64_t count,
+                          bool all_tokens) const;
   // Inputs of a site for windows [first, first + count): [count, length, features], or where
   // `tokens` (rows of [count * length]) is defined [tokens, features]; an expert's sites need it.
   // Sites are visited in their order, each by all windows from the first on; the block's matrices
@@ -73,7 +74,7 @@ class BlockStream {
   torch::Tensor own_, scratch_;  // [windows, length * widest]
   torch::Tensor inputs_;         // in own_
   torch::Tensor outputs_;        // in scratch_
-  torch::Tensor chosen_;         // [windows, length, used]: experts
+  torch::Tensor chosen_;         // [windows, length, experts_per_token]: experts
 };
 
 }  // namespace bitsmith

@@ -34,7 +34,7 @@ TEST(BlockStream, GivesWhatTheWholeBlockGives) {
           const int64_t count = std::min<int64_t>(2, 5 - first);
           if (first == 0 && block->sites[site].expert == 0)
             stream.route_tokens(*block, 14, [](double) {});
-          const auto tokens = stream.tokens_of(*block, site, first, count);
+          const auto tokens = stream.tokens_of(*block, site, first, count, false);
           const auto found = stream.site_inputs(*block, site, first, count, tokens, true);
           auto same = expected[site];
           if (tokens.defined()) {  // of the whole batch

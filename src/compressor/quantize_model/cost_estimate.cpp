@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "compressor/model/attention.h"
 #include "compressor/quantize_model/quantization_plan.h"
 
 namespace bitsmith {
@@ -93,7 +94,7 @@ BlockSizes block_sizes(const BlockPlan& block) {
   }
   for (const Site& site : sites(block)) {
     const double share = site.expert < 0 ? 1.0
-                                         : static_cast<double>(block.experts->used) /
+                                         : static_cast<double>(block.experts->experts_per_token) /
                                                static_cast<double>(block.experts->experts.size());
     const auto features = static_cast<double>(site.features);
     sizes.hessian_elements += share * features * features;
@@ -132,7 +133,10 @@ void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tok
   // Beside the activations of the whole data: the block, float64 sums of a site, and the larger of
   // one chunk's forward pass and one matrix's quantization (float32 weight, working copies, float64
   // factors of its Hessian).
-  const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs);
+  int64_t scores = 0;
+  for (const BlockPlan& block : model.blocks)
+    scores = std::max(scores, attention_score_bytes(block.attention, length, element));
+  const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs) + scores;
   const int64_t widest = sizes.widest_input * sizes.widest_input;
   const int64_t linear = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;

@@ -8,6 +8,7 @@
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize_model/block_stream.h"
+#include "compressor/quantize_model/expert_tokens.h"
 
 namespace bitsmith {
 
@@ -34,6 +35,7 @@ void each_linear_hessian(
   for (int64_t block_index = 0; block_index < blocks; ++block_index) {
     const auto block = decoder->load_block(block_index);
     std::vector<int64_t> expert_tokens;
+    ExpertTokens few, few_wanted;
     for (size_t site = 0; site < block->sites.size(); ++site) {
       std::vector<const Linear*> wanted;
       for (const Linear* linear : block->site_linears(site)) {
@@ -52,19 +54,22 @@ void each_linear_hessian(
                     concat("block ", block_index + 1, "/", blocks));
       };
       const int64_t expert = block->sites[site].expert;
-      if (expert == 0 && expert_tokens.empty())
+      if (expert >= 0 && expert_tokens.empty()) {
         expert_tokens = stream.route_tokens(*block, kTokensAtOnce, report);
-      if (expert >= 0 && !wanted.empty() && expert_tokens[static_cast<size_t>(expert)] == 0)
-        log_warning(concat(wanted[0]->name,
-                           ": the router sends no token to this expert; its Hessian is zero"));
+        few = experts_with_few_tokens(*block, expert_tokens);
+      }
+      const bool all_tokens = few.contains(expert);
+      if (all_tokens && !wanted.empty()) few_wanted[expert] = few[expert];
       each_window_chunk(stream.inputs(), kTokensAtOnce, report, [&](int64_t first, int64_t count) {
-        const auto inputs = stream.site_inputs(*block, site, first, count,
-                                               stream.tokens_of(*block, site, first, count),
-                                               /*keep_outputs=*/block_index + 1 < blocks);
+        const auto inputs = stream.site_inputs(
+            *block, site, first, count, stream.tokens_of(*block, site, first, count, all_tokens),
+            /*keep_outputs=*/block_index + 1 < blocks);
         if (sum) sum->add(inputs);
       });
       for (const Linear* linear : wanted) use(*linear, sum->hessian());
     }
+    if (!few_wanted.empty())
+      log_warning(few_tokens_message(block_index, few_wanted, windows.numel()));
     if (block_index + 1 < blocks) stream.take_outputs();
   }
 }

@@ -90,11 +90,11 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
   plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
   const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
   for (const LinearPlan& shape : matrices) {
-    const bool is_embedding = is_outer_matrix(model, shape.name);
+    const bool is_outer = is_outer_matrix(model, shape.name);
     bool kept = false;
     for (ModulePattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
     std::optional<RepresentationSpec> spec = options.representation;
-    if (is_embedding) {
+    if (is_outer) {
       spec.reset();
       if (options.embedding_bits < 16)
         spec = row_representation(options.embedding_bits, model.hidden_size);
@@ -102,10 +102,10 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     for (size_t i = 0; i < overrides.size(); ++i)
       if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
     if (kept || !spec) continue;
-    if (is_embedding && !rows_stand_alone(*spec))
+    if (is_outer && !rows_stand_alone(*spec))
       throw UsageError(concat(shape.name, " is looked up row by row: ", to_string(*spec),
                               " shares codebooks over rows, or mixes them; int8g64 does neither"));
-    const Method method = is_embedding ? Method::kRtn : method_for(*spec, options);
+    const Method method = is_outer ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
   }
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);

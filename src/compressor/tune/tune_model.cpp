@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
+#include "compressor/model/attention.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/tune/trainer.h"
@@ -32,20 +33,22 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
 
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
-uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options) {
+uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options, int64_t length) {
+  const uint64_t element = options.dtype == "float32" ? 4 : 2;
   uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
+  uint64_t scores = 0;                // bytes, of a window
   for (const BlockPlan& block : model.blocks) {
     for (const LinearPlan* linear : linears(block))
       decoder += linear->out_features * linear->in_features;
-    const int64_t used = block.experts ? block.experts->used : 1;
-    const MlpPlan& mlp = block.mlp ? *block.mlp : block.experts->experts.front();
-    outputs += 9 * model.hidden_size + 5 * used * mlp.width;
+    const int64_t used = block.experts ? block.experts->experts_per_token : 1;
+    outputs += 9 * model.hidden_size + 5 * used * mlp_width(block);
+    scores += attention_score_bytes(block.attention, length, element);
   }
-  const uint64_t element = options.dtype == "float32" ? 4 : 2;
   const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
   const uint64_t optimizer =
       decoder * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1);
-  const uint64_t activations = options.micro_tokens * element * outputs;
+  const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
+  const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
 }
 
@@ -129,7 +132,7 @@ TuneResult read_tune_result(const fs::path& out) {
 }  // namespace
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, const RunContext& context) {
+                        const TuneOptions& options, int64_t length, const RunContext& context) {
   check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
@@ -137,7 +140,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   }
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = predicted_memory(quantized.plan(), options),
+  const uint64_t memory = predicted_memory(quantized.plan(), options, length),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));

@@ -13,11 +13,11 @@
 
 namespace bitsmith {
 
-// All that can be refused without data and without the work folder: another architecture or
-// vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
-// are not finite (all are read once). Interrupted.
+// `length`: tokens a window. All that can be refused without data and without the work folder:
+// another architecture or vocabulary than the teacher's, nothing to tune, an unknown dtype, too
+// little memory, weights that are not finite (all are read once). Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, const RunContext& context);
+                        const TuneOptions& options, int64_t length, const RunContext& context);
 
 // What a work folder keeps of the request: `request` (command, data) with models and options.
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
