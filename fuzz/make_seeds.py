@@ -129,6 +129,22 @@ def documents():
     yield "plain text, not JSON".encode("utf-16")
 
 
+def tasks():
+    """The first byte is the task's number, in the order of all_tasks()."""
+    def lines(*records):
+        return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+    choices = [{"text": text, "label": label} for text, label in zip(["river", "caf\u00e9", "three"], "ABC")]
+    arc = lines({"id": "a", "question": {"stem": "Which?", "choices": choices}, "answerKey": "B"})
+    yield b"\0" + arc
+    yield b"\1" + arc
+    yield b"\2" + b"Cooking: A man. he\n2\nstirs\nwaits\neats\nsings\n"
+    yield b"\3" + lines({"goal": "Sit", "sol1": "on a chair", "sol2": "on air"}) + b"\0" + b"0\n"
+    yield b"\4" + lines({"qID": "w", "sentence": "Anna saw _ run.", "option1": "Ida", "option2": "Hugo", "answer": "2"})
+    yield b"\5" + lines({"question": "is it", "title": "T", "answer": True, "passage": "It is."})
+    yield b"\6" + lines({"context": "She saw the", "continuation": "cat"}, {"text": "He saw the dog"})
+
+
 def main():
     target, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,23 +1,26 @@
-// bitsmith eval: perplexity on texts, and with a teacher how far the model is from it.
+// bitsmith eval: perplexity on texts, and with a teacher how far the model is from it; accuracy on
+// zero-shot tasks.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "apps/command.h"
 #include "apps/engine_options.h"
+#include "apps/near_names.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "pipeline/evaluate_texts.h"
+#include "pipeline/evaluate_model.h"
 
 namespace bitsmith {
 namespace {
 
 struct EvalCommand {
   CommonOptions common;
-  EvaluateTextsJob job;
+  EvaluateModelJob job;
+  std::vector<std::string> tasks;  // names
 
-  void run() const;
+  void run();
 };
 
 // Characters on the screen of UTF-8 text without wide or combining ones.
@@ -83,13 +86,80 @@ OrderedJson to_json(const JudgedText& text, bool with_teacher) {
   return json;
 }
 
-void EvalCommand::run() const {
-  if (job.texts.empty()) {
+// "0.5510 ± 0.0118"; "-" where a task has no such figure.
+std::string with_error(const std::optional<MeanError>& value, int digits) {
+  return value ? format("%.*f ± %.*f", digits, value->mean, digits, value->error) : "-";
+}
+
+std::string table(const std::vector<JudgedTask>& tasks) {
+  std::vector<std::vector<std::string>> rows = {
+      {"task", "items", "acc", "acc_norm", "perplexity", "seconds"}};
+  for (const JudgedTask& task : tasks) {
+    const TaskScores& scores = task.scores;
+    rows.push_back({task.task->name, std::to_string(scores.items), with_error(scores.accuracy, 4),
+                    with_error(scores.accuracy_by_length, 4), with_error(scores.perplexity, 3),
+                    format("%.1f", task.seconds)});
+  }
+  return columns(rows);
+}
+
+OrderedJson to_json(const JudgedTask& task) {
+  const TaskScores& scores = task.scores;
+  OrderedJson json = {{"task", task.task->name}, {"items", scores.items}};
+  const auto add = [&](const std::string& key, const std::optional<MeanError>& value) {
+    if (!value) return;
+    json[key] = value->mean;
+    json[key + "_error"] = value->error;
+  };
+  add("acc", scores.accuracy);
+  add("acc_norm", scores.accuracy_by_length);
+  add("perplexity", scores.perplexity);
+  json["seconds"] = task.seconds;
+  return json;
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const Task& task : all_tasks()) names.push_back(task.name);
+  return names;
+}
+
+std::string task_list() {
+  std::string list;
+  for (const std::string& name : task_names()) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
+const Task* task_named(const std::string& name) {
+  for (const Task& task : all_tasks())
+    if (task.name == name) return &task;
+  const std::string near = did_you_mean(name, task_names());
+  throw UsageError(concat("unknown task '", excerpt(name), "'",
+                          near.empty() ? "; the tasks are " + task_list() : near));
+}
+
+void EvalCommand::run() {
+  if (job.texts.empty() && tasks.empty()) {
     throw UsageError(
         "eval needs a text to judge on: --text FILE (.txt or .jsonl; repeat it for several; "
-        "docs/evaluation.md says where WikiText-2 comes from)");
+        "docs/evaluation.md says where WikiText-2 comes from), or tasks: --tasks NAMES");
   }
-  const EvaluateTextsResult judged = evaluate_texts(job, run_context(common));
+  if (!tasks.empty() && job.tasks.data.empty()) {
+    throw UsageError(
+        "--tasks needs the folder of the tasks' files: --task-data DIR (docs/evaluation.md says "
+        "what it holds)");
+  }
+  if (tasks.empty() && (!job.tasks.data.empty() || !job.tasks.log.empty() || job.tasks.limit > 0))
+    throw UsageError("--task-data, --task-limit and --task-log are for --tasks");
+  if (job.texts.empty() && !job.teacher.empty())
+    throw UsageError("--teacher is compared with on texts: give --text");
+  for (const std::string& name : tasks) {
+    const Task* task = task_named(name);
+    if (std::ranges::find(job.tasks.tasks, task) == job.tasks.tasks.end())
+      job.tasks.tasks.push_back(task);
+  }
+  job.version = BITSMITH_VERSION;
+  const EvaluateModelResult judged = evaluate_model(job, run_context(common));
   const bool with_teacher = !job.teacher.empty();
   double seconds = 0;
   int64_t chats = 0;
@@ -98,42 +168,54 @@ void EvalCommand::run() const {
     chats += text.chats;
   }
 
-  OrderedJson json = {
-      {"model", job.model.string()}, {"engine", judged.engine.engine}, {"context", judged.context}};
+  OrderedJson json = {{"model", job.model.string()}, {"engine", judged.engine.engine}};
+  if (!judged.texts.empty()) json["context"] = judged.context;
   json["bos"] = judged.bos;
   json["parse_special"] = job.parse_special;
   if (!judged.engine.dtype.empty()) json["dtype"] = judged.engine.dtype;
   if (judged.texts.size() == 1) {
     json.update(to_json(judged.texts[0], with_teacher));
-  } else {
+  } else if (!judged.texts.empty()) {
     json["seconds"] = seconds;
     for (const JudgedText& text : judged.texts)
       json["results"].push_back(to_json(text, with_teacher));
   }
+  if (!judged.tasks.empty()) json["task_context"] = judged.task_context;
+  for (const JudgedTask& task : judged.tasks) json["tasks"].push_back(to_json(task));
   const uint64_t memory = peak_memory_bytes();
   json["bits"] = judged.decoder_bits;
   json["file_bits"] = judged.file_bits;
   json["file_bytes"] = judged.file_bytes;
   json["peak_memory_bytes"] = memory;
-  const std::string chat_text =
-      chats > 0 ? concat("chats rendered by the model's template: ", chats, "\n") : "";
-  const std::string engine_text =
 
-      judged.engine.dtype.empty() ? judged.engine.engine
-                                  : judged.engine.engine + ", " + judged.engine.dtype;
+  std::string text;
+  if (!judged.tasks.empty()) {
+    text += table(judged.tasks) + "\n" +
+            format(
+                "0-shot, prompts and scoring of lm-evaluation-harness; prompts %s, of at most "
+                "%lld tokens\n",
+                judged.bos ? "begin with BOS" : "without BOS",
+                static_cast<long long>(judged.task_context));
+  }
+  if (!judged.texts.empty()) {
+    text += (text.empty() ? "" : "\n") + table(judged.texts, with_teacher) + "\n";
+    if (chats > 0) text += concat("chats rendered by the model's template: ", chats, "\n");
+    text += format("windows of %lld tokens, %s; special tokens spelled in plain text %s\n",
+                   static_cast<long long>(judged.context),
+                   judged.bos ? "each beginning with BOS" : "without BOS",
+                   job.parse_special ? "are parsed" : "stay text");
+  }
+  const std::string engine_text = judged.engine.dtype.empty()
+                                      ? judged.engine.engine
+                                      : judged.engine.engine + ", " + judged.engine.dtype;
   print_result(
       common, json,
-      table(judged.texts, with_teacher) + "\n" + chat_text +
-          format("%.3f bits a weight in the blocks, %.3f in the whole file of %s (%llu bytes)\n"
-                 "windows of %lld tokens, %s; special tokens spelled in plain text %s\n"
-                 "engine %s; peak memory %s\n",
-                 judged.decoder_bits, judged.file_bits,
-                 format_bytes(static_cast<double>(judged.file_bytes)).c_str(),
-                 static_cast<unsigned long long>(judged.file_bytes),
-                 static_cast<long long>(judged.context),
-                 judged.bos ? "each beginning with BOS" : "without BOS",
-                 job.parse_special ? "are parsed" : "stay text", engine_text.c_str(),
-                 format_bytes(static_cast<double>(memory)).c_str()));
+      text + format("%.3f bits a weight in the blocks, %.3f in the whole file of %s (%llu bytes)\n"
+                    "engine %s; peak memory %s\n",
+                    judged.decoder_bits, judged.file_bits,
+                    format_bytes(static_cast<double>(judged.file_bytes)).c_str(),
+                    static_cast<unsigned long long>(judged.file_bytes), engine_text.c_str(),
+                    format_bytes(static_cast<double>(memory)).c_str()));
 }
 
 }  // namespace
@@ -141,7 +223,9 @@ void EvalCommand::run() const {
 void add_eval(CLI::App& app) {
   const auto command = std::make_shared<EvalCommand>();
   CLI::App* sub = app.add_subcommand(
-      "eval", "Perplexity on texts; with --teacher also KL divergence and top-1 agreement");
+      "eval",
+      "Perplexity on texts, with --teacher also KL divergence and top-1 agreement; accuracy on "
+      "zero-shot tasks");
   sub->add_option("MODEL", command->job.model,
                   "Hugging Face directory, GGUF file or Bitsmith directory")
       ->required();
@@ -150,15 +234,27 @@ void add_eval(CLI::App& app) {
                   "Text to judge on; .jsonl: the 'text' or chat 'messages' of each line; repeat "
                   "for several")
       ->allow_extra_args(false);
-  sub->add_option("--context", command->job.context,
-                  "Tokens a window (default: 2048, or what the model was made for if less)")
+  sub->add_option(
+         "--context", command->job.context,
+         "Tokens a window (default: 2048, or what the model was made for if less), and of a "
+         "task's prompt (default: what the model was made for)")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   sub->add_option("--windows", command->job.windows, "Only the first N windows (default: all)")
       ->check(count_from(1));
   sub->add_flag_function(
       "--bos,!--no-bos", [command](int64_t count) { command->job.bos = count > 0; },
-      "Each window begins with the BOS token, or not (default: as the tokenizer does)");
+      "Each window and prompt begins with the BOS token, or not (default: as the tokenizer does)");
   sub->add_flag("--parse-special", command->job.parse_special, kParseSpecialHelp);
+  sub->add_option("--tasks", command->tasks, "Zero-shot tasks, separated by commas: " + task_list())
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  sub->add_option("--task-data", command->job.tasks.data, "Folder of the tasks' files");
+  sub->add_option("--task-limit", command->job.tasks.limit,
+                  "Only the first N items of each task (default: all)")
+      ->check(count_from(1));
+  sub->add_option("--task-log", command->job.tasks.log,
+                  "JSONL file that keeps every item's log-likelihoods; the same command with the "
+                  "same file goes on where it stopped");
   add_engine_options(*sub, command->job.engine);
   add_common_options(*sub, command->common);
   sub->callback([command] { command->run(); });

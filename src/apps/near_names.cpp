@@ -27,21 +27,6 @@ size_t edits(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
-// "; did you mean 'a' or 'b'?", or nothing.
-std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {
-  size_t nearest = std::max<size_t>(1, word.size() / 3) + 1;
-  std::string names;
-  for (const std::string& name : known) {
-    const size_t distance =
-        word.size() >= 3 && name.starts_with(word) ? 0 : edits(word.substr(0, 64), name);
-    if (distance > nearest || (distance == nearest && names.empty())) continue;
-    if (distance < nearest) names.clear();
-    names += concat(names.empty() ? "'" : " or '", name, "'");
-    nearest = distance;
-  }
-  return names.empty() ? "" : concat("; did you mean ", names, "?");
-}
-
 std::vector<std::string> option_names(const CLI::App& command) {
   std::vector<std::string> names;
   for (const CLI::Option* option : command.get_options()) {
@@ -56,6 +41,20 @@ std::vector<std::string> option_names(const CLI::App& command) {
 }
 
 }  // namespace
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {
+  size_t nearest = std::max<size_t>(1, word.size() / 3) + 1;
+  std::string names;
+  for (const std::string& name : known) {
+    const size_t distance =
+        word.size() >= 3 && name.starts_with(word) ? 0 : edits(word.substr(0, 64), name);
+    if (distance > nearest || (distance == nearest && names.empty())) continue;
+    if (distance < nearest) names.clear();
+    names += concat(names.empty() ? "'" : " or '", name, "'");
+    nearest = distance;
+  }
+  return names.empty() ? "" : concat("; did you mean ", names, "?");
+}
 
 std::string unknown_word(const CLI::App& app, int argc, const char* const* argv) {
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });

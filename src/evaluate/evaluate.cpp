@@ -6,26 +6,11 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "evaluate/mean_error.h"
 #include "evaluate/softmax_row.h"
 
 namespace bitsmith {
 namespace {
-
-// Mean over windows and its standard error: windows are taken as independent draws, positions
-// inside one are not.
-struct MeanError {
-  double mean = 0, error = 0;
-};
-
-MeanError mean_and_error(const std::vector<double>& window_means) {
-  const double count = static_cast<double>(window_means.size());
-  double sum = 0, squares = 0;
-  for (const double value : window_means) sum += value;
-  const double mean = sum / count;
-  for (const double value : window_means) squares += (value - mean) * (value - mean);
-  if (count < 2) return {mean, 0};
-  return {mean, std::sqrt(squares / (count - 1) / count)};
-}
 
 // The smallest value that at least 99 % of all do not exceed.
 double percentile_99(std::vector<double>& values) {
@@ -153,6 +138,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
     }
   }
 
+  // Windows are taken as independent draws; positions inside one are not.
   const MeanError nats = mean_and_error(loss);
   result.perplexity = std::exp(nats.mean);
   result.perplexity_error = result.perplexity * nats.error;
