@@ -113,7 +113,7 @@ void BenchCommand::run() {
   const uint64_t peak = peak_memory_bytes();  // before the buffer of the bandwidth measurement
   const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
   const double bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
-  const uint64_t bytes = runtime.bytes_per_token();
+  const uint64_t bytes = bytes_per_token(runtime.weights());
   const double read = static_cast<double>(bytes) * decode.median;
 
   const OrderedJson json = {{"isa", isa_name(selected_isa())},

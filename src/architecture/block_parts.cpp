@@ -67,6 +67,15 @@ void add_input_norms(const BlockNames& names, NormPlan::Kind kind, int64_t hidde
   block.mlp_norm = names.norm("post_attention_layernorm", "ffn_norm", kind, hidden, eps);
 }
 
+BlockPlan llama_block(const BlockNames& names, int64_t hidden, double eps,
+                      const AttentionPlan& attention, AttentionBiases biases) {
+  BlockPlan block;
+  add_input_norms(names, NormPlan::Kind::kRms, hidden, eps, block);
+  block.attention = attention;
+  add_separate_attention(names, hidden, biases, block.attention);
+  return block;
+}
+
 void add_head_norms(const BlockNames& names, NormPlan::Kind kind, double eps,
                     AttentionPlan& attention) {
   const int64_t head_dim = attention.head_dim;

@@ -26,6 +26,10 @@ void add_separate_attention(const BlockNames& names, int64_t hidden, AttentionBi
 // input_layernorm and post_attention_layernorm, before attention and MLP.
 void add_input_norms(const BlockNames& names, NormPlan::Kind kind, int64_t hidden, double eps,
                      BlockPlan& block);
+// The part of a block that Llama's relatives share: input norms (RMS), and the attention of q_proj,
+// k_proj, v_proj and o_proj. The MLP is the family's.
+BlockPlan llama_block(const BlockNames& names, int64_t hidden, double eps,
+                      const AttentionPlan& attention, AttentionBiases biases);
 // self_attn.q_norm and k_norm, of each head's values.
 void add_head_norms(const BlockNames& names, NormPlan::Kind kind, double eps,
                     AttentionPlan& attention);

@@ -63,7 +63,7 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     for (end = first + 1; end < rows.size() && rows[end].sequence == &sequence;) ++end;
     const int64_t length = sequence.length() + static_cast<int64_t>(end - first);
     check_positions(length);
-    extend_context(sequence, std::max(sequence.rope_length, length));
+    rerun_if_rope_changes(sequence, std::max(sequence.rope_length, length));
   }
   embed(rows);
   compute_rotary(rows);
@@ -95,7 +95,7 @@ void RuntimeModel::check_positions(int64_t length) const {
                        " positions that this model has learned"));
 }
 
-void RuntimeModel::extend_context(KvCache& sequence, int64_t length) {
+void RuntimeModel::rerun_if_rope_changes(KvCache& sequence, int64_t length) {
   const auto& ropes = weights_.plan.ropes;
   const bool other_keys = std::any_of(ropes.begin(), ropes.end(), [&](const RopePlan& rope) {
     return rope.scaling == RopePlan::Scaling::kLongRope &&
@@ -379,7 +379,7 @@ bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
                            const EachPiece& each_piece) {
   const int64_t length = sequence.length() + std::ssize(tokens);
   check_positions(length);
-  extend_context(sequence, length);
+  rerun_if_rope_changes(sequence, length);
   sequence.rope_length = std::max(sequence.rope_length, length);
   return run_pieces(tokens, sequence, each_piece);
 }
@@ -398,26 +398,6 @@ bool RuntimeModel::run_pieces(std::span<const int32_t> tokens, KvCache& sequence
     if (!each_piece(hidden)) return false;
   }
   return true;
-}
-
-uint64_t RuntimeModel::bytes_per_token() const {
-  uint64_t bytes = weights_.head->bytes();
-  for (int64_t b = 0; b < weights_.plan.num_blocks(); ++b) {
-    const BlockWeights& block = weights_.blocks[static_cast<size_t>(b)];
-    for (const WeightAndBias& input : block.attention_inputs) bytes += input.matrix->bytes();
-    bytes += block.attention_output.matrix->bytes();
-    if (block.router.matrix) bytes += block.router.matrix->bytes();
-    uint64_t mlps = 0;
-    for (const MlpWeights& mlp : block.mlps) {
-      for (const WeightAndBias& input : mlp.inputs) mlps += input.matrix->bytes();
-      mlps += mlp.output.matrix->bytes();
-    }
-    // Experts may have different representations: a token reads the mean of those that it uses.
-    const auto& experts = weights_.plan.blocks[static_cast<size_t>(b)].experts;
-    const auto used = static_cast<uint64_t>(experts ? experts->experts_per_token : 1);
-    bytes += mlps * used / block.mlps.size();
-  }
-  return bytes;
 }
 
 }  // namespace bitsmith

@@ -25,6 +25,7 @@ class RuntimeModel {
  public:
   RuntimeModel(ModelWeights weights, int threads);
 
+  const ModelWeights& weights() const { return weights_; }
   const ModelPlan& plan() const { return weights_.plan; }
   ThreadPool& pool() { return pool_; }
 
@@ -43,9 +44,6 @@ class RuntimeModel {
   bool prefill(std::span<const int32_t> tokens, KvCache& sequence, const EachPiece& each_piece);
   static constexpr int64_t kPromptRows = 256;
 
-  // Bytes of weights that one generated token reads; of experts the mean of what it uses.
-  uint64_t bytes_per_token() const;
-
  private:
   using Vector = std::vector<float>;
   // Each linear's outputs of the inputs x, which they share: x is rotated once for all of them.
@@ -60,7 +58,7 @@ class RuntimeModel {
   // The sequence is about to have `length` positions. longrope turns all keys another way where
   // that crosses its trained context, and blocks beyond the first saw the old way in their inputs:
   // the tokens are run again.
-  void extend_context(KvCache& sequence, int64_t length);
+  void rerun_if_rope_changes(KvCache& sequence, int64_t length);
   void embed(std::span<const TokenStep> rows);
   // normed_ [rows, hidden] -> delta_ [rows, hidden].
   void attention(int64_t block_index, std::span<const TokenStep> rows);

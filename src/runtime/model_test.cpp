@@ -328,7 +328,7 @@ TEST(RuntimeModel, RandomWeightsOfAShape) {
       RuntimeModel model(random_weights(plan, spec, 1), 2);
       const auto logits = logits_in_pieces(model, std::vector<int32_t>{1, 2, 3}, 3);
       for (const float x : logits) ASSERT_TRUE(std::isfinite(x));
-      EXPECT_GT(model.bytes_per_token(), 0u);
+      EXPECT_GT(bytes_per_token(model.weights()), 0u);
     }
   }
 }

@@ -121,4 +121,24 @@ ModelWeights random_weights(const ModelPlan& plan, const std::optional<Represent
   return assemble(plan, source);
 }
 
+uint64_t bytes_per_token(const ModelWeights& weights) {
+  uint64_t bytes = weights.head->bytes();
+  for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const BlockWeights& block = weights.blocks[b];
+    for (const WeightAndBias& input : block.attention_inputs) bytes += input.matrix->bytes();
+    bytes += block.attention_output.matrix->bytes();
+    if (block.router.matrix) bytes += block.router.matrix->bytes();
+    uint64_t mlps = 0;
+    for (const MlpWeights& mlp : block.mlps) {
+      for (const WeightAndBias& input : mlp.inputs) mlps += input.matrix->bytes();
+      mlps += mlp.output.matrix->bytes();
+    }
+    // Experts may have different representations: a token reads the mean of those that it uses.
+    const auto& experts = weights.plan.blocks[b].experts;
+    const auto used = static_cast<uint64_t>(experts ? experts->experts_per_token : 1);
+    bytes += mlps * used / block.mlps.size();
+  }
+  return bytes;
+}
+
 }  // namespace bitsmith

@@ -35,11 +35,9 @@ ModelPlan plan(const ConfigReader& config, const Variant& variant) {
 
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
-    BlockPlan& block = plan.blocks.emplace_back();
-    add_input_norms(names, NormPlan::Kind::kRms, hidden, eps, block);
-    block.attention = attention;
-    block.attention.window = windows[static_cast<size_t>(b)];
-    add_separate_attention(names, hidden, {attention_bias, attention_bias}, block.attention);
+    attention.window = windows[static_cast<size_t>(b)];
+    BlockPlan& block = plan.blocks.emplace_back(
+        llama_block(names, hidden, eps, attention, {attention_bias, attention_bias}));
     interleave_in_gguf(block.attention);
     block.mlp = gated_mlp(names, "mlp", hidden, width, mlp_bias);
   }

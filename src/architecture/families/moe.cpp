@@ -70,15 +70,11 @@ ModelPlan plan_mixtral(const ConfigReader& config) {
   config.require_whole_rotary();
   plan.ropes = {config.rope(attention.head_dim, plan.context, 1e6)};
   attention.rope = 0;
-  const int64_t window = config.window(0);
+  attention.window = config.window(0);
 
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
-    BlockPlan& block = plan.blocks.emplace_back();
-    add_input_norms(names, kRms, hidden, eps, block);
-    block.attention = attention;
-    block.attention.window = window;
-    add_separate_attention(names, hidden, {}, block.attention);
+    BlockPlan& block = plan.blocks.emplace_back(llama_block(names, hidden, eps, attention, {}));
     interleave_in_gguf(block.attention);
     block.experts =
         experts_plan(names,
@@ -114,17 +110,12 @@ ModelPlan plan_qwen3_moe(const ConfigReader& config) {
   config.require_whole_rotary();
   plan.ropes = {config.rope(attention.head_dim, plan.context, 10000.0)};
   attention.rope = 0;
-  const int64_t window = config.flag("use_sliding_window", false)
-                             ? config.size("sliding_window", 4096, ConfigReader::kMaxContext)
-                             : 0;
+  if (config.flag("use_sliding_window", false)) attention.window = config.window(4096);
 
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
-    BlockPlan& block = plan.blocks.emplace_back();
-    add_input_norms(names, kRms, hidden, eps, block);
-    block.attention = attention;
-    block.attention.window = window;
-    add_separate_attention(names, hidden, {bias, bias}, block.attention);
+    BlockPlan& block =
+        plan.blocks.emplace_back(llama_block(names, hidden, eps, attention, {bias, bias}));
     add_head_norms(names, kRms, eps, block.attention);
     if (std::find(dense.begin(), dense.end(), b) != dense.end() || (b + 1) % every != 0) {
       block.mlp = gated_mlp(names, "mlp", hidden, config.size("intermediate_size"));

@@ -30,19 +30,15 @@ ModelPlan plan(const ConfigReader& config, bool third) {
   attention.rope = 0;
   const std::vector<int64_t> window = windows(config, blocks);
 
-  constexpr auto kRms = NormPlan::Kind::kRms;
   for (int64_t b = 0; b < blocks; ++b) {
     const BlockNames names = block_names("model.layers", b);
-    BlockPlan& block = plan.blocks.emplace_back();
-    add_input_norms(names, kRms, hidden, eps, block);
-    block.attention = attention;
-    block.attention.window = window[static_cast<size_t>(b)];
-    add_separate_attention(names, hidden, {.inputs = !third || bias, .output = bias},
-                           block.attention);
-    if (third) add_head_norms(names, kRms, eps, block.attention);
+    attention.window = window[static_cast<size_t>(b)];
+    BlockPlan& block = plan.blocks.emplace_back(
+        llama_block(names, hidden, eps, attention, {.inputs = !third || bias, .output = bias}));
+    if (third) add_head_norms(names, NormPlan::Kind::kRms, eps, block.attention);
     block.mlp = gated_mlp(names, "mlp", hidden, width);
   }
-  add_llama_ends(plan, kRms, eps);
+  add_llama_ends(plan, NormPlan::Kind::kRms, eps);
   return plan;
 }
 

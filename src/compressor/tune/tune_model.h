@@ -13,9 +13,9 @@
 
 namespace bitsmith {
 
-// `length`: tokens a window. All that can be refused without data and without the work folder:
-// another architecture or vocabulary than the teacher's, nothing to tune, an unknown dtype, too
-// little memory, weights that are not finite (all are read once). Interrupted.
+// All that can be refused without data and without the work folder: another architecture or
+// vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
+// are not finite (all are read once). `length`: tokens a window. Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                         const TuneOptions& options, int64_t length, const RunContext& context);
 
