@@ -11,7 +11,7 @@ namespace bitsmith {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command
       .add_option("--threads", options.threads,
-                  "Worker threads (default: as many as can run at once)")
+                  "Worker threads (default: as many as can run at once, at most OMP_NUM_THREADS)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_flag("--quiet", options.quiet, "Only warnings and the result");

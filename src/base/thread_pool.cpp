@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -133,7 +134,11 @@ int default_threads() {
   const int cores = sched_getaffinity(0, sizeof(set), &set) == 0
                         ? CPU_COUNT(&set)
                         : static_cast<int>(std::thread::hardware_concurrency());
-  return static_cast<int>(std::max(1.0, std::min<double>(cores, std::ceil(cgroup_limits().cpus))));
+  double threads = std::min<double>(cores, std::ceil(cgroup_limits().cpus));
+  if (const char* openmp = std::getenv("OMP_NUM_THREADS"))  // "4", or a list by level: "4,2"
+    if (const double asked = std::strtod(openmp, nullptr); asked >= 1)
+      threads = std::min(threads, asked);
+  return static_cast<int>(std::max(1.0, threads));
 }
 
 }  // namespace bitsmith

@@ -29,7 +29,7 @@ class ThreadPool {
 };
 
 // Threads that can run at once: by the affinity mask and the control groups' processor quota,
-// rounded up; at least 1.
+// rounded up, and by OMP_NUM_THREADS; at least 1.
 int default_threads();
 
 }  // namespace bitsmith

@@ -5,8 +5,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace bitsmith {
@@ -81,6 +84,19 @@ TEST(ThreadPoolTest, MoreThreadsThanCores) {
 TEST(ThreadPoolTest, AtLeastOneThread) {
   EXPECT_GE(default_threads(), 1);
   EXPECT_EQ(ThreadPool(0).size(), 1);
+}
+
+TEST(ThreadPoolTest, NoMoreThreadsThanOpenMpMayHave) {
+  const char* before = std::getenv("OMP_NUM_THREADS");
+  const std::string kept = before ? before : "";
+  unsetenv("OMP_NUM_THREADS");
+  const int all = default_threads();
+  for (const auto& [value, threads] :
+       {std::pair("1", 1), {"1,4", 1}, {"100000", all}, {"0", all}, {"-3", all}, {"many", all}}) {
+    setenv("OMP_NUM_THREADS", value, 1);
+    EXPECT_EQ(default_threads(), threads) << value;
+  }
+  before ? setenv("OMP_NUM_THREADS", kept.c_str(), 1) : unsetenv("OMP_NUM_THREADS");
 }
 
 }  // namespace
