@@ -120,6 +120,9 @@ Json sentencepiece_merges(const GgufVocabulary& vocabulary, const Ids& ids) {
     float score;
     size_t token, left_bytes;
   };
+  std::optional<std::string> unknown;  // where characters become it
+  if (vocabulary.unknown && !vocabulary.has_all_bytes())
+    unknown = vocabulary.tokens[static_cast<size_t>(*vocabulary.unknown)];
   std::vector<Merge> merges;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const std::string& token = vocabulary.tokens[id];
@@ -140,6 +143,14 @@ Json sentencepiece_merges(const GgufVocabulary& vocabulary, const Ids& ids) {
         throw Error(concat(vocabulary.source, ": a character of the token '", excerpt(token),
                            "' is not a token, which a tokenizer.json cannot say; give a Hugging ",
                            "Face directory of this model instead"));
+      }
+      // Merges join ids: an unknown character would be joined like the token whose id it has.
+      if (unknown && (left == *unknown || right == *unknown)) {
+        throw Error(
+            concat(vocabulary.source, ": the unknown token '", excerpt(*unknown),
+                   "' is a part of the token '", excerpt(token),
+                   "', which a tokenizer.json cannot say; give a Hugging Face directory of ",
+                   "this model instead"));
       }
       merges.push_back({vocabulary.scores[id], id, at});
     }

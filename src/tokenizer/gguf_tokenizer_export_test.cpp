@@ -125,6 +125,7 @@ TEST(GgufTokenizerExport, ImpossibleVocabulariesAreErrors) {
                {"<unk>", "<s>", "</s>", "\u2581", "a", "c", "ab", "\u2581ab"});
   expect_error(sentencepiece_keys(), "tokens",  // one byte of 256
                {"<unk>", "<s>", "</s>", "\u2581", "a", "b", "ab", "<0x41>"});
+  expect_error(sentencepiece_keys(), "unknown_token_id", 4);  // "a", of which "ab" is made
   Json no_unknown = sentencepiece_keys();
   no_unknown.erase("tokenizer.ggml.unknown_token_id");
   EXPECT_THROW(tokenizer_json_of(no_unknown), Error);
