@@ -246,7 +246,8 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
   double sum = 0;
   for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
     const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
-    if (context.cancelled()) throw Interrupted("interrupted while validating");
+    if (context.cancelled())
+      throw Interrupted("interrupted while validating; the same command begins with that anew");
     sum += kl_divergence(teacher.hidden_states(ids).flatten(0, 1), teacher.head(),
                          student.hidden_states(ids).flatten(0, 1), student.head(), false)
                .sum;
