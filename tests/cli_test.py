@@ -276,8 +276,8 @@ def catches_interrupts(process):
     return caught >> (signal.SIGINT - 1) & 1
 
 
-def interrupted(*arguments, after):
-    """Stderr of a run that gets SIGINT when it has begun to work and `after`, a condition, is reached."""
+def interrupted(*arguments, after=lambda: True):
+    """Stderr of a run that gets SIGINT when it can catch it and `after`, a condition, is reached."""
     process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (catches_interrupts(process) and after()):
         time.sleep(0.02)
@@ -386,7 +386,7 @@ class Texts(ProgramTest):
     def test_an_interrupt_is_seen_between_windows(self):
         text = self.write("long.txt", HELDOUT.read_bytes() * 40)
         self.assertIn("the same command", interrupted("eval", TRAINED, "--text", text, "--context", 64, "--engine",
-                                                      "runtime", after=lambda: True))
+                                                      "runtime"))
 
 
 def jsonl(*records):
@@ -503,7 +503,7 @@ class Tasks(ProgramTest):
         self.assertIn(f"{log}, and the same command goes on", err)
         judged = len(log.read_text().splitlines()) - 1
         self.assertTrue(0 < judged < 400 * len(self.ALL))
-        self.assertIn("--task-log FILE", interrupted(*self.command(), after=lambda: True))
+        self.assertIn("--task-log FILE", interrupted(*self.command()))
 
     def test_refusals(self):
         log = self.folder / "log.jsonl"
@@ -712,7 +712,7 @@ class Interrupts(ProgramTest):
     """One SIGINT: exit code 130, and a message that says how to go on."""
 
     def test_bench(self):
-        self.assertIn("the same command", interrupted("bench", TRAINED, "--repeats", 1000, after=lambda: True))
+        self.assertIn("the same command", interrupted("bench", TRAINED, "--repeats", 1000))
 
     @unittest.skipUnless(HAS_COMPRESSOR, "built without the compressor")
     def test_compressor(self):

@@ -55,8 +55,7 @@ ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
                             uint64_t seed);
 
-// Bytes of the matrices that one token reads: what decoding reads from memory
-// at least. Of experts, the mean of what it uses.
+// Bytes of the matrices that one generated token reads; of experts the mean of those that it uses.
 uint64_t bytes_per_token(const ModelWeights& weights);
 
 }  // namespace bitsmith
