@@ -35,9 +35,7 @@ if(BITSMITH_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
 endif()
-if(BITSMITH_BENCH)
-  find_package(benchmark REQUIRED)
-endif()
+find_package(benchmark QUIET)  # without it there is no target `benchmarks`
 
 add_library(bitsmith_flags INTERFACE)
 target_compile_options(bitsmith_flags INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror -fno-math-errno
