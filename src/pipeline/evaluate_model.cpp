@@ -41,12 +41,10 @@ std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const Eval
 
 // What each window begins with; unless the job says, what the tokenizer puts before a text.
 std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optional<bool>& wanted) {
-  if (wanted.has_value() && !*wanted) return {};
-  if (wanted.has_value() && !tokenizer.bos_id)
-    throw UsageError("--bos: the model's tokenizer names no BOS token");
-  const std::vector<int32_t> added = tokenizer.encode("", /*add_special=*/true);
-  const bool adds_it = !added.empty() && tokenizer.bos_id && added[0] == *tokenizer.bos_id;
-  return wanted.has_value() || adds_it ? tokenizer.bos_id : std::nullopt;
+  if (!wanted.has_value()) return tokenizer.added_bos();
+  if (!*wanted) return {};
+  if (!tokenizer.bos_id) throw UsageError("--bos: the model's tokenizer names no BOS token");
+  return tokenizer.bos_id;
 }
 
 // What determines a task's log-likelihoods, besides its data.

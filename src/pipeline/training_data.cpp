@@ -23,8 +23,7 @@ namespace {
 // loaded when the first one is asked for.
 class Writer {
  public:
-  Writer(const ModelFiles& model, int32_t start, const RunContext& context)
-      : model_(model), start_(start), context_(context) {}
+  Writer(const ModelFiles& model, const RunContext& context) : model_(model), context_(context) {}
 
   std::vector<std::vector<int32_t>> operator()(const SelfGeneratedRequest& request, int64_t first,
                                                int64_t count) {
@@ -39,7 +38,7 @@ class Writer {
     options.length = request.context;
     options.seed = request.seed;
     options.temperature = request.temperature;
-    options.start = {start_};
+    options.start = {request.start};
     options.vocab_size = request.vocab_size;
     const int64_t before = (first - resumed_) * request.context,
                   all = (request.count - resumed_) * request.context;
@@ -52,7 +51,6 @@ class Writer {
 
  private:
   const ModelFiles& model_;
-  int32_t start_;
   const RunContext& context_;
   int64_t resumed_ = 0;  // windows of an earlier run
   std::optional<RuntimeModel> runtime_;
@@ -73,8 +71,9 @@ TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& o
       documents.push_back(encode_document(text, tokenizer, options.parse_special));
     }
   }
-  TokenDataset data = pack_documents(documents, tokenizer.document_separator(), length,
-                                     options.tokens, options.validation_share, context.seed);
+  TokenDataset data =
+      pack_documents(documents, tokenizer.document_separator(), tokenizer.added_bos(), length,
+                     options.tokens, options.validation_share, context.seed);
   data.chats = chats;
   return data;
 }
@@ -121,11 +120,12 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   request.model_hash = model.checkpoint().content_hash();
   // A model may have more rows than its tokenizer has tokens; those say nothing.
   request.vocab_size = std::min<int64_t>(model.plan().vocab_size, tokenizer->vocab_size());
+  request.start = tokenizer->added_bos().value_or(tokenizer->document_separator());
   const int64_t tokens = options.tokens > 0 ? options.tokens : kDefaultGeneratedTokens;
   request.count = std::max<int64_t>(1, tokens / length);
   request.context = length;
   request.seed = context.seed;
-  Writer writer(model, tokenizer->document_separator(), context);
+  Writer writer(model, context);
   return pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
                       options.validation_share, context.seed);
 }

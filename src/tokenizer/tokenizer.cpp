@@ -122,4 +122,9 @@ int32_t Tokenizer::document_separator() const {
   throw Error("the tokenizer names no end-of-text token, so documents cannot be joined");
 }
 
+std::optional<int32_t> Tokenizer::added_bos() const {
+  const std::vector<int32_t> added = encode("", /*add_special=*/true);
+  return bos_id && !added.empty() && added[0] == *bos_id ? bos_id : std::nullopt;
+}
+
 }  // namespace bitsmith

@@ -39,6 +39,8 @@ class Tokenizer {
   // The token that ends a document in training text (<|endoftext|>, </s>), used to join documents:
   // eos, unless the vocabulary has <|endoftext|>.
   int32_t document_separator() const;
+  // BOS, if the tokenizer puts it before a text (encode with add_special).
+  std::optional<int32_t> added_bos() const;
 };
 
 // Joins token bytes into whole UTF-8 characters: push() returns what is complete so far.

@@ -24,7 +24,8 @@ std::string description(const SelfGeneratedRequest& request) {
   std::ostringstream out;
   out << std::setprecision(17) << "generator " << kGeneratorVersion << " model "
       << request.model_hash << " count " << request.count << " length " << request.context
-      << " temperature " << request.temperature << " seed " << request.seed;
+      << " start " << request.start << " temperature " << request.temperature << " seed "
+      << request.seed;
   return out.str();
 }
 

@@ -13,6 +13,7 @@ namespace bitsmith {
 struct SelfGeneratedRequest {
   std::string model_hash;  // Checkpoint::content_hash()
   int64_t vocab_size = 0;
+  int32_t start = 0;    // the token that every window begins with
   int64_t count = 0;    // windows
   int64_t context = 0;  // tokens in each
   double temperature = 1.0;

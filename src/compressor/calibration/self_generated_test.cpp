@@ -74,14 +74,15 @@ TEST_F(SelfGenerated, GeneratesOnce) {
 
 TEST_F(SelfGenerated, EveryPartOfTheRequestCounts) {
   windows(request_);
-  std::vector<SelfGeneratedRequest> others(5, request_);
+  std::vector<SelfGeneratedRequest> others(6, request_);
   others[0].model_hash = "abd";
   others[1].count = 5;
   others[2].context = 8;
   others[3].temperature = 0.9;
   others[4].seed = 4;
+  others[5].start = 1;
   for (const SelfGeneratedRequest& other : others) windows(other);
-  EXPECT_EQ(generated_, 6);
+  EXPECT_EQ(generated_, 7);
 }
 
 TEST_F(SelfGenerated, DamagedFilesAreMadeAnew) {

@@ -52,8 +52,8 @@ TokenDataset split(const torch::Tensor& windows, double validation_share) {
 }  // namespace
 
 TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
-                            int64_t length, int64_t tokens, double validation_share,
-                            uint64_t seed) {
+                            std::optional<int32_t> bos, int64_t length, int64_t tokens,
+                            double validation_share, uint64_t seed) {
   if (length < 2) throw UsageError(concat("windows of ", length, " tokens; at least 2 are needed"));
   if (tokens != 0 && tokens < length)
     throw UsageError(concat(tokens, " tokens do not fill one window of ", length,
@@ -66,7 +66,8 @@ TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, 
     stream.insert(stream.end(), ids.begin(), ids.end());
     stream.push_back(separator);
   }
-  const int64_t available = std::ssize(stream) / length;
+  const int64_t text_length = bos ? length - 1 : length;  // of a window
+  const int64_t available = std::ssize(stream) / text_length;
   if (available == 0)
     throw Error(concat("the text holds ", stream.size(), " tokens, fewer than one window of ",
                        length, "; give more text or a shorter context"));
@@ -84,8 +85,11 @@ TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, 
   chosen.resize(count);
   torch::Tensor windows = torch::empty({count, length}, torch::kInt64);
   int64_t* out = windows.data_ptr<int64_t>();
-  for (const int64_t window : chosen)
-    for (int64_t i = 0; i < length; ++i) *out++ = stream[(origin + window * length + i) % size];
+  for (const int64_t window : chosen) {
+    if (bos) *out++ = *bos;
+    for (int64_t i = 0; i < text_length; ++i)
+      *out++ = stream[(origin + window * text_length + i) % size];
+  }
   return split(windows, validation_share);
 }
 

@@ -1,6 +1,7 @@
 // [3] Calibration and tuning data: windows of tokens, packed without bias.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,12 @@ struct TokenDataset {
 // windows (PV-Tuning, appendix H: every token is equally likely to be used; the sampler that picks
 // a random window of a random long document is biased toward long documents). Takes `tokens`
 // tokens (0: all, whole windows) and holds `validation_share` of the windows out (at least 1 when
-// there are 8 or more), spread evenly. Throws Error when there are fewer tokens than one window.
+// there are 8 or more), spread evenly. `bos` begins every window, before length - 1 tokens of text:
+// models that were trained with it compute something else without. Throws Error when there are
+// fewer tokens than one window.
 TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
-                            int64_t length, int64_t tokens, double validation_share, uint64_t seed);
+                            std::optional<int32_t> bos, int64_t length, int64_t tokens,
+                            double validation_share, uint64_t seed);
 // The same from ready windows (self-generated data), each `length` long.
 TokenDataset pack_windows(const std::vector<std::vector<int32_t>>& windows, double validation_share,
                           uint64_t seed);

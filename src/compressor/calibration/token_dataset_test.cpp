@@ -33,11 +33,21 @@ std::map<int64_t, int> count_ids(const torch::Tensor& windows) {
 
 TEST(PackDocuments, TakesEveryTokenOnceAndOneSeparatorADocument) {
   const auto documents = ranges({{0, 13}, {13, 14}, {14, 29}, {29, 29}, {29, 45}});
-  const TokenDataset data = pack_documents(documents, kSeparator, 7, 0, 0, 1);
+  const TokenDataset data = pack_documents(documents, kSeparator, {}, 7, 0, 0, 1);
   EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{7, 7}));  // 45 + 4, nothing left over
   const auto counts = count_ids(data.train);
   EXPECT_EQ(counts.at(kSeparator), 4);  // the empty document has none
   for (int64_t id = 0; id < 45; ++id) EXPECT_EQ(counts.at(id), 1) << id;
+}
+
+TEST(PackDocuments, BosBeginsEveryWindow) {
+  constexpr int32_t kBos = 6000;
+  const TokenDataset data = pack_documents(ranges({{0, 17}}), kSeparator, kBos, 7, 0, 0, 1);
+  EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{3, 7}));  // 17 + 1 tokens of text, 6 each
+  EXPECT_TRUE(data.train.select(1, 0).eq(kBos).all().item<bool>());
+  const auto counts = count_ids(data.train.narrow(1, 1, 6));
+  for (int64_t id = 0; id < 17; ++id) EXPECT_EQ(counts.at(id), 1) << id;
+  EXPECT_FALSE(counts.contains(kBos));
 }
 
 // Appendix H of the PV-Tuning paper: long documents, their middles and their ends included, are not
@@ -47,7 +57,7 @@ TEST(PackDocuments, EveryTokenIsEquallyLikely) {
   constexpr int kSeeds = 3000;
   std::map<int64_t, int> total;
   for (int seed = 0; seed < kSeeds; ++seed) {
-    const TokenDataset data = pack_documents(documents, kSeparator, 9, 63, 0, seed);
+    const TokenDataset data = pack_documents(documents, kSeparator, {}, 9, 63, 0, seed);
     for (const auto& [id, count] : count_ids(data.train)) total[id] += count;
   }
   const double share = 63.0 / 394.0, mean = kSeeds * share;
@@ -57,7 +67,8 @@ TEST(PackDocuments, EveryTokenIsEquallyLikely) {
 
 TEST(PackDocuments, ValidationIsHeldOut) {
   for (const double share : {0.01, 0.1, 0.3}) {
-    const TokenDataset data = pack_documents(ranges({{0, 1000}}), kSeparator, 10, 800, share, 3);
+    const TokenDataset data =
+        pack_documents(ranges({{0, 1000}}), kSeparator, {}, 10, 800, share, 3);
     EXPECT_EQ(data.validation.size(0), std::max<int64_t>(1, std::llround(80 * share)));
     EXPECT_EQ(data.train.size(0) + data.validation.size(0), 80);
     const auto train = count_ids(data.train);
@@ -65,13 +76,16 @@ TEST(PackDocuments, ValidationIsHeldOut) {
       EXPECT_FALSE(train.contains(id)) << id;
     }
   }
-  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, 10, 70, 0.1, 3).validation.size(0), 1);
-  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, 10, 70, 0.01, 3).validation.size(0), 0);
+  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, {}, 10, 70, 0.1, 3).validation.size(0),
+            1);
+  EXPECT_EQ(pack_documents(ranges({{0, 1000}}), kSeparator, {}, 10, 70, 0.01, 3).validation.size(0),
+            0);
 }
 
 TEST(PackDocuments, SeedAndSplitNameTheData) {
   const auto hash = [&](double share, uint64_t seed) {
-    return pack_documents(ranges({{0, 500}, {500, 900}}), kSeparator, 10, 400, share, seed).hash;
+    return pack_documents(ranges({{0, 500}, {500, 900}}), kSeparator, {}, 10, 400, share, seed)
+        .hash;
   };
   EXPECT_EQ(hash(0.1, 1), hash(0.1, 1));
   EXPECT_NE(hash(0.1, 1), hash(0.1, 2));
@@ -79,11 +93,11 @@ TEST(PackDocuments, SeedAndSplitNameTheData) {
 }
 
 TEST(PackDocuments, RefusesTooLittle) {
-  EXPECT_THROW(pack_documents(ranges({{0, 8}}), kSeparator, 10, 0, 0, 0), Error);
-  EXPECT_THROW(pack_documents(ranges({}), kSeparator, 10, 0, 0, 0), Error);
-  EXPECT_THROW(pack_documents(ranges({{0, 100}}), kSeparator, 10, 9, 0, 0), UsageError);
+  EXPECT_THROW(pack_documents(ranges({{0, 8}}), kSeparator, {}, 10, 0, 0, 0), Error);
+  EXPECT_THROW(pack_documents(ranges({}), kSeparator, {}, 10, 0, 0, 0), Error);
+  EXPECT_THROW(pack_documents(ranges({{0, 100}}), kSeparator, {}, 10, 9, 0, 0), UsageError);
   // Fewer than asked for, but some: all of it.
-  EXPECT_EQ(pack_documents(ranges({{0, 100}}), kSeparator, 10, 500, 0, 0).train.size(0), 10);
+  EXPECT_EQ(pack_documents(ranges({{0, 100}}), kSeparator, {}, 10, 500, 0, 0).train.size(0), 10);
 }
 
 TEST(PackWindows, KeepsWindowsWhole) {
