@@ -69,4 +69,12 @@ Isa selected_isa() {
   return isa;
 }
 
+bool has_bfloat16_products() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace bitsmith

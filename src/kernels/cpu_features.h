@@ -12,4 +12,9 @@ bool cpu_supports(Isa isa);
 // is not a level, or one that this processor lacks.
 Isa selected_isa();
 
+// Whether this processor multiplies bfloat16 numbers (AVX512_BF16; processors with AMX have it
+// too): LibTorch's matrix products in bfloat16 are faster than in float32 there, and slower
+// elsewhere.
+bool has_bfloat16_products();
+
 }  // namespace bitsmith

@@ -1,7 +1,6 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -13,6 +12,7 @@
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/tune/trainer.h"
+#include "kernels/cpu_features.h"
 
 namespace bitsmith {
 namespace {
@@ -50,25 +50,6 @@ uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options, in
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
-}
-
-// Which of the two this processor multiplies faster.
-torch::Dtype faster_dtype() {
-  constexpr int64_t kSize = 1024;
-  const auto seconds = [](torch::Dtype dtype) {
-    const auto x = torch::ones({kSize, kSize}, dtype), w = torch::ones({kSize, kSize}, dtype);
-    double best = 1e9;
-    for (int repeat = 0; repeat < 6; ++repeat) {
-      const auto start = std::chrono::steady_clock::now();
-      at::linear(x, w);
-      best = std::min(
-          best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    return best;
-  };
-  const torch::NoGradGuard no_grad;
-  return seconds(torch::kBFloat16) < 0.75 * seconds(torch::kFloat32) ? torch::kBFloat16
-                                                                     : torch::kFloat32;
 }
 
 torch::Dtype named_dtype(const std::string& name) {
@@ -176,14 +157,13 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                                   {"length", data.train.size(1)},
                                   {"chats", data.chats}};
   work.require("training_data", data_facts);
-  // Settled once: a run that goes on does not measure again.
-  const auto dtype_name =
-      work.settle("dtype",
-                  [&]() -> OrderedJson {
-                    if (options.dtype != "auto") return options.dtype;
-                    return faster_dtype() == torch::kBFloat16 ? "bfloat16" : "float32";
-                  })
-          .get<std::string>();
+  // Settled once: a run goes on as it began, on another processor too.
+  const auto dtype_name = work.settle("dtype",
+                                      [&]() -> OrderedJson {
+                                        if (options.dtype != "auto") return options.dtype;
+                                        return has_bfloat16_products() ? "bfloat16" : "float32";
+                                      })
+                              .get<std::string>();
   const torch::Dtype dtype = named_dtype(dtype_name);
   keep_freed_memory();
 

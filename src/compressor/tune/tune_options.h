@@ -42,7 +42,8 @@ struct TuneOptions {
   // Of the P step.
   AdamOptions adam;
 
-  // Of forward and backward: "float32", "bfloat16", or "auto": the faster, measured once a run.
+  // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
+  // with instructions for it.
   // Default: auto
   std::string dtype = "auto";
 
@@ -100,7 +101,9 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
     o.code.schedule.start);
   v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
-  v(Option{.key = "dtype", .help = "Arithmetic of the passes: auto (measured), float32, bfloat16"},
+  v(Option{.key = "dtype",
+           .help = "Arithmetic of the passes: float32, bfloat16, or auto: bfloat16 where the "
+                   "processor multiplies it"},
     o.dtype);
   v(Option{.key = "checkpoint_minutes",
            .help = "Time between saved states",
