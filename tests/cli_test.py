@@ -773,8 +773,11 @@ class TrainingData(ProgramTest):
         self.assertEqual(len(set(hashes.values())), 2)
 
     def test_warnings(self):
-        quiet = self.run_quantize("--calibration-tokens", 2048)[0]
+        quiet = self.run_quantize("--calibration-tokens", 2048, "--parse-special")[0]
         self.assertNotIn("warning", quiet.err)
+        result, data = self.run_quantize("--calibration-tokens", 2048)
+        self.assertRegex(result.err, r"calibration\.jsonl: \d+ special tokens are spelled in plain text")
+        self.assertEqual(len(data["warnings"]), 1, data["warnings"])
         few = self.run_quantize("--calibration-tokens", 128, "--context", 64)[0]
         self.assertIn("128 tokens, fewer than the 192 inputs", few.err)
         self.assertNotIn("absurd", few.err)
