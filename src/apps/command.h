@@ -67,6 +67,7 @@ void add_hessian(CLI::App& app);
 void add_layer(CLI::App& app);
 void add_tune(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_report(CLI::App& app);
 void add_run(CLI::App& app);
 void add_bench(CLI::App& app);
 

@@ -72,6 +72,7 @@ int run_program(int argc, char** argv) {
   bitsmith::add_tune(app);
 #endif
   bitsmith::add_eval(app);
+  bitsmith::add_report(app);
   bitsmith::add_run(app);
   bitsmith::add_bench(app);
 
