@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "pipeline/report/report.h"
 
@@ -14,7 +15,7 @@ struct ReportCommand {
 
   void run() const {
     const ReportOutcome outcome = write_report(job);
-    for (const std::string& warning : outcome.warnings) log_warning(warning);
+    for (const std::string& warning : outcome.warnings) log_warning(excerpt(warning, 400));
     const std::string out = job.out.string();
     print_result(common, {{"out", out}, {"results", outcome.results}, {"bytes", outcome.bytes}},
                  concat(out, ": ", outcome.results.size(),

@@ -15,6 +15,8 @@ constexpr int64_t kGenerationPromptTokens = 64;  // of each prompt
 constexpr int64_t kGenerationTokens = 64;        // of each continuation
 constexpr int64_t kGenerationExamples = 2;
 
+using Prompts = std::vector<std::vector<int32_t>>;
+
 struct GenerationExample {
   std::string prompt, original, model;
 };
@@ -28,7 +30,6 @@ struct ComparedGenerations {
 // end-of-text token does not end a continuation. Both models run in the runtime, one after the
 // other, with a KV cache of float32. Throws Error for what the runtime cannot hold, UsageError for
 // models made for fewer tokens than prompt and continuation have, and Interrupted.
-using Prompts = std::vector<std::vector<int32_t>>;
 std::vector<ComparedGenerations> compare_generations(const std::filesystem::path& original,
                                                      const std::filesystem::path& model,
                                                      const Tokenizer& tokenizer,

@@ -45,13 +45,13 @@ std::vector<LabelPlace> place_labels(const std::vector<LabeledPoint>& points, do
                                      double height);
 
 struct StackedBar {
-  std::string name = {}, value = {};  // written above the bar
+  std::string name, value;  // written above the bar
   struct Part {
-    std::string tooltip = {};
+    std::string tooltip;
     int color = 0;
     double size = 0;  // not negative
   };
-  std::vector<Part> parts = {};
+  std::vector<Part> parts;
 };
 // Bars from zero on one scale. Empty where there are none.
 std::string bars_svg(const std::string& title, const std::vector<StackedBar>& bars);

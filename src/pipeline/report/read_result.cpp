@@ -33,7 +33,7 @@ std::vector<ReportedValidation> read_validations(const Json& tune, const std::st
 
 void add_warnings(const Json& stage, const char* data, const std::string& source,
                   ReportedModel& model) {
-  const auto facts = json_get_or<Json>(stage, data, Json::object(), source);
+  const auto facts = reported_object(stage, data, source);
   const auto found = json_get_or<std::vector<std::string>>(facts, "warnings", {}, source);
   model.warnings.insert(model.warnings.end(), found.begin(), found.end());
 }
@@ -79,12 +79,12 @@ ResultFiles read_result(const fs::path& folder) {
   result.recipe = parse_ordered_json(read_text_file(file), source);
   const Json recipe = result.recipe;
   if (!recipe.is_object()) throw Error(source + ": not a JSON object");
-  const auto model = json_get_or<Json>(recipe, "model", Json::object(), source);
+  const auto model = reported_object(recipe, "model", source);
   original.name = result.original_name = json_get_or<std::string>(model, "name", "", source);
   original.sha256 = result.original_sha256 = json_get_or<std::string>(model, "sha256", "", source);
   result.matrices = read_matrices(recipe, source);
   add_warnings(recipe, "calibration", source, result);
-  const auto tune = json_get_or<Json>(recipe, "tune", Json::object(), source);
+  const auto tune = reported_object(recipe, "tune", source);
   result.validations = read_validations(tune, source);
   add_warnings(tune, "training_data", source, result);
   if (json_get_or<bool>(tune, "diverged", false, source))
@@ -93,7 +93,7 @@ ResultFiles read_result(const fs::path& folder) {
     const auto line = json_get_or<std::string>(*stage, "command_line", "", source);
     if (!line.empty()) result.command_lines.push_back(line);
   }
-  const auto judged = json_get_or<Json>(recipe, "judged", Json::object(), source);
+  const auto judged = reported_object(recipe, "judged", source);
   if (!judged.empty()) read_judged(judged, source, original, result);
   for (const char* key : {"layers", "judged", "block_finetune", "command_line"})
     result.recipe.erase(key);

@@ -12,18 +12,18 @@ namespace bitsmith {
 
 struct ReportedValue {
   double value = 0;
-  std::optional<double> error = {};  // standard error
+  std::optional<double> error;  // standard error
 };
 
 // Greedy continuations beside the original's (generation_agreement.h).
 struct ReportedGenerations {
   int64_t prompts = 0, tokens = 0;
-  ReportedValue agreeing_tokens = {}, agreement = {};
+  ReportedValue agreeing_tokens, agreement;
   double agreeing_tokens_median = 0, repetition = 0, repetition_original = 0;
   struct Example {
-    std::string prompt = {}, original = {}, model = {};
+    std::string prompt, original, model;
   };
-  std::vector<Example> examples = {};
+  std::vector<Example> examples;
 };
 
 // A model on one text. KL and top-1 are against its original.
@@ -53,34 +53,34 @@ struct ReportedModel {
 };
 
 struct ReportedMatrix {
-  std::string module = {}, representation = {}, method = {};
+  std::string module, representation, method;
   double relative_error = 0, bits = 0;
 };
 
 struct ReportedValidation {
   int64_t tokens = 0;
   double kl = 0;
-  std::optional<double> training_kl = {};
+  std::optional<double> training_kl;
 };
 
 struct ReportedBytes {
-  std::string use = {};
+  std::string use;
   uint64_t bytes = 0;
 };
 
 // A directory that Bitsmith made.
 struct ReportedResult : ReportedModel {
-  std::string original_name = {}, original_sha256 = {};  // empty: the recipe does not say
-  std::vector<std::string> command_lines = {};           // in the order of the work
-  OrderedJson recipe = {};  // bitsmith.json without lists that have tables
-  std::vector<ReportedMatrix> matrices = {};
-  std::vector<ReportedValidation> validations = {};    // of tuning
-  std::vector<ReportedBytes> places = {}, parts = {};  // the same bytes, divided twice
+  std::string original_name, original_sha256;  // empty: the recipe does not say
+  std::vector<std::string> command_lines;      // in the order of the work
+  OrderedJson recipe;                          // bitsmith.json without lists that have tables
+  std::vector<ReportedMatrix> matrices;
+  std::vector<ReportedValidation> validations;  // of tuning
+  std::vector<ReportedBytes> places, parts;     // the same bytes, divided twice
 };
 
 struct ReportData {
-  std::vector<ReportedModel> originals = {};
-  std::vector<ReportedResult> results = {};
+  std::vector<ReportedModel> originals;
+  std::vector<ReportedResult> results;
 };
 
 }  // namespace bitsmith

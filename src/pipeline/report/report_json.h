@@ -32,6 +32,12 @@ inline std::optional<ReportedValue> reported_value_or_none(const Json& json, con
   if (!reported_number_or_none(json, key, source)) return std::nullopt;
   return reported_value(json, key, source);
 }
+// An object; an empty one where the key is missing.
+inline Json reported_object(const Json& json, const std::string& key, const std::string& source) {
+  const auto found = json_get_or<Json>(json, key, Json::object(), source);
+  if (found.is_object()) return found;
+  throw Error(concat(source, ": '", excerpt(key), "' is not an object: ", json_excerpt(found)));
+}
 // "out" of "/a/out", "/a/out/" and "./out".
 inline std::string last_name(const std::filesystem::path& path) {
   std::filesystem::path plain = path.lexically_normal();
