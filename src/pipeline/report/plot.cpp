@@ -28,6 +28,7 @@ std::string svg_begin(const std::string& title, double width, double height) {
 
 std::string text_at(double x, double y, const char* anchor, const std::string& text,
                     const char* style = "") {
+  if (text.empty()) return "";
   return concat("<text x=\"", at(x), "\" y=\"", at(y), "\" text-anchor=\"", anchor, "\"",
                 *style ? concat(" class=\"", style, "\"") : "", ">", html_text(text), "</text>\n");
 }

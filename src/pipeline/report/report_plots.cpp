@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <map>
 
 #include "base/error.h"
@@ -149,7 +150,7 @@ std::string kl_section(const ReportData& data) {
     for (const ReportedText& text : result.texts) {
       if (!text.kl) continue;
       Plot& plot = by_protocol[protocol_of(text)];
-      plot.title = "KL on " + shortened(text.text, 40);
+      plot.title = "KL on " + shortened(text.text, 30);
       plot.x_title = "file, MB";
       plot.y_title = "nats a token";
       plot.series.push_back(
@@ -163,7 +164,16 @@ std::string kl_section(const ReportData& data) {
   std::string svgs;
   for (const auto& [protocol, plot] : by_protocol)
     svgs += figure(plot_svg(plot), shortened(protocol, 200));
-  return section("KL against megabytes", plots(svgs));
+  if (svgs.empty()) return "";
+  std::string sizes;
+  for (const ReportedModel& original : data.originals) {
+    if (original.file_bytes > 0) {
+      sizes +=
+          concat("<p class=\"dim\">The original ", html_text(shortened(original.name, 100)),
+                 " has ", format_megabytes(static_cast<double>(original.file_bytes)), ".</p>\n");
+    }
+  }
+  return section("KL against megabytes", sizes + plots(svgs));
 }
 
 std::string errors_section(const ReportData& data) {
