@@ -96,6 +96,7 @@ OrderedJson base_recipe(const fs::path& base) {
   if (!fs::exists(file)) return {};
   OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
   if (!recipe.is_object()) throw Error(file.string() + ": not a JSON object");
+  recipe.erase("judged");  // of weights that tuning changes
   return recipe;
 }
 
