@@ -33,7 +33,7 @@ struct JudgedText {
   std::string path;
   int64_t chats = 0;  // documents that the chat template rendered
   EvaluateResult result;
-  std::optional<ComparedGenerations> generations;
+  std::optional<ComparedGenerations> generations = {};
 };
 
 struct EvaluateModelResult {
