@@ -15,7 +15,7 @@ from pathlib import Path
 
 from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, PROGRAM, TESTDATA, TRAINED, ProgramTest, bitsmith, main, read_safetensors, tree
 
-COMMANDS = ["inspect", "tokenize", "logits", "eval", "run", "bench"]
+COMMANDS = ["inspect", "tokenize", "logits", "eval", "report", "run", "bench"]
 COMPRESSOR_COMMANDS = ["compress", "quantize", "layer", "tune"]
 
 
@@ -375,13 +375,59 @@ class Texts(ProgramTest):
         (model / "tokenizer.json").write_text(json.dumps(tokenizer))
         by_default = self.evaluate(HELDOUT, model=model)
         self.assertEqual((by_default["bos"], by_default["perplexity"]), (True, with_bos["perplexity"]))
-        self.assertEqual(self.evaluate(HELDOUT, model=model, more=["--no-bos"])["perplexity"], plain["perplexity"])
+        without = self.evaluate(HELDOUT, model=model, more=["--no-bos"])
+        self.assertEqual(without["perplexity"], plain["perplexity"])
+        self.assertRegex("".join(without["warnings"]), "heldout.txt: windows begin without BOS")
+        self.assertNotIn("warnings", by_default)
         self.assertIn("beginning with BOS", self.succeed("eval", model, "--text", HELDOUT, "--engine", "runtime").out)
 
         config = json.loads((model / "tokenizer_config.json").read_text())
         del config["bos_token"]
         (model / "tokenizer_config.json").write_text(json.dumps(config))
         self.fail_cleanly("eval", model, "--text", HELDOUT, "--bos", "--engine", "runtime", codes=(2,), says=["BOS"])
+
+    def test_warnings(self):
+        """One line each on stderr, and in the JSON; in all that is judged."""
+        self.assertNotIn("warnings", self.evaluate(HELDOUT, more=["--teacher", TRAINED]))
+        text = HELDOUT.read_text()
+        spelled = self.write("spelled.txt", text + "<|im_start|>user<|im_end|>")
+        rng = random.Random(1)
+        noise = self.write("noise.txt", "".join(chr(rng.randrange(0x4e00, 0x9fff)) for _ in range(300)))
+        result = self.succeed("eval", TRAINED, "--teacher", TRAINED, "--text", HELDOUT, "--text", spelled, "--text", noise,
+                              "--context", 64, "--engine", "runtime", "--json")
+        report = result.json()
+        self.assertEqual(len(report["warnings"]), 2, report["warnings"])
+        self.assertRegex(report["warnings"][0], "^spelled.txt: 2 special tokens are spelled .* the first <.im_start.>")
+        self.assertRegex(report["warnings"][1], "^noise.txt: the original model itself finds this text absurd")
+        self.assertEqual(len([line for line in result.err.splitlines() if "special tokens are spelled" in line]), 1)
+        self.assertGreater(report["results"][2]["teacher_perplexity"], 384 / 4)
+        self.assertNotIn("warnings", self.evaluate(spelled, more=["--parse-special"]))
+
+    def test_generations(self):
+        """Greedy continuations by the model and its original."""
+        more = ["--teacher", TRAINED, "--windows", 2, "--generations"]
+        same = self.evaluate(HELDOUT, more=[*more, 3])["generations"]
+        self.assertEqual({key: same[key] for key in ["engine", "prompts", "tokens", "agreeing_tokens", "agreeing_tokens_median", "agreement"]},
+                         {"engine": "runtime", "prompts": 3, "tokens": 64, "agreeing_tokens": 64, "agreeing_tokens_median": 64, "agreement": 1})
+        self.assertEqual(same["repetition"], same["repetition_original"])
+        self.assertEqual(len(same["examples"]), 2)
+        for example in same["examples"]:
+            self.assertEqual(example["original"], example["model"])
+            self.assertIn(example["prompt"].strip(), HELDOUT.read_text())
+        other = self.evaluate(HELDOUT, model=TESTDATA / "tiny_llama", more=more)["generations"]
+        self.assertEqual(other["prompts"], 32)
+        self.assertLess(other["agreement"], 0.5)
+        self.assertLess(other["agreeing_tokens"], 32)
+        self.assertEqual(other, self.evaluate(HELDOUT, model=TESTDATA / "tiny_llama", more=[*more, 32, "--threads", 2])["generations"])
+        text = self.succeed("eval", TRAINED, "--text", HELDOUT, "--context", 64, "--engine", "runtime", *more, 2).out
+        self.assertIn("greedy continuations, 64 tokens after prompts of 64, in the runtime", text)
+        refuse = lambda *arguments, says: self.fail_cleanly("eval", *arguments, "--text", HELDOUT, "--engine", "runtime", "--generations",  # noqa: E731
+                                                            codes=(2,), says=says)
+        refuse(TRAINED, says=["--teacher ORIGINAL"])
+        self.fail_cleanly("eval", TRAINED, "--text", HELDOUT, "--engine", "runtime", *more, 100000, codes=(2,), says=["too few for 100000 prompts"])
+        dynamic = TESTDATA / "tiny_llama_dynamic"
+        self.fail_cleanly("eval", dynamic, "--teacher", dynamic, "--text", HELDOUT, "--engine", "runtime", "--generations", 2, codes=(2,),
+                          says=["context of 128 tokens"])
 
     def test_an_interrupt_is_seen_between_windows(self):
         text = self.write("long.txt", HELDOUT.read_bytes() * 40)
@@ -773,8 +819,11 @@ class TrainingData(ProgramTest):
         self.assertEqual(len(set(hashes.values())), 2)
 
     def test_warnings(self):
-        quiet = self.run_quantize("--calibration-tokens", 2048)[0]
+        quiet = self.run_quantize("--calibration-tokens", 2048, "--parse-special")[0]
         self.assertNotIn("warning", quiet.err)
+        result, data = self.run_quantize("--calibration-tokens", 2048)
+        self.assertRegex(result.err, r"calibration\.jsonl: \d+ special tokens are spelled in plain text")
+        self.assertEqual(len(data["warnings"]), 1, data["warnings"])
         few = self.run_quantize("--calibration-tokens", 128, "--context", 64)[0]
         self.assertIn("128 tokens, fewer than the 192 inputs", few.err)
         self.assertNotIn("absurd", few.err)

@@ -89,6 +89,12 @@ class EndToEnd(ProgramTest):
                 kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
                 runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
                 self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
+                recipe = json.loads((out / "bitsmith.json").read_text())
+                self.assertRegex(recipe["command_line"], "^bitsmith quantize MODEL --representation " + representation)
+                curve = recipe["tune"]["validations"]
+                self.assertEqual((curve[0]["tokens"], curve[0]["kl"]), (0, recipe["tune"]["validation_kl_before"]))
+                self.assertEqual(curve[-1]["tokens"], recipe["tune"]["tokens"])
+                self.assertEqual(min(v["kl"] for v in curve), recipe["tune"]["validation_kl_after"])
             self.assertLess(kl["continuous"], 0.9 * kl["start"], kl)
             self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
             self.assertLess(kl["ste"], 0.9 * kl["start"], kl)
@@ -154,6 +160,10 @@ class EndToEnd(ProgramTest):
         report = self.succeed("compress", TRAINED, "--minutes", "0.5", "-o", out, "--json").json()
         self.assertIn("perplexity", json.dumps(report))
         self.assertIn("|", (out / "README.md").read_text())
+        recipe = json.loads((out / "bitsmith.json").read_text())
+        self.assertEqual(recipe["command_line"], "bitsmith compress MODEL --minutes 0.5 -o OUT")
+        for key in ["perplexity", "kl", "top1", "file_bytes"]:
+            self.assertEqual(recipe["judged"]["compressed"][key], report["compressed"][key], key)
         self.evaluate(out, "runtime")
 
 

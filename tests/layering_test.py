@@ -30,8 +30,9 @@ ALLOWED = {
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
     "server": MODEL + ["runtime/matrices", "runtime"],
+    "pipeline/report": FILES,
     "pipeline": MODEL + ["runtime"] + [f"compressor/{n}" for n in COMPRESSOR],
-    "apps": MODEL + ["runtime/matrices", "runtime", "server", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps": MODEL + ["runtime/matrices", "runtime", "server", "pipeline", "pipeline/report"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.

@@ -1,7 +1,6 @@
 // The command line of an options struct (base/options.h): its declared options, added to a command.
 #pragma once
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -18,7 +17,7 @@ class OptionAdder {
   template <typename T>
   void operator()(const Option& option, T& value) {
     if (option.help.empty()) return;
-    CLI::Option& added = *add(name_of(option), option.help, value);
+    CLI::Option& added = *add(option_name(option), option.help, value);
     if (option.range) {
       if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
         added.check(CLI::Range(static_cast<int64_t>(option.range->least),
@@ -41,11 +40,6 @@ class OptionAdder {
   void derived(const char*, const T&) {}
 
  private:
-  static std::string name_of(const Option& option) {
-    std::string name = option.name ? option.name : option.key;
-    std::ranges::replace(name, '_', '-');
-    return name;
-  }
   template <typename T>
   static constexpr bool is_list(const T&) {
     return false;

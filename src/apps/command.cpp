@@ -3,10 +3,37 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "base/thread_pool.h"
 
 namespace bitsmith {
+namespace {
+
+// Warnings of this process. Thread-safe.
+class SaidWarnings {
+ public:
+  void add(const std::string& message) {
+    const std::lock_guard lock(mutex_);
+    messages_.push_back(message);
+  }
+  std::vector<std::string> all() const {
+    const std::lock_guard lock(mutex_);
+    return messages_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> messages_;
+};
+
+SaidWarnings& said_warnings() {
+  static SaidWarnings instance;
+  return instance;
+}
+
+}  // namespace
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command
@@ -41,9 +68,17 @@ void print(std::string_view text) {
     throw OutputError(concat("cannot write to standard output: ", std::strerror(errno)));
 }
 
+void say(Severity severity, const std::string& message) {
+  terminal().say(severity, message);
+  if (severity == Severity::kWarning) said_warnings().add(message);
+}
+
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text) {
+  OrderedJson object = json;
+  if (const std::vector<std::string> warnings = said_warnings().all(); !warnings.empty())
+    object["warnings"] = warnings;
   std::string out =  // names in a file may be any bytes
-      options.json ? json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) : text;
+      options.json ? object.dump(2, ' ', false, OrderedJson::error_handler_t::replace) : text;
   if (out.empty() || out.back() != '\n') out += '\n';
   print(out);
 }

@@ -41,8 +41,11 @@ class OutputError : public Error {
 };
 // Writes to standard output at once. Throws OutputError with the system's reason.
 void print(std::string_view text);
-// Prints a result: the JSON object with --json, else `text`. Throws OutputError. Bytes that are not
-// UTF-8 become U+FFFD in the JSON object.
+// Shows a message on the terminal. From any thread.
+void say(Severity severity, const std::string& message);
+// Prints a result: the JSON object with --json, else `text`. Throws OutputError. The object gets
+// `warnings`, a list of those said so far, where there are any; bytes that are not UTF-8 become
+// U+FFFD in it.
 void print_result(const CommonOptions& options, const OrderedJson& json, const std::string& text);
 
 // printf into a string of at most 511 bytes.
@@ -64,6 +67,7 @@ void add_hessian(CLI::App& app);
 void add_layer(CLI::App& app);
 void add_tune(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_report(CLI::App& app);
 void add_run(CLI::App& app);
 void add_bench(CLI::App& app);
 

@@ -1,5 +1,5 @@
-// bitsmith eval: perplexity on texts, and with a teacher how far the model is from it; accuracy on
-// zero-shot tasks.
+// bitsmith eval: perplexity on texts, and with a teacher how far the model is from it; greedy
+// continuations; accuracy on zero-shot tasks.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -14,6 +14,8 @@
 
 namespace bitsmith {
 namespace {
+
+constexpr int64_t kDefaultGenerations = 32;
 
 struct EvalCommand {
   CommonOptions common;
@@ -69,6 +71,56 @@ std::string table(const std::vector<JudgedText>& texts, bool with_teacher) {
   return columns(rows);
 }
 
+std::string generation_table(const std::vector<JudgedText>& texts) {
+  std::vector<std::vector<std::string>> rows = {
+      {"generations", "prompts", "agreeing", "median", "agreement", "repetition", "original's"}};
+  for (const JudgedText& text : texts) {
+    const GenerationAgreement& a = text.generations->agreement;
+    rows.push_back({std::filesystem::path(text.path).filename().string(), std::to_string(a.prompts),
+                    format("%.1f ± %.1f", a.agreeing_tokens.mean, a.agreeing_tokens.error),
+                    format("%.1f", a.agreeing_tokens_median),
+                    format("%.1f ± %.1f %%", 100 * a.agreement.mean, 100 * a.agreement.error),
+                    format("%.1f %%", 100 * a.repetition),
+                    format("%.1f %%", 100 * a.repetition_original)});
+  }
+  std::string table =
+      columns(rows) + format(
+                          "\ngreedy continuations, %lld tokens after prompts of %lld, in the "
+                          "runtime; tokens that agree with the original's before the first "
+                          "difference, and positions that do; repeated 4-grams\n",
+                          static_cast<long long>(kGenerationTokens),
+                          static_cast<long long>(kGenerationPromptTokens));
+  for (const JudgedText& text : texts) {
+    for (const GenerationExample& example : text.generations->examples) {
+      constexpr size_t kShown = 400;
+      table += concat("\n... ", excerpt(example.prompt, kShown),
+                      "\n  original: ", excerpt(example.original, kShown),
+                      "\n  model:    ", excerpt(example.model, kShown), "\n");
+    }
+  }
+  return table;
+}
+
+OrderedJson to_json(const ComparedGenerations& generations) {
+  const GenerationAgreement& a = generations.agreement;
+  OrderedJson json = {{"engine", "runtime"},
+                      {"prompts", a.prompts},
+                      {"prompt_tokens", kGenerationPromptTokens},
+                      {"tokens", kGenerationTokens},
+                      {"agreeing_tokens", a.agreeing_tokens.mean},
+                      {"agreeing_tokens_error", a.agreeing_tokens.error},
+                      {"agreeing_tokens_median", a.agreeing_tokens_median},
+                      {"agreement", a.agreement.mean},
+                      {"agreement_error", a.agreement.error},
+                      {"repetition", a.repetition},
+                      {"repetition_original", a.repetition_original}};
+  for (const GenerationExample& example : generations.examples) {
+    json["examples"].push_back(
+        {{"prompt", example.prompt}, {"original", example.original}, {"model", example.model}});
+  }
+  return json;
+}
+
 OrderedJson to_json(const JudgedText& text, bool with_teacher) {
   const EvaluateResult& r = text.result;
   OrderedJson json = {{"text", text.path},          {"chats", text.chats},
@@ -80,7 +132,9 @@ OrderedJson to_json(const JudgedText& text, bool with_teacher) {
     json["kl_p99"] = r.kl_p99;
     json["top1"] = r.top1;
     json["top1_error"] = r.top1_error;
+    json["teacher_perplexity"] = r.teacher_perplexity;
   }
+  if (text.generations) json["generations"] = to_json(*text.generations);
   json["seconds"] = r.seconds;
   json["tokens_per_second"] = tokens_per_second(r);
   return json;
@@ -153,6 +207,8 @@ void EvalCommand::run() {
     throw UsageError("--task-data, --task-limit and --task-log are for --tasks");
   if (job.texts.empty() && !job.teacher.empty())
     throw UsageError("--teacher is compared with on texts: give --text");
+  if (job.generations > 0 && job.teacher.empty())
+    throw UsageError("--generations are compared with the original's: give --teacher ORIGINAL");
   for (const std::string& name : tasks) {
     const Task* task = task_named(name);
     if (std::ranges::find(job.tasks.tasks, task) == job.tasks.tasks.end())
@@ -168,7 +224,12 @@ void EvalCommand::run() {
     chats += text.chats;
   }
 
-  OrderedJson json = {{"model", job.model.string()}, {"engine", judged.engine.engine}};
+  OrderedJson json = {{"model", job.model.string()}, {"model_sha256", judged.model_sha256}};
+  if (with_teacher) {
+    json["teacher"] = job.teacher.string();
+    json["teacher_sha256"] = judged.teacher_sha256;
+  }
+  json["engine"] = judged.engine.engine;
   if (!judged.texts.empty()) json["context"] = judged.context;
   json["bos"] = judged.bos;
   json["parse_special"] = job.parse_special;
@@ -204,6 +265,7 @@ void EvalCommand::run() {
                    static_cast<long long>(judged.context),
                    judged.bos ? "each beginning with BOS" : "without BOS",
                    job.parse_special ? "are parsed" : "stay text");
+    if (job.generations > 0) text += "\n" + generation_table(judged.texts) + "\n";
   }
   const std::string engine_text = judged.engine.dtype.empty()
                                       ? judged.engine.engine
@@ -245,6 +307,13 @@ void add_eval(CLI::App& app) {
       "--bos,!--no-bos", [command](int64_t count) { command->job.bos = count > 0; },
       "Each window and prompt begins with the BOS token, or not (default: as the tokenizer does)");
   sub->add_flag("--parse-special", command->job.parse_special, kParseSpecialHelp);
+  sub->add_option("--generations", command->job.generations,
+                  concat("Also compares greedy continuations by MODEL and --teacher of N prompts "
+                         "of each text (default: ",
+                         kDefaultGenerations, "); always in the runtime"))
+      ->expected(0, 1)
+      ->default_str(std::to_string(kDefaultGenerations))
+      ->check(count_from(1));
   sub->add_option("--tasks", command->tasks, "Zero-shot tasks, separated by commas: " + task_list())
       ->delimiter(',')
       ->allow_extra_args(false);

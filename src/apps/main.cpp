@@ -72,6 +72,7 @@ int run_program(int argc, char** argv) {
   bitsmith::add_tune(app);
 #endif
   bitsmith::add_eval(app);
+  bitsmith::add_report(app);
   bitsmith::add_run(app);
   bitsmith::add_bench(app);
 
@@ -86,9 +87,7 @@ int run_program(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  bitsmith::set_log_sink([](bitsmith::Severity severity, const std::string& message) {
-    bitsmith::terminal().say(severity, message);
-  });
+  bitsmith::set_log_sink(bitsmith::say);
   bitsmith::install_interrupt_handler(bitsmith::interrupt_flag());
   bitsmith::install_mapping_fault_handler();
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write

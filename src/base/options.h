@@ -2,8 +2,9 @@
 //   template <typename Self, typename Visitor> static void visit(Self& o, Visitor& visitor);
 // that hands over every member: visitor(Option{...}, o.member), or visitor.constant(o.member) for
 // what no user sets; visitor.derived(key, value) adds what follows from members to the recipe.
-// options_json() below makes the recipe of it, apps/cli_options.h the command
-// line. A member is a number, bool, string, or a type with two functions beside it:
+// options_json() below makes the recipe of it, option_words() a command line that says the same,
+// apps/cli_options.h the options of a command. A member is a number, bool, string, or a type with
+// two functions beside it:
 //   std::string option_text(const T& value);                  // as people write it
 //   void parse_option(const std::string& text, T& value);     // UsageError names the choices
 // or a vector of these, for an option that may repeat.
@@ -29,8 +30,9 @@ inline constexpr OptionRange at_least(int64_t least) {
 
 struct Option {
   // Whether the recipe holds it, and with it the hash that names unfinished work. kIfChanged: where
-  // it is not the default, so that recipes from before the option was there stay equal.
-  enum class Recorded { kAlways, kIfChanged, kNever };
+  // it is not the default, so that recipes from before the option was there stay equal. kDerived:
+  // a derived entry tells its effect. kNever: the result does not depend on it.
+  enum class Recorded { kAlways, kIfChanged, kDerived, kNever };
 
   const char* key;             // in the recipe; the command line has - for _
   std::string help = {};       // of the command line; empty: it is not there
@@ -41,6 +43,9 @@ struct Option {
   bool required = false;
   bool shows_default = true;  // in the help; off where the default is a rule, which the help tells
 };
+
+// As it is written on the command line, without the dashes.
+std::string option_name(const Option& option);
 
 // Types that are written as text.
 template <typename T>
@@ -74,7 +79,9 @@ class RecipeEntries {
   };
   template <typename T>
   void operator()(const Option& option, const T& value) {
-    if (option.recorded == Option::Recorded::kNever) return;
+    if (option.recorded == Option::Recorded::kDerived ||
+        option.recorded == Option::Recorded::kNever)
+      return;
     entries_.push_back(
         {option.key, option_json(value), option.recorded == Option::Recorded::kIfChanged});
   }
@@ -104,5 +111,51 @@ OrderedJson options_json(const Options& options) {
   }
   return json;
 }
+
+// The visitor of option_words().
+class CommandWords {
+ public:
+  struct Entry {
+    std::vector<std::string> words;
+    bool required;
+  };
+  template <typename T>
+  void operator()(const Option& option, const T& value) {
+    Entry& entry = entries_.emplace_back(Entry{{}, option.required});
+    if (option.help.empty() || option.recorded == Option::Recorded::kNever) return;
+    add(option_name(option), option_json(value), entry.words);
+  }
+  template <typename T>
+  void constant(const T&) {}
+  template <typename T>
+  void derived(const char*, const T&) {}
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  static void add(const std::string& name, const OrderedJson& value,
+                  std::vector<std::string>& words);
+
+  std::vector<Entry> entries_;
+};
+
+// The options of a command line that gives these options: those that are not the default. Only what
+// the result depends on.
+template <typename Options>
+std::vector<std::string> option_words(const Options& options) {
+  const Options defaults;
+  CommandWords given, plain;
+  Options::visit(options, given);
+  Options::visit(defaults, plain);
+  std::vector<std::string> words;
+  for (size_t i = 0; i < given.entries().size(); ++i) {
+    const auto& entry = given.entries()[i];
+    if (entry.required || entry.words != plain.entries()[i].words)
+      words.insert(words.end(), entry.words.begin(), entry.words.end());
+  }
+  return words;
+}
+
+// Words as a shell reads them: quoted where they hold more than letters, digits and harmless signs.
+std::string shell_line(const std::vector<std::string>& words);
 
 }  // namespace bitsmith

@@ -31,14 +31,14 @@ class WindowScorer {
     if (teacher) teacher_logits_.resize(size);
   }
 
-  // Of the window last scored, by position: -log p(next token), KL, and whether both agree.
-  std::vector<double> loss, kl, agree;
+  // Of the window last scored, by position: -log p(next token) of both, KL, and whether both agree.
+  std::vector<double> loss, teacher_loss, kl, agree;
 
   void score(std::span<const int32_t> window) {
     const auto scored = static_cast<int64_t>(window.size()) - 1;
     loss.assign(static_cast<size_t>(scored), 0);
     kl.assign(teacher_ ? static_cast<size_t>(scored) : 0, 0);
-    agree = kl;
+    agree = teacher_loss = kl;
     model_.run(window);
     if (teacher_) teacher_->run(window);
     for (int64_t first = 0; first < scored; first += options_.chunk) {
@@ -56,8 +56,10 @@ class WindowScorer {
     const auto logits = std::span(student_logits_).subspan(static_cast<size_t>(row) * vocab, vocab);
     LogSumExp student;
     if (teacher_) {
-      const RowComparison both = compare_rows(
-          std::span(teacher_logits_).subspan(static_cast<size_t>(row) * vocab, vocab), logits);
+      const auto expected =
+          std::span(teacher_logits_).subspan(static_cast<size_t>(row) * vocab, vocab);
+      const RowComparison both = compare_rows(expected, logits);
+      teacher_loss[position] = both.teacher.value - double{expected[next]};
       kl[position] = both.kl;
       agree[position] = both.teacher.argmax == both.student.argmax ? 1 : 0;
       student = both.student;
@@ -118,7 +120,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
   }
 
   WindowScorer scorer(model, teacher, options, context.threads);
-  std::vector<double> loss, kl, agree, all_kl;  // of windows; of all positions
+  std::vector<double> loss, teacher_loss, kl, agree, all_kl;  // of windows; of all positions
   std::vector<int32_t> window_tokens;
   for (int64_t window = 0; window < result.windows; ++window) {
     const auto text = tokens.subspan(window * options.context, options.context);
@@ -127,6 +129,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
     scorer.score(window_tokens);
     loss.push_back(mean_of(scorer.loss));
     if (teacher) {
+      teacher_loss.push_back(mean_of(scorer.teacher_loss));
       kl.push_back(mean_of(scorer.kl));
       agree.push_back(mean_of(scorer.agree));
       all_kl.insert(all_kl.end(), scorer.kl.begin(), scorer.kl.end());
@@ -144,6 +147,7 @@ EvaluateResult evaluate(LanguageModel& model, LanguageModel* teacher,
   result.perplexity_error = result.perplexity * nats.error;
   if (teacher) {
     const MeanError divergence = mean_and_error(kl), agreement = mean_and_error(agree);
+    result.teacher_perplexity = std::exp(mean_of(teacher_loss));
     result.kl = divergence.mean;
     result.kl_error = divergence.error;
     result.kl_p99 = percentile_99(all_kl);

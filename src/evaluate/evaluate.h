@@ -28,6 +28,7 @@ struct EvaluateResult {
       0;  // standard error, from the windows' means (delta method); 0 for one window
   // With a teacher, over the same positions: KL(teacher || student) in nats. Errors as above.
   double kl = 0, kl_error = 0;
+  double teacher_perplexity = 0;
   double kl_p99 = 0;                // 99th percentile over positions
   double top1 = 0, top1_error = 0;  // share of positions where both have the same most likely token
   double seconds = 0;

@@ -116,6 +116,8 @@ TEST(Evaluate, ResultsDoNotDependOnChunksAndThreads) {
   EXPECT_EQ(one.perplexity, other.perplexity);
   EXPECT_EQ(one.kl, other.kl);
   EXPECT_EQ(one.kl_p99, other.kl_p99);
+  EXPECT_EQ(one.teacher_perplexity, other.teacher_perplexity);
+  EXPECT_EQ(one.teacher_perplexity, evaluate(teacher, nullptr, tokens, {.context = 90}).perplexity);
 }
 
 TEST(Evaluate, AModelAgreesWithItself) {
@@ -123,6 +125,7 @@ TEST(Evaluate, AModelAgreesWithItself) {
   const auto result = evaluate(model, &twin, random_tokens(400, 100, 10), {.context = 50});
   EXPECT_EQ(result.kl, 0);
   EXPECT_EQ(result.kl_p99, 0);
+  EXPECT_EQ(result.teacher_perplexity, result.perplexity);
   EXPECT_EQ(result.top1, 1);
 }
 

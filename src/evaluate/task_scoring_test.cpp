@@ -45,6 +45,7 @@ class LetterTokenizer : public Tokenizer {
   std::string token_bytes(int32_t) const override { return ""; }
   int32_t vocab_size() const override { return 512; }
   std::optional<int32_t> token_id(std::string_view) const override { return {}; }
+  std::vector<std::string> special_tokens() const override { return {"<s>"}; }
 
  private:
   bool adds_bos_;

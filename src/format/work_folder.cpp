@@ -253,6 +253,12 @@ uint64_t WorkFolder::bytes() const {
   return total;
 }
 
+OrderedJson WorkFolder::recipe() const {
+  OrderedJson recipe = request_;
+  recipe.update(notes_);
+  return recipe;
+}
+
 OrderedJson WorkFolder::settle(const std::string& name, const std::function<OrderedJson()>& find) {
   if (!settled_.contains(name)) {
     settled_[name] = find();

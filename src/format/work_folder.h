@@ -56,6 +56,10 @@ class WorkFolder {
   const std::filesystem::path& out() const { return out_; }  // absolute, without a trailing slash
   const std::filesystem::path& path() const { return path_; }
   const OrderedJson& request() const { return request_; }
+  // The request, with what the recipe shall tell besides it: notes determine nothing, and nothing
+  // keeps them but their maker.
+  OrderedJson recipe() const;
+  void note(const std::string& key, const OrderedJson& value) { notes_[key] = value; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   // OUT.NAME.jsonl, the log of a stage: beside the result, and never removed.
   std::filesystem::path log(const std::string& name) const {
@@ -93,7 +97,7 @@ class WorkFolder {
 
   std::filesystem::path out_, path_;
   bool force_;
-  OrderedJson request_, settled_ = OrderedJson::object();
+  OrderedJson request_, settled_ = OrderedJson::object(), notes_ = OrderedJson::object();
   std::unique_ptr<FolderLock> lock_;
   bool published_ = false;
 };

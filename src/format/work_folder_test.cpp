@@ -134,6 +134,16 @@ TEST_F(WorkFolderTest, OnlyAnEqualRequestGoesOn) {
   EXPECT_THROW(work.require("data", "abd"), Error);
 }
 
+TEST_F(WorkFolderTest, NotesAreOfTheRecipeAlone) {
+  const OrderedJson request = {{"a", 1}}, recipe = {{"a", 1}, {"b", 2}};
+  WorkFolder work(out_, false, request);
+  const std::string hash = work.hash();
+  work.note("b", 2);
+  EXPECT_EQ(work.recipe(), recipe);
+  EXPECT_EQ(work.request(), request);
+  EXPECT_EQ(work.hash(), hash);
+}
+
 TEST_F(WorkFolderTest, SomebodysFolderIsNotTouched) {
   fs::create_directory(partial_);
   write_file_atomic(partial_ / "thesis.txt", "precious");

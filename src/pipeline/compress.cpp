@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <span>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -11,6 +12,7 @@
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/quantize_model.h"
 #include "compressor/tune/tune_model.h"
+#include "pipeline/command_line.h"
 
 namespace bitsmith {
 namespace {
@@ -87,7 +89,7 @@ class Compression {
                     ", at ", context_.threads, " threads"));
     if (data_.files.empty() && data_.tokens == 0) data_.tokens = tokens;
     TokenDataset dataset = load_training_data(*files, data_, context_);
-    const TokenDataset calibration = first_windows(dataset, tokens);
+    TokenDataset calibration = first_windows(dataset, tokens);
     warn_of_few_tokens(*files, calibration);
     const torch::Tensor judged_windows = take_half(dataset.validation);
 
@@ -185,12 +187,49 @@ class Compression {
                                    : "part of the given text",
                ": ", judgment.original.quality.windows, " windows of ", window,
                " tokens, in the runtime.\n");
+    write_recipe(result / "bitsmith.json", judgment, tokens, window);
     const fs::path card = result / "README.md";
     const std::string text = read_text_file(card);
     write_file_atomic(card, text.substr(0, text.find(kJudged)) + kJudged + "\n" +
                                 judgment_table(judgment, false) + "\n" + protocol);
     work.publish(result);
     return {judgment, judgment_table(judgment, true) + protocol, elapsed_seconds()};
+  }
+
+  // Adds the command and the table to what the stages have written.
+  void write_recipe(const fs::path& file, const Judgment& judgment,
+                    const std::vector<int32_t>& tokens, int64_t window) const {
+    OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
+    recipe["command_line"] =
+        command_line({"compress", "MODEL"},
+                     {option_words(job_.options), training_data_words(job_.data, "--data-tokens")},
+                     context_.seed);
+    const Judged& original = judgment.original;
+    const Judged& compressed = judgment.compressed;
+    recipe["judged"] = {{"text", data_.files.empty() ? "held-out text of the model's own"
+                                                     : "held-out part of the training text"},
+                        {"sha256", sha256(std::as_bytes(std::span(tokens)))},
+                        {"engine", "runtime"},
+                        {"context", window},
+                        {"windows", compressed.quality.windows},
+                        {"tokens", compressed.quality.tokens},
+                        {"bos", false},
+                        {"original",
+                         {{"bits", original.decoder_bits},
+                          {"file_bytes", original.file_bytes},
+                          {"perplexity", original.quality.perplexity},
+                          {"perplexity_error", original.quality.perplexity_error}}},
+                        {"compressed",
+                         {{"bits", compressed.decoder_bits},
+                          {"file_bytes", compressed.file_bytes},
+                          {"perplexity", compressed.quality.perplexity},
+                          {"perplexity_error", compressed.quality.perplexity_error},
+                          {"kl", compressed.quality.kl},
+                          {"kl_error", compressed.quality.kl_error},
+                          {"kl_p99", compressed.quality.kl_p99},
+                          {"top1", compressed.quality.top1},
+                          {"top1_error", compressed.quality.top1_error}}}};
+    write_json_file(file, recipe);
   }
 
   CompressOutcome kept_table(const fs::path& result) const {

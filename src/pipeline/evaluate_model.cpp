@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "evaluate/documents.h"
+#include "evaluate/text_warnings.h"
 #include "format/quantized_checkpoint.h"
 #include "tokenizer/tokenizer.h"
 
@@ -19,7 +20,13 @@ constexpr int64_t kDefaultContext = 2048;  // of texts
 struct TokenizedText {
   JudgedText judged;
   std::vector<int32_t> tokens;
+
+  std::string name() const { return std::filesystem::path(judged.path).filename().string(); }
 };
+
+void warn(const std::string& warning) {
+  if (!warning.empty()) log_warning(warning);
+}
 
 // Reads and tokenizes before any model is loaded, so that a wrong name costs nothing.
 std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const EvaluateModelJob& job,
@@ -35,8 +42,39 @@ std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const Eval
       throw UsageError(concat(path, " has ", size, " tokens, fewer than one window of ", context,
                               ": give more text or a smaller --context"));
     }
+    if (!job.parse_special) warn(spelled_tokens_warning(texts.back().name(), documents, tokenizer));
   }
   return texts;
+}
+
+// BOS that is missing or doubled in the windows of a text.
+void warn_of_bos(const TokenizedText& text, const EvaluateOptions& options,
+                 const Tokenizer& tokenizer) {
+  warn(missing_bos_warning(text.name(), options.bos.has_value(), tokenizer));
+  const int64_t windows = std::ssize(text.tokens) / options.context;
+  int64_t doubled = 0;
+  for (int64_t i = 0; i < (options.windows > 0 ? std::min(options.windows, windows) : windows);
+       ++i) {
+    std::vector<int32_t> window(text.tokens.begin() + i * options.context,
+                                text.tokens.begin() + (i + 1) * options.context);
+    window[0] = options.bos.value_or(window[0]);
+    doubled += count_doubled_bos(window, tokenizer);
+  }
+  warn(doubled_bos_warning(text.name(), doubled, tokenizer));
+}
+
+void generate_texts(const EvaluateModelJob& job, const Tokenizer& tokenizer,
+                    const std::optional<int32_t>& bos, std::vector<TokenizedText>& texts,
+                    const RunContext& run) {
+  std::vector<Prompts> prompts_of_texts;
+  for (const TokenizedText& text : texts) {
+    Prompts& prompts = prompts_of_texts.emplace_back(
+        cut_prompts(text.tokens, job.generations, kGenerationPromptTokens));
+    for (std::vector<int32_t>& prompt : prompts) prompt[0] = bos.value_or(prompt[0]);
+  }
+  const std::vector<ComparedGenerations> compared =
+      compare_generations(job.teacher, job.model, tokenizer, prompts_of_texts, run);
+  for (size_t i = 0; i < texts.size(); ++i) texts[i].judged.generations = compared[i];
 }
 
 // What each window begins with; unless the job says, what the tokenizer puts before a text.
@@ -52,7 +90,7 @@ OrderedJson log_request(const EvaluateModelJob& job, const EvaluateModelResult& 
                         const Checkpoint& checkpoint) {
   OrderedJson request = {
       {"bitsmith", job.version},
-      {"model_sha256", sha256(checkpoint.content_hash() + checkpoint.config_json().dump())},
+      {"model_sha256", sha256(result.model_sha256 + checkpoint.config_json().dump())},
       {"engine", result.engine.engine}};
   if (!result.engine.dtype.empty()) request["dtype"] = result.engine.dtype;
   request["bos"] = result.bos;
@@ -74,6 +112,16 @@ JudgedText judge_text(TokenizedText& text, LanguageModel& student, LanguageModel
   return text.judged;
 }
 
+// A quantized model without its original may be what is absurd.
+void warn_of_absurd_original(const TokenizedText& text, const ModelFiles& files, bool with_teacher,
+                             int64_t vocab_size) {
+  const EvaluateResult& result = text.judged.result;
+  if (!with_teacher && files.is_quantized()) return;
+  warn(absurd_perplexity_warning(text.name(),
+                                 with_teacher ? result.teacher_perplexity : result.perplexity,
+                                 result.tokens, vocab_size));
+}
+
 }  // namespace
 
 EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext& run) {
@@ -92,6 +140,10 @@ EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext
   options.bos = choose_bos(*tokenizer, job.bos);
   result.bos = options.bos.has_value();
   std::vector<TokenizedText> texts = tokenize_texts(*tokenizer, job, result.context);
+  for (const TokenizedText& text : texts) warn_of_bos(text, options, *tokenizer);
+  result.model_sha256 = files->checkpoint().content_hash();
+  if (!job.teacher.empty())
+    result.teacher_sha256 = ModelFiles::open(job.teacher)->checkpoint().content_hash();
   std::optional<PreparedTasks> tasks;
   if (!job.tasks.tasks.empty()) {
     const RequestEncoder encoder(*tokenizer, result.task_context, job.bos);
@@ -100,12 +152,15 @@ EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext
         job.tasks.log.empty() ? OrderedJson() : log_request(job, result, files->checkpoint()));
   }
 
+  if (job.generations > 0) generate_texts(job, *tokenizer, options.bos, texts, run);
   const auto student = load_engine(result.engine, job.model, run.threads);
   const auto teacher =
       job.teacher.empty() ? nullptr : load_engine(result.engine, job.teacher, run.threads);
   if (tasks) result.tasks = tasks->judge(*student, run);
-  for (TokenizedText& text : texts)
+  for (TokenizedText& text : texts) {
     result.texts.push_back(judge_text(text, *student, teacher.get(), options, run));
+    warn_of_absurd_original(text, *files, !job.teacher.empty(), student->vocab_size());
+  }
   result.decoder_bits = files->decoder_bits();
   result.file_bits = files->file_bits();
   result.file_bytes = files->checkpoint().file_bytes();

@@ -8,6 +8,7 @@
 
 #include "base/run_context.h"
 #include "evaluate/evaluate.h"
+#include "pipeline/compare_generations.h"
 #include "pipeline/engine.h"
 #include "pipeline/evaluate_tasks.h"
 
@@ -24,6 +25,7 @@ struct EvaluateModelJob {
   int64_t windows = 0;         // of each text, the first N; 0: all
   bool parse_special = false;  // special tokens that plain text spells out are parsed
   std::optional<bool> bos;     // windows and prompts begin with BOS; unset: as the tokenizer does
+  int64_t generations = 0;     // prompts of each text that teacher and model continue; 0: none
   std::string version;         // of this program, for the log of the tasks
 };
 
@@ -31,6 +33,7 @@ struct JudgedText {
   std::string path;
   int64_t chats = 0;  // documents that the chat template rendered
   EvaluateResult result;
+  std::optional<ComparedGenerations> generations = {};
 };
 
 struct EvaluateModelResult {
@@ -42,11 +45,14 @@ struct EvaluateModelResult {
   std::vector<JudgedTask> tasks;
   double decoder_bits = 0, file_bits = 0;
   uint64_t file_bytes = 0;
+  std::string model_sha256, teacher_sha256;  // Checkpoint::content_hash(); empty without a teacher
 };
 
-// Texts and tasks are read before a model is loaded; tasks are judged first, because a log can keep
-// them. Throws UsageError for a text shorter than a window and for a BOS that the tokenizer has
-// not; Interrupted.
+// Texts and tasks are read before a model is loaded. Generations come first, for the runtime alone
+// makes them; tasks before texts, because a log can keep them. Warns where figures lie
+// (text_warnings.h).
+// Throws UsageError for a text shorter than a window and for a BOS that the tokenizer has not;
+// Interrupted.
 EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext& run);
 
 }  // namespace bitsmith

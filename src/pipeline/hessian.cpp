@@ -35,7 +35,7 @@ HessianOutcome write_hessians(const HessianJob& job, const RunContext& context) 
   set_torch_threads(context.threads);
   const auto files = ModelFiles::open(job.model);
   const std::set<std::string> names = matching_modules(files->plan(), job.modules);
-  const TokenDataset dataset = load_training_data(*files, job.data, context);
+  TokenDataset dataset = load_training_data(*files, job.data, context);
   warn_of_few_tokens(*files, dataset);
   std::filesystem::create_directories(job.out);
   HessianOutcome outcome;

@@ -1,6 +1,7 @@
 #include "pipeline/quantize.h"
 
 #include "compressor/model/torch_threads.h"
+#include "pipeline/command_line.h"
 
 namespace bitsmith {
 
@@ -22,6 +23,10 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
     finetuner = block_finetuner(finetune, context);
   }
   WorkFolder work(job.out, job.force, quantize_request(*files, options, request));
+  work.note("command_line", command_line({"quantize", "MODEL"},
+                                         {option_words(job.options), option_words(job.finetune),
+                                          training_data_words(job.data, "--calibration-tokens")},
+                                         context.seed));
   TokenDataset dataset;
   if (wants_data && !work.published()) {
     // Before text is written for minutes.

@@ -12,6 +12,7 @@
 #include "compressor/calibration/self_generated.h"
 #include "compressor/calibration/text_checks.h"
 #include "evaluate/documents.h"
+#include "evaluate/text_warnings.h"
 #include "runtime/generator.h"
 #include "runtime/runtime_language_model.h"
 #include "tokenizer/tokenizer.h"
@@ -57,42 +58,56 @@ class Writer {
   std::optional<ReportedTask> task_;
 };
 
+// Says a warning, if it is one, and keeps it for the recipe.
+void add_warning(std::vector<std::string>& warnings, const std::string& warning) {
+  if (warning.empty()) return;
+  log_warning(warning);
+  warnings.push_back(warning);
+}
+
 TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& options,
                         int64_t length, const RunContext& context) {
   const ChatTemplate chat_template(tokenizer.chat_template);
   std::vector<std::vector<int32_t>> documents;
   int64_t chats = 0;
+  std::vector<std::string> warnings;
   for (const std::string& file : options.files) {
     const std::vector<Document> texts = read_documents(file, chat_template);
     chats += count_chats(texts);
+    int64_t doubled_bos = 0;
     for (const Document& text : texts) {
       if (context.cancelled())
         throw Interrupted("stopped while the text was tokenized; the same command begins anew");
       documents.push_back(encode_document(text, tokenizer, options.parse_special));
+      doubled_bos += count_doubled_bos(documents.back(), tokenizer);
     }
+    const std::string name = std::filesystem::path(file).filename().string();
+    if (!options.parse_special)
+      add_warning(warnings, spelled_tokens_warning(name, texts, tokenizer));
+    add_warning(warnings, doubled_bos_warning(name, doubled_bos, tokenizer));
   }
   TokenDataset data =
       pack_documents(documents, tokenizer.document_separator(), tokenizer.added_bos(), length,
                      options.tokens, options.validation_share, context.seed);
   data.chats = chats;
+  data.warnings = std::move(warnings);
   return data;
 }
 
 // Only for models that load and run in seconds.
-void warn_of_absurd_text(const ModelFiles& model, const TokenDataset& data,
-                         const RunContext& context) {
+void warn_of_absurd_text(const ModelFiles& model, TokenDataset& data, const RunContext& context) {
   constexpr int64_t kCheapParameters = 300'000'000;
   const Checkpoint& checkpoint = model.checkpoint();
   if (model_size(model.plan(), checkpoint.tensors()).parameters > kCheapParameters) return;
   std::string warning;
   try {
     const auto original = load_runtime_language_model(checkpoint.path(), context.threads);
-    warning = absurd_text_warning(*original, data, context);
+    warning = absurd_text_warning(*original, data, "training text", context);
   } catch (const Interrupted&) {
     throw Interrupted("stopped while the text was looked at; the same command begins anew");
   } catch (const Error&) {  // a damaged model: the work itself names what is wrong
   }
-  if (!warning.empty()) log_warning(warning);
+  add_warning(data.warnings, warning);
 }
 
 }  // namespace
@@ -130,9 +145,22 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
                       options.validation_share, context.seed);
 }
 
-void warn_of_few_tokens(const ModelFiles& model, const TokenDataset& data) {
-  const std::string warning = few_tokens_warning(data.train.numel(), model.plan());
-  if (!warning.empty()) log_warning(warning);
+void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data) {
+  add_warning(data.warnings, few_tokens_warning(data.train.numel(), model.plan()));
+}
+
+std::vector<std::string> training_data_words(const TrainingDataOptions& options,
+                                             const std::string& tokens_flag) {
+  std::vector<std::string> words;
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    words.insert(words.end(), {flag, value});
+  };
+  for (const std::string& file : options.files)
+    add("--data", std::filesystem::path(file).filename().string());
+  if (options.tokens > 0) add(tokens_flag, std::to_string(options.tokens));
+  if (options.context > 0) add("--context", std::to_string(options.context));
+  if (options.parse_special) words.push_back("--parse-special");
+  return words;
 }
 
 OrderedJson training_data_request(const ModelFiles& model, const TrainingDataOptions& options,

@@ -40,15 +40,20 @@ struct TrainingDataOptions {
 constexpr int64_t kDefaultGeneratedTokens = 65536;
 
 // `model` (the original) tokenizes the files, and writes the text when there are none. Warns of
-// text that the model itself finds absurd, where that costs seconds. Throws UsageError for windows
-// that are longer than the model was made for, Error for files that are no text (documents.h), and
-// Interrupted.
+// special tokens that plain text spells, of doubled BOS, and of text that the model itself finds
+// absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
+// UsageError for windows that are longer than the model was made for, Error for files that are no
+// text (documents.h), and Interrupted.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.
-void warn_of_few_tokens(const ModelFiles& model, const TokenDataset& data);
+void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data);
 // Tokens in a window. UsageError where more are asked for than the model was made for.
 int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options);
+// The same as options of a command line, files without their folders; `tokens_flag` names the
+// number of tokens.
+std::vector<std::string> training_data_words(const TrainingDataOptions& options,
+                                             const std::string& tokens_flag);
 // What determines the data, before any of it is read or written: names and hashes of the files, or
 // "self-generated"; tokens asked for, window length, held-out share, seed.
 OrderedJson training_data_request(const ModelFiles& model, const TrainingDataOptions& options,

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compressor/model/torch_threads.h"
+#include "pipeline/command_line.h"
 
 namespace bitsmith {
 namespace {
@@ -29,6 +30,10 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   const OrderedJson request = {{"command", "tune"},
                                {"data", training_data_request(*teacher, data, context.seed)}};
   WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request));
+  work.note("command_line", command_line({"tune", "QUANTIZED", "--teacher", "MODEL"},
+                                         {option_words(job.options),
+                                          training_data_words(job.data, "--data-tokens")},
+                                         context.seed));
   TokenDataset dataset;
   if (!work.published()) dataset = load_training_data(*teacher, data, context);
   return tune_model(student, teacher, dataset, options, work, work.log("tune"), context);

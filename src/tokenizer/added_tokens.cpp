@@ -68,6 +68,13 @@ const AddedToken* AddedTokens::find(std::string_view content) const {
   return it == by_content_.end() ? nullptr : &tokens_[it->second];
 }
 
+std::vector<std::string> AddedTokens::special_contents() const {
+  std::vector<std::string> contents;
+  for (const AddedToken& token : tokens_)
+    if (token.special) contents.push_back(token.content);
+  return contents;
+}
+
 int32_t AddedTokens::largest_id() const {
   int32_t largest = -1;
   for (const AddedToken& token : tokens_) largest = std::max(largest, token.id);

@@ -109,6 +109,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     return id;
   }
 
+  std::vector<std::string> special_tokens() const override { return added_.special_contents(); }
+
  private:
   void check_id(int32_t id) const {
     if (id < 0 || id >= vocab_size_)

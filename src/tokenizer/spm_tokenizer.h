@@ -28,6 +28,9 @@ class SpmTokenizer final : public Tokenizer {
   std::optional<int32_t> token_id(std::string_view token) const override {
     return parts_.vocabulary.find(token);
   }
+  std::vector<std::string> special_tokens() const override {
+    return parts_.added_tokens.special_contents();
+  }
 
  private:
   void encode_piece(const std::string& text, std::vector<int32_t>& ids) const;

@@ -31,6 +31,8 @@ class Tokenizer {
   virtual int32_t vocab_size() const = 0;  // one more than the largest id
   virtual std::optional<int32_t> token_id(
       std::string_view token) const = 0;  // exact vocabulary entry
+  // As texts would spell the tokens that encode() recognizes iff parse_special.
+  virtual std::vector<std::string> special_tokens() const = 0;
 
   // Ids of the file's own metadata (tokenizer_config.json, GGUF keys); empty if it says nothing.
   std::optional<int32_t> bos_id, eos_id;

@@ -55,6 +55,7 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   EXPECT_EQ(t->bos_id, kThe);
   EXPECT_EQ(t->chat_template, "one");
   EXPECT_EQ(t->document_separator(), kEnd);
+  EXPECT_EQ(t->special_tokens(), std::vector<std::string>{"<|end|>"});
 }
 
 TEST_F(TokenizerFolder, DocumentsEndWithEndoftextWhereItExists) {

@@ -1,11 +1,11 @@
 #include "compressor/calibration/text_checks.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "base/error.h"
 #include "evaluate/evaluate.h"
+#include "evaluate/text_warnings.h"
 
 namespace bitsmith {
 
@@ -20,8 +20,7 @@ std::string few_tokens_warning(int64_t tokens, const ModelPlan& model) {
 }
 
 std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data,
-                                const RunContext& context) {
-  constexpr double kAbsurdPerplexity = 1000;
+                                const std::string& source, const RunContext& context) {
   const int64_t windows = std::min<int64_t>(2, data.train.size(0));
   const int64_t length = std::min(data.train.size(1), kAbsurdTextTokens);
   if (windows == 0 || length < 2) return "";
@@ -30,14 +29,9 @@ std::string absurd_text_warning(LanguageModel& original, const TokenDataset& dat
     const int64_t* row = data.train.const_data_ptr<int64_t>() + i * data.train.size(1);
     tokens.insert(tokens.end(), row, row + length);
   }
-  const double limit = std::min(kAbsurdPerplexity, static_cast<double>(original.vocab_size()) / 4);
   const double perplexity =
       evaluate(original, nullptr, tokens, {.context = length}, context).perplexity;
-  if (perplexity <= limit) return "";
-  return concat("the original model itself finds this text absurd: its perplexity on the first ",
-                tokens.size(), " tokens is ", std::llround(perplexity),
-                "; check the file, its language and its encoding, for the result will fit nothing "
-                "else");
+  return absurd_perplexity_warning(source, perplexity, std::ssize(tokens), original.vocab_size());
 }
 
 }  // namespace bitsmith

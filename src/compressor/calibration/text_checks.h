@@ -13,11 +13,10 @@ namespace bitsmith {
 // With fewer tokens than a matrix has inputs, the Hessian of these inputs does not have full rank.
 std::string few_tokens_warning(int64_t tokens, const ModelPlan& model);
 
-// Text that the original model itself finds absurd: another language, another tokenizer, data that
-// is no text. Judges the first kAbsurdTextTokens tokens of up to two training windows. Throws
-// Interrupted.
+// absurd_perplexity_warning() (text_warnings.h) for the first kAbsurdTextTokens tokens of up to two
+// training windows. Throws Interrupted.
 std::string absurd_text_warning(LanguageModel& original, const TokenDataset& data,
-                                const RunContext& context = {});
+                                const std::string& source, const RunContext& context = {});
 constexpr int64_t kAbsurdTextTokens = 128;
 
 }  // namespace bitsmith

@@ -51,21 +51,21 @@ TEST(FewTokens, NamesBothNumbers) {
 
 TEST(AbsurdText, IsTextThatTheModelDoesNotExpect) {
   CountingModel model(400, 12);
-  EXPECT_EQ(absurd_text_warning(model, windows(3, 50, 1, 400)), "");
+  EXPECT_EQ(absurd_text_warning(model, windows(3, 50, 1, 400), "text"), "");
   EXPECT_EQ(model.tokens_, 100);
-  const std::string warning = absurd_text_warning(model, windows(3, 50, 7, 400));
+  const std::string warning = absurd_text_warning(model, windows(3, 50, 7, 400), "text");
   EXPECT_NE(warning.find("absurd"), std::string::npos);
   EXPECT_NE(warning.find("100 tokens"), std::string::npos) << warning;
   // A model that knows nothing: as bad as chance.
   CountingModel blank(400, 0);
-  EXPECT_NE(absurd_text_warning(blank, windows(3, 50, 1, 400)), "");
+  EXPECT_NE(absurd_text_warning(blank, windows(3, 50, 1, 400), "text"), "");
 }
 
 TEST(AbsurdText, CostsLittle) {
   CountingModel model(400, 12);
-  absurd_text_warning(model, windows(100, 1000, 1, 400));
+  absurd_text_warning(model, windows(100, 1000, 1, 400), "text");
   EXPECT_EQ(model.tokens_, 2 * kAbsurdTextTokens);
-  EXPECT_EQ(absurd_text_warning(model, TokenDataset()), "");
+  EXPECT_EQ(absurd_text_warning(model, TokenDataset(), "text"), "");
 }
 
 }  // namespace

@@ -329,8 +329,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   QuantizeModelResult result;
   for (const QuantizedModules& saved : modules)
     result.linears.insert(result.linears.end(), saved.linears.begin(), saved.linears.end());
-  OrderedJson recipe = work.request();
+  OrderedJson recipe = work.recipe();
   recipe["calibration"] = data_facts;
+  if (!data.warnings.empty()) recipe["calibration"]["warnings"] = data.warnings;
   const fs::path finished = work.empty_folder("result");
   write_result(finished, *files, modules, result, recipe);
   result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();

@@ -104,7 +104,7 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "true_sequential",
            .help = "Within a block, each matrix gets its inputs through those quantized before it "
                    "also where there is no cross term",
-           .recorded = Option::Recorded::kNever},
+           .recorded = Option::Recorded::kDerived},
     o.true_sequential);
   v.derived("true_sequential", o.sequential());
   v(Option{.key = "dtype",

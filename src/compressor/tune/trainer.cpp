@@ -76,6 +76,7 @@ class Run {
       log_info(concat("resuming after step ", progress_.step));
     } else {
       progress_.first_kl = progress_.best_kl = validate();
+      keep_validation(progress_.first_kl);
       save_student_best();
     }
     ReportedTask task(context_, "tuning");
@@ -124,6 +125,7 @@ class Run {
     if (!std::isfinite(done.kl)) return done.kl;
 
     progress_.step = step;
+    progress_.training_kl_sum += done.kl;
     if (done.codes) progress_.changed += done.codes->changed;
     smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * done.kl : done.kl;
     std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"seconds\": %.1f",
@@ -173,6 +175,15 @@ class Run {
     std::fflush(log_);
     return kl;
   }
+  void keep_validation(double kl) {
+    const int64_t steps = progress_.step - progress_.validated_step;
+    progress_.validations.push_back(
+        {.step = progress_.step,
+         .tokens = progress_.step * batch_ * length_,
+         .training_kl = steps > 0 ? progress_.training_kl_sum / static_cast<double>(steps) : 0,
+         .kl = kl});
+    progress_.training_kl_sum = 0;
+  }
   void save_student_best() {
     save_student_tensors(work_ / "best.safetensors", student_);
     unproject();
@@ -193,6 +204,7 @@ class Run {
       save_state();
       stop_here();
     }
+    keep_validation(kl);
     progress_.last_validation = share;
     progress_.validated_step = progress_.step;
     if (kl < progress_.best_kl) {
@@ -220,6 +232,7 @@ class Run {
     r.seconds = elapsed();
     r.tokens_per_second = tokens_per_second();
     r.diverged = diverged;
+    r.validations = progress_.validations;
     return r;
   }
 

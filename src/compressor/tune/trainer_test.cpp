@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <thread>
@@ -76,6 +77,13 @@ class Trainer : public testing::TestWithParam<const char*> {
     return found;
   }
 
+  static std::vector<std::array<double, 3>> points(const TuneResult& result) {
+    std::vector<std::array<double, 3>> all;
+    for (const Validation& v : result.validations)
+      all.push_back({static_cast<double>(v.tokens), v.training_kl, v.kl});
+    return all;
+  }
+
   fs::path folder_;
   std::shared_ptr<const ModelFiles> files_;
   std::unique_ptr<Decoder> teacher_;
@@ -106,6 +114,7 @@ TEST_P(Trainer, InterruptedAgainAndAgainEndsWithTheSameBytes) {
       EXPECT_EQ(parts.kl_after, whole.kl_after);
       EXPECT_EQ(parts.best_step, whole.best_step);
       EXPECT_EQ(parts.codes_changed, whole.codes_changed);
+      EXPECT_EQ(points(parts), points(whole));
     } catch (const Interrupted&) {
     }
     over = true;
@@ -160,6 +169,15 @@ TEST_F(Trainer, TheBestIsKeptWhenLaterStepsAreWorse) {
   ASSERT_GT(all.back().second, least.second) << "this run shows nothing";
   EXPECT_EQ(result.best_step, least.first);
   EXPECT_NEAR(result.kl_after, least.second, 1e-5 * least.second);
+  ASSERT_EQ(result.validations.size(), all.size());
+  EXPECT_EQ(result.validations.front().tokens, 0);
+  EXPECT_EQ(result.validations.front().kl, result.kl_before);
+  EXPECT_EQ(result.validations.back().tokens, result.tokens);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(result.validations[i].step, all[i].first);
+    EXPECT_NEAR(result.validations[i].kl, all[i].second, 1e-5 * all[i].second);
+    EXPECT_EQ(result.validations[i].training_kl > 0, i > 0);
+  }
   EXPECT_EQ(result.steps, 40);
 }
 

@@ -77,6 +77,7 @@ OrderedJson base_recipe(const fs::path& base) {
   if (!fs::exists(file)) return {};
   OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
   if (!recipe.is_object()) throw Error(file.string() + ": not a JSON object");
+  recipe.erase("judged");  // of weights that tuning changes
   return recipe;
 }
 
@@ -92,6 +93,13 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
                 options.strategy.c_str(), static_cast<long>(result.tokens), result.kl_before,
                 result.kl_after);
   return card + text;
+}
+
+OrderedJson to_json(const Validation& v) {
+  OrderedJson json = {{"step", v.step}, {"tokens", v.tokens}};
+  if (v.step > 0) json["training_kl"] = v.training_kl;
+  json["kl"] = v.kl;
+  return json;
 }
 
 // What the result of a finished run says of itself; times are not kept.
@@ -182,9 +190,10 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   content.specs = quantized->specs();
   content.tensors = merged_tensors(quantized->checkpoint(), tuned);
   content.recipe = base_recipe(base_path);
-  OrderedJson recipe = work.request();
+  OrderedJson recipe = work.recipe();
   recipe["options"]["dtype"] = dtype_name;
   recipe["training_data"] = data_facts;
+  if (!data.warnings.empty()) recipe["training_data"]["warnings"] = data.warnings;
   recipe["validation_kl_before"] = result.kl_before;
   recipe["validation_kl_after"] = result.kl_after;
   recipe["steps"] = result.steps;
@@ -192,6 +201,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   recipe["best_step"] = result.best_step;
   recipe["codes_changed"] = result.codes_changed;
   recipe["diverged"] = result.diverged;
+  recipe["validations"] = OrderedJson::array();
+  for (const Validation& v : result.validations) recipe["validations"].push_back(to_json(v));
   content.recipe["tune"] = recipe;
   content.model_card = tuned_model_card(base_path, options, result);
   write_quantized_checkpoint(finished, quantized->checkpoint(), content);

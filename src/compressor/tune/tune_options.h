@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
 #include "compressor/train/adam.h"
@@ -111,8 +112,8 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .recorded = kNever},
     o.checkpoint_minutes);
   v(Option{.key = "seed"}, o.seed);
-  v(Option{.key = "beta1", .recorded = kNever}, o.adam.beta1);  // see betas
-  v(Option{.key = "beta2", .recorded = kNever}, o.adam.beta2);
+  v(Option{.key = "beta1", .recorded = kDerived}, o.adam.beta1);  // see betas
+  v(Option{.key = "beta2", .recorded = kDerived}, o.adam.beta2);
   v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
   v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.pv.chunk);
   v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.pv.max_chunks);
@@ -125,6 +126,13 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
 }
 
+// The student as it would be kept, at one moment of a run.
+struct Validation {
+  int64_t step = 0, tokens = 0;  // done
+  double training_kl = 0;        // mean over the steps since the last validation; 0 at the first
+  double kl = 0;                 // on the held-out windows
+};
+
 struct TuneResult {
   double kl_before = 0,
          kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
@@ -134,6 +142,7 @@ struct TuneResult {
   double seconds = 0, tokens_per_second = 0;
   std::string dtype;
   bool diverged = false;
+  std::vector<Validation> validations;  // the first before any step
 };
 
 }  // namespace bitsmith

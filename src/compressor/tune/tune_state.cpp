@@ -1,6 +1,7 @@
 #include "compressor/tune/tune_state.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/error.h"
@@ -39,6 +40,31 @@ std::string exact(double value) {
   return text;
 }
 
+// A validation after another: "step tokens training_kl kl ".
+std::string validations_text(const std::vector<Validation>& validations) {
+  std::string text;
+  for (const Validation& v : validations)
+    text += concat(v.step, " ", v.tokens, " ", exact(v.training_kl), " ", exact(v.kl), " ");
+  return text;
+}
+
+std::vector<Validation> read_validations(const std::string& text) {
+  std::vector<Validation> validations;
+  const char* at = text.c_str();
+  while (*at != '\0') {
+    char* next = nullptr;
+    Validation v;
+    v.step = std::strtoll(at, &next, 10);
+    v.tokens = std::strtoll(next, &next, 10);
+    v.training_kl = std::strtod(next, &next);
+    v.kl = std::strtod(next, &next);
+    if (*next != ' ' || next == at) throw Error("the validations of a tuning state are damaged");
+    validations.push_back(v);
+    at = next + 1;
+  }
+  return validations;
+}
+
 torch::Dtype torch_dtype(DType dtype, const std::string& source) {
   switch (dtype) {
     case DType::F32:
@@ -71,7 +97,9 @@ void save_tune_state(const std::filesystem::path& path, Student& student,
                      {"best_step", std::to_string(progress.best_step)},
                      {"changed", std::to_string(progress.changed)},
                      {"last_validation", exact(progress.last_validation)},
-                     {"validated_step", std::to_string(progress.validated_step)}});
+                     {"validated_step", std::to_string(progress.validated_step)},
+                     {"validations", validations_text(progress.validations)},
+                     {"training_kl_sum", exact(progress.training_kl_sum)}});
 }
 
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
@@ -98,6 +126,8 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
   progress.changed = std::strtoll(text("changed").c_str(), nullptr, 10);
   progress.last_validation = std::strtod(text("last_validation").c_str(), nullptr);
   progress.validated_step = std::strtoll(text("validated_step").c_str(), nullptr, 10);
+  progress.validations = read_validations(text("validations"));
+  progress.training_kl_sum = std::strtod(text("training_kl_sum").c_str(), nullptr);
   const torch::NoGradGuard no_grad;
   student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     const TensorView* stored = file.find(name);

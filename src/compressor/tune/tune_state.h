@@ -3,9 +3,11 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "compressor/tune/student.h"
+#include "compressor/tune/tune_options.h"
 
 namespace bitsmith {
 
@@ -18,6 +20,8 @@ struct TuneProgress {
   int64_t changed = 0;         // code groups changed so far
   double last_validation = 0;  // share of the budget at the last validation
   int64_t validated_step = 0;  // and steps then done
+  std::vector<Validation> validations;
+  double training_kl_sum = 0;  // of the steps since the last
 };
 
 // Atomic. All that TunedBlocks::visit_state() visits, exactly.
