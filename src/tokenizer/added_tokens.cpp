@@ -1,6 +1,7 @@
 #include "tokenizer/added_tokens.h"
 
 #include <algorithm>
+#include <set>
 
 #include "tokenizer/utf8.h"
 
@@ -72,6 +73,13 @@ int32_t AddedTokens::largest_id() const {
   int32_t largest = -1;
   for (const AddedToken& token : tokens_) largest = std::max(largest, token.id);
   return largest;
+}
+
+std::vector<int32_t> AddedTokens::special_ids() const {
+  std::set<int32_t> ids;
+  for (const AddedToken& token : tokens_)
+    if (token.special) ids.insert(token.id);
+  return {ids.begin(), ids.end()};
 }
 
 }  // namespace bitsmith

@@ -101,6 +101,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   int32_t vocab_size() const override { return vocab_size_; }
+  std::vector<int32_t> special_ids() const override { return added_.special_ids(); }
 
   std::optional<int32_t> token_id(std::string_view token) const override {
     if (const AddedToken* added = added_.find(token)) return added->id;

@@ -57,6 +57,11 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   EXPECT_EQ(t->document_separator(), kEnd);
 }
 
+TEST_F(TokenizerFolder, ListsItsControlTokens) {
+  write_tokenizer("<|end|>");
+  EXPECT_EQ(Tokenizer::open(folder_)->special_ids(), std::vector<int32_t>{kEnd});
+}
+
 TEST_F(TokenizerFolder, DocumentsEndWithEndoftextWhereItExists) {
   write_tokenizer("<|endoftext|>");
   write("tokenizer_config.json", R"({"eos_token": "the", "bos_token": null})");
