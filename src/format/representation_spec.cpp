@@ -177,6 +177,10 @@ bool rows_stand_alone(const RepresentationSpec& spec) {
   return all;
 }
 
+bool mixes_rows(const RepresentationSpec& spec) {
+  return spec.transform && spec.transform->out_block != TransformSpec::kNone;
+}
+
 RepresentationSpec row_representation(int bits, int64_t in_features) {
   return RepresentationSpec(std::vector<TermSpec>{row_term(bits, in_features)});
 }

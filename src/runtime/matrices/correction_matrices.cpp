@@ -96,6 +96,42 @@ class LowRankMatrix final : public WeightMatrix {
   std::vector<float> inner_;  // [tokens, rank]
 };
 
+// Some whole rows; the others are zero.
+class RowsMatrix final : public WeightMatrix {
+ public:
+  explicit RowsMatrix(const QuantizedTensor& tensor)
+      : rows_(read_kept_rows(tensor)), values_(dense_part(tensor, "kept_values")) {
+    out_features = tensor.out_features;
+    in_features = tensor.in_features;
+  }
+
+  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    products_.resize(static_cast<size_t>(tokens) * rows_.size());
+    values_->multiply(x, tokens, products_.data(), pool);
+    std::fill_n(y, tokens * out_features, 0.0f);
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* products = products_.data() + t * std::ssize(rows_);
+      for (size_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] = products[i];
+    }
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    const auto found = std::lower_bound(rows_.begin(), rows_.end(), row);
+    if (found == rows_.end() || *found != row) {
+      std::fill_n(out, in_features, 0.0f);
+    } else {
+      values_->decode_row(found - rows_.begin(), out);
+    }
+  }
+
+  uint64_t bytes() const override { return values_->bytes() + rows_.size() * sizeof(int64_t); }
+
+ private:
+  std::vector<int64_t> rows_;             // ascending
+  std::unique_ptr<WeightMatrix> values_;  // [rows, in_features]
+  std::vector<float> products_;           // [tokens, rows]
+};
+
 class SumMatrix final : public WeightMatrix {
  public:
   explicit SumMatrix(std::vector<std::unique_ptr<WeightMatrix>> terms) : terms_(std::move(terms)) {
@@ -140,6 +176,10 @@ std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec&, const QuantizedTens
 
 std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec&, const QuantizedTensor& tensor) {
   return std::make_unique<LowRankMatrix>(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec&, const QuantizedTensor& tensor) {
+  return std::make_unique<RowsMatrix>(tensor);
 }
 
 std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms) {
