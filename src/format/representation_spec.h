@@ -60,6 +60,10 @@ bool rows_stand_alone(const RepresentationSpec& spec);
 // Whether a row is decoded together with others, which an embedding cannot afford: outputs are
 // rotated.
 bool mixes_rows(const RepresentationSpec& spec);
+// How many rows a representation keeps in 16 bits (+rowsN); 0: it has no such term. And the
+// representation with so many.
+int64_t kept_rows(const RepresentationSpec& spec);
+RepresentationSpec with_kept_rows(RepresentationSpec spec, int64_t count);
 // What --embedding BITS stands for.
 RepresentationSpec row_representation(int bits, int64_t in_features);
 // UsageError where no sensible result can come of it: sizes that do not fit, or codebooks with more

@@ -42,6 +42,11 @@ struct TuneOptions {
   // Of the P step.
   AdamOptions adam;
 
+  // Train a quantized embedding and head too. A step then takes about as much longer as the model
+  // has weights there.
+  // Default: false
+  bool embedding = false;
+
   // Of forward and backward: "float32", "bfloat16", or "auto": the faster, measured once a run.
   // Default: auto
   std::string dtype = "auto";
@@ -99,6 +104,10 @@ void TuneOptions::visit(Self& o, Visitor& v) {
     o.code.schedule.interval);
   v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
     o.code.schedule.start);
+  v(Option{.key = "embedding",
+           .help = "Train a quantized embedding and head too, by the gradients of both uses",
+           .recorded = kIfChanged},
+    o.embedding);
   v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
   v(Option{.key = "dtype", .help = "Arithmetic of the passes: auto (measured), float32, bfloat16"},
     o.dtype);

@@ -183,9 +183,8 @@ TEST(WeightMatrix, AdditiveManyBits) {
 }
 
 TEST(WeightMatrix, Sums) {
-  for (const char* representation :
-       {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4", "gvq2d2b-n512+out1%",
-        "int4g32+rows5", "aq2x8g8+rows1"}) {
+  for (const char* representation : {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4",
+                                     "gvq2d2b-n512+out1%", "int4g32+rows5", "aq2x8g8+rows1"}) {
     expect_quantized(representation, 70, 96, kInt8Inputs);
   }
 }
