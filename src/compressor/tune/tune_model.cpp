@@ -43,8 +43,7 @@ uint64_t quantized_outer_weights(const ModelFiles& files) {
 
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
-uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options,
-                          int64_t length) {
+uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
   const ModelPlan& model = quantized.plan();
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
   uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
@@ -60,7 +59,8 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
   const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
   const uint64_t optimizer =
       (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
-      outer * (4 + 2 * element);  // of a micro-batch: the head's gradient, and its sum with the other
+      outer *
+          (4 + 2 * element);  // of a micro-batch: the head's gradient, and its sum with the other
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
