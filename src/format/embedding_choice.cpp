@@ -11,9 +11,8 @@ std::string option_text(const EmbeddingChoice& choice) {
 }
 
 void parse_option(const std::string& text, EmbeddingChoice& choice) {
-  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return c >= '0' && c <= '9';
-  });
+  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(),
+                                                   [](char c) { return c >= '0' && c <= '9'; });
   if (!digits) {
     choice = {.representation = parse_representation(text)};
     return;

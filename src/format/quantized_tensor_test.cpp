@@ -253,8 +253,7 @@ TEST(QuantizedTensor, ARotatedMatrixDecodesToTheProductOfThree) {
 
 TEST(QuantizedTensor, KeptRowsAreAddedAndChecked) {
   Random random(9);
-  const QuantizedTensor tensor =
-      random_tensor("int4g48+rows2", random);
+  const QuantizedTensor tensor = random_tensor("int4g48+rows2", random);
   const std::vector<int64_t> kept = {1, 4};
   write_kept_rows(tensor, kept);
   verify(tensor, "x");

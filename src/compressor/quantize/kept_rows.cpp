@@ -29,8 +29,7 @@ FittedCorrection fit_correction(const RowsSpec& spec, const torch::Tensor& weigh
                                 const QuantizeOptions& options) {
   const RowsSpec exact = spec.resolved(weight.size(0), weight.size(1), "");
   const auto rows = choose_rows(exact.count, residual, objective, options.kept_rows);
-  auto term =
-      std::make_unique<RowsTerm>(rows, residual.index_select(0, rows), weight.size(0));
+  auto term = std::make_unique<RowsTerm>(rows, residual.index_select(0, rows), weight.size(0));
   term->project();
   return {std::move(term),
           torch::zeros_like(weight).index_put({rows}, weight.index_select(0, rows))};

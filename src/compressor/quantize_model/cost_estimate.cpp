@@ -124,7 +124,9 @@ BlockSizes block_sizes(const ModelPlan& plan) {
 }
 
 // One matrix's quantization: float32 weight, working copies, float64 factors of its Hessian.
-int64_t matrix_bytes(int64_t weights, int64_t inputs) { return 40 * weights + 28 * inputs * inputs; }
+int64_t matrix_bytes(int64_t weights, int64_t inputs) {
+  return 40 * weights + 28 * inputs * inputs;
+}
 
 }  // namespace
 

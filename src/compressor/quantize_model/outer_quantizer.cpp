@@ -177,8 +177,8 @@ void OuterQuantizer::quantize(const PlannedMatrix& matrix, const Objective& obje
     const Objective cost = of_rows(objective, first, count);
     QuantizedLinear linear;
     try {
-      linear = quantize_linear(weight, cost,
-                               with_kept_rows(matrix.spec, std::ssize(own.kept_rows)), own);
+      linear = quantize_linear(weight, cost, with_kept_rows(matrix.spec, std::ssize(own.kept_rows)),
+                               own);
     } catch (const Interrupted&) {
       throw;
     } catch (const Error& e) {

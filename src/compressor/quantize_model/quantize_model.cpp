@@ -311,9 +311,8 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
 
   std::vector<QuantizedModules> modules;  // views into the work folder's files
   const std::vector<LinearPlan> first = outer.before_blocks();
-  modules.push_back(finished_modules(work, "embedding", plan, first, stopping([&] {
-                                       return outer.quantize(first, {}, observe);
-                                     })));
+  modules.push_back(finished_modules(work, "embedding", plan, first,
+                                     stopping([&] { return outer.quantize(first, {}, observe); })));
   while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
     ++resumed;
   if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
@@ -335,15 +334,16 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     log.write_block(block_index, seconds());
   }
   if (!last.empty()) {
-    modules.push_back(finished_modules(work, "head", plan, last, stopping([&] {
-      for (int64_t dense = plan.blocks; dense < model.num_blocks(); ++dense)
-        quantizer->advance(dense, {}, report);
-      const torch::Tensor hidden =
-          final_hessian(*decoder, quantizer->activations(), options.batch_tokens,
-                        [&](double share) { report(share, "final hidden states"); });
-      quantizer.reset();  // its activations take memory
-      return outer.quantize(last, hidden, observe);
-    })));
+    modules.push_back(finished_modules(
+        work, "head", plan, last, stopping([&] {
+          for (int64_t dense = plan.blocks; dense < model.num_blocks(); ++dense)
+            quantizer->advance(dense, {}, report);
+          const torch::Tensor hidden =
+              final_hessian(*decoder, quantizer->activations(), options.batch_tokens,
+                            [&](double share) { report(share, "final hidden states"); });
+          quantizer.reset();  // its activations take memory
+          return outer.quantize(last, hidden, observe);
+        })));
   }
   task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 

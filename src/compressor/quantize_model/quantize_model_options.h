@@ -92,9 +92,8 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
                    "metric of their uses (special tokens stay in 16 bits)",
            .recorded = Option::Recorded::kNever},
     o.embedding);
-  v.derived("embedding_bits", o.embedding.representation
-                                  ? OrderedJson(option_text(o.embedding))
-                                  : OrderedJson(o.embedding.bits));
+  v.derived("embedding_bits", o.embedding.representation ? OrderedJson(option_text(o.embedding))
+                                                         : OrderedJson(o.embedding.bits));
   v(Option{.key = "stop_after_blocks",
            .help = "Quantize the first N blocks only and leave the others dense (0: all); to try "
                    "options on a large model",

@@ -156,8 +156,7 @@ TEST_F(QuantizeModel, SameWorkSameBytes) {
   EXPECT_EQ(folder_hashes(folder_ / "a"), folder_hashes(folder_ / "b"));
 }
 
-TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
-  options_.embedding_bits = 8;
+TEST_F(QuantizeModel, InterruptedAfterEachStageEndsWithTheSameBytes) {
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
   const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
@@ -165,25 +164,27 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
        {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128", "int3g16+out1%+lr2", "had:int3g16"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
+    options_.embedding = {.bits = 8};
+    if (!options_.representation.transform)
+      options_.embedding = {.representation = options_.representation};
     fs::remove_all(folder_ / "whole");
     fs::remove_all(folder_ / "resumed");
     run(folder_ / "whole");
 
     const fs::path out = folder_ / "resumed";
-    const auto blocks_done = [&] {
+    const auto stages_done = [&] {
       int64_t count = 0;
       if (fs::exists(folder_ / "resumed.partial")) {
         for (const auto& entry : fs::directory_iterator(folder_ / "resumed.partial"))
-          count += entry.path().filename().string().starts_with("block-") &&
-                   entry.path().extension() == ".safetensors";
+          count += entry.path().extension() == ".safetensors";
       }
       return count;
     };
     int interruptions = 0;
     while (!fs::exists(out)) {
-      const int64_t before = blocks_done();
+      const int64_t before = stages_done();
       std::jthread watcher([&](const std::stop_token& stop) {
-        while (!stop.stop_requested() && blocks_done() == before)
+        while (!stop.stop_requested() && stages_done() == before)
           std::this_thread::sleep_for(std::chrono::microseconds(200));
         if (!stop.stop_requested()) cancel_.raise();
       });
@@ -207,7 +208,7 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   options_.keep = {"o_proj$", "layers\\.0\\..*down"};
   options_.overrides = {{"mlp", parse_representation("int8g0")},
                         {"up_proj", parse_representation("int2g16-z")}};
-  options_.embedding_bits = 4;
+  options_.embedding = {.bits = 4};
   const auto base = model("tiny_qwen3");
   quantize("tiny_qwen3", "out");
   const auto files = ModelFiles::open(folder_ / "out");
@@ -225,6 +226,83 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   // Kept is kept.
   EXPECT_EQ(files->checkpoint().read("model.layers.0.mlp.down_proj.weight"),
             base->checkpoint().read("model.layers.0.mlp.down_proj.weight"));
+}
+
+TEST_F(QuantizeModel, EmbeddingByBitsIsTheNearestAndNeedsNoText) {
+  options_.method = Method::kRtn;
+  for (const int bits : {8, 4}) {
+    options_.embedding = {.bits = bits};
+    const auto base = model("tiny_qwen3");
+    EXPECT_FALSE(needs_calibration(*base, options_));
+    const fs::path out = folder_ / std::to_string(bits);
+    quantize(base, {}, out);
+    const auto files = ModelFiles::open(out);
+    for (const char* module : {"model.embed_tokens", "lm_head"}) {
+      const QuantizedTensor stored = files->quantized(module);
+      EXPECT_EQ(stored.spec, row_representation(bits, 32));
+      const auto nearest = quantize_linear(read_matrix(*base, module, torch::kFloat32), {},
+                                           stored.spec, {.method = Method::kRtn})
+                               .representation->to_format();
+      for (const TensorView& part : nearest.parts)
+        EXPECT_TRUE(std::ranges::equal(part.bytes, stored.part(part.name).bytes)) << part.name;
+    }
+  }
+}
+
+// Tied and not: every representation, by its own method, also where an override asks for it.
+TEST_F(QuantizeModel, EmbeddingByAMethodKeepsRowsOfSpecialTokens) {
+  options_.representation = parse_representation("int8g16");
+  for (const char* name : {"tiny_llama", "tiny_qwen3"}) {
+    for (const char* representation : {"int4g16", "aq1x4g8", "gvq2d2b-n256", "had-in:int3g16"}) {
+      SCOPED_TRACE(concat(name, " ", representation));
+      const auto base = model(name);
+      options_.embedding = {.representation = parse_representation(representation)};
+      EXPECT_TRUE(needs_calibration(*base, options_));
+      const fs::path out = folder_ / "out";
+      const QuantizeModelResult result = quantize(name, "out", /*force=*/true);
+      const auto files = ModelFiles::open(out);
+      for (const LinearPlan& outer : {base->plan().embedding, base->plan().head}) {
+        const QuantizedTensor stored = files->quantized(outer.name);
+        EXPECT_EQ(kept_rows(stored.spec), 3);  // the tokenizer's control tokens
+        EXPECT_EQ(read_kept_rows(stored), (std::vector<int64_t>{0, 1, 2}));
+        QuantizedTensor codes = stored;
+        codes.spec = with_kept_rows(codes.spec, 0);
+        const auto first = [](const torch::Tensor& rows) { return rows.narrow(0, 0, 3); };
+        const auto want = first(read_matrix(*base, outer.name, torch::kFloat32)),
+                   got = first(decode_matrix(stored, torch::kFloat32)),
+                   rest = first(decode_matrix(codes, torch::kFloat32));
+        // What the codes leave is rounded to 16 bits; a rotation sums float32.
+        const double tolerance = std::ldexp((want - rest).norm().item<double>(), -11) +
+                                 1e-6 * want.norm().item<double>();
+        EXPECT_LT((got - want).norm().item<double>(), tolerance + 1e-6);
+      }
+      int by_method = 0;
+      for (const LinearSummary& linear : result.linears)
+        by_method += is_outer_matrix(base->plan(), linear.module) && linear.method != "rtn";
+      EXPECT_EQ(by_method, base->plan().tied ? 1 : 2);
+    }
+  }
+  options_.embedding = {};
+  options_.overrides = {{"lm_head", parse_representation("gvq2d2b-n256")}};
+  const QuantizeModelResult result = quantize("tiny_qwen3", "override");
+  EXPECT_EQ(result.linears.back().module, "lm_head");
+  EXPECT_EQ(result.linears.back().method, "gptvq");
+  EXPECT_FALSE(ModelFiles::open(folder_ / "override")->spec("model.embed_tokens"));
+}
+
+// Blocks that stay dense run too, and a head of enough bits needs no rows of its own.
+TEST_F(QuantizeModel, OnlyTheHead) {
+  options_.keep = {"layers"};
+  options_.embedding = {.representation = parse_representation("int8g16")};
+  const QuantizeModelResult result = quantize("tiny_qwen3", "out");
+  ASSERT_EQ(result.linears.size(), 2u);
+  EXPECT_EQ(result.linears[0].representation, "int8g16");
+  options_.keep = {};
+  options_.stop_after_blocks = 1;
+  quantize("tiny_qwen3", "one");
+  const auto files = ModelFiles::open(folder_ / "one");
+  EXPECT_TRUE(files->spec("lm_head"));
+  EXPECT_FALSE(files->spec("model.layers.1.mlp.up_proj"));
 }
 
 TEST_F(QuantizeModel, KeptRowsOfAGgufAreInHuggingFaceOrder) {
@@ -272,10 +350,14 @@ TEST_F(QuantizeModel, RefusesBeforeAnyWorkAndLeavesNothing) {
   refused("nothing is left");
   options_.method = Method::kAqlm;
   refused("aqlm");
-  options_.embedding_bits = 7;
-  refused("embedding");
-  options_.overrides = {{"embed_tokens", parse_representation("aq1x4g8")}};
-  refused("looked up row by row");
+  options_.overrides = {{"embed_tokens", parse_representation("had:int4g16")}};
+  refused("mixes rows");
+  options_.embedding = {.representation = parse_representation("had-out:int4g16")};
+  refused("had-in:");
+  options_.embedding = {.representation = parse_representation("int4g48")};
+  refused("sizes that do");
+  options_.embedding = {.representation = parse_representation("int4g16+rows385")};
+  refused("385 kept rows");
   options_.dtype = "float64";
   refused("float64");
   options_.stop_after_blocks = 3;

@@ -75,8 +75,8 @@ void RowsSpec::check_values(const QuantizedTensor& tensor, const std::string& so
   int64_t before = -1;
   for (const int64_t row : read_kept_rows(tensor)) {
     if (row <= before || row >= tensor.out_features) {
-      throw Error(concat(source, ".kept_rows: row ", row, " after ", before, " of ",
-                         tensor.out_features));
+      throw Error(
+          concat(source, ".kept_rows: row ", row, " after ", before, " of ", tensor.out_features));
     }
     before = row;
   }

@@ -25,16 +25,14 @@ void RowsTerm::project() {
 
 void RowsTerm::store(const QuantizedTensor& tensor) const {
   const auto rows = rows_.to(torch::kCPU);
-  write_kept_rows(tensor,
-                  {rows.const_data_ptr<int64_t>(), static_cast<size_t>(rows.numel())});
+  write_kept_rows(tensor, {rows.const_data_ptr<int64_t>(), static_cast<size_t>(rows.numel())});
   write_fp16_part(tensor, "kept_values", values_);
 }
 
 std::unique_ptr<Term> make_term(const RowsSpec& spec, const QuantizedTensor& tensor) {
   return std::make_unique<RowsTerm>(
       torch::tensor(read_kept_rows(tensor), torch::kLong),
-      read_fp16_part(tensor, "kept_values", {spec.count, tensor.in_features}),
-      tensor.out_features);
+      read_fp16_part(tensor, "kept_values", {spec.count, tensor.in_features}), tensor.out_features);
 }
 
 }  // namespace bitsmith
