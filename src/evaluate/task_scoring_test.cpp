@@ -43,9 +43,9 @@ class LetterTokenizer : public Tokenizer {
     return ids[0] == 0 ? "<s>" : "?";
   }
   std::string token_bytes(int32_t) const override { return ""; }
-  std::vector<int32_t> special_ids() const override { return {0}; }
   int32_t vocab_size() const override { return 512; }
   std::optional<int32_t> token_id(std::string_view) const override { return {}; }
+  std::vector<std::string> special_tokens() const override { return {"<s>"}; }
 
  private:
   bool adds_bos_;

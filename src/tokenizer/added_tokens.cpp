@@ -1,7 +1,6 @@
 #include "tokenizer/added_tokens.h"
 
 #include <algorithm>
-#include <set>
 
 #include "tokenizer/utf8.h"
 
@@ -69,17 +68,17 @@ const AddedToken* AddedTokens::find(std::string_view content) const {
   return it == by_content_.end() ? nullptr : &tokens_[it->second];
 }
 
+std::vector<std::string> AddedTokens::special_contents() const {
+  std::vector<std::string> contents;
+  for (const AddedToken& token : tokens_)
+    if (token.special) contents.push_back(token.content);
+  return contents;
+}
+
 int32_t AddedTokens::largest_id() const {
   int32_t largest = -1;
   for (const AddedToken& token : tokens_) largest = std::max(largest, token.id);
   return largest;
-}
-
-std::vector<int32_t> AddedTokens::special_ids() const {
-  std::set<int32_t> ids;
-  for (const AddedToken& token : tokens_)
-    if (token.special) ids.insert(token.id);
-  return {ids.begin(), ids.end()};
 }
 
 }  // namespace bitsmith

@@ -46,8 +46,8 @@ class AddedTokens {
 
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;
-  int32_t largest_id() const;                // -1 if there are none
-  std::vector<int32_t> special_ids() const;  // ascending
+  int32_t largest_id() const;  // -1 if there are none
+  std::vector<std::string> special_contents() const;
   bool any_normalized() const { return !normalized_.empty(); }
 
  private:

@@ -101,7 +101,6 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   int32_t vocab_size() const override { return vocab_size_; }
-  std::vector<int32_t> special_ids() const override { return added_.special_ids(); }
 
   std::optional<int32_t> token_id(std::string_view token) const override {
     if (const AddedToken* added = added_.find(token)) return added->id;
@@ -109,6 +108,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (processor_.IdToPiece(id) != token) return std::nullopt;
     return id;
   }
+
+  std::vector<std::string> special_tokens() const override { return added_.special_contents(); }
 
  private:
   void check_id(int32_t id) const {

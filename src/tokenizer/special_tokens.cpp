@@ -1,5 +1,7 @@
 #include "tokenizer/special_tokens.h"
 
+#include <set>
+
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/tokenizer.h"
 
@@ -15,12 +17,14 @@ bool has_tokenizer(const Checkpoint& model) {
 }  // namespace
 
 std::vector<int64_t> special_tokens(const Checkpoint& model) {
-  std::vector<int64_t> rows;
-  if (!has_tokenizer(model)) return rows;
-  for (const int32_t id : Tokenizer::open(model.path())->special_ids()) {
-    if (id >= 0 && id < model.plan().vocab_size) rows.push_back(id);
+  if (!has_tokenizer(model)) return {};
+  const auto tokenizer = Tokenizer::open(model.path());
+  std::set<int64_t> rows;
+  for (const std::string& token : tokenizer->special_tokens()) {
+    const auto id = tokenizer->token_id(token);
+    if (id && *id >= 0 && *id < model.plan().vocab_size) rows.insert(*id);
   }
-  return rows;
+  return {rows.begin(), rows.end()};
 }
 
 }  // namespace bitsmith

@@ -25,9 +25,11 @@ class SpmTokenizer final : public Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return parts_.vocabulary.size(); }
-  std::vector<int32_t> special_ids() const override { return parts_.added_tokens.special_ids(); }
   std::optional<int32_t> token_id(std::string_view token) const override {
     return parts_.vocabulary.find(token);
+  }
+  std::vector<std::string> special_tokens() const override {
+    return parts_.added_tokens.special_contents();
   }
 
  private:

@@ -28,10 +28,11 @@ class Tokenizer {
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special = false) const = 0;
   // The bytes of one token inside a text (no stripping of a leading space), for streaming.
   virtual std::string token_bytes(int32_t id) const = 0;
-  virtual int32_t vocab_size() const = 0;                // one more than the largest id
-  virtual std::vector<int32_t> special_ids() const = 0;  // of control tokens, ascending
+  virtual int32_t vocab_size() const = 0;  // one more than the largest id
   virtual std::optional<int32_t> token_id(
       std::string_view token) const = 0;  // exact vocabulary entry
+  // As texts would spell the tokens that encode() recognizes iff parse_special.
+  virtual std::vector<std::string> special_tokens() const = 0;
 
   // Ids of the file's own metadata (tokenizer_config.json, GGUF keys); empty if it says nothing.
   std::optional<int32_t> bos_id, eos_id;

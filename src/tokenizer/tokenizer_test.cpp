@@ -55,11 +55,7 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   EXPECT_EQ(t->bos_id, kThe);
   EXPECT_EQ(t->chat_template, "one");
   EXPECT_EQ(t->document_separator(), kEnd);
-}
-
-TEST_F(TokenizerFolder, ListsItsControlTokens) {
-  write_tokenizer("<|end|>");
-  EXPECT_EQ(Tokenizer::open(folder_)->special_ids(), std::vector<int32_t>{kEnd});
+  EXPECT_EQ(t->special_tokens(), std::vector<std::string>{"<|end|>"});
 }
 
 TEST_F(TokenizerFolder, DocumentsEndWithEndoftextWhereItExists) {

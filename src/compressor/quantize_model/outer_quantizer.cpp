@@ -190,14 +190,13 @@ void OuterQuantizer::quantize(const PlannedMatrix& matrix, const Objective& obje
     whole.append(linear.representation->to_format(), first);
     if (count == rows) stages = std::move(linear.stages);
   }
-  const LinearSummary summary = {
-      matrix.shape.name,
-      to_string(matrix.spec),
-      method_name(matrix.method),
-      total > 0 ? error / total : 0,
-      bits_per_weight(matrix.spec, rows, columns),
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-      {}};
+  LinearSummary summary;
+  summary.module = matrix.shape.name;
+  summary.representation = to_string(matrix.spec);
+  summary.method = method_name(matrix.method);
+  summary.relative_error = total > 0 ? error / total : 0;
+  summary.bits = bits_per_weight(matrix.spec, rows, columns);
+  summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   modules.linears.push_back(summary);
   modules.matrices[matrix.shape.name] = whole.take();
   if (observer) observer(summary, stages);
