@@ -141,6 +141,8 @@ class EndToEnd(ProgramTest):
                 kl["".join(method)] = report["kl"]
                 self.assertLess(abs(self.evaluate(out, "runtime")["perplexity"] / report["perplexity"] - 1), 0.003)
                 layers = json.loads((out / "bitsmith.json").read_text())["layers"]
+                shown = self.succeed("inspect", out, "--json").json()["embedding_bits"]
+                self.assertAlmostEqual(shown, layers[0]["bits"], places=6)
                 self.assertEqual([(x["module"], x["representation"]) for x in layers],
                                  [("model.embed_tokens", representation + "+rows3")])
             print(representation, {k or "own": round(v, 5) for k, v in kl.items()})
