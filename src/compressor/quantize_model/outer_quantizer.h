@@ -1,6 +1,6 @@
 // Embedding and head, the matrices outside the blocks: what their errors cost, and their
-// quantization. Those whose objective needs no activations come before the blocks, which then make
-// good what is left; a head that is to fit the final hidden states comes after them.
+// quantization. Those whose objective needs no activations come before the blocks, whose inputs
+// they then make; a head that is to fit the final hidden states comes after them.
 #pragma once
 #include <functional>
 #include <vector>
