@@ -1,16 +1,10 @@
 #include "compressor/quantize_model/quantize_model.h"
 
-#include <gtest/gtest.h>
-
-#include <filesystem>
 #include <thread>
 
-#include "architecture/family.h"
-#include "base/error.h"
-#include "base/files.h"
-#include "checkpoint/safetensors.h"
 #include "compressor/model/decoder.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/quantize_model/test_quantize_model.h"
 
 namespace bitsmith {
 namespace {
@@ -24,73 +18,6 @@ std::map<std::string, std::string> folder_hashes(const fs::path& folder) {
     hashes[entry.path().filename().string()] = sha256(MappedFile::open(entry.path())->bytes());
   return hashes;
 }
-
-class QuantizeModel : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              concat("quantize_model_", ::getpid(), "_",
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    options_.representation = parse_representation("int4g16");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  static std::shared_ptr<const ModelFiles> model(const std::string& name) {
-    const fs::path path = fs::path(BITSMITH_TESTDATA) / name;
-    return ModelFiles::open(fs::exists(path / "model.gguf") ? path / "model.gguf" : path);
-  }
-  static TokenDataset data(const ModelFiles& files, int count = 24, int length = 32) {
-    torch::manual_seed(1);
-    TokenDataset data;
-    data.train = torch::randint(files.plan().vocab_size, {count, length}, torch::kInt64);
-    data.validation = torch::empty({0, length}, torch::kInt64);
-    data.hash = "random";
-    return data;
-  }
-  QuantizeModelResult quantize(const std::string& name, const std::string& out,
-                               bool force = false) {
-    const auto files = model(name);
-    return quantize(files, data(*files), folder_ / out, force);
-  }
-  // As the command does it.
-  QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
-                               const TokenDataset& data, const fs::path& out, bool force = false) {
-    check_quantize_request(*files, options_, {.threads = 2});
-    WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
-    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl",
-                          {.cancel = &cancel_});
-  }
-  // A random llama of many small blocks, written by this test.
-  fs::path deep_model(int64_t blocks) {
-    const fs::path path = folder_ / "deep";
-    fs::create_directories(path);
-    Json config = read_json_file(fs::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
-    config["num_hidden_layers"] = blocks;
-    write_json_file(path / "config.json", config);
-    torch::manual_seed(2);
-    std::vector<torch::Tensor> storage;
-    std::vector<TensorView> views;
-    for (const PlannedTensor& planned : planned_tensors(plan_model(config, "test"))) {
-      const auto& [name, shape] = std::tie(planned.name, planned.shape);
-      torch::Tensor tensor = torch::randn(shape) / std::sqrt(shape.back());
-      if (shape.size() == 1) tensor = 1 + 0.1 * tensor;
-      storage.push_back(tensor);
-      views.push_back({name,
-                       DType::F32,
-                       shape,
-                       {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
-    }
-    write_safetensors(path / "model.safetensors", views);
-    return path;
-  }
-  bool nothing_left() const { return fs::is_empty(folder_); }
-
-  fs::path folder_;
-  QuantizeModelOptions options_;
-  CancelFlag cancel_;
-};
 
 TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
   options_.representation = parse_representation("int8g16");
@@ -226,83 +153,6 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   // Kept is kept.
   EXPECT_EQ(files->checkpoint().read("model.layers.0.mlp.down_proj.weight"),
             base->checkpoint().read("model.layers.0.mlp.down_proj.weight"));
-}
-
-TEST_F(QuantizeModel, EmbeddingByBitsIsTheNearestAndNeedsNoText) {
-  options_.method = Method::kRtn;
-  for (const int bits : {8, 4}) {
-    options_.embedding = {.bits = bits};
-    const auto base = model("tiny_qwen3");
-    EXPECT_FALSE(needs_calibration(*base, options_));
-    const fs::path out = folder_ / std::to_string(bits);
-    quantize(base, {}, out);
-    const auto files = ModelFiles::open(out);
-    for (const char* module : {"model.embed_tokens", "lm_head"}) {
-      const QuantizedTensor stored = files->quantized(module);
-      EXPECT_EQ(stored.spec, row_representation(bits, 32));
-      const auto nearest = quantize_linear(read_matrix(*base, module, torch::kFloat32), {},
-                                           stored.spec, {.method = Method::kRtn})
-                               .representation->to_format();
-      for (const TensorView& part : nearest.parts)
-        EXPECT_TRUE(std::ranges::equal(part.bytes, stored.part(part.name).bytes)) << part.name;
-    }
-  }
-}
-
-// Tied and not: every representation, by its own method, also where an override asks for it.
-TEST_F(QuantizeModel, EmbeddingByAMethodKeepsRowsOfSpecialTokens) {
-  options_.representation = parse_representation("int8g16");
-  for (const char* name : {"tiny_llama", "tiny_qwen3"}) {
-    for (const char* representation : {"int4g16", "aq1x4g8", "gvq2d2b-n256", "had-in:int3g16"}) {
-      SCOPED_TRACE(concat(name, " ", representation));
-      const auto base = model(name);
-      options_.embedding = {.representation = parse_representation(representation)};
-      EXPECT_TRUE(needs_calibration(*base, options_));
-      const fs::path out = folder_ / "out";
-      const QuantizeModelResult result = quantize(name, "out", /*force=*/true);
-      const auto files = ModelFiles::open(out);
-      for (const LinearPlan& outer : {base->plan().embedding, base->plan().head}) {
-        const QuantizedTensor stored = files->quantized(outer.name);
-        EXPECT_EQ(kept_rows(stored.spec), 3);  // the tokenizer's control tokens
-        EXPECT_EQ(read_kept_rows(stored), (std::vector<int64_t>{0, 1, 2}));
-        QuantizedTensor codes = stored;
-        codes.spec = with_kept_rows(codes.spec, 0);
-        const auto first = [](const torch::Tensor& rows) { return rows.narrow(0, 0, 3); };
-        const auto want = first(read_matrix(*base, outer.name, torch::kFloat32)),
-                   got = first(decode_matrix(stored, torch::kFloat32)),
-                   rest = first(decode_matrix(codes, torch::kFloat32));
-        // What the codes leave is rounded to 16 bits; a rotation sums float32.
-        const double tolerance = std::ldexp((want - rest).norm().item<double>(), -11) +
-                                 1e-6 * want.norm().item<double>();
-        EXPECT_LT((got - want).norm().item<double>(), tolerance + 1e-6);
-      }
-      int by_method = 0;
-      for (const LinearSummary& linear : result.linears)
-        by_method += is_outer_matrix(base->plan(), linear.module) && linear.method != "rtn";
-      EXPECT_EQ(by_method, base->plan().tied ? 1 : 2);
-    }
-  }
-  options_.embedding = {};
-  options_.overrides = {{"lm_head", parse_representation("gvq2d2b-n256")}};
-  const QuantizeModelResult result = quantize("tiny_qwen3", "override");
-  EXPECT_EQ(result.linears.back().module, "lm_head");
-  EXPECT_EQ(result.linears.back().method, "gptvq");
-  EXPECT_FALSE(ModelFiles::open(folder_ / "override")->spec("model.embed_tokens"));
-}
-
-// Blocks that stay dense run too, and a head of enough bits needs no rows of its own.
-TEST_F(QuantizeModel, OnlyTheHead) {
-  options_.keep = {"layers"};
-  options_.embedding = {.representation = parse_representation("int8g16")};
-  const QuantizeModelResult result = quantize("tiny_qwen3", "out");
-  ASSERT_EQ(result.linears.size(), 2u);
-  EXPECT_EQ(result.linears[0].representation, "int8g16");
-  options_.keep = {};
-  options_.stop_after_blocks = 1;
-  quantize("tiny_qwen3", "one");
-  const auto files = ModelFiles::open(folder_ / "one");
-  EXPECT_TRUE(files->spec("lm_head"));
-  EXPECT_FALSE(files->spec("model.layers.1.mlp.up_proj"));
 }
 
 TEST_F(QuantizeModel, KeptRowsOfAGgufAreInHuggingFaceOrder) {
