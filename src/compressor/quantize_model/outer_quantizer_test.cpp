@@ -72,7 +72,7 @@ TEST(OuterObjective, AddsBothUsesOfATiedMatrix) {
   // An error without a direction costs the same in either use.
   const auto noise = torch::eye(32);
   const auto cost = [&](Objective objective) {
-    objective.output_factor = {};
+    objective.output_factor = torch::Tensor();
     return objective.error(noise);
   };
   EXPECT_NEAR(cost(both), 2 * cost(head), 1e-5 * cost(both));
