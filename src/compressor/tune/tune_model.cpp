@@ -41,6 +41,10 @@ uint64_t quantized_outer_weights(const ModelFiles& files) {
   return weights;
 }
 
+// What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
+// Those of the blocks are small beside the rest.
+constexpr uint64_t kOuterStepBytes = 40;
+
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
 uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
@@ -60,7 +64,8 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
   const uint64_t optimizer =
       (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
       outer *
-          (4 + 2 * element);  // of a micro-batch: the head's gradient, and its sum with the other
+          (4 + 2 * element +
+           kOuterStepBytes);  // of a micro-batch: the head's gradient, and its sum with the other
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
