@@ -61,11 +61,11 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
   }
   const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
   const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
+  // Of a micro-batch: the head's gradient, and its sum with the embedding's.
+  const uint64_t outer_gradients = 4 + 2 * element;
   const uint64_t optimizer =
       (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
-      outer *
-          (4 + 2 * element +
-           kOuterStepBytes);  // of a micro-batch: the head's gradient, and its sum with the other
+      outer * (outer_gradients + kOuterStepBytes);
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
