@@ -130,7 +130,7 @@ TEST(OuterQuantizer, KeepsRowsOfSpecialTokensThenOfFrequentOnes) {
 
 // A vocabulary of more than one slice: as if its rows had been quantized at once.
 TEST(OuterQuantizer, SlicesOfRowsConcatenate) {
-  const fs::path folder = fs::path(testing::TempDir()) / concat("outer_slices_", ::getpid());
+  const fs::path folder = fs::path(::testing::TempDir()) / concat("outer_slices_", ::getpid());
   fs::create_directories(folder);
   Json config = read_json_file(fs::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
   constexpr int64_t kVocab = 140'000;

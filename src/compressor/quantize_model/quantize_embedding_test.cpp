@@ -8,7 +8,7 @@
 namespace bitsmith {
 namespace {
 
-using QuantizeEmbedding = QuantizeModel;
+class QuantizeEmbedding : public testing::QuantizeModelTest {};
 
 TEST_F(QuantizeEmbedding, EmbeddingByBitsIsTheNearestAndNeedsNoText) {
   options_.method = Method::kRtn;

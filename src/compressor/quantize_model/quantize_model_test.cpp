@@ -1,5 +1,7 @@
 #include "compressor/quantize_model/quantize_model.h"
 
+#include <gtest/gtest.h>
+
 #include <thread>
 
 #include "compressor/model/decoder.h"
@@ -11,13 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// File name -> SHA-256 of everything in a folder.
-std::map<std::string, std::string> folder_hashes(const fs::path& folder) {
-  std::map<std::string, std::string> hashes;
-  for (const auto& entry : fs::directory_iterator(folder))
-    hashes[entry.path().filename().string()] = sha256(MappedFile::open(entry.path())->bytes());
-  return hashes;
-}
+class QuantizeModel : public testing::QuantizeModelTest {};
+using testing::folder_hashes;
 
 TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
   options_.representation = parse_representation("int8g16");

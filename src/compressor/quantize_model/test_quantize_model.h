@@ -1,11 +1,14 @@
-// What tests of quantize_model() share.
+// What tests of quantizing a model share.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "architecture/family.h"
 #include "base/error.h"
@@ -13,24 +16,33 @@
 #include "checkpoint/safetensors.h"
 #include "compressor/quantize_model/quantize_model.h"
 
-namespace bitsmith {
+namespace bitsmith::testing {
 
-class QuantizeModel : public testing::Test {
+namespace fs = std::filesystem;
+
+// File name -> SHA-256 of everything in a folder.
+inline std::map<std::string, std::string> folder_hashes(const fs::path& folder) {
+  std::map<std::string, std::string> hashes;
+  for (const auto& entry : fs::directory_iterator(folder))
+    hashes[entry.path().filename().string()] = sha256(MappedFile::open(entry.path())->bytes());
+  return hashes;
+}
+
+class QuantizeModelTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
+    folder_ = fs::path(::testing::TempDir()) /
               concat("quantize_model_", ::getpid(), "_",
                      ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
     options_.representation = parse_representation("int4g16");
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
 
   static std::shared_ptr<const ModelFiles> model(const std::string& name) {
-    const std::filesystem::path path = std::filesystem::path(BITSMITH_TESTDATA) / name;
-    return ModelFiles::open(std::filesystem::exists(path / "model.gguf") ? path / "model.gguf"
-                                                                         : path);
+    const fs::path path = fs::path(BITSMITH_TESTDATA) / name;
+    return ModelFiles::open(fs::exists(path / "model.gguf") ? path / "model.gguf" : path);
   }
   static TokenDataset data(const ModelFiles& files, int count = 24, int length = 32) {
     torch::manual_seed(1);
@@ -47,19 +59,17 @@ class QuantizeModel : public testing::Test {
   }
   // As the command does it.
   QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
-                               const TokenDataset& data, const std::filesystem::path& out,
-                               bool force = false) {
+                               const TokenDataset& data, const fs::path& out, bool force = false) {
     check_quantize_request(*files, options_, {.threads = 2});
     WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
     return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl",
-                          {.cancel = &cancel_});
+                          {.progress = progress_, .cancel = &cancel_});
   }
   // A random llama of many small blocks, written by this test.
-  std::filesystem::path deep_model(int64_t blocks) {
-    const std::filesystem::path path = folder_ / "deep";
-    std::filesystem::create_directories(path);
-    Json config =
-        read_json_file(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
+  fs::path deep_model(int64_t blocks) {
+    const fs::path path = folder_ / "deep";
+    fs::create_directories(path);
+    Json config = read_json_file(fs::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
     config["num_hidden_layers"] = blocks;
     write_json_file(path / "config.json", config);
     torch::manual_seed(2);
@@ -78,11 +88,12 @@ class QuantizeModel : public testing::Test {
     write_safetensors(path / "model.safetensors", views);
     return path;
   }
-  bool nothing_left() const { return std::filesystem::is_empty(folder_); }
+  bool nothing_left() const { return fs::is_empty(folder_); }
 
-  std::filesystem::path folder_;
+  fs::path folder_;
   QuantizeModelOptions options_;
   CancelFlag cancel_;
+  ProgressSink* progress_ = nullptr;
 };
 
-}  // namespace bitsmith
+}  // namespace bitsmith::testing
