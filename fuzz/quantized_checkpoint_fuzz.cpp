@@ -50,7 +50,8 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "aq1x8g8+lr3",
                                             "gvq2d2b+out5w+lr1",
                                             "had:int3g8",
-                                            "had-out:gvq2d2b+lr1"};
+                                            "had-out:gvq2d2b+lr1",
+                                            "gvq2d2b+rows3"};
 
 class MemoryCheckpoint : public Checkpoint {
  public:
@@ -139,8 +140,8 @@ Json tiny_config(int choice) {
   const ModelPlan model = plan_model(config, "fuzz");
   SpecMap specs;
   for (const LinearPlan& matrix : quantizable_matrices(model)) {
-    const bool block = matrix.name.starts_with("model.layers");
-    specs[matrix.name] = block ? spec : row_representation(8, matrix.in_features);
+    const bool whole = is_outer_matrix(model, matrix.name) && mixes_rows(spec);
+    specs[matrix.name] = whole ? row_representation(8, matrix.in_features) : spec;
   }
   if (choice < 128) {
     config["quantization_config"] = Json::parse(make_bitsmith_config(specs, model).dump());

@@ -706,6 +706,7 @@ class Quantize(ProgramTest):
         for more in [["--method", "magic"], ["--method", "aqlm"], ["--calibration-tokens", "-5"],
                      ["--data", self.folder / "missing.txt"], ["--keep", "("], ["--override", "q_proj"],
                      ["--override", "q_proj=int4g7"], ["--embedding", "5"], ["--method", "gptvq"],
+                     ["--embedding", "int4g7"], ["--embedding", "had:int4g16"], ["--embedding", "int4g16+rows385"],
                      ["--codebook-init", "best-of-all"], ["--cross-term", "2"], ["--finetune-epochs", "-1"]]:
             self.refuse(*ok, *more)
 
@@ -752,6 +753,18 @@ class Quantize(ProgramTest):
         self.assertEqual(result.code, 1, str(result))
         self.assertNotIn("terminate called", result.err)
         self.assertNotIn("out", tree(self.folder))
+
+
+class Bench(ProgramTest):
+    def test_a_shape_in_any_representation(self):
+        few = ["--prompt-tokens", 4, "--generate-tokens", 4, "--repeats", 1]
+        shape = ["bench", "--shape", TRAINED / "config.json", "--representation", "int4g64", *few, "--json"]
+        bits = {embedding: self.succeed(*shape, "--embedding", embedding).json()["bytes_per_token"]
+                for embedding in ["16", "8", "gvq2d2b-n1024+rows3"]}
+        self.assertLess(bits["8"], bits["16"])
+        self.assertLess(bits["gvq2d2b-n1024+rows3"], bits["8"])
+        self.fail_cleanly("bench", TRAINED, "--embedding", "8", *few, codes=(2,), says=["--shape"])
+        self.fail_cleanly(*shape, "--embedding", "5", codes=(2,), says=["16, 8, 4 or a representation"])
 
 
 class Interrupts(ProgramTest):

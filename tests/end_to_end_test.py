@@ -3,8 +3,8 @@
 import json
 import shutil
 
-from support import (CALIBRATION, CONTEXT, HELDOUT, REPRESENTATIONS, TRAINED, ProgramTest, main, read_safetensors,
-                     relative_error, tree)
+from support import (CALIBRATION, CONTEXT, HELDOUT, REPRESENTATIONS, TESTDATA, TRAINED, ProgramTest, main,
+                     read_safetensors, relative_error, tree)
 
 WINDOWS = 8
 
@@ -135,6 +135,53 @@ class EndToEnd(ProgramTest):
         self.assertNotIn("int8g64", shapes["plain"])
         self.assertLess(self.evaluate(out, "torch", "--teacher", TRAINED)["kl"],
                         self.evaluate(plain, "torch", "--teacher", TRAINED)["kl"])
+
+    def test_embedding_by_its_method(self):
+        """Of a tied matrix alone: better than the nearest codes, and the same in both engines."""
+        for representation in ["int3g32", "gvq2d2b-n1024", "aq1x6g4"]:
+            kl = {}
+            for method in [[], ["--method", "rtn"]]:
+                out = self.quantize("int8g64", "--keep", "layers", "--embedding", representation, *method, "--force",
+                                    tokens=16384)
+                report = self.evaluate(out, "torch", "--teacher", TRAINED)
+                kl["".join(method)] = report["kl"]
+                self.assertLess(abs(self.evaluate(out, "runtime")["perplexity"] / report["perplexity"] - 1), 0.003)
+                layers = json.loads((out / "bitsmith.json").read_text())["layers"]
+                shown = self.succeed("inspect", out, "--json").json()["embedding_bits"]
+                self.assertAlmostEqual(shown, layers[0]["bits"], places=6)
+                self.assertEqual([(x["module"], x["representation"]) for x in layers],
+                                 [("model.embed_tokens", representation + "+rows3")])
+            print(representation, {k or "own": round(v, 5) for k, v in kl.items()})
+            if not representation.startswith("aq"):  # its codebooks serve rows of very different weight
+                self.assertLess(kl[""], kl["--methodrtn"], representation)
+
+    def test_embedding_and_head_apart(self):
+        for representation in ["int4g16", "gvq2d2b-n512", "aq1x4g8", "had-in:int4g16"]:
+            out = self.quantize("int8g16", "--embedding", representation, "--force", model=TESTDATA / "tiny_qwen3")
+            logits = {}
+            for engine in ["torch", "runtime"]:
+                file = self.folder / f"{engine}.safetensors"
+                self.succeed("logits", out, "--ids", "1,50,60,70,80,90,100", "--engine", engine, "-o", file)
+                logits[engine] = read_safetensors(file)["logits"][1]
+            self.assertLess(relative_error(logits["runtime"], logits["torch"]), 0.02, representation)
+
+    def test_tuning_trains_an_embedding(self):
+        start = self.quantize("int8g64", "--embedding", "int2g16", tokens=8192)
+        tune = ["tune", "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION, "--parse-special", "--context",
+                CONTEXT, "--quiet"]
+        kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
+        for name, more in {"without": [], "with": ["--embedding"]}.items():
+            out = self.folder / name
+            self.succeed(*tune, start, *more, "-o", out)
+            kl[name] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+            self.assertEqual(json.loads((out / "config.json").read_text()), json.loads((start / "config.json").read_text()))
+            runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
+            self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
+        print({k: round(v, 5) for k, v in kl.items()})
+        self.assertLess(kl["with"], 0.9 * kl["start"], kl)
+        self.assertLess(kl["with"], kl["without"], kl)
+        dense = self.quantize("int2g16", "--method", "rtn", out=self.folder / "dense")
+        self.fail_cleanly(*tune, dense, "--embedding", "-o", self.folder / "none", codes=(2,), says=["nothing to train"])
 
     def test_output_replaced_only_by_force(self):
         out = self.quantize("int8g64", "--method", "rtn")

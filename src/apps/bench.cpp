@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "format/embedding_choice.h"
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
 #include "runtime/model.h"
@@ -20,7 +21,7 @@ namespace {
 
 struct BenchCommand {
   CommonOptions common;
-  std::string model, shape, representation;
+  std::string model, shape, representation, embedding;
   int64_t prompt_tokens = 512, generate_tokens = 128, repeats = 3;
 
   void run();
@@ -80,12 +81,16 @@ ModelWeights BenchCommand::weights() const {
   if (shape.empty() == model.empty())
     throw UsageError("bench needs either a MODEL or --shape CONFIG.json");
   if (shape.empty()) {
-    if (!representation.empty()) throw UsageError("--representation goes with --shape");
+    if (!representation.empty() || !embedding.empty())
+      throw UsageError("--representation and --embedding go with --shape");
     return load_weights(*ModelFiles::open(model), DensePrecision::kFast);
   }
   std::optional<RepresentationSpec> spec;
   if (!representation.empty()) spec = parse_representation(representation);
-  return random_weights(plan_model(read_json_file(shape), shape), spec, common.seed);
+  EmbeddingChoice outer;
+  if (!embedding.empty()) parse_option(embedding, outer);
+  const ModelPlan plan = plan_model(read_json_file(shape), shape);
+  return random_weights(plan, spec, spec_of(outer, plan.embedding.in_features), common.seed);
 }
 
 void BenchCommand::run() {
@@ -157,6 +162,9 @@ void add_bench(CLI::App& app) {
                       "Random weights of the shape that this config.json describes");
   command->add_option("--representation", bench->representation,
                       "With --shape: representation of the linear layers (default: bfloat16)");
+  command->add_option("--embedding", bench->embedding,
+                      "With --shape: embedding and head in 16, 8 or 4 bits, or a representation "
+                      "(default: bfloat16)");
   command->add_option("--prompt-tokens", bench->prompt_tokens, "Length of the prompt")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

@@ -97,6 +97,7 @@ OrderedJson describe(const Checkpoint& checkpoint, bool with_tensors) {
   result["parameters"] = size.parameters;
   result["decoder_weights"] = size.decoder_weights;
   result["bits"] = size.decoder_bits();
+  result["embedding_bits"] = size.outer_bits();
   result["file_bits"] = size.file_bits();
   result["file_bytes"] = checkpoint.file_bytes();
   for (const auto& [type, total] : type_totals(checkpoint)) {
@@ -171,8 +172,10 @@ std::string summary(const Checkpoint& checkpoint, const OrderedJson& facts) {
   if (const std::string ignored = ignored_tensors_line(checkpoint); !ignored.empty()) {
     text += row("", ignored);
   }
-  text += row("true bits", format("%.3f a weight in the blocks, %.3f in the whole file",
-                                  size.decoder_bits(), size.file_bits()));
+  text +=
+      row("true bits", format("%.3f a weight in the blocks, %.3f in %s, %.3f in the whole file",
+                              size.decoder_bits(), size.outer_bits(),
+                              c.tied ? "the embedding" : "embedding and head", size.file_bits()));
   text += row("file", concat(checkpoint.file_bytes(), " bytes (",
                              format_bytes(static_cast<double>(checkpoint.file_bytes())), ")"));
   if (facts.contains("quantization_config")) {

@@ -47,7 +47,7 @@ std::string quantize_help() {
   return concat(
       "One-shot quantization: from a model and some text to a smaller model, block by block.\n"
       "  bitsmith quantize MODEL --representation aq2x8g8 -o out/aq2\n"
-      "  bitsmith quantize MODEL --representation int4g64 --embedding 8 --data wiki.txt -o "
+      "  bitsmith quantize MODEL --representation int4g64 --embedding int4g32 --data wiki.txt -o "
       "out/int4\n"
       "The representation says what a matrix becomes: a kind, those with a + that correct it, "
       "and\nwhat may stand around them:\n",

@@ -325,6 +325,8 @@ TEST(CheckpointTest, QuantizedDirectoriesOpenWithoutDenseTensors) {
   EXPECT_EQ(size.parameters, 2 * (block + 64) + 32 + 2 * 20 * 32);
   EXPECT_EQ(size.decoder_bytes, 4 * (2 * block - 1024) + 256 + 8192 + 64);
   EXPECT_EQ(size.tensor_bytes - size.decoder_bytes, 4 * (size.parameters - size.decoder_weights));
+  EXPECT_EQ(size.outer_weights, 2 * 20 * 32);
+  EXPECT_DOUBLE_EQ(size.outer_bits(), 32);
   EXPECT_DOUBLE_EQ(size.decoder_bits(), 8.0 * static_cast<double>(size.decoder_bytes) /
                                             static_cast<double>(size.decoder_weights));
 }

@@ -21,11 +21,14 @@ ModelSize sum_of(const ModelPlan& plan, std::span<const Tensor> tensors) {
       size.decoder_weights += linear->out_features * linear->in_features;
     }
   }
+  size.outer_weights = plan.embedding.out_features * plan.embedding.in_features;
+  if (!plan.tied) size.outer_weights += plan.head.out_features * plan.head.in_features;
   for (const Tensor& tensor : tensors) {
     const int64_t bytes = byte_size(tensor.dtype, tensor.shape);
     size.tensor_bytes += bytes;
     const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
     if (modules.contains(module)) size.decoder_bytes += bytes;
+    if (is_outer_matrix(plan, module)) size.outer_bytes += bytes;
   }
   return size;
 }
@@ -33,6 +36,7 @@ ModelSize sum_of(const ModelPlan& plan, std::span<const Tensor> tensors) {
 }  // namespace
 
 double ModelSize::decoder_bits() const { return bits(decoder_bytes, decoder_weights); }
+double ModelSize::outer_bits() const { return bits(outer_bytes, outer_weights); }
 double ModelSize::file_bits() const { return bits(tensor_bytes, parameters); }
 
 ModelSize model_size(const ModelPlan& plan, std::span<const TensorView> tensors) {

@@ -13,9 +13,11 @@ struct ModelSize {
   int64_t parameters = 0;       // of the dense model: every expected tensor's elements
   int64_t decoder_weights = 0;  // of the blocks' linears: out_features * in_features
   int64_t decoder_bytes = 0;  // all tensors of those linears: dense weights, codes, scales, biases
-  int64_t tensor_bytes = 0;   // all tensors
+  int64_t outer_weights = 0, outer_bytes = 0;  // the same of embedding and head
+  int64_t tensor_bytes = 0;                    // all tensors
 
   double decoder_bits() const;  // per decoder weight
+  double outer_bits() const;    // per weight of embedding and head
   double file_bits() const;     // all tensors' bits per parameter
 };
 

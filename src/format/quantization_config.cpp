@@ -97,9 +97,10 @@ SpecMap parse_quantization_config(const Json& config_json, const ModelPlan& plan
                        "' is not supported; Bitsmith reads 'bitsmith' and 'aqlm'"));
   }
   for (const auto& [module, spec] : specs) {
-    if (is_outer_matrix(plan, module) && !rows_stand_alone(spec)) {
+    if (is_outer_matrix(plan, module) && mixes_rows(spec)) {
       throw Error(concat(where, ": ", module, " is ", to_string(spec),
-                         "; embeddings and heads need representations whose rows stand alone"));
+                         "; embeddings and heads are looked up row by row, so that their outputs "
+                         "cannot be rotated"));
     }
   }
   return specs;

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "checkpoint/safetensors.h"
 #include "format/quantization_config.h"
+#include "format/random_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -49,12 +50,8 @@ Made make_random(const Checkpoint& base, const std::map<std::string, std::string
   for (const auto& [module, name] : names) {
     const RepresentationSpec spec = parse_representation(name);
     const LinearPlan& shape = shapes.at(module);
-    QuantizedTensor tensor = allocate_quantized(spec, shape.out_features, shape.in_features);
-    for (const TensorView& part : tensor.parts) {
-      for (std::byte& byte : mutable_part(tensor, part.name)) {
-        byte = static_cast<std::byte>(random.below(60));  // as fp16: small and finite
-      }
-    }
+    const QuantizedTensor tensor =
+        random_tensor(spec, shape.out_features, shape.in_features, random);
     made.content.specs[module] = spec;
     for (TensorView part : tensor.parts) {
       part.name = module + "." + part.name;
@@ -212,8 +209,8 @@ TEST_F(QuantizedCheckpoint, MixedRepresentationsAndEmbeddingsAreBitsmiths) {
     const auto base = Checkpoint::open(fs::path(BITSMITH_TESTDATA) / model);
     auto names = all_linears(base->plan(), "int3g16-z");
     names["model.layers.0.self_attn.q_proj"] = "aq3x6g4";
-    names["model.embed_tokens"] = "int8g0";
-    if (!base->plan().tied) names["lm_head"] = "int4g16";
+    names["model.embed_tokens"] = "gvq2d2b-n256+rows3";
+    if (!base->plan().tied) names["lm_head"] = "aq1x8g8+out1%";
     const Made made = make_random(*base, names, DType::BF16, 7);
     write_quantized_checkpoint(folder_, *base, made.content);
     const auto files = ModelFiles::open(folder_);
@@ -316,6 +313,12 @@ TEST_F(QuantizedCheckpoint, HostileConfigsAreErrors) {
   expect_error("no terms", [&](Json& q) { terms(q) = Json::array(); });
   expect_error("two terms", [&](Json& q) { terms(q).push_back(entry.at("terms").at(0)); });
   expect_error("a correction first", [&](Json& q) { terms(q)[0] = {{"kind", "lr"}, {"rank", 2}}; });
+  expect_error("an embedding with rotated outputs", [&](Json& q) {
+    Json rotated = entry;
+    rotated["modules"] = {"model.embed_tokens"};
+    rotated["transform"] = {{"kind", "had"}, {"in_block", 0}, {"out_block", 2}};
+    q["representations"].push_back(rotated);
+  });
   expect_error("parts of a correction missing", [&](Json& q) {
     terms(q).push_back({{"kind", "lr"}, {"rank", 2}});
   });

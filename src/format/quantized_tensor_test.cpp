@@ -251,6 +251,36 @@ TEST(QuantizedTensor, ARotatedMatrixDecodesToTheProductOfThree) {
   }
 }
 
+TEST(QuantizedTensor, KeptRowsAreAddedAndChecked) {
+  Random random(9);
+  const QuantizedTensor tensor = random_tensor("int4g48+rows2", random);
+  const std::vector<int64_t> kept = {1, 4};
+  write_kept_rows(tensor, kept);
+  verify(tensor, "x");
+  EXPECT_EQ(read_kept_rows(tensor), kept);
+  QuantizedTensor coded = tensor;
+  coded.spec.terms.pop_back();
+  std::vector<float> all(kRows * kColumns), plain(kRows * kColumns), row(kColumns);
+  decode_rows(tensor, 0, kRows, all);
+  decode_rows(coded, 0, kRows, plain);
+  const std::vector<float> values = half_values(tensor.part("kept_values"));
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t i = 0; i < kColumns; ++i) {
+      const float more = r == 1 ? values[i] : r == 4 ? values[kColumns + i] : 0;
+      ASSERT_EQ(all[r * kColumns + i], plain[r * kColumns + i] + more) << r << ", " << i;
+    }
+    decode_rows(tensor, r, 1, row);
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), all.begin() + r * kColumns)) << r;
+  }
+  for (const std::vector<int64_t>& bad :
+       {std::vector<int64_t>{-1, 4}, {1, kRows}, {2, 2}, {3, 1}}) {
+    write_kept_rows(tensor, bad);
+    EXPECT_THROW(verify(tensor, "x"), Error);
+  }
+  EXPECT_THROW(allocate_quantized(parse_representation("int4g48+rows6"), kRows, kColumns),
+               UsageError);
+}
+
 TEST(QuantizedTensor, PlacesOfOutliersAreChecked) {
   const auto made = [](const SparseEntries& entries) {
     const QuantizedTensor tensor =

@@ -177,6 +177,25 @@ bool rows_stand_alone(const RepresentationSpec& spec) {
   return all;
 }
 
+bool mixes_rows(const RepresentationSpec& spec) {
+  return spec.transform && spec.transform->out_block != TransformSpec::kNone;
+}
+
+int64_t kept_rows(const RepresentationSpec& spec) {
+  int64_t count = 0;
+  for (const TermSpec& term : spec.terms) {
+    if (const auto* rows = std::get_if<RowsSpec>(&term)) count = rows->count;
+  }
+  return count;
+}
+
+RepresentationSpec with_kept_rows(RepresentationSpec spec, int64_t count) {
+  std::erase_if(spec.terms,
+                [](const TermSpec& term) { return std::holds_alternative<RowsSpec>(term); });
+  if (count > 0) spec.terms.push_back(RowsSpec{.count = count});
+  return spec;
+}
+
 RepresentationSpec row_representation(int bits, int64_t in_features) {
   return RepresentationSpec(std::vector<TermSpec>{row_term(bits, in_features)});
 }

@@ -55,8 +55,15 @@ std::vector<PartLayout> part_layout(const RepresentationSpec& spec, int64_t out_
 // Everything the file holds, in bits per weight.
 double bits_per_weight(const RepresentationSpec& spec, int64_t out_features, int64_t in_features);
 
-// Whether rows can be quantized slice by slice, as embeddings and heads are.
+// Whether rows can be quantized slice by slice.
 bool rows_stand_alone(const RepresentationSpec& spec);
+// Whether a row is decoded together with others, which an embedding cannot afford: outputs are
+// rotated.
+bool mixes_rows(const RepresentationSpec& spec);
+// How many rows a representation keeps in 16 bits (+rowsN); 0: it has no such term. And the
+// representation with so many.
+int64_t kept_rows(const RepresentationSpec& spec);
+RepresentationSpec with_kept_rows(RepresentationSpec spec, int64_t count);
 // What --embedding BITS stands for.
 RepresentationSpec row_representation(int bits, int64_t in_features);
 // UsageError where no sensible result can come of it: sizes that do not fit, or codebooks with more

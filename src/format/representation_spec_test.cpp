@@ -38,6 +38,7 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
                            "aq2x8g8+lr16",
                            "gvq2d2b+out1%+lr8",
                            "int4g64+out12w",
+                           "gvq2d3b-s32+rows17",
                            "had:int4g64",
                            "had-in:aq2x8g8",
                            "had-out128:gvq2d2b",
@@ -95,6 +96,9 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "int4g64+out1",
                            "int4g64+out1.5w",
                            "int4g64+lr0",
+                           "int4g64+rows0",
+                           "int4g64+rows",
+                           "int4g64+rows2+rows3",
                            "int4g64out1%",
                            "hadint4g64",
                            "had:",
@@ -165,7 +169,7 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
   for (const char* name :
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
         "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3", "int4g8+out1.25%", "aq1x4g8+lr3",
-        "gvq2d2b+out0.5%+lr2", "had:int4g8+lr3", "had-out2:aq1x4g8"}) {
+        "gvq2d2b+out0.5%+lr2", "int4g8+rows48", "had:int4g8+lr3", "had-out2:aq1x4g8"}) {
     const RepresentationSpec spec = resolve(name);
     EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
     EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;
@@ -190,6 +194,7 @@ TEST(RepresentationSpec, ShortNamesLeaveOutWhatTheRulesGive) {
   EXPECT_EQ(name("int4g32-z"), "int4g32-z");
   EXPECT_EQ(name("gvq2d2b+out0.5%+lr2"), "gvq2d2b+out0.5%+lr2");
   EXPECT_EQ(name("int4g32+out12w"), "int4g32+out0.26%");
+  EXPECT_EQ(name("int4g32+rows3"), "int4g32+rows3");
   EXPECT_EQ(name("had:int4g32"), "had:int4g32");
   EXPECT_EQ(name("had-in32-out16:int4g32"), "had:int4g32");
   EXPECT_EQ(name("had-in8-out:int4g32"), "had-in8-out:int4g32");

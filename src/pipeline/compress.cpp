@@ -110,7 +110,7 @@ class Compression {
   QuantizeModelOptions quantize_options() const {
     QuantizeModelOptions options;
     options.representation = parse_representation(preset_.representation);
-    options.embedding_bits = preset_.embedding_bits;
+    parse_option(preset_.embedding, options.embedding);
     options.linear.seed = context_.seed;
     options.linear.max_rounds = preset_.rounds;
     options.linear.kmeans_iterations = preset_.kmeans_iterations;

@@ -73,6 +73,7 @@ TEST(Options, EveryMemberIsDeclared) {
 
 void change(std::string& value) { value += "x"; }
 void change(RepresentationSpec& value) { value = parse_representation("int2g8"); }
+void change(EmbeddingChoice& value) { value.representation = parse_representation("int2g8"); }
 void change(std::optional<Method>& value) { value = Method::kRtn; }
 void change(std::vector<std::string>& value) { value.push_back("x"); }
 void change(std::vector<Override>& value) { value.push_back({"x", RepresentationSpec()}); }
@@ -142,6 +143,8 @@ TEST(Options, RecipesStayAsTheyAre) {
             R"("seed":0,"damping":0.01,"act_order":false,"max_rounds":16,"tolerance":0.01,)"
             R"("kmeans_iterations":30,"beam":0,"codebook_init":"best","em_iterations":30,)"
             R"("feedback_rounds":2,"codebook_update":true,"outliers":"saliency","sum_rounds":2})");
+  quantize.embedding = {.representation = parse_representation("gvq2d3b-s32")};
+  EXPECT_EQ(options_json(quantize).at("embedding_bits"), "gvq2d3b-s32");
   EXPECT_EQ(options_json(BlockFinetuneOptions()).dump(),
             R"({"epochs":0,"patience":2,"learning_rate":0.001,"final_rate":0.1,)"
             R"("batch_tokens":4096,"validation_share":0.1,"seed":0})");

@@ -10,7 +10,7 @@ struct Preset {
   std::string name;
   std::string gives;                   // one line for a help text
   std::string representation;          // of the blocks' matrices
-  int embedding_bits = 8;              // 16, 8 or 4
+  std::string embedding = "8";         // of embedding and head: EmbeddingChoice
   double minutes = 60;                 // of the whole pipeline, unless the request says
   int64_t calibration_tokens = 65536;  // for the one-shot quantizer
   int64_t context = 1024;              // tokens a window

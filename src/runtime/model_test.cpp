@@ -213,7 +213,7 @@ TEST(RuntimeModel, LearnedPositionsEnd) {
   // The second piece of this prompt goes too far: the first is not run either.
   Json config = read_json_file(kData / "families/tiny_gpt2/config.json");
   config["n_positions"] = 300;
-  RuntimeModel model(random_weights(plan_model(config, "config.json"), {}, 1), 1);
+  RuntimeModel model(random_weights(plan_model(config, "config.json"), {}, {}, 1), 1);
   KvCache cache(model.plan(), 400);
   const std::vector<int32_t> ids(301, 3);
   const auto all = [](std::span<const float>) { return true; };
@@ -325,7 +325,7 @@ TEST(RuntimeModel, RandomWeightsOfAShape) {
     for (const auto& spec :
          {std::optional<RepresentationSpec>(), std::optional(parse_representation("int4g16")),
           std::optional(parse_representation("aq2x8g8"))}) {
-      RuntimeModel model(random_weights(plan, spec, 1), 2);
+      RuntimeModel model(random_weights(plan, spec, spec, 1), 2);
       const auto logits = logits_in_pieces(model, std::vector<int32_t>{1, 2, 3}, 3);
       for (const float x : logits) ASSERT_TRUE(std::isfinite(x));
       EXPECT_GT(bytes_per_token(model.weights()), 0u);

@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 
-#include "base/half.h"
 #include "base/random.h"
 #include "checkpoint/safetensors.h"
+#include "format/random_tensor.h"
 #include "runtime/runtime_language_model.h"
 #include "runtime/weights.h"
 
@@ -51,17 +50,8 @@ class TwoForms {
   void add(const std::string& module, const std::string& representation, int64_t out_features,
            int64_t in_features) {
     const RepresentationSpec spec = parse_representation(representation);
-    QuantizedTensor& tensor = *quantized_.emplace_back(
-        std::make_unique<QuantizedTensor>(allocate_quantized(spec, out_features, in_features)));
-    for (const TensorView& part : tensor.parts) {  // random codes, small random scales
-      const std::span<std::byte> bytes = mutable_part(tensor, part.name);
-      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(random_.next());
-      if (part.dtype != DType::F16) continue;
-      for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
-        const uint16_t h = float_to_fp16(static_cast<float>(random_.normal() * 0.1));
-        std::memcpy(&bytes[i], &h, sizeof(h));
-      }
-    }
+    QuantizedTensor& tensor = *quantized_.emplace_back(std::make_unique<QuantizedTensor>(
+        random_tensor(spec, out_features, in_features, random_, 0.1)));
     content_.specs.emplace(module, spec);
     for (TensorView part : tensor.parts) {
       part.name = module + "." + part.name;
@@ -99,7 +89,11 @@ TEST(QuantizedModel, LogitsAreThoseOfTheDecodedWeights) {
   for (const auto& [representation, embedding] : {std::pair{"int4g16", "int8g64"},
                                                   {"int2g0-z", "int4g16"},
                                                   {"aq2x8g8", "int8g0"},
-                                                  {"had:int4g16", "int8g0"}}) {
+                                                  {"had:int4g16", "int8g0"},
+                                                  {"int4g16", "int4g32+rows3"},
+                                                  {"int4g16", "gvq2d2b-n512+rows1"},
+                                                  {"int4g16", "aq2x8g8"},
+                                                  {"int4g16", "had-in:int4g16+out1%"}}) {
     const TwoForms model(representation, embedding);
     EXPECT_TRUE(ModelFiles::open(model.quantized())->is_quantized());
     const auto actual = all_logits(model.quantized(), tokens);

@@ -1,7 +1,7 @@
 #include "runtime/weights.h"
 
-#include <algorithm>
 #include <functional>
+#include <map>
 
 #include "format/random_tensor.h"
 
@@ -94,21 +94,21 @@ ModelWeights load_weights(const ModelFiles& files, DensePrecision precision) {
 }
 
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
-                            uint64_t seed) {
+                            const std::optional<RepresentationSpec>& outer, uint64_t seed) {
   Random random(seed);
   WeightSource source;
   source.precision = DensePrecision::kFast;
   source.vector = [](const std::string&, int64_t count) {
     return std::vector<float>(static_cast<size_t>(count), 1.0f);
   };
-  std::vector<std::string> linear_names;
-  for (const BlockPlan& block : plan.blocks)
-    for (const LinearPlan* linear : linears(block)) linear_names.push_back(linear->name);
-  std::sort(linear_names.begin(), linear_names.end());
+  std::map<std::string, const RepresentationSpec*> specs;
+  for (const LinearPlan& matrix : quantizable_matrices(plan)) {
+    const auto& own = is_outer_matrix(plan, matrix.name) ? outer : spec;
+    if (own) specs[matrix.name] = &*own;
+  }
   source.matrix = [&](const LinearPlan& linear, DensePrecision) -> std::unique_ptr<WeightMatrix> {
-    const bool quantized =
-        spec && std::binary_search(linear_names.begin(), linear_names.end(), linear.name);
-    if (!quantized) {
+    const auto found = specs.find(linear.name);
+    if (found == specs.end()) {
       return make_dense_matrix(linear.out_features, linear.in_features, true,
                                [&](int64_t, int64_t, std::span<float> out) {
                                  for (float& w : out)
@@ -116,7 +116,7 @@ ModelWeights random_weights(const ModelPlan& plan, const std::optional<Represent
                                });
     }
     return make_quantized_matrix(
-        random_tensor(*spec, linear.out_features, linear.in_features, random, 0.03));
+        random_tensor(*found->second, linear.out_features, linear.in_features, random, 0.03));
   };
   return assemble(plan, source);
 }

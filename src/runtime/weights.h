@@ -50,10 +50,10 @@ enum class DensePrecision { kFast, kExact };
 
 ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
 
-// Random weights of a model's shape, for speed measurements without the model: linears in `spec`
-// (dense bfloat16 without one), embedding and head dense.
+// Random weights of a model's shape, for speed measurements without the model: the blocks' linears
+// in `spec`, embedding and head in `outer`; dense bfloat16 without one.
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
-                            uint64_t seed);
+                            const std::optional<RepresentationSpec>& outer, uint64_t seed);
 
 // Bytes of the matrices that one generated token reads; of experts the mean of those that it uses.
 uint64_t bytes_per_token(const ModelWeights& weights);

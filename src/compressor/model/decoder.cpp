@@ -66,18 +66,31 @@ std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
   return decoder;
 }
 
-std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
-                                       torch::Dtype dtype) {
+std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
+                                       bool outer_representations) {
   auto decoder = open(std::move(files), dtype);
   const ModelPlan& plan = decoder->plan();
-  decoder->embedding_ = read_matrix(decoder->files(), plan.embedding.name, dtype);
+  const auto load_outer = [&](const LinearPlan& shape) {
+    auto linear = std::make_shared<Linear>();
+    linear->name = shape.name;
+    linear->out_features = shape.out_features;
+    linear->in_features = shape.in_features;
+    linear->weight = read_matrix(decoder->files(), shape.name, dtype);
+    if (outer_representations && decoder->files().spec(shape.name))
+      linear->representation = representation_from_format(decoder->files().quantized(shape.name));
+    return linear;
+  };
+  decoder->embedding_ = load_outer(plan.embedding);
   decoder->norm_ = load_norm(decoder->files(), plan.final_norm, dtype);
-  decoder->head_.weight =
-      plan.tied ? decoder->embedding_ : read_matrix(decoder->files(), plan.head.name, dtype);
-  decoder->head_.soft_cap = plan.logit_soft_cap;
+  decoder->head_ = plan.tied ? decoder->embedding_ : load_outer(plan.head);
   for (int64_t block_index = 0; block_index < plan.num_blocks(); ++block_index)
     decoder->blocks_.push_back(decoder->load_block(block_index));
   return decoder;
+}
+
+std::vector<Linear*> Decoder::outer_linears() {
+  if (head_ == embedding_) return {embedding_.get()};
+  return {embedding_.get(), head_.get()};
 }
 
 std::shared_ptr<Block> Decoder::load_block(int64_t block_index) const {

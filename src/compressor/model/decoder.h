@@ -29,8 +29,10 @@ using RotaryTables = std::vector<RotaryTable>;
 class Decoder {
  public:
   // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantized blocks
-  // hold their representations, a quantized embedding or head is decoded once.
-  static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
+  // hold their representations; a quantized embedding or head is decoded once, and holds its own
+  // beside that where a trainer asks for it.
+  static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
+                                       bool outer_representations = false);
   // Reads learned positions and the embedding's norm, where there are such: for load_block(),
   // rotary(), embed_with() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
@@ -42,7 +44,9 @@ class Decoder {
   torch::Dtype dtype() const { return dtype_; }
 
   // [batch, length] int64 -> [batch, length, hidden], the inputs of the first block.
-  torch::Tensor embed(const torch::Tensor& ids) const { return embed_with(embedding_, ids); }
+  torch::Tensor embed(const torch::Tensor& ids) const {
+    return embed_with(embedding_->weight, ids);
+  }
   // The same by another embedding matrix [vocab, hidden].
   torch::Tensor embed_with(const torch::Tensor& embedding, const torch::Tensor& ids) const;
   RotaryTables rotary(int64_t length) const;  // for windows of `length` from position 0
@@ -67,14 +71,16 @@ class Decoder {
   torch::Tensor final_norm(const torch::Tensor& x) const { return norm_.forward(x); }
   // Final hidden states (after the norm) of ids [batch, length].
   torch::Tensor hidden_states(const torch::Tensor& ids) const;
-  const OutputHead& head() const { return head_; }
+  OutputHead head() const { return {head_->weight, plan().logit_soft_cap}; }
+  // The embedding, and the head where it is not the same matrix. Both are used by `weight`.
+  std::vector<Linear*> outer_linears();
 
  private:
   std::shared_ptr<const ModelFiles> files_;
   torch::Dtype dtype_ = torch::kFloat32;
-  torch::Tensor embedding_, positions_;  // [vocab, hidden]; [rows, hidden] or undefined
+  std::shared_ptr<Linear> embedding_, head_;  // [vocab, hidden]; one where they are tied
+  torch::Tensor positions_;                   // [rows, hidden] or undefined
   Norm embedding_norm_, norm_;
-  OutputHead head_;
   std::vector<std::shared_ptr<Block>> blocks_;
 };
 

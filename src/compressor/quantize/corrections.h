@@ -12,7 +12,7 @@ namespace bitsmith {
 struct FittedCorrection {
   std::unique_ptr<Term> term;
   // [out, in] float32: what the term with codes need not hold when it is made anew. Low rank: the
-  // term itself. Outliers: the whole weights at their places, so that codes see zeros there.
+  // term itself. Outliers, rows: the whole weights at their places, so that codes see zeros there.
   torch::Tensor spared;
 };
 
@@ -28,6 +28,10 @@ FittedCorrection fit_correction(const SparseSpec& spec, const torch::Tensor& wei
 // The best approximation of the residual in the objective's norm by a matrix of this rank (LoRC),
 // by subspace iteration.
 FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& weight,
+                                const torch::Tensor& residual, const Objective& objective,
+                                const QuantizeOptions& options);
+// Rows: options.kept_rows, then those whose error costs most; the values are the residual's own.
+FittedCorrection fit_correction(const RowsSpec& spec, const torch::Tensor& weight,
                                 const torch::Tensor& residual, const Objective& objective,
                                 const QuantizeOptions& options);
 

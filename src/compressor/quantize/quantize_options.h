@@ -118,6 +118,12 @@ struct QuantizeOptions {
   // Default: false
   bool corrections_first = false;
 
+  // Representations with rows in 16 bits: which these are first of all, ascending; the others are
+  // those whose error costs most. Codes see zeros there from the first round on. quantize_model()
+  // gives those of special tokens.
+  // Default: none
+  std::vector<int64_t> kept_rows = {};
+
   // Polled between rounds and columns; when it is raised quantize_linear() throws Interrupted.
   // Default: null, never
   const CancelFlag* cancel = nullptr;
@@ -130,6 +136,7 @@ struct QuantizeOptions {
 template <typename Self, typename Visitor>
 void QuantizeOptions::visit(Self& o, Visitor& v) {
   v.constant(o.method);
+  v.constant(o.kept_rows);
   v.constant(o.cancel);
   v(Option{.key = "seed"}, o.seed);
   v(Option{.key = "damping",

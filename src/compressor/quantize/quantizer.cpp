@@ -78,7 +78,7 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
   std::unique_ptr<Representation> best;
   double least = 0;
   torch::Tensor target = weight;
-  if (options.corrections_first) {
+  if (options.corrections_first || !options.kept_rows.empty()) {
     target = weight - fit_corrections(weight, weight, own, spec, options).spared;
   }
   for (int round = 1; round <= std::max(1, options.sum_rounds); ++round) {
@@ -89,13 +89,17 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
     const double error = relative_error(weight, weight - corrections.residual, own);
     if (best && !(error < least)) break;
     least = error;
-    target = weight - corrections.spared;
+    const torch::Tensor next = weight - corrections.spared;
+    const bool settled = torch::equal(next, target);  // another round would find the same codes
+    target = next;
     best =
         std::make_unique<Representation>(std::move(coded), std::move(corrections.terms), rotation);
-    if (options.method == Method::kRtn) continue;  // another objective than the linear's
-    stages.push_back(
-        {concat("sum ", round), error,
-         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    if (options.method != Method::kRtn) {  // it has another objective than the linear's
+      stages.push_back(
+          {concat("sum ", round), error,
+           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    }
+    if (settled) break;
   }
   return best;
 }

@@ -39,6 +39,8 @@ class BlockQuantizer {
   // Replaces the activations by the outputs of that block with the given matrices in it. A block
   // that was quantized just now is not read again.
   void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
+  // [windows, length, hidden]: the inputs of the next block.
+  const torch::Tensor& activations() const { return stream_.inputs(); }
 
  private:
   // What is known of one site's inputs.

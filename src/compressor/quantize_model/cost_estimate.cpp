@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compressor/model/attention.h"
+#include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
 
 namespace bitsmith {
@@ -56,7 +57,7 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   const torch::Tensor x = torch::randn({64, in});
   const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
   QuantizeOptions probe = options;
-  RepresentationSpec spec = matrix.spec;
+  RepresentationSpec spec = with_kept_rows(matrix.spec, 0);  // they cost next to nothing
   spec.transform.reset();  // costs little, and few rows may not fit its blocks
   probe.method = matrix.method;
   probe.max_rounds = std::min(probe.max_rounds, kProbeRounds);
@@ -122,6 +123,11 @@ BlockSizes block_sizes(const ModelPlan& plan) {
   return sizes;
 }
 
+// One matrix's quantization: float32 weight, working copies, float64 factors of its Hessian.
+int64_t matrix_bytes(int64_t weights, int64_t inputs) {
+  return 40 * weights + 28 * inputs * inputs;
+}
+
 }  // namespace
 
 void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,
@@ -131,21 +137,27 @@ void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tok
   const int64_t chunk = std::max(options.batch_tokens, length);
 
   // Beside the activations of the whole data: the block, float64 sums of a site, and the larger of
-  // one chunk's forward pass and one matrix's quantization (float32 weight, working copies, float64
-  // factors of its Hessian).
+  // one chunk's forward pass and one matrix's quantization.
   int64_t scores = 0;
   for (const BlockPlan& block : model.blocks)
     scores = std::max(scores, attention_score_bytes(block.attention, length, element));
   const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs) + scores;
   const int64_t widest = sizes.widest_input * sizes.widest_input;
-  const int64_t linear = 40 * sizes.largest + 28 * widest;
   constexpr int64_t kProgram = int64_t{450} << 20;
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
-  plan.memory_bytes = static_cast<uint64_t>(
-      kProgram + streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
+  // Embedding and head have no activations beside them.
+  int64_t outer = 0;
+  for (const auto& [module, matrix] : plan.matrices) {
+    if (!is_outer_matrix(model, module)) continue;
+    outer = std::max(outer, matrix_bytes(outer_slice_rows(matrix) * matrix.shape.in_features,
+                                         matrix.shape.in_features));
+  }
+  const int64_t walk =
+      streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
       blocks * sizes.weights * element + 8 * streams * widest +
-      std::max(streams * forward + 4 * widest, linear));
+      std::max(streams * forward + 4 * widest, matrix_bytes(sizes.largest, sizes.widest_input));
+  plan.memory_bytes = static_cast<uint64_t>(kProgram + std::max(walk, outer));
 }
 
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,

@@ -16,6 +16,23 @@ std::string license_of(const Checkpoint& base) {
                 "files, if it came with any, lie beside this file.");
 }
 
+// What the relative errors of the table are relative to.
+std::string error_line(const Checkpoint& base, const QuantizeModelResult& result) {
+  const bool outer_by_method =
+      std::any_of(result.linears.begin(), result.linears.end(), [&](const LinearSummary& linear) {
+        return is_outer_matrix(base.plan(), linear.module) &&
+               linear.method != method_name(Method::kRtn);
+      });
+  return concat(
+      "Relative error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H of the calibration "
+      "inputs; for embeddings, and where there was no calibration text, that of the "
+      "weights themselves.",
+      outer_by_method ? " Of an embedding or head by a method it is that of its objective: "
+                        "tokens weigh by their frequency, and H is that of the final "
+                        "hidden states where the matrix is a head."
+                      : "");
+}
+
 }  // namespace
 
 std::string model_name(const std::filesystem::path& path) {
@@ -59,10 +76,8 @@ std::string quantized_model_card(const Checkpoint& base, const QuantizeModelResu
                 result.decoder_bits, result.file_bits);
   return concat("# ", model_name(base.path()), ", quantized by Bitsmith\n\n",
                 "One-shot quantization, block by block: ", what, ".\n\n", sizes, "\n\n",
-                "Relative error is tr((W-Q) H (W-Q)^T) / tr(W H W^T), with H of the calibration "
-                "inputs; for embeddings, and where there was no calibration text, that of the "
-                "weights themselves.\n\n",
-                linear_table(result.linears, kCardRows), "\n## How\n\n```json\n", recipe.dump(2),
+                error_line(base, result), "\n\n", linear_table(result.linears, kCardRows),
+                "\n## How\n\n```json\n", recipe.dump(2),
                 "\n```\n\nFor each matrix: bitsmith.json.\n\n## Base model and license\n\n",
                 license_of(base), "\n");
 }

@@ -53,6 +53,17 @@ std::vector<LinearPlan> matrices_in_scope(const ModelPlan& model, int64_t blocks
   return matrices;
 }
 
+// Special tokens are few, and chats hang on them: fewer bits than this are not enough for their
+// rows.
+constexpr double kSpecialTokenBits = 8;
+
+void keep_special_tokens(QuantizationPlan& plan, PlannedMatrix& matrix) {
+  const double bits =
+      bits_per_weight(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
+  if (bits < kSpecialTokenBits && kept_rows(matrix.spec) == 0)
+    matrix.spec = with_kept_rows(matrix.spec, std::ssize(plan.special_tokens));
+}
+
 uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   double bytes = 0;
   for (const PlannedTensor& tensor : planned_tensors(model)) {
@@ -72,10 +83,8 @@ const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
   return found == matrices.end() ? nullptr : &found->second;
 }
 
-QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options) {
-  if (options.embedding_bits != 16 && options.embedding_bits != 8 && options.embedding_bits != 4)
-    throw UsageError(concat("embedding and head cannot have ", options.embedding_bits,
-                            " bits: choose 16, 8 or 4"));
+QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options,
+                                   const std::vector<int64_t>& special_tokens) {
   if (options.stop_after_blocks < 0 || options.stop_after_blocks > model.num_blocks())
     throw UsageError(
         concat("the model has ", model.num_blocks(), " blocks, not ", options.stop_after_blocks));
@@ -88,31 +97,36 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
 
   QuantizationPlan plan;
   plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
+  plan.special_tokens = special_tokens;
+  std::vector<std::string> with_special_tokens;
   const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
   for (const LinearPlan& shape : matrices) {
     const bool is_outer = is_outer_matrix(model, shape.name);
     bool kept = false;
     for (ModulePattern& pattern : keep) kept = pattern.matches(shape.name) || kept;
     std::optional<RepresentationSpec> spec = options.representation;
-    if (is_outer) {
-      spec.reset();
-      if (options.embedding_bits < 16)
-        spec = row_representation(options.embedding_bits, model.hidden_size);
+    if (is_outer) spec = spec_of(options.embedding, shape.in_features);
+    bool by_bits = is_outer && !options.embedding.representation;  // --embedding 8
+    for (size_t i = 0; i < overrides.size(); ++i) {
+      if (!overrides[i].matches(shape.name)) continue;
+      spec = options.overrides[i].second;
+      by_bits = false;
     }
-    for (size_t i = 0; i < overrides.size(); ++i)
-      if (overrides[i].matches(shape.name)) spec = options.overrides[i].second;
     if (kept || !spec) continue;
-    if (is_outer && !rows_stand_alone(*spec))
-      throw UsageError(concat(shape.name, " is looked up row by row: ", to_string(*spec),
-                              " shares codebooks over rows, or mixes them; int8g64 does neither"));
-    const Method method = is_outer ? Method::kRtn : method_for(*spec, options);
+    if (is_outer && mixes_rows(*spec))
+      throw UsageError(concat(shape.name, " is looked up row by row, and ", to_string(*spec),
+                              " mixes rows: rotate its inputs alone, as in had-in:int4g32"));
+    const Method method = by_bits ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
+    if (is_outer && !by_bits) with_special_tokens.push_back(shape.name);
   }
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
   if (plan.matrices.empty())
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
+  for (const std::string& module : with_special_tokens)
+    keep_special_tokens(plan, plan.matrices.at(module));
   plan.disk_bytes = 2 * output_bytes(plan, model);  // finished blocks, then the result beside them
   return plan;
 }

@@ -18,6 +18,7 @@ struct PlannedMatrix {
 struct QuantizationPlan {
   std::map<std::string, PlannedMatrix> matrices;  // by module; those that stay dense are absent
   int64_t blocks = 0;                             // the first N are quantized
+  std::vector<int64_t> special_tokens;            // ascending
   // Estimates: bytes of the process at its peak, bytes in OUT.partial at its peak.
   uint64_t memory_bytes = 0;
   uint64_t disk_bytes = 0;
@@ -27,7 +28,10 @@ struct QuantizationPlan {
 
 // Throws UsageError for what the options ask and the model cannot have: a representation that does
 // not fit (all modules at once), a pattern that names nothing, a method of another representation.
-QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options);
+// Where embedding or head have a representation of fewer than 8 bits, rows of `special_tokens`
+// (ascending ids) are kept in 16.
+QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options,
+                                   const std::vector<int64_t>& special_tokens);
 
 // Fills the estimate of memory for `tokens` tokens in windows of `length`. Measures nothing.
 void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,

@@ -13,15 +13,22 @@
 #include "compressor/quantize_model/block_quantizer.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/quantize_model/model_card.h"
+#include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/quantize_model/quantized_modules.h"
-#include "compressor/quantize_model/row_quantizer.h"
 #include "tokenizer/gguf_tokenizer_export.h"
+#include "tokenizer/special_tokens.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
+
+QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options) {
+  const bool by_bits = !options.embedding.representation && options.overrides.empty();
+  return plan_quantization(files.plan(), options,
+                           by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
+}
 
 bool needs_calibration(const QuantizationPlan& plan) {
   return std::any_of(plan.matrices.begin(), plan.matrices.end(),
@@ -193,7 +200,7 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
     throw UsageError(files.checkpoint().path().string() +
                      " is quantized already: give the original model");
   compute_dtype(options.dtype);
-  const QuantizationPlan plan = plan_quantization(files.plan(), options);
+  const QuantizationPlan plan = plan_quantization(files, options);
   check_tokenizer_export(files.checkpoint());
   check_weights(files.checkpoint(), context, [&](const std::string& name) {
     return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
@@ -209,19 +216,19 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 }
 
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
-  return needs_calibration(plan_quantization(files.plan(), options));
+  return needs_calibration(plan_quantization(files, options));
 }
 
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length) {
-  QuantizationPlan plan = plan_quantization(files.plan(), options);
+  QuantizationPlan plan = plan_quantization(files, options);
   estimate_memory(plan, files.plan(), tokens, length, options);
   check_resources(plan, work);
 }
 
 QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
                            const RunContext& context) {
-  return estimate_time(plan_quantization(files.plan(), options), files.plan(), options, context);
+  return estimate_time(plan_quantization(files, options), files.plan(), options, context);
 }
 
 QuantizeModelResult read_quantize_result(const fs::path& out) {
@@ -245,7 +252,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   const auto start = std::chrono::steady_clock::now();
   const ModelPlan& model = files->plan();
   const torch::Dtype dtype = compute_dtype(options.dtype);
-  QuantizationPlan plan = plan_quantization(model, options);
+  QuantizationPlan plan = plan_quantization(*files, options);
   if (data.train.numel() > 0) {
     check_data(data, model);
   } else if (needs_calibration(plan) || finetune) {
@@ -274,9 +281,13 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
       throw Interrupted(concat("stopped after ", done, " of ", plan.blocks, " blocks; they are in ",
                                work.path().string(), ", and the same command goes on from there"));
   };
+  const OuterQuantizer outer(*files, plan, options, data.train, context);
+  const std::vector<LinearPlan> last = outer.after_blocks();
+  const bool head_pending = !last.empty() && !fs::exists(work.file("head.safetensors"));
+  const int64_t steps = plan.blocks + (last.empty() ? 0 : 1);
   const auto report = [&](double share, const std::string& detail) {
     stop_if_cancelled();
-    const auto fresh = static_cast<double>(plan.blocks - resumed);
+    const auto fresh = static_cast<double>(steps - resumed);
     task.update((static_cast<double>(done - resumed) + share) / fresh,
                 concat(done, "/", plan.blocks, " blocks  worst error ",
                        std::round(worst * 1e4) / 1e4, "  ", detail));
@@ -286,43 +297,53 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     log.write(linear, stages);
   };
 
+  // A method knows its matrix only, not how the model goes on.
+  const auto stopping = [&](const std::function<QuantizedModules()>& make) {
+    return [&, make] {
+      try {
+        return make();
+      } catch (const Interrupted&) {
+        stop_if_cancelled();
+        throw;
+      }
+    };
+  };
+
   std::vector<QuantizedModules> modules;  // views into the work folder's files
-  const std::vector<LinearPlan> outer = {model.embedding, model.head};
-  modules.push_back(finished_modules(work, "embedding", plan, outer, [&] {
-    QuantizedModules outer_modules;
-    for (const LinearPlan& shape : outer) {
-      stop_if_cancelled();
-      if (const PlannedMatrix* matrix = plan.find(shape.name))
-        quantize_rows(*files, *matrix, outer_modules);
-    }
-    return outer_modules;
-  }));
+  const std::vector<LinearPlan> first = outer.before_blocks();
+  modules.push_back(finished_modules(work, "embedding", plan, first,
+                                     stopping([&] { return outer.quantize(first, {}, observe); })));
   while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
     ++resumed;
   if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
-  if (resumed == plan.blocks)
-    resumed = 0;  // only for the progress line: no fresh block to divide by
+  if (resumed == steps) resumed = 0;  // only for the progress line: no fresh step to divide by
 
   const auto decoder = Decoder::open(files, dtype);
-  BlockQuantizer quantizer(*decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
-                           finetune, context);
-  const auto quantize_block = [&](int64_t block_index) {
-    try {
-      return quantizer.quantize(block_index, report, observe);
-    } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
-      stop_if_cancelled();
-      throw;
-    }
-  };
+  auto quantizer = std::make_unique<BlockQuantizer>(
+      *decoder, plan, options, embed_windows(*decoder, modules[0], data.train), finetune, context);
   for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
     std::vector<LinearPlan> candidates;
     for (const LinearPlan* linear : linears(model.blocks[static_cast<size_t>(block_index)]))
       candidates.push_back(*linear);
-    modules.push_back(finished_modules(work, block_name(block_index), plan, candidates,
-                                       [&] { return quantize_block(block_index); }));
-    if (block_index + 1 < plan.blocks) quantizer.advance(block_index, modules.back(), report);
+    modules.push_back(finished_modules(
+        work, block_name(block_index), plan, candidates,
+        stopping([&] { return quantizer->quantize(block_index, report, observe); })));
+    if (block_index + 1 < plan.blocks || head_pending)
+      quantizer->advance(block_index, modules.back(), report);
     ++done;
     log.write_block(block_index, seconds());
+  }
+  if (!last.empty()) {
+    modules.push_back(finished_modules(
+        work, "head", plan, last, stopping([&] {
+          for (int64_t dense = plan.blocks; dense < model.num_blocks(); ++dense)
+            quantizer->advance(dense, {}, report);
+          const torch::Tensor hidden =
+              final_hessian(*decoder, quantizer->activations(), options.batch_tokens,
+                            [&](double share) { report(share, "final hidden states"); });
+          quantizer.reset();  // its activations take memory
+          return outer.quantize(last, hidden, observe);
+        })));
   }
   task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compressor/quantize/quantize_options.h"
+#include "format/embedding_choice.h"
 
 namespace bitsmith {
 
@@ -32,10 +33,11 @@ struct QuantizeModelOptions {
   // Default: none
   std::vector<Override> overrides;
 
-  // Bits of embedding and head: 16, 8 or 4. 8 costs next to no quality and is most of the file of a
-  // small model.
+  // What embedding and head become: 16, 8 or 4 bits by nearest rounding, or a representation by its
+  // own method, with rows of special tokens in 16 bits. They are most of the file of a small model,
+  // and 8 bits cost next to no quality.
   // Default: 16
-  int embedding_bits = 16;
+  EmbeddingChoice embedding;
 
   // Quantize only the first N blocks and leave the rest dense; 0: all. To try options on a large
   // model.
@@ -84,12 +86,14 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "override",
            .help = "REGEX=R: give matching matrices another representation; the last match wins"},
     o.overrides);
-  v(Option{.key = "embedding_bits",
-           .help = "Bits of embedding and head: 16, or 8 and 4 with a scale for each 64 or 32 "
-                   "inputs at most",
-           .name = "embedding",
-           .choices = {"16", "8", "4"}},
-    o.embedding_bits);
+  v(Option{.key = "embedding",
+           .help = "Embedding and head: 16 bits; 8 or 4 by nearest rounding, with a scale for each "
+                   "64 or 32 inputs at most; or any representation, by its own method in the "
+                   "metric of their uses (special tokens stay in 16 bits)",
+           .recorded = Option::Recorded::kDerived},
+    o.embedding);
+  v.derived("embedding_bits", o.embedding.representation ? OrderedJson(option_text(o.embedding))
+                                                         : OrderedJson(o.embedding.bits));
   v(Option{.key = "stop_after_blocks",
            .help = "Quantize the first N blocks only and leave the others dense (0: all); to try "
                    "options on a large model",

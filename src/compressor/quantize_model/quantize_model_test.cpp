@@ -2,95 +2,19 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <thread>
 
-#include "architecture/family.h"
-#include "base/error.h"
-#include "base/files.h"
-#include "checkpoint/safetensors.h"
 #include "compressor/model/decoder.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/quantize_model/test_quantize_model.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
 
-// File name -> SHA-256 of everything in a folder.
-std::map<std::string, std::string> folder_hashes(const fs::path& folder) {
-  std::map<std::string, std::string> hashes;
-  for (const auto& entry : fs::directory_iterator(folder))
-    hashes[entry.path().filename().string()] = sha256(MappedFile::open(entry.path())->bytes());
-  return hashes;
-}
-
-class QuantizeModel : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              concat("quantize_model_", ::getpid(), "_",
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    options_.representation = parse_representation("int4g16");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  static std::shared_ptr<const ModelFiles> model(const std::string& name) {
-    const fs::path path = fs::path(BITSMITH_TESTDATA) / name;
-    return ModelFiles::open(fs::exists(path / "model.gguf") ? path / "model.gguf" : path);
-  }
-  static TokenDataset data(const ModelFiles& files, int count = 24, int length = 32) {
-    torch::manual_seed(1);
-    TokenDataset data;
-    data.train = torch::randint(files.plan().vocab_size, {count, length}, torch::kInt64);
-    data.validation = torch::empty({0, length}, torch::kInt64);
-    data.hash = "random";
-    return data;
-  }
-  QuantizeModelResult quantize(const std::string& name, const std::string& out,
-                               bool force = false) {
-    const auto files = model(name);
-    return quantize(files, data(*files), folder_ / out, force);
-  }
-  // As the command does it.
-  QuantizeModelResult quantize(const std::shared_ptr<const ModelFiles>& files,
-                               const TokenDataset& data, const fs::path& out, bool force = false) {
-    check_quantize_request(*files, options_, {.threads = 2});
-    WorkFolder work(out, force, quantize_request(*files, options_, {{"command", "test"}}));
-    return quantize_model(files, data, options_, work, out.string() + ".quantize.jsonl",
-                          {.cancel = &cancel_});
-  }
-  // A random llama of many small blocks, written by this test.
-  fs::path deep_model(int64_t blocks) {
-    const fs::path path = folder_ / "deep";
-    fs::create_directories(path);
-    Json config = read_json_file(fs::path(BITSMITH_TESTDATA) / "tiny_llama" / "config.json");
-    config["num_hidden_layers"] = blocks;
-    write_json_file(path / "config.json", config);
-    torch::manual_seed(2);
-    std::vector<torch::Tensor> storage;
-    std::vector<TensorView> views;
-    for (const PlannedTensor& planned : planned_tensors(plan_model(config, "test"))) {
-      const auto& [name, shape] = std::tie(planned.name, planned.shape);
-      torch::Tensor tensor = torch::randn(shape) / std::sqrt(shape.back());
-      if (shape.size() == 1) tensor = 1 + 0.1 * tensor;
-      storage.push_back(tensor);
-      views.push_back({name,
-                       DType::F32,
-                       shape,
-                       {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
-    }
-    write_safetensors(path / "model.safetensors", views);
-    return path;
-  }
-  bool nothing_left() const { return fs::is_empty(folder_); }
-
-  fs::path folder_;
-  QuantizeModelOptions options_;
-  CancelFlag cancel_;
-};
+class QuantizeModel : public testing::QuantizeModelTest {};
+using testing::folder_hashes;
 
 TEST_F(QuantizeModel, EveryMatrixOfEveryFamily) {
   options_.representation = parse_representation("int8g16");
@@ -156,8 +80,7 @@ TEST_F(QuantizeModel, SameWorkSameBytes) {
   EXPECT_EQ(folder_hashes(folder_ / "a"), folder_hashes(folder_ / "b"));
 }
 
-TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
-  options_.embedding_bits = 8;
+TEST_F(QuantizeModel, InterruptedAfterEachStageEndsWithTheSameBytes) {
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
   const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
@@ -165,25 +88,27 @@ TEST_F(QuantizeModel, InterruptedAfterEachBlockEndsWithTheSameBytes) {
        {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128", "int3g16+out1%+lr2", "had:int3g16"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
+    options_.embedding = {.bits = 8};
+    if (!options_.representation.transform)
+      options_.embedding = {.representation = options_.representation};
     fs::remove_all(folder_ / "whole");
     fs::remove_all(folder_ / "resumed");
     run(folder_ / "whole");
 
     const fs::path out = folder_ / "resumed";
-    const auto blocks_done = [&] {
+    const auto stages_done = [&] {
       int64_t count = 0;
       if (fs::exists(folder_ / "resumed.partial")) {
         for (const auto& entry : fs::directory_iterator(folder_ / "resumed.partial"))
-          count += entry.path().filename().string().starts_with("block-") &&
-                   entry.path().extension() == ".safetensors";
+          count += entry.path().extension() == ".safetensors";
       }
       return count;
     };
     int interruptions = 0;
     while (!fs::exists(out)) {
-      const int64_t before = blocks_done();
+      const int64_t before = stages_done();
       std::jthread watcher([&](const std::stop_token& stop) {
-        while (!stop.stop_requested() && blocks_done() == before)
+        while (!stop.stop_requested() && stages_done() == before)
           std::this_thread::sleep_for(std::chrono::microseconds(200));
         if (!stop.stop_requested()) cancel_.raise();
       });
@@ -207,7 +132,7 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   options_.keep = {"o_proj$", "layers\\.0\\..*down"};
   options_.overrides = {{"mlp", parse_representation("int8g0")},
                         {"up_proj", parse_representation("int2g16-z")}};
-  options_.embedding_bits = 4;
+  options_.embedding = {.bits = 4};
   const auto base = model("tiny_qwen3");
   quantize("tiny_qwen3", "out");
   const auto files = ModelFiles::open(folder_ / "out");
@@ -272,10 +197,14 @@ TEST_F(QuantizeModel, RefusesBeforeAnyWorkAndLeavesNothing) {
   refused("nothing is left");
   options_.method = Method::kAqlm;
   refused("aqlm");
-  options_.embedding_bits = 7;
-  refused("embedding");
-  options_.overrides = {{"embed_tokens", parse_representation("aq1x4g8")}};
-  refused("looked up row by row");
+  options_.overrides = {{"embed_tokens", parse_representation("had:int4g16")}};
+  refused("mixes rows");
+  options_.embedding = {.representation = parse_representation("had-out:int4g16")};
+  refused("had-in:");
+  options_.embedding = {.representation = parse_representation("int4g48")};
+  refused("sizes that do");
+  options_.embedding = {.representation = parse_representation("int4g16+rows385")};
+  refused("385 kept rows");
   options_.dtype = "float64";
   refused("float64");
   options_.stop_after_blocks = 3;

@@ -16,8 +16,10 @@ double backward(TunedBlocks& tuned, Decoder& student, Decoder& teacher, const to
     target = teacher.hidden_states(ids).flatten(0, 1);
   }
   const auto hidden = student.hidden_states(ids).flatten(0, 1);
-  const auto kl =
-      kl_divergence(target, teacher.head(), hidden.detach(), student.head(), true, grad_scale);
+  const auto head = student.head();
+  const auto kl = kl_divergence(target, teacher.head(), hidden.detach(), head, true, grad_scale);
+  // A head that is the embedding too gets the gradient of that use by the backward pass.
+  if (kl.grad_head.defined()) head.weight.mutable_grad() = kl.grad_head.to(head.weight.dtype());
   hidden.backward(kl.grad_hidden);
   tuned.collect_gradients();
   return kl.sum;

@@ -15,7 +15,9 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& te
   const int64_t n = student_hidden.size(0), vocab = student_head.weight.size(0);
   const bool bf16 = student_hidden.scalar_type() == torch::kBFloat16;
   KlResult result;
+  const bool trains_head = with_gradient && student_head.weight.requires_grad();
   if (with_gradient) result.grad_hidden = torch::empty_like(student_hidden);
+  if (trains_head) result.grad_head = torch::zeros(student_head.weight.sizes(), torch::kFloat);
   std::vector<double> row_kl(static_cast<size_t>(n));
   for (int64_t first = 0; first < n; first += chunk) {
     const int64_t count = std::min(chunk, n - first);
@@ -54,6 +56,8 @@ KlResult kl_divergence(const torch::Tensor& teacher_hidden, const OutputHead& te
       auto out = result.grad_hidden.narrow(0, first, count);
       at::matmul_out(out, student, student_head.weight);
     }
+    if (trains_head)
+      result.grad_head.add_(torch::mm(student.t(), student_hidden.narrow(0, first, count)));
   }
   for (const double value : row_kl) result.sum += value;
   return result;

@@ -57,6 +57,27 @@ TEST(KlLoss, IsCloseInBfloat16AndScalesItsGradient) {
             3e-2 * 0.25 * gradient.norm().item<double>());
 }
 
+TEST(KlLoss, GivesTheHeadsGradientWhereItIsWanted) {
+  const KlCase c = kl_case(37, 24, 100);
+  for (const double cap : {0.0, 3.0}) {
+    auto wanted = c.head.to(torch::kFloat64).requires_grad_(true);
+    const auto logits = [&](const torch::Tensor& hidden, const torch::Tensor& head) {
+      const auto all = torch::linear(hidden.to(torch::kFloat64), head);
+      return cap > 0 ? cap * torch::tanh(all / cap) : all;
+    };
+    const auto log_p = torch::log_softmax(logits(c.teacher, wanted.detach()), 1);
+    const auto log_q = torch::log_softmax(logits(c.student, wanted), 1);
+    (0.5 * (log_p.exp() * (log_p - log_q)).sum()).backward();
+    const auto head = c.head.clone().requires_grad_(true);
+    const KlResult kl =
+        kl_divergence(c.teacher, {c.head, cap}, c.student, {head, cap}, true, 0.5, 10);
+    EXPECT_LT((kl.grad_head - wanted.grad()).norm().item<double>(),
+              1e-5 * wanted.grad().norm().item<double>());
+    EXPECT_FALSE(kl_divergence(c.teacher, {c.head, cap}, c.student, {c.head, cap}, true)
+                     .grad_head.defined());
+  }
+}
+
 TEST(KlLoss, IsZeroForEqualModels) {
   const KlCase c = kl_case(5, 16, 300);
   const KlResult kl = kl_divergence(c.student, {c.head}, c.student, {c.head}, true);

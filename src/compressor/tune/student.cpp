@@ -18,15 +18,21 @@ double distance(const Linear& linear, const Linear& teacher) {
 Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule)
     : decoder_(std::move(decoder)) {
   size_t done = 0;
-  for (const auto& block : decoder_->blocks()) {
-    add(*block, *decoder_);
-    const auto now = block->linears(),
-               before = teacher.blocks()[static_cast<size_t>(block->index)]->linears();
+  // Those of `now` that were added last.
+  const auto give_rules = [&](const std::vector<Linear*>& now, const std::vector<Linear*>& before) {
     for (size_t i = 0; i < now.size(); ++i) {
       if (!now[i]->representation) continue;
       linears()[done++].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]));
     }
+  };
+  for (const auto& block : decoder_->blocks()) {
+    add(*block, *decoder_);
+    give_rules(block->linears(), teacher.blocks()[static_cast<size_t>(block->index)]->linears());
   }
+  for (Linear* linear : decoder_->outer_linears()) {
+    if (linear->representation) add(*linear, decoder_->dtype());
+  }
+  give_rules(decoder_->outer_linears(), teacher.outer_linears());
   if (linears().empty())
     throw Error("this model has no quantized matrix to tune: quantize it first");
 }

@@ -8,8 +8,9 @@ namespace bitsmith {
 
 class Student : public TunedBlocks {
  public:
-  // The rules' steps are in units of the distance to the teacher. Throws Error when nothing in the
-  // decoder is quantized.
+  // Trains every linear that holds a representation: those of the blocks, and embedding and head
+  // where the decoder was loaded with theirs. The rules' steps are in units of the distance to the
+  // teacher. Throws Error when nothing in the decoder is quantized.
   Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule);
   Decoder& decoder() { return *decoder_; }
 

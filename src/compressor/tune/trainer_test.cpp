@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "checkpoint/safetensors.h"
 #include "compressor/quantize/quantizer.h"
 
 namespace bitsmith {
@@ -37,15 +38,18 @@ class Trainer : public testing::TestWithParam<const char*> {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
+  static void quantize(Linear& linear, const std::string& representation) {
+    linear.representation = quantize_linear(linear.weight, {}, parse_representation(representation),
+                                            {.method = Method::kRtn})
+                                .representation;
+  }
   std::unique_ptr<Student> student() {
     auto decoder = Decoder::load(files_, torch::kFloat32);
     for (const auto& block : decoder->blocks()) {
-      for (Linear* linear : block->linears()) {
-        linear->representation =
-            quantize_linear(linear->weight, {}, parse_representation("int2g16"),
-                            {.method = Method::kRtn})
-                .representation;
-      }
+      for (Linear* linear : block->linears()) quantize(*linear, "int2g16");
+    }
+    if (!outer_.empty()) {
+      for (Linear* linear : decoder->outer_linears()) quantize(*linear, outer_);
     }
     return std::make_unique<Student>(std::move(decoder), *teacher_,
                                      code_rule_factory(options_.strategy, options_.code));
@@ -89,6 +93,7 @@ class Trainer : public testing::TestWithParam<const char*> {
   std::unique_ptr<Decoder> teacher_;
   TokenDataset data_;
   TuneOptions options_;
+  std::string outer_;  // representation of the embedding; empty: it is not trained
   CancelFlag cancel_;
   RunContext context_{.cancel = &cancel_};
 };
@@ -127,6 +132,23 @@ TEST_P(Trainer, InterruptedAgainAndAgainEndsWithTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::Values("pv", "ste", "continuous"));
+
+TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
+  outer_ = "int2g16+rows3";
+  options_.tokens = 40 * 64;
+  const auto tuned = student();
+  const auto& embedding = tuned->linears().back();
+  EXPECT_EQ(embedding.linear->name, files_->plan().embedding.name);
+  EXPECT_NE(embedding.rule, nullptr);
+  const auto before = embedding.representation().dequantize().detach().clone();
+  const TuneResult result =
+      train(*tuned, *teacher_, data_, options_, "request", work("outer"), log("outer"), context_);
+  EXPECT_LT(result.kl_after, result.kl_before);
+  EXPECT_GT((embedding.representation().dequantize() - before).abs().max().item<double>(), 0);
+  const SafetensorsFile best = open_safetensors(work("outer") / "best.safetensors");
+  for (const char* part : {"codes", "scales", "kept_rows", "kept_values"})
+    EXPECT_NE(best.find(concat(files_->plan().embedding.name, ".", part)), nullptr) << part;
+}
 
 TEST_F(Trainer, TheFirstValidationCanBeInterrupted) {
   cancel_.raise();

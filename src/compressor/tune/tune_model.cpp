@@ -31,9 +31,24 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
                           " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
+// Weights of the quantized embedding and head.
+uint64_t quantized_outer_weights(const ModelFiles& files) {
+  uint64_t weights = 0;
+  for (const LinearPlan& matrix : quantizable_matrices(files.plan())) {
+    if (is_outer_matrix(files.plan(), matrix.name) && files.spec(matrix.name))
+      weights += matrix.out_features * matrix.in_features;
+  }
+  return weights;
+}
+
+// What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
+// Those of the blocks are small beside the rest.
+constexpr uint64_t kOuterStepBytes = 40;
+
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
-uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options, int64_t length) {
+uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
+  const ModelPlan& model = quantized.plan();
   const uint64_t element = options.dtype == "float32" ? 4 : 2;
   uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
   uint64_t scores = 0;                // bytes, of a window
@@ -45,8 +60,12 @@ uint64_t predicted_memory(const ModelPlan& model, const TuneOptions& options, in
     scores += attention_score_bytes(block.attention, length, element);
   }
   const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
+  const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
+  // Of a micro-batch: the head's gradient, and its sum with the embedding's.
+  const uint64_t outer_gradients = 4 + 2 * element;
   const uint64_t optimizer =
-      decoder * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1);
+      (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
+      outer * (outer_gradients + kOuterStepBytes);
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
@@ -127,9 +146,13 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
     throw UsageError(quantized.checkpoint().path().string() +
                      " is not quantized: run bitsmith quantize first");
   }
+  if (options.embedding && quantized_outer_weights(quantized) == 0) {
+    throw UsageError(quantized.checkpoint().path().string() +
+                     " has a dense embedding and head: there is nothing to train in them");
+  }
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = predicted_memory(quantized.plan(), options, length),
+  const uint64_t memory = predicted_memory(quantized, options, length),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));
@@ -176,7 +199,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   keep_freed_memory();
 
   const auto teacher_model = Decoder::load(teacher, dtype);
-  Student student(Decoder::load(quantized, dtype), *teacher_model,
+  Student student(Decoder::load(quantized, dtype, options.embedding), *teacher_model,
                   code_rule_factory(options.strategy, options.code));
   TuneResult result =
       train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);

@@ -43,6 +43,11 @@ struct TuneOptions {
   // Of the P step.
   AdamOptions adam;
 
+  // Train a quantized embedding and head too. A step then takes about as much longer as the model
+  // has weights there.
+  // Default: false
+  bool embedding = false;
+
   // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
   // with instructions for it.
   // Default: auto
@@ -101,6 +106,10 @@ void TuneOptions::visit(Self& o, Visitor& v) {
     o.code.schedule.interval);
   v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
     o.code.schedule.start);
+  v(Option{.key = "embedding",
+           .help = "Train a quantized embedding and head too, by the gradients of both uses",
+           .recorded = kIfChanged},
+    o.embedding);
   v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
   v(Option{.key = "dtype",
            .help = "Arithmetic of the passes: float32, bfloat16, or auto: bfloat16 where the "

@@ -18,6 +18,7 @@
 #include "format/kinds/gvq.h"
 #include "format/kinds/hadamard.h"
 #include "format/kinds/low_rank.h"
+#include "format/kinds/rows.h"
 #include "format/kinds/sparse.h"
 #include "format/kinds/uniform.h"
 
@@ -31,10 +32,10 @@ concept Kind = std::equality_comparable<S> &&
   { S::kName } -> std::convertible_to<const char*>;
   // One line for help and errors.
   { S::kGrammar } -> std::convertible_to<const char*>;
-  // Whether it has no codes and corrects a term that has (outliers, low rank).
+  // Whether it has no codes and corrects a term that has (outliers, low rank, rows).
   { S::kCorrects } -> std::convertible_to<bool>;
   // Whether every part runs over the matrix's rows first, so that rows can be
-  // quantized slice by slice: what an embedding needs.
+  // quantized slice by slice and the parts of slices concatenate.
   { S::kRowsStandAlone } -> std::convertible_to<bool>;
   // Reads what follows the name. UsageError through `text`.
   { S::parse(text) } -> std::same_as<S>;
@@ -61,7 +62,8 @@ concept Kind = std::equality_comparable<S> &&
   {spec.check_values(tensor, source)};
 };
 
-using TermSpec = std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec>;
+using TermSpec =
+    std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec, RowsSpec>;
 
 // f(spec) for a term with codes, which is what a sum begins with.
 template <typename F>

@@ -18,18 +18,10 @@ class SparseMatrix final : public WeightMatrix {
   }
 
   void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        const float* inputs = x + t * in_features;
-        for (int64_t row = first; row < first + count; ++row) {
-          float sum = 0;
-          for (int64_t i = begin(row); i < begin(row + 1); ++i) {
-            sum += entries_.values[i] * inputs[entries_.columns[i]];
-          }
-          y[t * out_features + row] = sum;
-        }
-      }
-    });
+    each_product(x, tokens, pool, [&](int64_t at, float product) { y[at] = product; });
+  }
+  void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    each_product(x, tokens, pool, [&](int64_t at, float product) { y[at] += product; });
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -46,6 +38,22 @@ class SparseMatrix final : public WeightMatrix {
 
  private:
   int64_t begin(int64_t row) const { return entries_.row_starts[static_cast<size_t>(row)]; }
+  // use(place in y, product).
+  template <typename Use>
+  void each_product(const float* x, int64_t tokens, ThreadPool& pool, const Use& use) const {
+    run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        const float* inputs = x + t * in_features;
+        for (int64_t row = first; row < first + count; ++row) {
+          float sum = 0;
+          for (int64_t i = begin(row); i < begin(row + 1); ++i) {
+            sum += entries_.values[i] * inputs[entries_.columns[i]];
+          }
+          use(t * out_features + row, sum);
+        }
+      }
+    });
+  }
 
   SparseEntries entries_;
 };
@@ -96,6 +104,45 @@ class LowRankMatrix final : public WeightMatrix {
   std::vector<float> inner_;  // [tokens, rank]
 };
 
+// Some whole rows; the others are zero.
+class RowsMatrix final : public WeightMatrix {
+ public:
+  explicit RowsMatrix(const QuantizedTensor& tensor)
+      : rows_(read_kept_rows(tensor)), values_(dense_part(tensor, "kept_values")) {
+    out_features = tensor.out_features;
+    in_features = tensor.in_features;
+  }
+
+  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    std::fill_n(y, tokens * out_features, 0.0f);
+    add_product(x, tokens, y, pool);
+  }
+  void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    products_.resize(static_cast<size_t>(tokens) * rows_.size());
+    values_->multiply(x, tokens, products_.data(), pool);
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* products = products_.data() + t * std::ssize(rows_);
+      for (size_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] += products[i];
+    }
+  }
+
+  void decode_row(int64_t row, float* out) const override {
+    const auto found = std::lower_bound(rows_.begin(), rows_.end(), row);
+    if (found == rows_.end() || *found != row) {
+      std::fill_n(out, in_features, 0.0f);
+    } else {
+      values_->decode_row(found - rows_.begin(), out);
+    }
+  }
+
+  uint64_t bytes() const override { return values_->bytes() + rows_.size() * sizeof(int64_t); }
+
+ private:
+  std::vector<int64_t> rows_;             // ascending
+  std::unique_ptr<WeightMatrix> values_;  // [rows, in_features]
+  std::vector<float> products_;           // [tokens, rows]
+};
+
 class SumMatrix final : public WeightMatrix {
  public:
   explicit SumMatrix(std::vector<std::unique_ptr<WeightMatrix>> terms) : terms_(std::move(terms)) {
@@ -105,11 +152,7 @@ class SumMatrix final : public WeightMatrix {
 
   void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
     terms_.front()->multiply(x, tokens, y, pool);
-    term_.resize(static_cast<size_t>(tokens * out_features));
-    for (size_t t = 1; t < terms_.size(); ++t) {
-      terms_[t]->multiply(x, tokens, term_.data(), pool);
-      for (size_t i = 0; i < term_.size(); ++i) y[i] += term_[i];
-    }
+    for (size_t t = 1; t < terms_.size(); ++t) terms_[t]->add_product(x, tokens, y, pool);
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -129,7 +172,6 @@ class SumMatrix final : public WeightMatrix {
 
  private:
   std::vector<std::unique_ptr<WeightMatrix>> terms_;
-  std::vector<float> term_;  // [tokens, out_features]: what one term gives
 };
 
 }  // namespace
@@ -140,6 +182,10 @@ std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec&, const QuantizedTens
 
 std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec&, const QuantizedTensor& tensor) {
   return std::make_unique<LowRankMatrix>(tensor);
+}
+
+std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec&, const QuantizedTensor& tensor) {
+  return std::make_unique<RowsMatrix>(tensor);
 }
 
 std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms) {

@@ -14,6 +14,7 @@ std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const Quanti
 std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec& spec, const QuantizedTensor& tensor);
 // The sum of matrices of one shape; one alone is given back.
 std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms);
 // `inner` inside the tensor's rotation.

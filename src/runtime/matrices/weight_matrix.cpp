@@ -6,6 +6,12 @@
 
 namespace bitsmith {
 
+void WeightMatrix::add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) {
+  std::vector<float> product(static_cast<size_t>(tokens * out_features));
+  multiply(x, tokens, product.data(), pool);
+  for (size_t i = 0; i < product.size(); ++i) y[i] += product[i];
+}
+
 std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec&, const QuantizedTensor& tensor) {
   return make_uniform_matrix(tensor);
 }

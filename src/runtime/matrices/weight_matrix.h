@@ -22,6 +22,8 @@ class WeightMatrix {
   // rows, then multiply). The result does not depend on the number of threads. Not reentrant: one
   // caller at a time.
   virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
+  // The same, added to y: what a term of a sum does.
+  virtual void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool);
   // The rotation of x that multiply() begins with; null: none. Linears that share their inputs
   // share it too, and a caller may do it once for all of them.
   virtual const InputRotation* input_rotation() const { return nullptr; }

@@ -52,6 +52,10 @@ QuantizedTensor kernel_tensor(const RepresentationSpec& spec, int64_t out, int64
       fill_fp16(bytes, 0, 0.3, random);
     } else if (part.name == "outlier_counts") {
       tensor.term<SparseSpec>().fill_random(tensor, random);
+    } else if (part.name == "kept_rows") {
+      tensor.term<RowsSpec>().fill_random(tensor, random);
+    } else if (part.name == "kept_values") {
+      fill_fp16(bytes, 0, 0.3, random);
     } else if (part.name != "codes" && !part.name.starts_with("outlier")) {
       for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
     }
@@ -179,8 +183,8 @@ TEST(WeightMatrix, AdditiveManyBits) {
 }
 
 TEST(WeightMatrix, Sums) {
-  for (const char* representation :
-       {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4", "gvq2d2b-n512+out1%"}) {
+  for (const char* representation : {"int8g32+out2%", "int4g0+lr3", "aq1x9g8+out0.5%+lr4",
+                                     "gvq2d2b-n512+out1%", "int4g32+rows5", "aq2x8g8+rows1"}) {
     expect_quantized(representation, 70, 96, kInt8Inputs);
   }
 }

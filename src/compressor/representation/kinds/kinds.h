@@ -11,5 +11,6 @@ std::unique_ptr<CodedTerm> make_term(const AdditiveSpec& spec, const QuantizedTe
 std::unique_ptr<CodedTerm> make_term(const GvqSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<Term> make_term(const SparseSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<Term> make_term(const LowRankSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<Term> make_term(const RowsSpec& spec, const QuantizedTensor& tensor);
 
 }  // namespace bitsmith

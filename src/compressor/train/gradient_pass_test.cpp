@@ -1,0 +1,51 @@
+#include "compressor/train/gradient_pass.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "compressor/quantize/quantizer.h"
+
+namespace bitsmith {
+namespace {
+
+class OuterGradients : public testing::TestWithParam<const char*> {};
+
+// Embedding and head, one matrix or two: what autograd gives where the whole loss is one graph.
+TEST_P(OuterGradients, AreThoseOfBothUses) {
+  const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / GetParam());
+  const auto teacher = Decoder::load(files, torch::kFloat32);
+  const auto student = Decoder::load(files, torch::kFloat32);
+  TunedBlocks tuned;
+  for (Linear* linear : student->outer_linears()) {
+    const torch::NoGradGuard no_grad;
+    linear->representation = quantize_linear(linear->weight, {}, parse_representation("int3g16"),
+                                             {.method = Method::kRtn})
+                                 .representation;
+    tuned.add(*linear, torch::kFloat32);
+  }
+  ASSERT_EQ(tuned.linears().size(), files->plan().tied ? 1u : 2u);
+  torch::manual_seed(2);
+  const auto ids = torch::randint(files->plan().vocab_size, {4, 16}, torch::kInt64);
+  const double kl = gradient_pass(tuned, *student, *teacher, ids, /*micro_windows=*/3);
+
+  const auto log_p = [&] {
+    const torch::NoGradGuard no_grad;
+    return torch::log_softmax(teacher->head().logits(teacher->hidden_states(ids)), -1);
+  }();
+  const auto log_q =
+      torch::log_softmax(torch::linear(student->hidden_states(ids), student->head().weight), -1);
+  const auto loss = (log_p.exp() * (log_p - log_q)).sum() / static_cast<double>(ids.numel());
+  EXPECT_NEAR(kl, loss.item<double>(), 1e-4 * kl);
+  loss.backward();
+  for (const TunedLinear& linear : tuned.linears()) {
+    const auto want = linear.linear->weight.grad();
+    EXPECT_LT((linear.gradient - want).norm().item<double>(), 1e-3 * want.norm().item<double>())
+        << linear.linear->name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, OuterGradients, testing::Values("tiny_llama", "tiny_qwen3"));
+
+}  // namespace
+}  // namespace bitsmith
