@@ -66,8 +66,8 @@ std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
   return decoder;
 }
 
-std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
-                                       torch::Dtype dtype) {
+std::unique_ptr<Decoder> Decoder::load_without_blocks(std::shared_ptr<const ModelFiles> files,
+                                                      torch::Dtype dtype) {
   auto decoder = open(std::move(files), dtype);
   const ModelPlan& plan = decoder->plan();
   decoder->embedding_ = read_matrix(decoder->files(), plan.embedding.name, dtype);
@@ -75,7 +75,13 @@ std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
   decoder->head_.weight =
       plan.tied ? decoder->embedding_ : read_matrix(decoder->files(), plan.head.name, dtype);
   decoder->head_.soft_cap = plan.logit_soft_cap;
-  for (int64_t block_index = 0; block_index < plan.num_blocks(); ++block_index)
+  return decoder;
+}
+
+std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files,
+                                       torch::Dtype dtype) {
+  auto decoder = load_without_blocks(std::move(files), dtype);
+  for (int64_t block_index = 0; block_index < decoder->plan().num_blocks(); ++block_index)
     decoder->blocks_.push_back(decoder->load_block(block_index));
   return decoder;
 }

@@ -31,6 +31,9 @@ class Decoder {
   // Reads embedding, final norm, head (when not tied) and all blocks, in `dtype`. Quantized blocks
   // hold their representations, a quantized embedding or head is decoded once.
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
+  // The same without the blocks, for passes from ids to logits that stream them.
+  static std::unique_ptr<Decoder> load_without_blocks(std::shared_ptr<const ModelFiles> files,
+                                                      torch::Dtype dtype);
   // Reads learned positions and the embedding's norm, where there are such: for load_block(),
   // rotary(), embed_with() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);
