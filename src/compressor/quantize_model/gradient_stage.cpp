@@ -81,8 +81,7 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
   };
 
   int64_t resumed = 0;  // windows
-  while (resumed < count && fs::exists(file(resumed)))
-    resumed = std::min(resumed + at_once, count);
+  while (resumed < count && fs::exists(file(resumed))) resumed = std::min(resumed + at_once, count);
   if (resumed > 0 && resumed < count)
     log_info(concat("resuming: the gradients of ", resumed, " of ", count, " windows are there"));
   if (resumed < count) {
@@ -111,9 +110,8 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
 
   std::map<std::string, std::vector<LinearGradients>> parts;
   for (int64_t first = 0; first < count; first += at_once) {
-    for (auto& [module, own] : read_gradients(file(first), rows,
-                                              std::min(at_once, count - first) * length,
-                                              work.hash()))
+    for (auto& [module, own] :
+         read_gradients(file(first), rows, std::min(at_once, count - first) * length, work.hash()))
       parts[module].push_back(std::move(own));
   }
   OutputGradients all;

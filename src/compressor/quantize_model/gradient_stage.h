@@ -15,8 +15,9 @@ namespace bitsmith {
 // read about twice for every four of its blocks.
 int64_t gradient_batch_windows(const ModelPlan& model, int64_t windows);
 
-// Of the planned linears in the blocks. Finished batches lie in `work`, gradients-NNNNN.safetensors,
-// and are not made again; the statistics are always those of the files. Throws Interrupted, Error.
+// Of the planned linears in the blocks. Finished batches lie in `work`,
+// gradients-NNNNN.safetensors, and are not made again; the statistics are always those of the
+// files. Throws Interrupted, Error.
 OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>& files,
                                          const torch::Tensor& windows, const QuantizationPlan& plan,
                                          const QuantizeModelOptions& options,

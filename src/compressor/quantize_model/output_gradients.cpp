@@ -25,8 +25,7 @@ class BlockBackward {
       for (Linear* linear : block.site_linears(site)) {
         if (!modules.contains(linear->name)) continue;
         const size_t place = sums_.size();
-        sums_.push_back({linear->name, block.sites[site].expert,
-                         torch::full({tokens}, kNoGradient),
+        sums_.push_back({linear->name, block.sites[site].expert, torch::full({tokens}, kNoGradient),
                          torch::zeros({linear->out_features}, torch::kDouble)});
         linear->output_observer = [this, place](const torch::Tensor& outputs) {
           outputs.register_hook(
@@ -76,8 +75,7 @@ class BlockBackward {
         decoder_.attention(block_, decoder_.attention_inputs(block_, x), rotary_);
     const torch::Tensor h = decoder_.add_attention(block_, x, o);
     const torch::Tensor m = decoder_.mlp_inputs(block_, x, h);
-    if (!block_.plan->experts)
-      return decoder_.add_mlp(block_, h, block_.mlps.front().hidden(m));
+    if (!block_.plan->experts) return decoder_.add_mlp(block_, h, block_.mlps.front().hidden(m));
     chosen_ = route(block_, m.detach().flatten(0, 1)).chosen;
     return decoder_.add_experts(block_, h, m);
   }
@@ -86,8 +84,8 @@ class BlockBackward {
     const torch::NoGradGuard no_grad;
     const torch::Tensor squares =
         gradient.reshape({-1, sums.rows.size(0)}).to(torch::kFloat32).square();
-    const torch::Tensor places = sums.expert < 0 ? torch::arange(squares.size(0))
-                                                 : tokens_of_expert(chosen_, sums.expert);
+    const torch::Tensor places =
+        sums.expert < 0 ? torch::arange(squares.size(0)) : tokens_of_expert(chosen_, sums.expert);
     BITSMITH_CHECK(places.size(0) == squares.size(0));
     sums.tokens.index_copy_(0, places + first_token_, squares.mean(1));
     sums.rows.add_(squares.sum(0, /*keepdim=*/false, torch::kDouble));
@@ -160,9 +158,8 @@ OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& wi
   // Of the way there, in units of a block's pass forward; back they count twice.
   const double steps = 3.0 * static_cast<double>(blocks) + 1;
   const auto report_from = [&](double begin, double cost) {
-    return [&progress, begin, cost, steps](double share) {
-      progress((begin + cost * share) / steps);
-    };
+    return
+        [&progress, begin, cost, steps](double share) { progress((begin + cost * share) / steps); };
   };
 
   std::vector<torch::Tensor> inputs;  // of each block
@@ -185,13 +182,14 @@ OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& wi
   for (int64_t i = blocks - 1; i >= 0; --i) {
     const auto block = decoder.load_block(i);
     BlockBackward backward(decoder, *block, rotary, modules, windows.numel());
-    const double begin = static_cast<double>(blocks) + 1 + 2.0 * static_cast<double>(blocks - 1 - i);
-    each_window_chunk(x, options.batch_tokens, report_from(begin, 2),
-                      [&](int64_t first, int64_t count) {
-                        const torch::Tensor gradient = x.narrow(0, first, count);
-                        gradient.copy_(backward.run(inputs.back().narrow(0, first, count),
-                                                    first * length, gradient));
-                      });
+    const double begin =
+        static_cast<double>(blocks) + 1 + 2.0 * static_cast<double>(blocks - 1 - i);
+    each_window_chunk(
+        x, options.batch_tokens, report_from(begin, 2), [&](int64_t first, int64_t count) {
+          const torch::Tensor gradient = x.narrow(0, first, count);
+          gradient.copy_(
+              backward.run(inputs.back().narrow(0, first, count), first * length, gradient));
+        });
     backward.take(all);
     inputs.pop_back();
   }

@@ -23,6 +23,8 @@ OrderedJson to_json(const LinearSummary& linear) {
                       {"relative_error", linear.relative_error},
                       {"bits", linear.bits}};
   if (linear.expert_tokens) json["expert_tokens"] = *linear.expert_tokens;
+  if (linear.cross_term) json["cross_term"] = *linear.cross_term;
+  if (linear.shrinkage) json["shrinkage"] = *linear.shrinkage;
   return json;
 }
 
@@ -33,9 +35,13 @@ LinearSummary linear_from_json(const Json& json, const std::string& source) {
                           json_get<double>(json, "relative_error", source),
                           json_get<double>(json, "bits", source),
                           json_get_or<double>(json, "seconds", 0, source),
+                          {},
+                          {},
                           {}};
   if (json.contains("expert_tokens"))
     linear.expert_tokens = json_get<int64_t>(json, "expert_tokens", source);
+  if (json.contains("cross_term")) linear.cross_term = json_get<double>(json, "cross_term", source);
+  if (json.contains("shrinkage")) linear.shrinkage = json_get<double>(json, "shrinkage", source);
   return linear;
 }
 
@@ -64,8 +70,7 @@ QuantizedModules read_modules(const std::filesystem::path& path,
                               const std::vector<LinearPlan>& expected,
                               const std::map<std::string, RepresentationSpec>& specs,
                               const std::string& request_hash) {
-  const auto file =
-      std::make_shared<const SafetensorsFile>(open_work_tensors(path, request_hash));
+  const auto file = std::make_shared<const SafetensorsFile>(open_work_tensors(path, request_hash));
   const std::string source = path.string();
   const auto value = [&](const char* key) { return work_value(*file, key, path); };
   QuantizedModules modules;

@@ -54,6 +54,8 @@ void quantize_rows(const ModelFiles& files, const PlannedMatrix& matrix,
        total > 0 ? error / total : 0,
        bits_per_weight(matrix.spec, rows, columns),
        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+       {},
+       {},
        {}});
   modules.matrices[matrix.shape.name] = std::move(whole);
 }

@@ -37,8 +37,7 @@ void write_work_tensors(const std::filesystem::path& path, const std::vector<Ten
 const std::string& work_value(const SafetensorsFile& file, const char* key,
                               const std::filesystem::path& path) {
   const auto found = file.metadata.find(key);
-  if (found == file.metadata.end())
-    throw Error(concat(path.string(), ": '", key, "' is missing"));
+  if (found == file.metadata.end()) throw Error(concat(path.string(), ": '", key, "' is missing"));
   return found->second;
 }
 
