@@ -147,6 +147,13 @@ int64_t ends_bytes(const ModelPlan& model, int64_t element) {
   return model.vocab_size * (matrices * model.hidden_size * element + kLogitRows * 16);
 }
 
+// Of judging at the end: the ends of one model and the head of the other, and few windows.
+int64_t gap_bytes(const ModelPlan& model, const BlockSizes& sizes, int64_t length, int64_t forward,
+                  int64_t element) {
+  return ends_bytes(model, element) + model.vocab_size * model.hidden_size * element +
+         sizes.weights * element + 6 * kGapWindows * length * model.hidden_size * element + forward;
+}
+
 // Of the pass for gradients: the inputs of all blocks for the windows of a batch and their
 // gradients, a block, and its values with gradients for one chunk.
 int64_t gradient_pass_bytes(const ModelPlan& model, const BlockSizes& sizes, int64_t tokens,
@@ -182,6 +189,7 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   int64_t bytes = streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
                   blocks * sizes.weights * element + 8 * streams * halves * sizes.largest_sums +
                   std::max(streams * forward + 4 * widest, linear + halved);
+  if (tokens > 0) bytes = std::max(bytes, gap_bytes(model, sizes, length, forward, element));
   if (options.uses_gradients() && tokens > 0) {
     int64_t kept = 0;  // of the statistics
     for (const auto& [module, matrix] : plan.matrices) {
@@ -216,8 +224,7 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                             rate;
   // Forward, and back with the values computed anew.
   if (options.uses_gradients()) time.seconds_per_token += 3 * whole_pass;
-  if (plan.needs_calibration()) {  // the result and the original are judged on windows of a usual
-                                   // length
+  if (plan.needs_calibration()) {  // original and result are judged at the end
     constexpr int64_t kUsualLength = 1024;
     const int64_t judged = 2 * kGapWindows * std::min(kUsualLength, model.context);
     time.fixed_seconds += 2 * whole_pass * static_cast<double>(judged);

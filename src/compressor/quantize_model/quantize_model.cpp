@@ -307,11 +307,12 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     resumed = 0;  // only for the progress line: no fresh block to divide by
 
   const auto decoder = Decoder::open(files, dtype);
-  BlockQuantizer quantizer(*decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
-                           std::move(gradients), finetune, context);
+  std::optional<BlockQuantizer> quantizer;
+  quantizer.emplace(*decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
+                    std::move(gradients), finetune, context);
   const auto quantize_block = [&](int64_t block_index) {
     try {
-      return quantizer.quantize(block_index, report, observe);
+      return quantizer->quantize(block_index, report, observe);
     } catch (const Interrupted&) {  // a method knows its matrix only, not how the model goes on
       stop_if_cancelled();
       throw;
@@ -323,12 +324,13 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
       candidates.push_back(*linear);
     modules.push_back(finished_modules(work, block_name(block_index), plan, candidates,
                                        [&] { return quantize_block(block_index); }));
-    if (block_index + 1 < plan.blocks) quantizer.advance(block_index, modules.back(), report);
+    if (block_index + 1 < plan.blocks) quantizer->advance(block_index, modules.back(), report);
     ++done;
     log.write_block(block_index, seconds());
   }
   task->update(1.0, concat(done, "/", plan.blocks, " blocks"));
   task.reset();
+  quantizer.reset();  // its activations are not needed for judging
 
   QuantizeModelResult result;
   for (const QuantizedModules& saved : modules)
