@@ -22,7 +22,7 @@ struct Linear {
                          // dequantized copy that a trainer keeps); else the representation is
   torch::Tensor bias;    // [out] or undefined
   std::shared_ptr<Representation> representation;  // null when the linear is dense
-  // Sees the outputs [..., out] of each forward(), for instance to hook their gradient; none in
+  // Sees the outputs [..., out] of each forward(), to hook their gradient for instance. Not set in
   // most.
   std::function<void(const torch::Tensor& outputs)> output_observer;
   torch::Tensor forward(const torch::Tensor& x) const;
