@@ -710,6 +710,15 @@ class Quantize(ProgramTest):
                      ["--codebook-init", "best-of-all"], ["--cross-term", "2"], ["--finetune-epochs", "-1"]]:
             self.refuse(*ok, *more)
 
+    def test_objectives_that_cannot_be(self):
+        ok = ["--representation", "int4g64"]
+        self.refuse(*ok, "--objective", "magic", codes=[2], says=["layer or guided"])
+        self.refuse(*ok, "--row-weights", "all", codes=[2], says=["none, guided or relative"])
+        self.refuse(*ok, "--estimate-cross-term", "--cross-term", 0, codes=[2], says=["cannot be estimated"])
+        for more in [["--objective", "guided"], ["--row-weights", "guided"], ["--row-weights", "relative"],
+                     ["--estimate-cross-term"], ["--shrink-hessian"]]:
+            self.refuse(*ok, "--method", "rtn", *more, codes=[2], says=["rtn does not"])
+
     def test_existing_output_is_kept(self):
         out = self.folder / "out"
         out.mkdir()

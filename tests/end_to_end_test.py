@@ -126,6 +126,38 @@ class EndToEnd(ProgramTest):
         self.assertLess(max(kl.values()), 2 * kl["plain"], kl)
         print({k: round(v, 4) for k, v in kl.items()})
 
+    def test_objectives_of_the_end_loss(self):
+        """Each is another result, said in the recipe, and none breaks the model."""
+        kl, options = {}, {}
+        for name, more in {"layer": [], "guided": ["--objective", "guided"],
+                           "rows": ["--objective", "guided", "--row-weights", "guided"],
+                           "relative": ["--row-weights", "relative"], "estimated": ["--estimate-cross-term"],
+                           "shrunk": ["--shrink-hessian"]}.items():
+            out = self.quantize("aq1x8g8", *more, out=self.folder / name, tokens=8192)
+            kl[name] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+            recipe = json.loads((out / "bitsmith.json").read_text())
+            options[name] = {k: recipe["options"].get(k) for k in
+                             ["objective", "row_weights", "estimate_cross_term", "shrink_hessian"]}
+            self.assertEqual(all("cross_term" in layer for layer in recipe["layers"]), name == "estimated")
+            self.assertEqual(all("shrinkage" in layer for layer in recipe["layers"]), name == "shrunk")
+        self.assertEqual(set(options["layer"].values()), {None})
+        self.assertEqual(options["rows"], {"objective": "guided", "row_weights": "guided",
+                                           "estimate_cross_term": None, "shrink_hessian": None})
+        self.assertEqual(len(set(kl.values())), len(kl), kl)
+        self.assertLess(max(kl.values()), 2 * kl["layer"], kl)
+        print({k: round(v, 4) for k, v in kl.items()})
+
+    def test_calibration_and_heldout_text_are_judged(self):
+        out = self.folder / "out"
+        command = ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION, "--parse-special",
+                   "--calibration-tokens", 4096, "--context", CONTEXT, "-o", out]
+        report = self.succeed(*command, "--json").json()
+        recipe = json.loads((out / "bitsmith.json").read_text())
+        for key in ["kl_calibration", "kl_heldout"]:
+            self.assertGreater(report[key], 0)
+            self.assertEqual(recipe[key], report[key])
+        self.assertRegex(self.succeed(*command, "--force").out, r"KL \d+\.\d{4} on calibration text, \d+\.\d{4} on held-out")
+
     def test_keep_override_and_embedding(self):
         out = self.quantize("int4g64", "--keep", r"layers\.0\.", "--override", "down_proj=int8g64", "--embedding", "8")
         plain = self.quantize("int4g64", out=self.folder / "plain")
@@ -206,7 +238,9 @@ class EndToEnd(ProgramTest):
         out = self.folder / "compressed"
         report = self.succeed("compress", TRAINED, "--minutes", "0.5", "-o", out, "--json").json()
         self.assertIn("perplexity", json.dumps(report))
+        self.assertGreater(report["kl_heldout"], 0)
         self.assertIn("|", (out / "README.md").read_text())
+        self.assertRegex((out / "README.md").read_text(), r"before tuning: KL \S+ on calibration text")
         recipe = json.loads((out / "bitsmith.json").read_text())
         self.assertEqual(recipe["command_line"], "bitsmith compress MODEL --minutes 0.5 -o OUT")
         for key in ["perplexity", "kl", "top1", "file_bytes"]:

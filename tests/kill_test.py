@@ -93,6 +93,10 @@ def main():
                     folder, options.kills, rng)
         check_stage("sum", ["quantize", TRAINED, "--representation", "had:int2g16+out1%+lr2", "--data", CALIBRATION,
                             "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
+        check_stage("guided", ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION,
+                               "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2, "--objective", "guided",
+                               "--row-weights", "guided", "--estimate-cross-term", "--shrink-hessian"],
+                    folder, options.kills, rng)
         for start in ["quantize", "sum"]:
             check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
                                           "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,

@@ -47,6 +47,7 @@ struct CompressCommand {
     }
     json["original"] = to_json(outcome.judgment->original);
     json["compressed"] = to_json(outcome.judgment->compressed);
+    json.update(to_json(outcome.one_shot));
     json["seconds"] = outcome.seconds;
     json["peak_memory_bytes"] = peak_memory_bytes();
     print_result(common, json,

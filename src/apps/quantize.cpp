@@ -73,18 +73,19 @@ struct QuantizeCommand {
       mean += linear.relative_error / static_cast<double>(result.linears.size());
       if (!worst || linear.relative_error > worst->relative_error) worst = &linear;
     }
-    const OrderedJson json = {{"out", out},
-                              {"representation", to_string(job.options.representation)},
-                              {"bits", result.decoder_bits},
-                              {"file_bits", result.file_bits},
-                              {"file_bytes", result.file_bytes},
-                              {"relative_error", mean},
-                              {"worst_relative_error", worst->relative_error},
-                              {"worst_module", worst->module},
-                              {"tokens", outcome.tokens},
-                              {"windows", outcome.windows},
-                              {"seconds", result.seconds},
-                              {"peak_memory_bytes", peak_memory_bytes()}};
+    OrderedJson json = {{"out", out},
+                        {"representation", to_string(job.options.representation)},
+                        {"bits", result.decoder_bits},
+                        {"file_bits", result.file_bits},
+                        {"file_bytes", result.file_bytes},
+                        {"relative_error", mean},
+                        {"worst_relative_error", worst->relative_error},
+                        {"worst_module", worst->module},
+                        {"tokens", outcome.tokens},
+                        {"windows", outcome.windows},
+                        {"seconds", result.seconds},
+                        {"peak_memory_bytes", peak_memory_bytes()}};
+    json.update(to_json(result.kl));
     const std::string summary = format(
         "%.3f bits a decoder weight, %.3f a weight of the whole file, %s of weights\n"
         "mean relative error %.3g; took %s and %s of memory",
@@ -93,7 +94,8 @@ struct QuantizeCommand {
         format_duration(result.seconds).c_str(),
         format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
     print_result(common, json,
-                 concat(linear_table(result.linears, kPrintedLinears), "\n", out, ": ", summary));
+                 concat(linear_table(result.linears, kPrintedLinears), "\n", out, ": ", summary,
+                        result.kl.calibration ? "\n" + gap_line(result.kl) : ""));
   }
 };
 

@@ -13,6 +13,7 @@
 #include "compressor/quantize_model/quantize_model.h"
 #include "compressor/tune/tune_model.h"
 #include "pipeline/command_line.h"
+#include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
 namespace {
@@ -99,7 +100,7 @@ class Compression {
       quantize_model(files, calibration, options, part, work.log("quantize"), context_);
     }
     const fs::path result = tuned(files, dataset, quantized, work, stage);
-    return judged(judged_windows, result, work);
+    return judged(judged_windows, result, read_quantize_result(quantized).kl, work);
   }
 
  private:
@@ -173,7 +174,7 @@ class Compression {
 
   // Judges, writes the table into the model card, and puts the result in place.
   CompressOutcome judged(const torch::Tensor& held_out, const fs::path& result,
-                         WorkFolder& work) const {
+                         const CalibrationGap& one_shot, WorkFolder& work) const {
     log_info("judging on the held-out windows");
     const int64_t window = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
@@ -181,19 +182,20 @@ class Compression {
     const Judgment judgment =
         judge(job_.model, result, tokens, window, job_.measure_speed, context_);
 
-    const std::string protocol =
-        concat("Held-out ",
-               data_.files.empty() ? "text that the original model wrote itself"
-                                   : "part of the given text",
-               ": ", judgment.original.quality.windows, " windows of ", window,
-               " tokens, in the runtime.\n");
+    std::string protocol = concat("Held-out ",
+                                  data_.files.empty() ? "text that the original model wrote itself"
+                                                      : "part of the given text",
+                                  ": ", judgment.original.quality.windows, " windows of ", window,
+                                  " tokens, in the runtime.\n");
+    if (one_shot.calibration)
+      protocol += concat("One-shot, before tuning: ", gap_line(one_shot), ".\n");
     write_recipe(result / "bitsmith.json", judgment, tokens, window);
     const fs::path card = result / "README.md";
     const std::string text = read_text_file(card);
     write_file_atomic(card, text.substr(0, text.find(kJudged)) + kJudged + "\n" +
                                 judgment_table(judgment, false) + "\n" + protocol);
     work.publish(result);
-    return {judgment, judgment_table(judgment, true) + protocol, elapsed_seconds()};
+    return {judgment, one_shot, judgment_table(judgment, true) + protocol, elapsed_seconds()};
   }
 
   // Adds the command and the table to what the stages have written.
@@ -213,7 +215,7 @@ class Compression {
                         {"context", window},
                         {"windows", compressed.quality.windows},
                         {"tokens", compressed.quality.tokens},
-                        {"bos", false},
+                        {"bos", tokens[0] == Tokenizer::open(job_.model)->added_bos()},
                         {"original",
                          {{"bits", original.decoder_bits},
                           {"file_bytes", original.file_bytes},
@@ -234,7 +236,7 @@ class Compression {
 
   CompressOutcome kept_table(const fs::path& result) const {
     const std::string text = read_text_file(result / "README.md");
-    return {{}, text.substr(std::min(text.find(kJudged), text.size())), elapsed_seconds()};
+    return {{}, {}, text.substr(std::min(text.find(kJudged), text.size())), elapsed_seconds()};
   }
 
   const CompressJob& job_;

@@ -7,6 +7,7 @@
 
 #include "base/options.h"
 #include "base/run_context.h"
+#include "compressor/quantize_model/calibration_gap.h"
 #include "pipeline/judge.h"
 #include "pipeline/presets.h"
 #include "pipeline/training_data.h"
@@ -58,6 +59,7 @@ struct CompressJob {
 struct CompressOutcome {
   // None where an earlier run was killed after it had put the result in place.
   std::optional<Judgment> judgment;
+  CalibrationGap one_shot;  // of the model before it was tuned; likewise
   // Markdown, as the model card has it; with speed and memory where this run judged.
   std::string table;
   double seconds = 0;  // of this run

@@ -13,7 +13,8 @@ Linear load_linear(const ModelFiles& files, const LinearPlan& plan, torch::Dtype
                 .in_features = plan.in_features,
                 .weight = {},
                 .bias = {},
-                .representation = {}};
+                .representation = {},
+                .output_observer = {}};
   if (files.spec(plan.name)) {
     linear.representation = representation_from_format(files.quantized(plan.name));
   } else {
@@ -49,9 +50,15 @@ torch::Tensor activate(Activation activation, const torch::Tensor& x) {
 }  // namespace
 
 torch::Tensor Linear::forward(const torch::Tensor& x) const {
-  if (weight.defined()) return torch::linear(x, weight, bias);
-  const torch::Tensor y = representation->forward(x);
-  return bias.defined() ? y + bias : y;
+  torch::Tensor y;
+  if (weight.defined()) {
+    y = torch::linear(x, weight, bias);
+  } else {
+    y = representation->forward(x);
+    if (bias.defined()) y = y + bias;
+  }
+  if (output_observer) output_observer(y);
+  return y;
 }
 
 torch::Tensor Norm::forward(const torch::Tensor& x) const {

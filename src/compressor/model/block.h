@@ -1,5 +1,6 @@
 // The weights of one block in LibTorch, as its plan (architecture/model_plan.h) lists them.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +22,9 @@ struct Linear {
                          // dequantized copy that a trainer keeps); else the representation is
   torch::Tensor bias;    // [out] or undefined
   std::shared_ptr<Representation> representation;  // null when the linear is dense
+  // Sees the outputs [..., out] of each forward(), to hook their gradient for instance. Not set in
+  // most.
+  std::function<void(const torch::Tensor& outputs)> output_observer;
   torch::Tensor forward(const torch::Tensor& x) const;
 };
 

@@ -66,8 +66,9 @@ std::unique_ptr<Decoder> Decoder::open(std::shared_ptr<const ModelFiles> files,
   return decoder;
 }
 
-std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
-                                       bool outer_representations) {
+std::unique_ptr<Decoder> Decoder::load_without_blocks(std::shared_ptr<const ModelFiles> files,
+                                                      torch::Dtype dtype,
+                                                      bool outer_representations) {
   auto decoder = open(std::move(files), dtype);
   const ModelPlan& plan = decoder->plan();
   const auto load_outer = [&](const LinearPlan& shape) {
@@ -83,7 +84,13 @@ std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, 
   decoder->embedding_ = load_outer(plan.embedding);
   decoder->norm_ = load_norm(decoder->files(), plan.final_norm, dtype);
   decoder->head_ = plan.tied ? decoder->embedding_ : load_outer(plan.head);
-  for (int64_t block_index = 0; block_index < plan.num_blocks(); ++block_index)
+  return decoder;
+}
+
+std::unique_ptr<Decoder> Decoder::load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
+                                       bool outer_representations) {
+  auto decoder = load_without_blocks(std::move(files), dtype, outer_representations);
+  for (int64_t block_index = 0; block_index < decoder->plan().num_blocks(); ++block_index)
     decoder->blocks_.push_back(decoder->load_block(block_index));
   return decoder;
 }

@@ -33,6 +33,10 @@ class Decoder {
   // beside that where a trainer asks for it.
   static std::unique_ptr<Decoder> load(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype,
                                        bool outer_representations = false);
+  // The same without the blocks, for passes from ids to logits that stream them.
+  static std::unique_ptr<Decoder> load_without_blocks(std::shared_ptr<const ModelFiles> files,
+                                                      torch::Dtype dtype,
+                                                      bool outer_representations = false);
   // Reads learned positions and the embedding's norm, where there are such: for load_block(),
   // rotary(), embed_with() and run_block() alone, when blocks are streamed.
   static std::unique_ptr<Decoder> open(std::shared_ptr<const ModelFiles> files, torch::Dtype dtype);

@@ -18,10 +18,11 @@ class HessianSum {
   void merge(const HessianSum& other);
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
+  double weight() const { return weight_; }  // of all tokens, sum w
 
  private:
   torch::Tensor sum_;  // float64: thousands of float32 products are added; the upper triangle
-  double weight_ = 0;  // of all tokens
+  double weight_ = 0;
 };
 
 // The mean 2/n sum (original - x) x^T, where x are the inputs that a linear gets in the quantized

@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/objective/half_noise.h"
 #include "compressor/quantize_model/expert_tokens.h"
+#include "compressor/quantize_model/row_weights.h"
 
 namespace bitsmith {
 namespace {
@@ -19,10 +21,12 @@ constexpr double kLinearsShare = 0.55;
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                                const QuantizeModelOptions& options, torch::Tensor activations,
-                               BlockFinetuner finetune, const RunContext& context)
+                               OutputGradients gradients, BlockFinetuner finetune,
+                               const RunContext& context)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
+      gradients_(std::move(gradients)),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
       original_stream_(decoder, rotary_,
@@ -47,45 +51,111 @@ torch::Tensor BlockQuantizer::run(const Block& block) const {
   return outputs;
 }
 
-std::optional<BlockQuantizer::SiteSums> BlockQuantizer::collect(
-    Block& block, const Block& original, size_t site, bool all_tokens,
-    const std::function<void(double)>& progress) {
-  std::optional<SiteSums> sums;
+std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) const {
+  std::vector<const Linear*> linears;
   for (const Linear* linear : block.site_linears(site)) {
-    if (sums || !plan_.find(linear->name)) continue;
-    sums.emplace(SiteSums{HessianSum(linear->in_features), {}});
-    if (with_original()) sums->cross.emplace(linear->in_features);
+    if (plan_.find(linear->name)) linears.push_back(linear);
+  }
+  return linears;
+}
+
+std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, size_t site,
+                                               bool all_tokens,
+                                               const std::function<void(double)>& progress) {
+  const int64_t windows = stream_.inputs().size(0), length = stream_.inputs().size(1);
+  std::vector<InputSums> sums;
+  std::vector<torch::Tensor> weights;  // of each sum's tokens; undefined: all alike
+  for (const Linear* linear : planned(block, site)) {
+    if (!sums.empty() && !options_.guided()) break;
+    sums.emplace_back(linear->in_features, with_original(), options_.uses_halves());
+    weights.push_back(options_.guided() ? token_weights(gradients_.at(linear->name))
+                                        : torch::Tensor());
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
     const torch::Tensor tokens = stream_.tokens_of(block, site, first, count, all_tokens);
     const auto inputs =
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
-    if (sums) sums->hessian.add(inputs);
-    if (!with_original()) return;
-    const auto expected =
-        original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
-    if (sums) sums->cross->add(expected, inputs);
+    torch::Tensor expected;
+    if (with_original()) {
+      expected =
+          original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
+    }
+    // Tokens of the chunk that lie in the first half of the windows.
+    const int64_t bound = std::clamp<int64_t>(windows / 2 - first, 0, count) * length;
+    const int64_t in_first_half =
+        tokens.defined() && options_.uses_halves() ? (tokens < bound).sum().item<int64_t>() : bound;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      torch::Tensor own = weights[i];
+      if (own.defined()) own = own.narrow(0, first * length, count * length);
+      if (own.defined() && tokens.defined()) own = own.index_select(0, tokens);
+      sums[i].add(inputs, expected, own, in_first_half);
+    }
   });
   return sums;
 }
 
+BlockQuantizer::InputStatistics BlockQuantizer::statistics(const InputSums& sums,
+                                                           const Linear& linear) const {
+  InputStatistics inputs;
+  inputs.hessian = sums.hessian();
+  if (!torch::isfinite(inputs.hessian.sum()).item<bool>()) {
+    throw Error(concat(linear.name,
+                       ": its inputs are not finite: the model's activations overflow ",
+                       options_.dtype, " before this linear"));
+  }
+  if (options_.shrink_hessian) {
+    inputs.shrinkage = sums.shrinkage();
+    inputs.hessian = shrunk_hessian(inputs.hessian, *inputs.shrinkage);
+  }
+  inputs.drift = sums.drift(inputs.hessian, options_.linear.damping);
+  return inputs;
+}
+
+Objective BlockQuantizer::objective(const Linear& linear, const PlannedMatrix& matrix,
+                                    const Block& block, const torch::Tensor& weight,
+                                    const InputStatistics& inputs, LinearSummary& summary) const {
+  Objective objective(inputs.hessian);
+  if (matrix.method == Method::kRtn) return objective;  // nearest to the weights
+  if (options_.row_weights == RowWeights::kGuided)
+    objective.output_factor = row_weights(gradients_.at(linear.name));
+  if (options_.row_weights == RowWeights::kRelative)
+    objective.output_factor = relative_row_weights(block.plan->attention, linear.name, weight);
+  summary.shrinkage = inputs.shrinkage;
+  const InputDrift& drift = inputs.drift;
+  if (!drift.whole.defined()) return objective;
+  double share = options_.cross_term;
+  if (options_.estimate_cross_term) {
+    share = 1 - shift_noise(objective, cross_term_shift(weight, drift.first, 1),
+                            cross_term_shift(weight, drift.second, 1));
+    summary.cross_term = share;
+  }
+  objective.shift = cross_term_shift(weight, drift.whole, share);
+  return objective;
+}
+
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
-                                     const torch::Tensor& hessian, const torch::Tensor& drift,
-                                     std::optional<int64_t> tokens, QuantizedModules& modules,
+                                     const Block& block, const InputStatistics& inputs,
+                                     QuantizedModules& modules,
                                      const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
                                    : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
   QuantizeOptions own = options_.linear;
   own.method = matrix.method;
-  Objective objective(hessian);
-  if (drift.defined() && matrix.method != Method::kRtn) {  // RTN is nearest to the weights
-    objective.shift = cross_term_shift(weight, drift, options_.cross_term);
-  }
   own.cancel = context_.cancel;
+  LinearSummary summary = {linear.name,
+                           to_string(matrix.spec),
+                           method_name(matrix.method),
+                           0,
+                           bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
+                           0,
+                           inputs.expert_tokens,
+                           {},
+                           {}};
   QuantizedLinear result;
   try {
-    result = bitsmith::quantize_linear(weight, objective, matrix.spec, own);
+    result = bitsmith::quantize_linear(
+        weight, objective(linear, matrix, block, weight, inputs, summary), matrix.spec, own);
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& e) {
@@ -94,14 +164,8 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (options_.sequential()) {
     linear.weight = result.representation->dequantize().to(decoder_.dtype());
   }
-  const LinearSummary summary = {
-      linear.name,
-      to_string(matrix.spec),
-      method_name(matrix.method),
-      result.relative_error,
-      bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
-      result.seconds,
-      tokens};
+  summary.relative_error = result.relative_error;
+  summary.seconds = result.seconds;
   modules.matrices[linear.name] = result.representation->to_format();
   modules.linears.push_back(summary);
   if (observer) observer(summary, result.stages);
@@ -130,32 +194,28 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   ExpertTokens few;
   for (size_t site = 0; site < block->sites.size(); ++site) {
     const Site& plan = block->sites[site];
-    torch::Tensor hessian, drift;
-    std::optional<int64_t> tokens;  // that an expert got
+    std::vector<InputSums> sums;
+    InputStatistics inputs;
     if (!without_data()) {
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
         expert_tokens = stream_.route_tokens(*block, options_.batch_tokens, report);
         few = experts_with_few_tokens(*block, expert_tokens);
       }
-      if (plan.expert >= 0) tokens = expert_tokens[static_cast<size_t>(plan.expert)];
-      const auto sums = collect(*block, *original, site, few.contains(plan.expert), report);
+      sums = collect(*block, *original, site, few.contains(plan.expert), report);
       ++sites_done;
-      if (sums) hessian = sums->hessian.hessian();
-      if (sums && !torch::isfinite(hessian.sum()).item<bool>()) {
-        throw Error(concat(block->site_linears(site).front()->name,
-                           ": its inputs are not finite: the model's activations overflow ",
-                           options_.dtype, " before this linear"));
-      }
-      if (sums && sums->cross) {
-        drift = input_drift(hessian, sums->cross->cross(), options_.linear.damping);
-      }
     }
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
-      quantize_linear(*linear, *matrix, hessian, drift, tokens, modules, observer);
+      if (!sums.empty()) {  // its own, or the site's
+        inputs = statistics(sums.front(), *linear);
+        sums.erase(sums.begin());
+      }
+      if (plan.expert >= 0 && !expert_tokens.empty())
+        inputs.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
+      quantize_linear(*linear, *matrix, *block, inputs, modules, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }

@@ -1,6 +1,6 @@
 // One block: collect the Hessians of its input sites on the activations that reach it, quantize its
 // matrices, and pass the activations on through what became of it. With a cross term the original
-// model's activations go along.
+// model's activations go along. With a guided objective each matrix has a Hessian of its own.
 #pragma once
 #include <functional>
 #include <map>
@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "compressor/model/decoder.h"
-#include "compressor/objective/hessian_sum.h"
+#include "compressor/objective/input_sums.h"
 #include "compressor/objective/objective.h"
 #include "compressor/quantize_model/block_finetuner.h"
 #include "compressor/quantize_model/block_stream.h"
+#include "compressor/quantize_model/output_gradients.h"
 #include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/quantize_model/quantized_modules.h"
 
@@ -28,10 +29,11 @@ using LinearObserver = std::function<void(const LinearSummary&, const std::vecto
 class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
-  // windows: every matrix is quantized without a Hessian.
+  // windows: every matrix is quantized without a Hessian. gradients: of the planned linears over
+  // these windows, where the options use them.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
-                 BlockFinetuner finetune, const RunContext& context);
+                 OutputGradients gradients, BlockFinetuner finetune, const RunContext& context);
 
   // The planned matrices of block number `block_index`, quantized on the present activations.
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
@@ -43,34 +45,43 @@ class BlockQuantizer {
   const torch::Tensor& activations() const { return stream_.inputs(); }
 
  private:
-  // What is known of one site's inputs.
-  struct SiteSums {
-    HessianSum hessian;
-    std::optional<CrossSum> cross;
+  // What the objective of a linear is made of, of its inputs.
+  struct InputStatistics {
+    torch::Tensor hessian;  // undefined without data
+    InputDrift drift;
+    std::optional<double> shrinkage;       // of the Hessian, where it was asked for
+    std::optional<int64_t> expert_tokens;  // that an expert got
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
   bool with_original() const { return options_.cross_term > 0; }
-  // Takes all windows on to the site and sums up what its matrices get; nothing where none of them
-  // is planned. `original`: the block before anything in it was quantized. all_tokens: an expert
-  // gets every token, whatever the router says.
-  std::optional<SiteSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
-                                  const std::function<void(double)>& progress);
+  // The planned linears of a site.
+  std::vector<const Linear*> planned(Block& block, size_t site) const;
+  // Takes all windows on to the site and sums up what its planned linears get: one sum for all of
+  // them, or one for each where the objective is guided. `original`: the block before anything in
+  // it was quantized. all_tokens: an expert gets every token, whatever the router says.
+  std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
+                                 const std::function<void(double)>& progress);
+  InputStatistics statistics(const InputSums& sums, const Linear& linear) const;
+  Objective objective(const Linear& linear, const PlannedMatrix& matrix, const Block& block,
+                      const torch::Tensor& weight, const InputStatistics& inputs,
+                      LinearSummary& summary) const;
   // task(first, count) for the windows, a chunk at a time.
   template <typename Task>
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
   // Quantizes one matrix and adds it to `modules`.
-  void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const torch::Tensor& hessian,
-                       const torch::Tensor& drift, std::optional<int64_t> tokens,
-                       QuantizedModules& modules, const LinearObserver& observer) const;
+  void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const Block& block,
+                       const InputStatistics& inputs, QuantizedModules& modules,
+                       const LinearObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `modules`.
   void finetune(int64_t block_index, QuantizedModules& modules, const BlockProgress& progress);
 
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
+  OutputGradients gradients_;
   RotaryTables rotary_;
   BlockStream stream_;            // of the model as it is quantized
   BlockStream original_stream_;   // of the original model; without a cross term there is none

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compressor/model/attention.h"
+#include "compressor/quantize_model/gradient_stage.h"
 #include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
 
@@ -80,12 +81,15 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
 struct BlockSizes {
   int64_t weights = 0, largest = 0, widest_input = 0;
   double token_weights = 0;     // that a token passes
+  double token_outputs = 0;     // of the linears that it passes
   double hessian_elements = 0;  // that a token adds to
+  int64_t largest_sums = 0;     // elements of all Hessians of a site
   int64_t q_size = 0;
   int64_t outputs = 0;  // of all linears that a token passes
 };
 
-BlockSizes block_sizes(const BlockPlan& block) {
+// guided: each linear of a site has its own Hessian.
+BlockSizes block_sizes(const BlockPlan& block, bool guided) {
   BlockSizes sizes;
   for (const LinearPlan* linear : linears(block)) {
     const int64_t weights = linear->out_features * linear->in_features;
@@ -98,8 +102,11 @@ BlockSizes block_sizes(const BlockPlan& block) {
                                          : static_cast<double>(block.experts->experts_per_token) /
                                                static_cast<double>(block.experts->experts.size());
     const auto features = static_cast<double>(site.features);
-    sizes.hessian_elements += share * features * features;
+    const int64_t sums = guided ? std::ssize(site.linears) : 1;
+    sizes.hessian_elements += share * features * features * static_cast<double>(sums);
+    sizes.largest_sums = std::max(sizes.largest_sums, sums * site.features * site.features);
     for (const LinearPlan* linear : site.linears) {
+      sizes.token_outputs += share * static_cast<double>(linear->out_features);
       sizes.token_weights += share * features * static_cast<double>(linear->out_features);
       if (site.expert <= 0) sizes.outputs += linear->out_features;  // experts run one by one
     }
@@ -108,19 +115,57 @@ BlockSizes block_sizes(const BlockPlan& block) {
   return sizes;
 }
 
-BlockSizes block_sizes(const ModelPlan& plan) {
+BlockSizes block_sizes(const ModelPlan& plan, bool guided) {
   BlockSizes sizes;
   for (const BlockPlan& block : plan.blocks) {
-    const BlockSizes own = block_sizes(block);
+    const BlockSizes own = block_sizes(block, guided);
     sizes.weights = std::max(sizes.weights, own.weights);
     sizes.largest = std::max(sizes.largest, own.largest);
     sizes.widest_input = std::max(sizes.widest_input, own.widest_input);
     sizes.token_weights = std::max(sizes.token_weights, own.token_weights);
+    sizes.token_outputs = std::max(sizes.token_outputs, own.token_outputs);
     sizes.hessian_elements = std::max(sizes.hessian_elements, own.hessian_elements);
+    sizes.largest_sums = std::max(sizes.largest_sums, own.largest_sums);
     sizes.q_size = std::max(sizes.q_size, own.q_size);
     sizes.outputs = std::max(sizes.outputs, own.outputs);
   }
   return sizes;
+}
+
+constexpr int64_t kProgram = int64_t{450} << 20;
+constexpr int64_t kLogitRows = 256;  // that exist at one time
+
+int64_t score_bytes(const ModelPlan& model, int64_t length, int64_t element) {
+  int64_t scores = 0;
+  for (const BlockPlan& block : model.blocks)
+    scores = std::max(scores, attention_score_bytes(block.attention, length, element));
+  return scores;
+}
+
+// Embedding and head with some logits, in passes from ids to logits.
+int64_t ends_bytes(const ModelPlan& model, int64_t element) {
+  const int64_t matrices = model.tied ? 1 : 2;
+  return model.vocab_size * (matrices * model.hidden_size * element + kLogitRows * 16);
+}
+
+// Of judging at the end: the ends of one model and the head of the other, and few windows.
+int64_t gap_bytes(const ModelPlan& model, const BlockSizes& sizes, int64_t length, int64_t forward,
+                  int64_t element) {
+  return ends_bytes(model, element) + model.vocab_size * model.hidden_size * element +
+         sizes.weights * element + 6 * kGapWindows * length * model.hidden_size * element + forward;
+}
+
+// Of the pass for gradients: the inputs of all blocks for the windows of a batch and their
+// gradients, a block, and its values with gradients for one chunk.
+int64_t gradient_pass_bytes(const ModelPlan& model, const BlockSizes& sizes, int64_t tokens,
+                            int64_t length, int64_t chunk, int64_t element) {
+  const int64_t windows = gradient_batch_windows(model, tokens / length);
+  const auto values = static_cast<int64_t>(
+      2.0 * static_cast<double>(chunk * element) *
+      (8.0 * static_cast<double>(model.hidden_size) + 3.0 * sizes.token_outputs));
+  return (model.num_blocks() + 2) * windows * length * model.hidden_size * element +
+         sizes.weights * element + ends_bytes(model, element) + values +
+         chunk / length * score_bytes(model, length, element);
 }
 
 // One matrix's quantization: float32 weight, working copies, float64 factors of its Hessian.
@@ -130,40 +175,48 @@ int64_t matrix_bytes(int64_t weights, int64_t inputs) {
 
 }  // namespace
 
-void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,
-                     const QuantizeModelOptions& options) {
-  const BlockSizes sizes = block_sizes(model);
+void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
+                        int64_t length, const QuantizeModelOptions& options) {
+  const BlockSizes sizes = block_sizes(model, options.guided());
   const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
 
   // Beside the activations of the whole data: the block, float64 sums of a site, and the larger of
   // one chunk's forward pass and one matrix's quantization.
-  int64_t scores = 0;
-  for (const BlockPlan& block : model.blocks)
-    scores = std::max(scores, attention_score_bytes(block.attention, length, element));
-  const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs) + scores;
+  const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs) +
+                          score_bytes(model, length, element);
   const int64_t widest = sizes.widest_input * sizes.widest_input;
-  constexpr int64_t kProgram = int64_t{450} << 20;
   const int64_t streams = options.cross_term > 0 ? 2 : 1;  // of activations
   const int64_t blocks = options.sequential() ? streams : 1;
+  const int64_t halves = options.uses_halves() ? 2 : 1;
+  const int64_t halved = options.uses_halves() ? 8 * widest : 0;  // both halves' matrices
+  int64_t bytes = streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
+                  blocks * sizes.weights * element + 8 * streams * halves * sizes.largest_sums +
+                  std::max(streams * forward + 4 * widest,
+                           matrix_bytes(sizes.largest, sizes.widest_input) + halved);
   // Embedding and head have no activations beside them.
-  int64_t outer = 0;
   for (const auto& [module, matrix] : plan.matrices) {
     if (!is_outer_matrix(model, module)) continue;
-    outer = std::max(outer, matrix_bytes(outer_slice_rows(matrix) * matrix.shape.in_features,
+    bytes = std::max(bytes, matrix_bytes(outer_slice_rows(matrix) * matrix.shape.in_features,
                                          matrix.shape.in_features));
   }
-  const int64_t walk =
-      streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
-      blocks * sizes.weights * element + 8 * streams * widest +
-      std::max(streams * forward + 4 * widest, matrix_bytes(sizes.largest, sizes.widest_input));
-  plan.memory_bytes = static_cast<uint64_t>(kProgram + std::max(walk, outer));
+  if (tokens > 0) bytes = std::max(bytes, gap_bytes(model, sizes, length, forward, element));
+  if (options.uses_gradients() && tokens > 0) {
+    int64_t kept = 0;  // of the statistics
+    for (const auto& [module, matrix] : plan.matrices) {
+      if (!is_outer_matrix(model, module)) kept += 4 * (tokens + matrix.shape.out_features);
+    }
+    bytes = std::max(bytes, gradient_pass_bytes(model, sizes, tokens, length, chunk, element)) +
+            2 * kept;  // read and joined
+    plan.disk_bytes += static_cast<uint64_t>(kept);
+  }
+  plan.memory_bytes = static_cast<uint64_t>(kProgram + bytes);
 }
 
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
-  const BlockSizes sizes = block_sizes(model);
+  const BlockSizes sizes = block_sizes(model, options.guided());
   const bool narrow = options.dtype == "bfloat16";
   const int streams = options.cross_term > 0 ? 2 : 1;
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);
@@ -175,6 +228,18 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
   linear.cancel = context.cancel;
   QuantizeTime time;
   time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
+  // A pass from ids to logits, of one token.
+  const double whole_pass = 2.0 * 1.3 *
+                            (sizes.token_weights * static_cast<double>(model.num_blocks()) +
+                             static_cast<double>(model.vocab_size * model.hidden_size)) /
+                            rate;
+  // Forward, and back with the values computed anew.
+  if (options.uses_gradients()) time.seconds_per_token += 3 * whole_pass;
+  if (plan.needs_calibration()) {  // original and result are judged at the end
+    constexpr int64_t kUsualLength = 1024;
+    const int64_t judged = 2 * kGapWindows * std::min(kUsualLength, model.context);
+    time.fixed_seconds += 2 * whole_pass * static_cast<double>(judged);
+  }
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {
     const std::string key = concat(to_string(matrix.spec), method_name(matrix.method),

@@ -76,7 +76,36 @@ uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   return static_cast<uint64_t>(bytes);
 }
 
+// What asks more of the calibration text than the plan or the other options give.
+void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
+                     const QuantizeModelOptions& options) {
+  if (options.estimate_cross_term && options.cross_term == 0)
+    throw UsageError(
+        "the share of the cross term cannot be estimated where the cross term is 0: that turns it "
+        "off");
+  // Embedding and head have an objective of their own.
+  const bool has_objective =
+      std::any_of(plan.matrices.begin(), plan.matrices.end(), [&](const auto& entry) {
+        return entry.second.method != Method::kRtn && !is_outer_matrix(model, entry.first);
+      });
+  if (has_objective) return;
+  const auto refuse = [](const std::string& what) {
+    throw UsageError(concat(
+        what, " needs a method that learns from text for matrices of the blocks; rtn does not"));
+  };
+  if (options.guided()) refuse(concat("the objective ", option_text(options.objective)));
+  if (options.row_weights != RowWeights::kNone)
+    refuse(concat("weighting rows (", option_text(options.row_weights), ")"));
+  if (options.estimate_cross_term) refuse("estimating the cross term");
+  if (options.shrink_hessian) refuse("shrinking Hessians");
+}
+
 }  // namespace
+
+bool QuantizationPlan::needs_calibration() const {
+  return std::any_of(matrices.begin(), matrices.end(),
+                     [](const auto& entry) { return entry.second.method != Method::kRtn; });
+}
 
 const PlannedMatrix* QuantizationPlan::find(const std::string& module) const {
   const auto found = matrices.find(module);
@@ -125,6 +154,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
   if (plan.matrices.empty())
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
+  check_objective(plan, model, options);
   for (const std::string& module : with_special_tokens)
     keep_special_tokens(plan, plan.matrices.at(module));
   plan.disk_bytes = 2 * output_bytes(plan, model);  // finished blocks, then the result beside them

@@ -24,18 +24,21 @@ struct QuantizationPlan {
   uint64_t disk_bytes = 0;
 
   const PlannedMatrix* find(const std::string& module) const;
+  // Whether any matrix goes to a method that learns from activations.
+  bool needs_calibration() const;
 };
 
 // Throws UsageError for what the options ask and the model cannot have: a representation that does
-// not fit (all modules at once), a pattern that names nothing, a method of another representation.
-// Where embedding or head have a representation of fewer than 8 bits, rows of `special_tokens`
-// (ascending ids) are kept in 16.
+// not fit (all modules at once), a pattern that names nothing, a method of another representation,
+// an objective for methods that have none. Where embedding or head have a representation of fewer
+// than 8 bits, rows of `special_tokens` (ascending ids) are kept in 16.
 QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options,
                                    const std::vector<int64_t>& special_tokens);
 
-// Fills the estimate of memory for `tokens` tokens in windows of `length`. Measures nothing.
-void estimate_memory(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens, int64_t length,
-                     const QuantizeModelOptions& options);
+// Fills the estimate of memory for `tokens` tokens in windows of `length`, and adds to that of disk
+// what they take there; once a plan. Measures nothing.
+void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
+                        int64_t length, const QuantizeModelOptions& options);
 // Runs each method on small matrices and one matrix product to learn this machine's speed
 // (seconds). Throws Interrupted.
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,

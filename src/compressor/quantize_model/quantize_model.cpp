@@ -12,10 +12,12 @@
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize_model/block_quantizer.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
+#include "compressor/quantize_model/gradient_stage.h"
 #include "compressor/quantize_model/model_card.h"
 #include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/quantize_model/quantized_modules.h"
+#include "compressor/quantize_model/work_tensors.h"
 #include "tokenizer/gguf_tokenizer_export.h"
 #include "tokenizer/special_tokens.h"
 
@@ -30,12 +32,12 @@ QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelO
                            by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
 }
 
-bool needs_calibration(const QuantizationPlan& plan) {
-  return std::any_of(plan.matrices.begin(), plan.matrices.end(),
-                     [](const auto& entry) { return entry.second.method != Method::kRtn; });
-}
-
-void check_data(const TokenDataset& data, const ModelPlan& model) {
+void check_data(const TokenDataset& data, const ModelPlan& model,
+                const QuantizeModelOptions& options) {
+  if (options.uses_halves() && data.train.size(0) < 2)
+    throw Error(
+        "noise is estimated from two halves of the calibration text, which is one window: give "
+        "more tokens or a shorter context");
   const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
   if (low < 0 || high >= model.vocab_size)
     throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
@@ -46,11 +48,7 @@ void check_data(const TokenDataset& data, const ModelPlan& model) {
                        model.context, " that the model was trained for"));
 }
 
-std::string block_name(int64_t block_index) {
-  std::string digits = std::to_string(block_index);
-  digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');
-  return "block-" + digits;
-}
+std::string block_name(int64_t block_index) { return numbered_name("block", block_index); }
 
 // Reads finished modules, or makes them.
 QuantizedModules finished_modules(const WorkFolder& work, const std::string& name,
@@ -216,13 +214,13 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 }
 
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
-  return needs_calibration(plan_quantization(files, options));
+  return plan_quantization(files, options).needs_calibration();
 }
 
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length) {
   QuantizationPlan plan = plan_quantization(files, options);
-  estimate_memory(plan, files.plan(), tokens, length, options);
+  estimate_resources(plan, files.plan(), tokens, length, options);
   check_resources(plan, work);
 }
 
@@ -239,6 +237,7 @@ QuantizeModelResult read_quantize_result(const fs::path& out) {
   result.file_bits = json_get<double>(recipe, "file_bits", file.string());
   for (const Json& linear : json_get<Json>(recipe, "layers", file.string()))
     result.linears.push_back(linear_from_json(linear, file.string()));
+  result.kl = gap_from_json(recipe, file.string());
   result.file_bytes = ModelFiles::open(out)->checkpoint().file_bytes();
   return result;
 }
@@ -254,8 +253,8 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   const torch::Dtype dtype = compute_dtype(options.dtype);
   QuantizationPlan plan = plan_quantization(*files, options);
   if (data.train.numel() > 0) {
-    check_data(data, model);
-  } else if (needs_calibration(plan) || finetune) {
+    check_data(data, model, options);
+  } else if (plan.needs_calibration() || finetune) {
     throw Error("no calibration windows");
   }
   const OrderedJson data_facts = {{"sha256", data.hash},
@@ -263,7 +262,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                   {"length", data.train.size(1)},
                                   {"chats", data.chats}};
   work.require("calibration", data_facts);
-  estimate_memory(plan, model, data.train.numel(), data.train.size(1), options);
+  estimate_resources(plan, model, data.train.numel(), data.train.size(1), options);
   check_resources(plan, work);
   const std::string ignored = ignored_tensors_line(files->checkpoint());
   if (!ignored.empty()) log_info(ignored);
@@ -273,7 +272,11 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   StageLog log(log_path);
-  ReportedTask task(context, "quantizing");
+  OutputGradients gradients;
+  if (options.uses_gradients())
+    gradients = collect_output_gradients(files, data.train, plan, options, work, context);
+  std::optional<ReportedTask> task;
+  task.emplace(context, "quantizing");
   double worst = 0;
   int64_t done = 0, resumed = 0;
   const auto stop_if_cancelled = [&] {
@@ -288,9 +291,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   const auto report = [&](double share, const std::string& detail) {
     stop_if_cancelled();
     const auto fresh = static_cast<double>(steps - resumed);
-    task.update((static_cast<double>(done - resumed) + share) / fresh,
-                concat(done, "/", plan.blocks, " blocks  worst error ",
-                       std::round(worst * 1e4) / 1e4, "  ", detail));
+    task->update((static_cast<double>(done - resumed) + share) / fresh,
+                 concat(done, "/", plan.blocks, " blocks  worst error ",
+                        std::round(worst * 1e4) / 1e4, "  ", detail));
   };
   const auto observe = [&](const LinearSummary& linear, const std::vector<StageReport>& stages) {
     worst = std::max(worst, linear.relative_error);
@@ -319,8 +322,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   if (resumed == steps) resumed = 0;  // only for the progress line: no fresh step to divide by
 
   const auto decoder = Decoder::open(files, dtype);
-  auto quantizer = std::make_unique<BlockQuantizer>(
-      *decoder, plan, options, embed_windows(*decoder, modules[0], data.train), finetune, context);
+  auto quantizer = std::make_unique<BlockQuantizer>(*decoder, plan, options,
+                                                    embed_windows(*decoder, modules[0], data.train),
+                                                    std::move(gradients), finetune, context);
   for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
     std::vector<LinearPlan> candidates;
     for (const LinearPlan* linear : linears(model.blocks[static_cast<size_t>(block_index)]))
@@ -345,7 +349,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
           return outer.quantize(last, hidden, observe);
         })));
   }
-  task.update(1.0, concat(done, "/", plan.blocks, " blocks"));
+  task->update(1.0, concat(done, "/", plan.blocks, " blocks"));
+  task.reset();
+  quantizer.reset();  // its activations are not needed for judging
 
   QuantizeModelResult result;
   for (const QuantizedModules& saved : modules)
@@ -355,7 +361,11 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   if (!data.warnings.empty()) recipe["calibration"]["warnings"] = data.warnings;
   const fs::path finished = work.empty_folder("result");
   write_result(finished, *files, modules, result, recipe);
-  result.file_bytes = ModelFiles::open(finished)->checkpoint().file_bytes();
+  const auto quantized = ModelFiles::open(finished);
+  result.file_bytes = quantized->checkpoint().file_bytes();
+  result.kl = calibration_gap(files, quantized, data, dtype, context);
+  recipe.update(to_json(result.kl));
+  write_json_file(finished / "bitsmith.json", recipe);
   work.publish(finished);
   result.seconds = seconds();
   return result;

@@ -12,6 +12,7 @@
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/quantize_model/block_finetuner.h"
+#include "compressor/quantize_model/calibration_gap.h"
 #include "compressor/quantize_model/quantize_model_options.h"
 #include "format/quantized_checkpoint.h"
 #include "format/work_folder.h"
@@ -23,12 +24,15 @@ struct LinearSummary {
   std::string representation, method;
   double relative_error, bits, seconds;
   std::optional<int64_t> expert_tokens;  // calibration tokens that the router sent to an expert
+  std::optional<double> cross_term;      // its share, where it was estimated
+  std::optional<double> shrinkage;       // of the Hessian, likewise
 };
 
 struct QuantizeModelResult {
   std::vector<LinearSummary> linears;  // in model order
   double decoder_bits = 0, file_bits = 0;
   uint64_t file_bytes = 0;
+  CalibrationGap kl;
   double seconds = 0;
 };
 

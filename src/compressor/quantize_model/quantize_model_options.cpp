@@ -1,8 +1,30 @@
 #include "compressor/quantize_model/quantize_model_options.h"
 
 #include "base/error.h"
+#include "base/name_table.h"
 
 namespace bitsmith {
+namespace {
+
+constexpr NameTable<ErrorMeasure, 2> kErrorMeasures = {
+    "objective", {{ErrorMeasure::kLayer, "layer"}, {ErrorMeasure::kGuided, "guided"}}};
+
+constexpr NameTable<RowWeights, 3> kRowWeights = {"row weights",
+                                                  {{RowWeights::kNone, "none"},
+                                                   {RowWeights::kGuided, "guided"},
+                                                   {RowWeights::kRelative, "relative"}}};
+
+}  // namespace
+
+std::string option_text(ErrorMeasure measure) { return kErrorMeasures.name(measure); }
+void parse_option(const std::string& text, ErrorMeasure& measure) {
+  measure = kErrorMeasures.parse(text);
+}
+
+std::string option_text(RowWeights weights) { return kRowWeights.name(weights); }
+void parse_option(const std::string& text, RowWeights& weights) {
+  weights = kRowWeights.parse(text);
+}
 
 std::string option_text(const Override& entry) {
   return concat(entry.first, "=", to_string(entry.second));

@@ -16,6 +16,19 @@ using Override = std::pair<std::string, RepresentationSpec>;
 std::string option_text(const Override& entry);
 void parse_option(const std::string& text, Override& entry);
 
+// Which error a matrix's objective measures. Layer: that of its outputs. Guided: that of the end
+// loss, tokens weighted by the squared gradients of the model's loss at these outputs (GuidedQuant,
+// Kim et al. 2025).
+enum class ErrorMeasure { kLayer, kGuided };
+std::string option_text(ErrorMeasure measure);
+void parse_option(const std::string& text, ErrorMeasure& measure);
+
+// What rows of a matrix count, where they share codebooks, outliers or rank. Guided: their mean
+// squared gradients. Relative: queries and keys, the inverse of their mean square.
+enum class RowWeights { kNone, kGuided, kRelative };
+std::string option_text(RowWeights weights);
+void parse_option(const std::string& text, RowWeights& weights);
+
 // Options of a model.
 struct QuantizeModelOptions {
   // What the matrices of the blocks become.
@@ -49,6 +62,26 @@ struct QuantizeModelOptions {
   // the forward passes and half the memory of activations.
   // Default: 0.5
   double cross_term = 0.5;
+
+  // The share of the cross term is found for each matrix instead: what its noise allows, by the two
+  // halves of the calibration text (half_noise.h).
+  // Default: false
+  bool estimate_cross_term = false;
+
+  // Each Hessian is moved towards its diagonal by the share that is noise, by the same halves.
+  // Default: false
+  bool shrink_hessian = false;
+  bool uses_halves() const { return estimate_cross_term || shrink_hessian; }
+
+  // What an error costs. Guided takes one backward pass over the calibration text more, and a
+  // Hessian for each matrix where matrices of one input share it otherwise.
+  // Default: layer
+  ErrorMeasure objective = ErrorMeasure::kLayer;
+
+  // Default: none
+  RowWeights row_weights = RowWeights::kNone;
+  bool guided() const { return objective == ErrorMeasure::kGuided; }
+  bool uses_gradients() const { return guided() || row_weights == RowWeights::kGuided; }
 
   // Within a block each site's inputs come through the matrices quantized before it, instead of
   // through the original block. Always so with a cross term: else an error that one matrix has
@@ -105,6 +138,28 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
                    "model; or between",
            .range = {{0, 1}}},
     o.cross_term);
+  v(Option{.key = "estimate_cross_term",
+           .help = "Find the share of the cross term for each matrix: as much as the two halves of "
+                   "the calibration text agree on",
+           .recorded = Option::Recorded::kIfChanged},
+    o.estimate_cross_term);
+  v(Option{.key = "shrink_hessian",
+           .help = "Move each Hessian towards its diagonal by what the two halves of the "
+                   "calibration text do not agree on",
+           .recorded = Option::Recorded::kIfChanged},
+    o.shrink_hessian);
+  v(Option{.key = "objective",
+           .help = "Which error is made small: layer (of each matrix's outputs) or guided (of the "
+                   "model's loss: tokens weighted by its squared gradients at these outputs; one "
+                   "backward pass more)",
+           .recorded = Option::Recorded::kIfChanged},
+    o.objective);
+  v(Option{.key = "row_weights",
+           .help = "What rows count where they share codebooks, outliers or rank: none (alike), "
+                   "guided (by their squared gradients) or relative (queries and keys by the "
+                   "inverse of their mean square)",
+           .recorded = Option::Recorded::kIfChanged},
+    o.row_weights);
   v(Option{.key = "true_sequential",
            .help = "Within a block, each matrix gets its inputs through those quantized before it "
                    "also where there is no cross term",

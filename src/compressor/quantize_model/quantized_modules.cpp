@@ -2,23 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <set>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "compressor/quantize_model/work_tensors.h"
 
 namespace bitsmith {
 namespace {
-
-// Of names, shapes and bytes, in whatever order a file has the tensors.
-std::string content_hash(const std::vector<TensorView>& tensors) {
-  std::set<std::string> lines;
-  for (const TensorView& tensor : tensors)
-    lines.insert(concat(tensor.name, " ", shape_string(tensor.shape), " ", sha256(tensor.bytes)));
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  return sha256(text);
-}
 
 std::span<const std::byte> half_bytes(const torch::Tensor& values) {
   BITSMITH_CHECK(values.scalar_type() == torch::kHalf && values.is_contiguous());
@@ -34,6 +23,8 @@ OrderedJson to_json(const LinearSummary& linear) {
                       {"relative_error", linear.relative_error},
                       {"bits", linear.bits}};
   if (linear.expert_tokens) json["expert_tokens"] = *linear.expert_tokens;
+  if (linear.cross_term) json["cross_term"] = *linear.cross_term;
+  if (linear.shrinkage) json["shrinkage"] = *linear.shrinkage;
   return json;
 }
 
@@ -44,9 +35,13 @@ LinearSummary linear_from_json(const Json& json, const std::string& source) {
                           json_get<double>(json, "relative_error", source),
                           json_get<double>(json, "bits", source),
                           json_get_or<double>(json, "seconds", 0, source),
+                          {},
+                          {},
                           {}};
   if (json.contains("expert_tokens"))
     linear.expert_tokens = json_get<int64_t>(json, "expert_tokens", source);
+  if (json.contains("cross_term")) linear.cross_term = json_get<double>(json, "cross_term", source);
+  if (json.contains("shrinkage")) linear.shrinkage = json_get<double>(json, "shrinkage", source);
   return linear;
 }
 
@@ -64,32 +59,20 @@ void write_modules(const std::filesystem::path& path, const QuantizedModules& mo
     linears.push_back(to_json(linear));
     linears.back()["seconds"] = linear.seconds;
   }
-  write_safetensors(path, tensors,
-                    {{"work_hash", request_hash},
-                     {"content_hash", content_hash(tensors)},
-                     {"layers", linears.dump()},
-                     {"finetune", modules.finetune.dump()},
-                     {"finetune_seconds", std::to_string(modules.finetune_seconds)}});
+  write_work_tensors(path, tensors,
+                     {{"layers", linears.dump()},
+                      {"finetune", modules.finetune.dump()},
+                      {"finetune_seconds", std::to_string(modules.finetune_seconds)}},
+                     request_hash);
 }
 
 QuantizedModules read_modules(const std::filesystem::path& path,
                               const std::vector<LinearPlan>& expected,
                               const std::map<std::string, RepresentationSpec>& specs,
                               const std::string& request_hash) {
-  const auto file = std::make_shared<SafetensorsFile>(open_safetensors(path));
+  const auto file = std::make_shared<const SafetensorsFile>(open_work_tensors(path, request_hash));
   const std::string source = path.string();
-  const auto value = [&](const char* key) {
-    const auto found = file->metadata.find(key);
-    if (found == file->metadata.end()) throw Error(concat(source, ": '", key, "' is missing"));
-    return found->second;
-  };
-  if (value("work_hash") != request_hash)
-    throw Error(concat(source, " belongs to other work; delete ", path.parent_path().string(),
-                       " to start anew"));
-  if (value("content_hash") != content_hash(file->tensors))
-    throw Error(concat(source,
-                       " is damaged: its tensors do not match their checksum; delete it "
-                       "to have it made again"));
+  const auto value = [&](const char* key) { return work_value(*file, key, path); };
   QuantizedModules modules;
   for (const LinearPlan& shape : expected) {
     const int64_t out = shape.out_features, in = shape.in_features;

@@ -1,0 +1,249 @@
+// Quantizing a model for its end loss, and with what the halves of the calibration text say.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "compressor/model/dense_tensor.h"
+#include "compressor/objective/hessian_sum.h"
+#include "compressor/quantize_model/block_quantizer.h"
+#include "compressor/quantize_model/gradient_stage.h"
+#include "compressor/quantize_model/output_gradients.h"
+#include "compressor/quantize_model/test_quantize_model.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::folder_hashes;
+
+class GuidedQuantization : public testing::QuantizeModelTest {
+ protected:
+  void SetUp() override {
+    QuantizeModelTest::SetUp();
+    options_.objective = ErrorMeasure::kGuided;
+  }
+  OrderedJson recipe(const std::string& out) const {
+    return parse_ordered_json(read_text_file(folder_ / out / "bitsmith.json"), out);
+  }
+  // Of the first block's matrices, by the walk itself.
+  std::map<std::string, QuantizedTensor> first_block(const std::shared_ptr<const ModelFiles>& files,
+                                                     const torch::Tensor& windows,
+                                                     const OutputGradients& gradients) const {
+    const torch::NoGradGuard no_grad;
+    const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+    const QuantizationPlan plan = plan_quantization(files->plan(), options_, {});
+    const RunContext context;
+    BlockQuantizer quantizer(*decoder, plan, options_, decoder->embed(windows), gradients, {},
+                             context);
+    return quantizer.quantize(0, [](double, const std::string&) {}, {}).matrices;
+  }
+  OutputGradients gradients(const std::shared_ptr<const ModelFiles>& files,
+                            const torch::Tensor& windows) const {
+    std::set<std::string> modules;
+    for (const LinearPlan* linear : linears(files->plan().blocks[0])) modules.insert(linear->name);
+    return output_gradients(*Decoder::load_without_blocks(files, torch::kFloat32), windows, modules,
+                            {}, [](double) {});
+  }
+};
+
+TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
+  for (const char* name : {"tiny_llama", "families/tiny_mixtral"}) {
+    const auto files = model(name);
+    const torch::Tensor windows = data(*files).train;
+    OutputGradients equal;
+    for (const LinearPlan* linear : linears(files->plan().blocks[0]))
+      equal[linear->name] = {torch::full({windows.numel()}, 3.f),
+                             torch::full({linear->out_features}, 3.f)};
+    for (const char* representation : {"int3g16", "aq1x4g8", "gvq2d1b-n128"}) {
+      SCOPED_TRACE(concat(name, " ", representation));
+      options_.representation = parse_representation(representation);
+      options_.objective = ErrorMeasure::kGuided;
+      const auto guided = first_block(files, windows, equal);
+      options_.objective = ErrorMeasure::kLayer;
+      const auto layer = first_block(files, windows, {});
+      ASSERT_EQ(guided.size(), layer.size());
+      for (const auto& [module, matrix] : layer) {
+        for (const TensorView& part : matrix.parts) {
+          const TensorView& other = guided.at(module).part(part.name);
+          EXPECT_TRUE(std::ranges::equal(part.bytes, other.bytes)) << module << " " << part.name;
+        }
+      }
+    }
+  }
+}
+
+// What it is for: in the first block both see the same inputs, and each is better by its own
+// measure.
+TEST_F(GuidedQuantization, LowersItsOwnObjective) {
+  options_.representation = parse_representation("int3g16");
+  options_.cross_term = 0;
+  const auto files = model("tiny_llama_trained");
+  const torch::Tensor windows = data(*files, 48).train;
+  const OutputGradients own = gradients(files, windows);
+  const auto guided = first_block(files, windows, own);
+  options_.objective = ErrorMeasure::kLayer;
+  const auto layer = first_block(files, windows, {});
+
+  const torch::NoGradGuard no_grad;
+  const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+  const auto block = decoder->load_block(0);
+  double guided_by_guided = 0, guided_by_layer = 0, layer_by_guided = 0, layer_by_layer = 0;
+  decoder->run_block(*block, decoder->embed(windows), decoder->rotary(windows.size(1)),
+                     [&](size_t site, const torch::Tensor& inputs) {
+                       for (const Linear* linear : block->site_linears(site)) {
+                         HessianSum weighted(linear->in_features), plain(linear->in_features);
+                         weighted.add(inputs, token_weights(own.at(linear->name)));
+                         plain.add(inputs);
+                         const auto error = [&](const HessianSum& sum, const auto& matrices) {
+                           return relative_error(
+                               linear->weight,
+                               decode_matrix(matrices.at(linear->name), torch::kFloat32),
+                               sum.hessian());
+                         };
+                         guided_by_guided += error(weighted, guided);
+                         layer_by_guided += error(weighted, layer);
+                         guided_by_layer += error(plain, guided);
+                         layer_by_layer += error(plain, layer);
+                       }
+                     });
+  EXPECT_LT(guided_by_guided, layer_by_guided);
+  EXPECT_LT(layer_by_layer, guided_by_layer);
+}
+
+// Raises a flag when a task has come so far.
+class StopAt : public ProgressSink {
+ public:
+  StopAt(std::string task, double fraction, CancelFlag& cancel)
+      : task_(std::move(task)), fraction_(fraction), cancel_(cancel) {}
+  void begin(const std::string& task) override { running_ = task; }
+  void update(double fraction, const std::string&) override {
+    if (running_ == task_ && fraction >= fraction_) cancel_.raise();
+  }
+  void end() override { running_.clear(); }
+
+ private:
+  std::string task_, running_;
+  double fraction_;
+  CancelFlag& cancel_;
+};
+
+TEST_F(GuidedQuantization, AnInterruptedPassGoesOnToTheSameBytes) {
+  options_.representation = parse_representation("aq1x8g8");
+  options_.row_weights = RowWeights::kGuided;
+  options_.batch_tokens = 64;
+  const auto files = model("tiny_llama_trained");
+  const TokenDataset windows = data(*files);
+  const int64_t at_once = gradient_batch_windows(files->plan(), windows.train.size(0));
+  ASSERT_LT(at_once, windows.train.size(0));
+  quantize(files, windows, folder_ / "whole");
+
+  StopAt stop("gradients", 0.9, cancel_);  // in the second batch
+  progress_ = &stop;
+  EXPECT_THROW(quantize(files, windows, folder_ / "resumed"), Interrupted);
+  const fs::path work = folder_ / "resumed.partial";
+  EXPECT_TRUE(fs::exists(work / "gradients-00000.safetensors"));
+  EXPECT_FALSE(fs::exists(work / "gradients-00001.safetensors"));
+  progress_ = nullptr;
+  cancel_.clear();
+  quantize(files, windows, folder_ / "resumed");
+  EXPECT_EQ(folder_hashes(folder_ / "whole"), folder_hashes(folder_ / "resumed"));
+
+  // A damaged file is found.
+  progress_ = &stop;
+  EXPECT_THROW(quantize(files, windows, folder_ / "damaged"), Interrupted);
+  const fs::path file = folder_ / "damaged.partial" / "gradients-00000.safetensors";
+  std::string bytes = read_text_file(file);
+  bytes[bytes.size() - 3] ^= 1;
+  write_file_atomic(file, bytes);
+  progress_ = nullptr;
+  cancel_.clear();
+  try {
+    quantize(files, windows, folder_ / "damaged");
+    ADD_FAILURE() << "not found";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("damaged"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(GuidedQuantization, EveryFamilyAndEveryWeightOfRows) {
+  for (const char* name : {"families/tiny_gemma2", "families/tiny_gpt_neox",
+                           "families/tiny_mixtral", "tiny_llama_gguf"}) {
+    for (const RowWeights weights :
+         {RowWeights::kNone, RowWeights::kGuided, RowWeights::kRelative}) {
+      SCOPED_TRACE(concat(name, " ", option_text(weights)));
+      options_.representation = parse_representation("aq2x4g8");
+      options_.row_weights = weights;
+      const std::string out = concat(fs::path(name).filename().string(), option_text(weights));
+      const QuantizeModelResult result = quantize(name, out);
+      for (const LinearSummary& linear : result.linears)
+        EXPECT_LT(linear.relative_error, 1) << linear.module;
+      const Json options = recipe(out).at("options");
+      EXPECT_EQ(options.at("objective"), "guided");
+      EXPECT_EQ(options.value("row_weights", "none"), option_text(weights));
+    }
+  }
+}
+
+TEST_F(GuidedQuantization, HalvesOfTheTextChooseShares) {
+  options_.objective = ErrorMeasure::kLayer;
+  options_.representation = parse_representation("int2g16");
+  const auto shares = [&](const std::string& out, const char* key) {
+    quantize("families/tiny_mixtral", out);
+    std::vector<double> found;
+    for (const auto& linear : recipe(out).at("layers")) {
+      if (linear.contains(key)) found.push_back(linear.at(key).get<double>());
+    }
+    for (const double share : found) EXPECT_TRUE(share >= 0 && share <= 1) << share;
+    return found;
+  };
+  EXPECT_TRUE(shares("plain", "cross_term").empty());
+  EXPECT_TRUE(shares("plain2", "shrinkage").empty());
+  const size_t matrices = linears(model("families/tiny_mixtral")->plan().blocks[0]).size() * 2;
+  options_.estimate_cross_term = true;
+  EXPECT_EQ(shares("estimated", "cross_term").size(), matrices);
+  options_.estimate_cross_term = false;
+  options_.shrink_hessian = true;
+  const std::vector<double> shrunk = shares("shrunk", "shrinkage");
+  EXPECT_EQ(shrunk.size(), matrices);
+  EXPECT_GT(*std::ranges::max_element(shrunk), 0);
+}
+
+TEST_F(GuidedQuantization, RefusesWhatHasNoObjective) {
+  const auto refused = [&](const std::string& part) {
+    try {
+      quantize("tiny_llama", "out");
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const UsageError& e) {
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+    EXPECT_TRUE(nothing_left());
+    options_ = {};
+    options_.representation = parse_representation("int4g16");
+    options_.method = Method::kRtn;
+  };
+  options_.method = Method::kRtn;
+  refused("the objective guided needs a method that learns");
+  options_.row_weights = RowWeights::kRelative;
+  refused("weighting rows");
+  options_.estimate_cross_term = true;
+  refused("estimating the cross term");
+  options_.shrink_hessian = true;
+  refused("shrinking Hessians");
+  options_.method.reset();  // the embedding learns from text, the blocks do not
+  options_.embedding.representation = parse_representation("int3g16");
+  options_.keep = {"layers"};
+  options_.objective = ErrorMeasure::kGuided;
+  refused("the objective guided needs a method that learns");
+  options_.method.reset();
+  options_.estimate_cross_term = true;
+  options_.cross_term = 0;
+  refused("cannot be estimated");
+  options_.method.reset();
+  options_.shrink_hessian = true;
+  const auto files = model("tiny_llama");
+  EXPECT_THROW(quantize(files, data(*files, 1), folder_ / "out"), Error);
+}
+
+}  // namespace
+}  // namespace bitsmith

@@ -1,0 +1,54 @@
+// Squared gradients of the model's sampled loss (sampled_loss.h) at the outputs of its linears:
+// what tokens and rows count where the objective is the end loss (GuidedQuant, Kim et al. 2025).
+#pragma once
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "compressor/model/decoder.h"
+#include "compressor/torch.h"
+
+namespace bitsmith {
+
+// Of one linear, y its outputs and L the sum of the loss over all positions.
+struct LinearGradients {
+  // [tokens] float32: the mean over rows of (dL/dy)^2; kNoGradient for tokens that an expert does
+  // not get.
+  torch::Tensor tokens;
+  torch::Tensor rows;  // [out] float32: the mean of (dL/dy)^2 over the other tokens
+};
+inline constexpr float kNoGradient = -1;
+
+// By module.
+using OutputGradients = std::map<std::string, LinearGradients>;
+
+// What a token counts in H and C [tokens]: its mean is one. A token without a gradient (the
+// quantized model may route otherwise than the original) counts as the mean. Ones where every
+// gradient is zero.
+torch::Tensor token_weights(const LinearGradients& gradients);
+// What a row counts in G [out]: the mean is one, the least kLeastRowWeight.
+torch::Tensor row_weights(const LinearGradients& gradients);
+inline constexpr float kLeastRowWeight = 1e-4f;
+
+// The statistics over parts of the tokens, joined in their order.
+LinearGradients joined(const std::vector<LinearGradients>& parts);
+
+struct GradientPassOptions {
+  uint64_t seed = 0;            // of the labels
+  int64_t first_window = 0;     // the number of the first window among all, for its labels
+  int64_t batch_tokens = 4096;  // of a block's pass with gradients
+};
+
+// One forward and one backward pass of `windows` [n, length] int64 through the model as it is,
+// block after block: the inputs of all blocks are kept, each block is read twice and its values are
+// computed anew on the way back. `decoder` needs no blocks (load_without_blocks()). Tokens are
+// numbered window by window. `progress` gets the share done, and may throw. Error where a gradient
+// is not finite.
+OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& windows,
+                                 const std::set<std::string>& modules,
+                                 const GradientPassOptions& options,
+                                 const std::function<void(double)>& progress);
+
+}  // namespace bitsmith

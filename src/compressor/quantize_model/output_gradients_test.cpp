@@ -1,0 +1,181 @@
+#include "compressor/quantize_model/output_gradients.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/error.h"
+#include "compressor/quantize_model/sampled_loss.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::shared_ptr<const ModelFiles> tiny(const std::string& name) {
+  return ModelFiles::open(fs::path(BITSMITH_TESTDATA) / name);
+}
+
+std::set<std::string> all_linears(const ModelPlan& plan) {
+  std::set<std::string> names;
+  for (const BlockPlan& block : plan.blocks) {
+    for (const LinearPlan* linear : linears(block)) names.insert(linear->name);
+  }
+  return names;
+}
+
+OutputGradients gradients_of(const std::shared_ptr<const ModelFiles>& files,
+                             const torch::Tensor& windows, GradientPassOptions options = {}) {
+  const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+  return output_gradients(*decoder, windows, all_linears(files->plan()), options, [](double) {});
+}
+
+// The loss that the gradients are of, with one output of one linear for one token moved.
+class MovedLoss {
+ public:
+  MovedLoss(const std::shared_ptr<const ModelFiles>& files, torch::Tensor window)
+      : decoder_(Decoder::load(files, torch::kFloat32)), window_(std::move(window)) {
+    const auto hidden = decoder_->hidden_states(window_)[0];
+    labels_ = sampled_loss(hidden, decoder_->head(), label_uniforms(0, 0, 1, window_.size(1)))
+                  .labels.unsqueeze(1);
+  }
+  Linear& linear(const std::string& module) const {
+    for (const auto& block : decoder_->blocks()) {
+      for (Linear* linear : block->linears()) {
+        if (linear->name == module) return *linear;
+      }
+    }
+    throw Error("no such linear");
+  }
+  double operator()() const {
+    const auto logits = decoder_->head().logits(decoder_->hidden_states(window_)[0]);
+    return -torch::log_softmax(logits.to(torch::kDouble), -1)
+                .gather(1, labels_)
+                .sum()
+                .item<double>();
+  }
+  // dL/dy of the row'th output for a token, by finite differences. `token`: among those that the
+  // linear gets.
+  double slope(Linear& linear, int64_t token, int64_t row) const {
+    constexpr double kStep = 5e-3;
+    double difference = 0;
+    for (const double sign : {1.0, -1.0}) {
+      linear.output_observer = [&](const torch::Tensor& y) {
+        y.view({-1, y.size(-1)})[token][row].add_(sign * kStep);
+      };
+      difference += sign * (*this)();
+    }
+    linear.output_observer = nullptr;
+    return difference / (2 * kStep);
+  }
+
+ private:
+  std::unique_ptr<Decoder> decoder_;
+  torch::Tensor window_, labels_;
+};
+
+TEST(OutputGradients, EqualFiniteDifferencesOfTheLoss) {
+  for (const char* name :
+       {"tiny_llama", "families/tiny_gemma2", "families/tiny_gpt_neox", "families/tiny_mixtral"}) {
+    SCOPED_TRACE(name);
+    const torch::NoGradGuard no_grad;
+    const auto files = tiny(name);
+    torch::manual_seed(63);
+    const auto window = torch::randint(files->plan().vocab_size, {1, 9}, torch::kInt64);
+    const OutputGradients gradients = gradients_of(files, window);
+    const MovedLoss loss(files, window);
+    for (const LinearPlan* plan : linears(files->plan().blocks[0])) {
+      SCOPED_TRACE(plan->name);
+      const LinearGradients& own = gradients.at(plan->name);
+      ASSERT_EQ(own.tokens.sizes(), (std::vector<int64_t>{9}));
+      ASSERT_EQ(own.rows.sizes(), (std::vector<int64_t>{plan->out_features}));
+      const auto there = (own.tokens >= 0).nonzero().flatten();  // tokens that the linear gets
+      if (there.numel() == 0) continue;                          // an expert without any
+      Linear& linear = loss.linear(plan->name);
+      const int64_t place = there.numel() / 2;
+      double squares = 0;
+      for (int64_t row = 0; row < plan->out_features; ++row)
+        squares += std::pow(loss.slope(linear, place, row), 2);
+      const auto of_token = own.tokens[there[place].item<int64_t>()].item<double>();
+      EXPECT_NEAR(squares / static_cast<double>(plan->out_features), of_token,
+                  0.03 * of_token + 1e-6);
+      const int64_t row = plan->out_features / 3;
+      squares = 0;
+      for (int64_t token = 0; token < there.numel(); ++token)
+        squares += std::pow(loss.slope(linear, token, row), 2);
+      EXPECT_NEAR(squares / static_cast<double>(there.numel()), own.rows[row].item<double>(),
+                  0.03 * own.rows[row].item<double>() + 1e-6);
+    }
+  }
+}
+
+TEST(OutputGradients, PartsJoinToTheWhole) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(64);
+  const auto windows = torch::randint(files->plan().vocab_size, {5, 12}, torch::kInt64);
+  const OutputGradients whole = gradients_of(files, windows);
+  const OutputGradients chunked = gradients_of(files, windows, {.batch_tokens = 12});
+  const OutputGradients first = gradients_of(files, windows.slice(0, 0, 2)),
+                        second = gradients_of(files, windows.slice(0, 2), {.first_window = 2});
+  EXPECT_EQ(whole.size(), all_linears(files->plan()).size());
+  for (const auto& [module, own] : whole) {
+    SCOPED_TRACE(module);
+    EXPECT_TRUE(torch::allclose(chunked.at(module).tokens, own.tokens, 1e-3, 1e-6));
+    const LinearGradients both = joined({first.at(module), second.at(module)});
+    EXPECT_TRUE(torch::allclose(both.tokens, own.tokens, 1e-3, 1e-6));
+    EXPECT_TRUE(torch::allclose(both.rows, own.rows, 1e-3, 1e-6));
+  }
+  const OutputGradients again = gradients_of(files, windows);
+  const OutputGradients other = gradients_of(files, windows, {.seed = 1});
+  for (const auto& [module, own] : whole) {
+    EXPECT_TRUE(torch::equal(again.at(module).tokens, own.tokens)) << module;
+    EXPECT_TRUE(torch::equal(again.at(module).rows, own.rows)) << module;
+  }
+  const std::string& first_module = whole.begin()->first;
+  EXPECT_FALSE(torch::equal(other.at(first_module).tokens, whole.at(first_module).tokens));
+}
+
+TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
+  const torch::NoGradGuard no_grad;
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(65);
+  const auto windows = torch::randint(files->plan().vocab_size, {3, 16}, torch::kInt64);
+  const OutputGradients gradients = gradients_of(files, windows);
+  const BlockPlan& block = files->plan().blocks[0];
+  int64_t routed = 0;
+  for (const MlpPlan& expert : block.experts->experts) {
+    const auto there = gradients.at(expert.output.name).tokens >= 0;
+    EXPECT_TRUE(torch::equal(there, gradients.at(expert.inputs[0].name).tokens >= 0));
+    routed += there.sum().item<int64_t>();
+  }
+  EXPECT_EQ(routed, windows.numel() * block.experts->experts_per_token);
+}
+
+TEST(TokenWeights, HaveAMeanOfOne) {
+  const LinearGradients gradients{torch::tensor({2.f, 0.f, kNoGradient, 4.f}),
+                                  torch::tensor({0.f, 3.f})};
+  EXPECT_TRUE(torch::equal(token_weights(gradients), torch::tensor({1.f, 0.f, 1.f, 2.f})));
+  EXPECT_TRUE(torch::equal(row_weights(gradients), torch::tensor({kLeastRowWeight, 2.f})));
+  const LinearGradients none{torch::full({3}, kNoGradient), torch::zeros({2})};
+  EXPECT_TRUE(torch::equal(token_weights(none), torch::ones({3})));
+  EXPECT_TRUE(torch::equal(row_weights(none), torch::ones({2})));
+}
+
+TEST(OutputGradients, StopsWhereProgressThrows) {
+  const auto files = tiny("tiny_llama");
+  const auto windows = torch::zeros({2, 8}, torch::kInt64);
+  const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+  double last = 0;
+  EXPECT_THROW(output_gradients(*decoder, windows, all_linears(files->plan()), {},
+                                [&](double share) {
+                                  EXPECT_GE(share, last);
+                                  last = share;
+                                  if (share > 0.6) throw Interrupted("stop");
+                                }),
+               Interrupted);
+  EXPECT_LE(last, 1);
+}
+
+}  // namespace
+}  // namespace bitsmith
