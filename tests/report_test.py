@@ -169,7 +169,8 @@ class Report(ProgramTest):
             judged.write_text(text)
             refuse(out, "--eval", judged, *x, codes=codes, says=["judged.json", says])
         for text in ["garbage", "[]", '{"layers": 1}', '{"layers": [{"module": "a"}]}', '{"tune": []}', '{"judged": {"text": 1}}',
-                     '{"tune": {"validations": [{"tokens": 1e99, "kl": 1}]}}', '{"model": {"name": 3}}', '{"calibration": {"warnings": 1}}']:
+                     '{"tune": {"validations": [{"tokens": 1e99, "kl": 1}]}}', '{"model": {"name": 3}}', '{"calibration": {"warnings": 1}}',
+                     '{"kl_heldout": "x"}']:
             (out / "bitsmith.json").write_text(text)
             refuse(out, *x, says=["bitsmith.json"])
         self.assertEqual(page.read_text(), "mine")
@@ -187,7 +188,8 @@ class Report(ProgramTest):
         self.assertNotIn("warning", result.err)
         for words in ["int2g16-z", "tuned", "bitsmith quantize MODEL --representation int2g16-z --data calibration.jsonl "
                       f"--calibration-tokens 4096 --context {CONTEXT} --parse-special -o OUT", "bitsmith tune QUANTIZED --teacher MODEL "
-                      "--tokens 16384", "self_attn.q_proj", "mlp.down_proj", "KL while tuning", "KL on heldout.txt", TRAINED.name]:
+                      "--tokens 16384", "self_attn.q_proj", "mlp.down_proj", "KL while tuning", "KL on heldout.txt", "KL on calibration text",
+                      TRAINED.name]:
             self.assertIn(words, page.text)
         self.assertNotIn("Warnings", page.text)
         self.assertTrue({"int2g16-z", "tuned"} <= set(page.texts))

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 constexpr const char* kRecipe = R"({
   "command": "quantize", "command_line": "bitsmith quantize MODEL -o OUT",
   "model": {"name": "base.gguf", "sha256": "0123456789abcdef"},
+  "kl_calibration": 0.125, "kl_heldout": 0.375,
   "calibration": {"windows": 4, "warnings": ["a.txt: absurd"]},
   "layers": [
     {"module": "model.layers.0.mlp.up_proj", "representation": "int4g16", "method": "gptq",
@@ -82,12 +83,15 @@ TEST_F(ReadReport, TakesWhatTheRecipeAndTheFilesSay) {
   EXPECT_EQ(result.command_lines.size(), 2u);
   ASSERT_EQ(result.matrices.size(), 2u);
   EXPECT_EQ(result.matrices[1].relative_error, 0.5);
+  EXPECT_EQ(result.kl_calibration, 0.125);
+  EXPECT_EQ(result.kl_heldout, 0.375);
   ASSERT_EQ(result.validations.size(), 2u);
   EXPECT_EQ(result.validations[1].tokens, 4096);
   EXPECT_EQ(result.validations[1].training_kl, 0.4);
   EXPECT_FALSE(result.validations[0].training_kl);
   EXPECT_EQ(result.warnings.size(), 2u);  // of the calibration, and that tuning diverged
   EXPECT_FALSE(result.recipe.contains("layers"));
+  EXPECT_FALSE(result.recipe.contains("kl_heldout"));
   EXPECT_TRUE(result.recipe.contains("calibration"));
   ASSERT_EQ(result.texts.size(), 1u);
   EXPECT_EQ(result.texts[0].protocol,

@@ -83,6 +83,8 @@ ResultFiles read_result(const fs::path& folder) {
   original.name = result.original_name = json_get_or<std::string>(model, "name", "", source);
   original.sha256 = result.original_sha256 = json_get_or<std::string>(model, "sha256", "", source);
   result.matrices = read_matrices(recipe, source);
+  result.kl_calibration = reported_number_or_none(recipe, "kl_calibration", source);
+  result.kl_heldout = reported_number_or_none(recipe, "kl_heldout", source);
   add_warnings(recipe, "calibration", source, result);
   const auto tune = reported_object(recipe, "tune", source);
   result.validations = read_validations(tune, source);
@@ -95,7 +97,8 @@ ResultFiles read_result(const fs::path& folder) {
   }
   const auto judged = reported_object(recipe, "judged", source);
   if (!judged.empty()) read_judged(judged, source, original, result);
-  for (const char* key : {"layers", "judged", "block_finetune", "command_line"})
+  for (const char* key :
+       {"layers", "kl_calibration", "kl_heldout", "judged", "block_finetune", "command_line"})
     result.recipe.erase(key);
   if (!tune.empty()) {
     result.recipe["tune"].erase("validations");

@@ -74,6 +74,8 @@ struct ReportedResult : ReportedModel {
   std::vector<std::string> command_lines;      // in the order of the work
   OrderedJson recipe;                          // bitsmith.json without lists that have tables
   std::vector<ReportedMatrix> matrices;
+  // Of the one-shot result (calibration_gap.h), before any tuning.
+  std::optional<double> kl_calibration, kl_heldout;
   std::vector<ReportedValidation> validations;  // of tuning
   std::vector<ReportedBytes> places, parts;     // the same bytes, divided twice
 };

@@ -73,8 +73,9 @@ std::string report_html(const ReportData& data) {
       "'unsafe-inline'\">\n<title>Bitsmith report</title>\n<style>",
       kReportStyle, "</style>\n</head>\n<body>\n<main>\n<h1>Bitsmith report</h1>\n",
       introduction(data), warnings_section(data), results_section(data), kl_section(data),
-      bytes_section(data), errors_section(data), tuning_section(data), generations_section(data),
-      tasks_section(data), recipes_section(data), "</main>\n</body>\n</html>\n");
+      bytes_section(data), errors_section(data), gap_section(data), tuning_section(data),
+      generations_section(data), tasks_section(data), recipes_section(data),
+      "</main>\n</body>\n</html>\n");
 }
 
 }  // namespace bitsmith

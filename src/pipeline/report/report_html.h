@@ -15,6 +15,7 @@ std::string results_section(const ReportData& data);
 std::string kl_section(const ReportData& data);
 std::string bytes_section(const ReportData& data);
 std::string errors_section(const ReportData& data);
+std::string gap_section(const ReportData& data);
 std::string tuning_section(const ReportData& data);
 std::string generations_section(const ReportData& data);
 std::string tasks_section(const ReportData& data);

@@ -55,6 +55,16 @@ TEST(ReportHtml, ShowsAllResults) {
     EXPECT_FALSE(has(page, part)) << part;
 }
 
+TEST(ReportHtml, ShowsWhatWasLearnedByHeart) {
+  ReportData data = two_results();
+  EXPECT_EQ(gap_section(data), "");
+  data.results[0].kl_calibration = 0.125;
+  data.results[1].kl_calibration = 0.25;
+  data.results[1].kl_heldout = 0.375;
+  EXPECT_TRUE(has(gap_section(data), "<td>three</td><td>0.1250</td><td>&#8211;</td>"));
+  EXPECT_TRUE(has(report_html(data), "<td>four</td><td>0.2500</td><td>0.3750</td>"));
+}
+
 TEST(ReportHtml, SectionsWithoutContentAreLeftOut) {
   ReportData data;
   data.results.emplace_back().name = "bare";

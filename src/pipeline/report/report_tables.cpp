@@ -120,6 +120,22 @@ std::string results_section(const ReportData& data) {
           "only.</p>\n");
 }
 
+std::string gap_section(const ReportData& data) {
+  std::vector<std::vector<std::string>> rows = {
+      {"result", "KL on calibration text", "KL on held-out text"}};
+  for (const ReportedResult& result : data.results) {
+    if (result.kl_calibration || result.kl_heldout)
+      rows.push_back({name_cell(result.name), digits("%.4f", result.kl_calibration),
+                      digits("%.4f", result.kl_heldout)});
+  }
+  if (rows.size() == 1) return "";
+  return section("Calibration text and held-out text",
+                 html_table(rows) +
+                     "<p class=\"dim\">KL(original || one-shot result), before any tuning, in nats "
+                     "a token on a few windows of each. Where the second is much larger, the "
+                     "matrices have learned the calibration text by heart.</p>\n");
+}
+
 std::string generations_section(const ReportData& data) {
   std::vector<std::vector<std::string>> rows = {
       {"result", "text", "prompts", "tokens until they differ", "median", "agreeing positions, %",
