@@ -37,10 +37,14 @@ run_ctest() {  # PRESET ARGUMENT...
 }
 
 run_tests() {
-  local status=0
-  ./setup --no-model --no-build </dev/null
+  local status=0 fetching
+  # The runtime needs no LibTorch: it is built while LibTorch is fetched.
+  ./setup --runtime-only --no-model --no-build </dev/null
+  ./setup --no-model --no-build </dev/null &
+  fetching=$!
   # Of the runtime alone the program and what looks at it from outside: its parts are tested in the release build.
   build runtime-only bitsmith
+  wait "$fetching"
   build release
   build release benchmarks
   # Both are run even if the first fails; the last lines are the release build's summary.
