@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "tokenizer/tiny_tokenizers.h"
@@ -71,6 +73,24 @@ TEST_F(TokenizerFolder, ChatTemplateOfItsOwnFileWins) {
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "b");
   write("chat_template.jinja", "c");
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "c");
+}
+
+TEST_F(TokenizerFolder, SpecialTokensInsideOfStretchesAreText) {
+  write_tokenizer("<|end|>");
+  const auto t = Tokenizer::open(folder_);
+  const std::string text = "cat<|end|>cat<|end|>";
+  const auto ids = [&](const std::vector<Span>& stretches) {
+    return t->encode(text, false, ParseSpecial::outside_of(stretches));
+  };
+  const auto ends = [](const std::vector<int32_t>& found) {
+    return std::count(found.begin(), found.end(), kEnd);
+  };
+  EXPECT_EQ(ids({}), t->encode(text, false, true));
+  EXPECT_EQ(ids({{0, text.size()}}), t->encode(text, false, false));
+  EXPECT_EQ(ends(ids({})), 2);
+  EXPECT_EQ(ends(ids({{0, 10}})), 1);
+  EXPECT_EQ(ends(ids({{9, 10}, {13, 14}})), 0);  // a single byte of each
+  EXPECT_EQ(ends(ids({{0, 3}, {10, 13}})), 2);   // beside them
 }
 
 TEST_F(TokenizerFolder, AFileAloneWorksToo) {
