@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,8 +37,10 @@ class Tokenizer {
 
   // Ids of the file's own metadata (tokenizer_config.json, GGUF keys); empty if it says nothing.
   std::optional<int32_t> bos_id, eos_id;
-  // Jinja source of the model's chat template; empty if none.
-  std::string chat_template;
+  // Jinja source of the model's chat template, and of the one for chats with tools; empty if none.
+  std::string chat_template, tool_use_template;
+  // The texts of the tokens that a chat template knows by name: bos_token, eos_token, ...
+  std::map<std::string, std::string> named_tokens;
   // The token that ends a document in training text (<|endoftext|>, </s>), used to join documents:
   // eos, unless the vocabulary has <|endoftext|>.
   int32_t document_separator() const;

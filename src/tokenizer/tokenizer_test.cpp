@@ -56,6 +56,8 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   EXPECT_EQ(t->eos_id, kEnd);
   EXPECT_EQ(t->bos_id, kThe);
   EXPECT_EQ(t->chat_template, "one");
+  EXPECT_EQ(t->named_tokens,
+            (std::map<std::string, std::string>{{"bos_token", "the"}, {"eos_token", "<|end|>"}}));
   EXPECT_EQ(t->document_separator(), kEnd);
 }
 
@@ -71,6 +73,7 @@ TEST_F(TokenizerFolder, ChatTemplateOfItsOwnFileWins) {
       "tokenizer_config.json",
       R"({"chat_template": [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]})");
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "b");
+  EXPECT_EQ(Tokenizer::open(folder_)->tool_use_template, "a");
   write("chat_template.jinja", "c");
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "c");
 }
