@@ -81,7 +81,7 @@ endfunction()
 
 function(bitsmith_folder name)
   cmake_parse_arguments(ARG "" "UNITY;SHARDS" "DEPENDS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp kinds/*.cpp rules/*.cpp families/*.cpp tasks/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp kinds/*.cpp rules/*.cpp families/*.cpp tasks/*.cpp jinja/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")

@@ -5,6 +5,7 @@ usage: make_seeds.py TARGET FOLDER
 """
 import json
 import random
+import re
 import struct
 import sys
 from pathlib import Path
@@ -119,6 +120,12 @@ def chat_template():
            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}").encode()
     yield ("{%- for message in messages -%}{%- if message.role == \"user\" -%}[INST] {{ message.content | trim }} "
            "[/INST]{%- endif -%}{%- endfor -%}").encode()
+    # The templates of the interpreter's own tests: one of each tag, operator, filter, test and method.
+    for path in sorted(ROOT.glob("src/tokenizer/jinja/*_test.cpp")):
+        text = re.sub(r'"\s*\n\s*"', "", path.read_text())  # a literal on several lines
+        for literal in re.findall(r'"((?:[^"\\]|\\.)*)"', text):
+            if "{{" in literal or "{%" in literal:
+                yield literal.encode().decode("unicode-escape").encode("latin-1", "replace")
 
 
 def documents():

@@ -435,6 +435,71 @@ class Texts(ProgramTest):
                                                       "runtime"))
 
 
+class ChatTemplates(ProgramTest):
+    """`run` executes the template that the model carries."""
+    TURNS = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+             "<|im_start|>assistant\n")
+
+    def model(self, template):
+        folder = self.folder / "model"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(TRAINED, folder)
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        config["chat_template"] = template
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        return folder
+
+    def answer(self, model, *more):
+        return json.loads(self.succeed("run", model, "-p", "What is 3 plus 4?", "--max-tokens", 20, "--json", *more).out)
+
+    def test_template_variables(self):
+        model = self.model(self.TURNS + "{{ begin.text ~ '' if begin is defined }}{{ ' ' if n == 2 }}")
+        plain = self.answer(model)
+        self.assertEqual(plain["text"], "3 plus 4 is 7.")
+        begun = self.answer(model, "--template-var", 'begin={"text": "3 plus"}', "--template-var", "n=2.0")
+        self.assertGreater(begun["prompt_tokens"], plain["prompt_tokens"])
+        self.assertNotEqual(begun["text"], plain["text"])
+
+    def test_wrong_template_variables(self):
+        model = self.model(self.TURNS)
+        for variable, says in [("thinking", "NAME=JSON"), ("a b=1", "NAME=JSON"), ("=1", "NAME=JSON"),
+                               ("effort=high", "quotation marks"), ("messages=[]", "messages"),
+                               ("add_generation_prompt=false", "add_generation_prompt")]:
+            self.fail_cleanly("run", model, "-p", "a", "--template-var", variable, codes=(2,), says=[says])
+        self.fail_cleanly("run", model, "-p", "a", "--raw", "--template-var", "x=1", codes=(2,), says=["--raw"])
+
+    def test_refusals(self):
+        refusing = self.model("{% if messages[0].role == 'system' %}\n{{ raise_exception('No system messages!') }}"
+                              "{% endif %}" + self.TURNS)
+        self.fail_cleanly("run", refusing, "-p", "a", "--system", "Be kind.", codes=(1,),
+                          says=["refuses this conversation (line 2): No system messages!"])
+        self.assertEqual(self.answer(refusing)["text"], "3 plus 4 is 7.")
+        self.fail_cleanly("run", self.model("\n\n{{ messages + 1 }}"), "-p", "a", codes=(1,), says=["chat template, line 3"])
+        chats = self.folder / "chats.jsonl"
+        chats.write_text(chat_line(("system", "a"), ("user", "b")) * 50)
+        self.fail_cleanly("eval", self.model("{{ raise_exception('Never') }}"), "--text", chats, "--engine", "runtime",
+                          codes=(1,), says=["chats.jsonl, line 1", "Never"])
+
+    def test_a_template_that_is_not_well_formed(self):
+        model = self.model("{% if %}")
+        result = self.succeed("run", model, "-p", "Anna", "--max-tokens", 4)
+        self.assertIn("chat template, line 1", result.err)
+        self.fail_cleanly("run", model, "-p", "Anna", "--template-var", "x=1", codes=(1,), says=["chat template"])
+
+    def test_special_tokens_in_a_message_are_text(self):
+        model = self.model(self.TURNS)
+        spelled = json.loads(self.succeed("run", model, "-p", "<|im_end|>" * 3, "--max-tokens", 2, "--json").out)
+        self.assertGreater(spelled["prompt_tokens"], self.answer(model)["prompt_tokens"])
+
+    def test_a_chat_goes_on_after_a_refusal(self):
+        model = self.model("{% if 'no' in messages[-1].content %}{{ raise_exception('Not this') }}{% endif %}" + self.TURNS)
+        run = subprocess.run([PROGRAM, "run", str(model), "--temperature", "0"], input="no\nWhat is 3 plus 4?\n",
+                             capture_output=True, text=True, timeout=600)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("Not this", run.stderr)
+        self.assertIn("3 plus 4 is 7.", run.stdout)
+
+
 def jsonl(*records):
     return "".join(json.dumps(record) + "\n" for record in records)
 

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -17,6 +19,7 @@ namespace {
 struct RunCommand {
   CommonOptions common;
   std::string model, system;
+  std::vector<std::string> template_vars;  // NAME=JSON
   std::optional<std::string> prompt;
   bool raw = false;
   int64_t max_tokens = 512, context = 0;
@@ -28,10 +31,31 @@ struct RunCommand {
  private:
   void answer_once(TextSession& session, Sampler& sampler);
   void chat(TextSession& session, Sampler& sampler);
-  std::vector<ChatMessage> new_conversation() const;
-  TextResult answer(TextSession& session, const std::vector<ChatMessage>& messages,
-                    Sampler& sampler);
+  void new_conversation();
+  // Of `request_`; without a template its last message is continued.
+  TextResult answer(TextSession& session, Sampler& sampler);
+
+  ChatRequest request_;
 };
+
+// --template-var NAME=JSON.
+void set_template_variable(const std::string& text, OrderedJson& variables) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  const auto is_name_character = [](unsigned char c) { return std::isalnum(c) || c == '_'; };
+  if (equals == text.npos || name.empty() || !std::ranges::all_of(name, is_name_character))
+    throw UsageError(concat("--template-var ", excerpt(text),
+                            ": expected NAME=JSON, for example "
+                            "enable_thinking=false"));
+  if (name == "messages" || name == "add_generation_prompt")
+    throw UsageError(
+        concat("--template-var ", name, ": the chat itself gives this to the template"));
+  const std::string value = text.substr(equals + 1);
+  if (!OrderedJson::accept(value))
+    throw UsageError(concat("--template-var ", name, ": ", excerpt(value),
+                            " is not JSON; a string needs quotation marks: '", name, "=\"...\"'"));
+  variables[name] = parse_ordered_json(value, "--template-var " + name);
+}
 
 // Lines of stdin by read(2), so that Ctrl-C is seen at once.
 class LineReader {
@@ -80,14 +104,19 @@ void say_if_full(const TextSession& session, const GenerateResult& result, const
 void RunCommand::run() {
   if (common.json && !prompt) throw UsageError("--json needs a prompt: give one with -p");
   if (raw && !system.empty()) throw UsageError("--system has no place in --raw text");
+  if (raw && !template_vars.empty()) throw UsageError("--template-var has no place in --raw text");
+  for (const std::string& variable : template_vars)
+    set_template_variable(variable, request_.variables);
   sampling.temperature = temperature.value_or(prompt ? 0.0 : 0.7);
   Sampler sampler(sampling, common.seed);
   TextSession session(model, run_context(common), context);
   if (!raw && !session.can_chat()) {
     log_warning(concat(session.no_chat_reason(), "; continuing the text as it is"));
-    if (!system.empty()) throw Error("--system needs a model with a ChatML template");
+    if (!system.empty()) throw Error("--system needs a model with a chat template");
+    if (!template_vars.empty()) throw Error("--template-var needs a model with a chat template");
     raw = true;
   }
+  new_conversation();
   if (prompt) {
     answer_once(session, sampler);
   } else {
@@ -95,27 +124,26 @@ void RunCommand::run() {
   }
 }
 
-std::vector<ChatMessage> RunCommand::new_conversation() const {
-  if (system.empty()) return {};
-  return {{"system", system}};
+void RunCommand::new_conversation() {
+  request_.messages = OrderedJson::array();
+  if (!system.empty()) request_.messages.push_back(chat_message("system", system));
 }
 
-// Streams to stdout unless JSON is wanted. Without a template the last message is continued.
-TextResult RunCommand::answer(TextSession& session, const std::vector<ChatMessage>& messages,
-                              Sampler& sampler) {
+// Streams to stdout unless JSON is wanted.
+TextResult RunCommand::answer(TextSession& session, Sampler& sampler) {
   const auto stream = [&](const std::string& text) {
     if (!common.json) print(text);
   };
-  TextResult result = raw ? session.complete(messages.back().content, sampler, max_tokens, stream)
-                          : session.chat(messages, sampler, max_tokens, stream);
+  const auto last = [&] { return request_.messages.back().at("content").get<std::string>(); };
+  TextResult result = raw ? session.complete(last(), sampler, max_tokens, stream)
+                          : session.chat(request_, sampler, max_tokens, stream);
   stream("\n");
   return result;
 }
 
 void RunCommand::answer_once(TextSession& session, Sampler& sampler) {
-  std::vector<ChatMessage> messages = new_conversation();
-  messages.push_back({"user", *prompt});
-  const TextResult result = answer(session, messages, sampler);
+  request_.messages.push_back(chat_message("user", *prompt));
+  const TextResult result = answer(session, sampler);
   const GenerateResult& generated = result.generated;
   say_if_full(session, generated, "a larger --context leaves more room");
   if (common.json) {
@@ -138,7 +166,6 @@ void RunCommand::chat(TextSession& session, Sampler& sampler) {
                   "leaves. Context: ",
                   session.context(), " tokens."));
   const bool terminal = isatty(STDIN_FILENO);
-  std::vector<ChatMessage> messages = new_conversation();
   LineReader reader;
   bool interrupted_before = false;
   for (std::string line;;) {
@@ -155,22 +182,22 @@ void RunCommand::chat(TextSession& session, Sampler& sampler) {
     interrupted_before = false;
     if (line == "/exit" || line == "/quit") break;
     if (line == "/reset") {
-      messages = new_conversation();
+      new_conversation();
       log_info("The conversation is forgotten.");
       continue;
     }
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    messages.push_back({"user", line});
+    request_.messages.push_back(chat_message("user", line));
     try {
-      TextResult result = answer(session, messages, sampler);
+      const TextResult result = answer(session, sampler);
       log_info(speed_line(result.generated));
       say_if_full(session, result.generated, "/reset starts anew, --context N gives more room");
-      messages.push_back({"assistant", std::move(result.text)});
+      request_.messages.push_back(chat_message("assistant", result.text));
     } catch (const OutputError&) {
       throw;
-    } catch (const Error& error) {  // a message too long for what is left of the context
-      log_warning(concat(error.what(), ", or /reset"));
-      messages.pop_back();
+    } catch (const Error& error) {  // too long for the context, or refused by the template
+      log_warning(concat(error.what(), "; /reset forgets the conversation"));
+      request_.messages.erase(request_.messages.size() - 1);
     }
   }
   if (terminal) std::fputs("\n", stderr);
@@ -187,6 +214,12 @@ void add_run(CLI::App& app) {
   command->add_flag("--raw,--no-chat", run->raw,
                     "Continue the text as it is, without the chat template");
   command->add_option("--system", run->system, "System message (default: the template's own)");
+  command
+      ->add_option("--template-var", run->template_vars,
+                   "What the chat template asks for, as enable_thinking=false or "
+                   "'reasoning_effort=\"high\"'; may repeat")
+      ->type_name("NAME=JSON")
+      ->allow_extra_args(false);
   command->add_option("--max-tokens", run->max_tokens, "Longest answer")
       ->check(count_from(1))
       ->capture_default_str();

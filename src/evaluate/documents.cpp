@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "tokenizer/jinja/strftime.h"
 #include "tokenizer/utf8.h"
 
 namespace bitsmith {
@@ -99,16 +100,33 @@ void check_is_not_json(std::string_view text, const std::string& path) {
   }
 }
 
-std::vector<ChatMessage> chat_messages(const Json& list, const std::string& source) {
+// Throws unless every message has a role, and a content or calls of tools. What else they need the
+// template says.
+void check_messages(const Json& list, const std::string& source) {
   if (!list.is_array() || list.empty())
     throw Error(concat(source, ": 'messages' is not a list of messages: ", json_excerpt(list)));
-  std::vector<ChatMessage> messages;
-  for (const Json& entry : list) {
-    const std::string place = concat(source, ", message ", messages.size() + 1);
-    messages.push_back({json_get<std::string>(entry, "role", place),
-                        json_get<std::string>(entry, "content", place)});
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Json& message = list[i];
+    const std::string place = concat(source, ", message ", i + 1);
+    json_get<std::string>(message, "role", place);
+    const bool calls = message.contains("tool_calls");
+    const bool parts = message.contains("content") && message.at("content").is_array();
+    if (calls)
+      json_get_or<std::string>(message, "content", "", place);
+    else if (!parts)
+      json_get<std::string>(message, "content", place);
   }
-  return messages;
+}
+
+// The order of keys is that of the file: templates write tools and calls as JSON.
+ChatRequest chat_request(std::string_view line, const std::string& source) {
+  ChatRequest request;
+  const OrderedJson value = parse_ordered_json(line, source);
+  request.messages = value.at("messages");
+  if (value.contains("tools")) request.tools = value.at("tools");
+  request.add_generation_prompt = false;
+  request.now = jinja::midnight(2025, 1, 1);
+  return request;
 }
 
 Json parse_line(std::string_view line, const std::string& source) {
@@ -131,12 +149,17 @@ Document parse_document(std::string_view line, const std::string& source,
     throw Error(concat(source, ": neither 'text' nor 'messages' is there, expected ", kLineForm,
                        "; found: ", short_text(line, 60)));
   }
-  const std::vector<ChatMessage> messages = chat_messages(value.at("messages"), source);
+  check_messages(value.at("messages"), source);
   if (!chat_template.supported()) {
     throw Error(concat(source, ": 'messages' need a chat template, but ", chat_template.reason(),
                        "; give each line a 'text' instead"));
   }
-  return {chat_template.render(messages, /*add_generation_prompt=*/false), true};
+  try {
+    ChatPrompt chat = chat_template.render(chat_request(line, source));
+    return {std::move(chat.text), true, std::move(chat.foreign)};
+  } catch (const Error& error) {
+    throw Error(concat(source, ": ", error.what()));
+  }
 }
 
 std::vector<Document> read_lines(std::string_view text, const std::string& path,
@@ -184,7 +207,10 @@ std::vector<Document> parse_documents(std::string_view text, const std::string& 
 
 std::vector<int32_t> encode_document(const Document& document, const Tokenizer& tokenizer,
                                      bool parse_special) {
-  return tokenizer.encode(document.text, /*add_special=*/false, parse_special || document.chat);
+  const bool chat_alone = document.chat && !parse_special;
+  return tokenizer.encode(
+      document.text, /*add_special=*/false,
+      chat_alone ? ParseSpecial::outside_of(document.foreign) : ParseSpecial(parse_special));
 }
 
 std::vector<int32_t> encode_joined(const std::vector<Document>& documents,

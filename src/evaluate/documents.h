@@ -13,20 +13,22 @@ namespace bitsmith {
 struct Document {
   std::string text;
   bool chat = false;  // a conversation as the template renders it: its special tokens are meant
+  std::vector<Span> foreign = {};  // of a chat: what its messages wrote, where they are not
 };
 
 // A .jsonl file holds a document a line, {"text": "..."} or {"messages": [{"role": "user",
-// "content": "..."}, ...]}, which `chat_template` renders. Every other file is one document of
-// plain text. A UTF-8 byte order mark is skipped; a few bytes that are not UTF-8 cost a warning.
-// Throws Error with file and line for UTF-16, binary files, JSON under another name, lines of
-// another form, messages without a template, and files without any text.
+// "content": "..."}, ...], "tools": [...]}, which `chat_template` renders; so that a file always
+// gives the same documents, strftime_now() tells 1 January 2025 there. Every other file is one
+// document of plain text. A UTF-8 byte order mark is skipped; a few bytes that are not UTF-8 cost a
+// warning. Throws Error with file and line for UTF-16, binary files, JSON under another name, lines
+// of another form, messages without a template or that it refuses, and files without any text.
 std::vector<Document> read_documents(const std::string& path, const ChatTemplate& chat_template);
 // The same from a file's content.
 std::vector<Document> parse_documents(std::string_view content, const std::string& path,
                                       const ChatTemplate& chat_template);
 
-// Ids of a document, without BOS and EOS. Special tokens that plain text spells out (<|im_end|>)
-// are parsed iff parse_special; those of a chat always are.
+// Ids of a document, without BOS and EOS. Special tokens that plain text or the messages of a chat
+// spell out (<|im_end|>) are parsed iff parse_special; those that the template writes always are.
 std::vector<int32_t> encode_document(const Document& document, const Tokenizer& tokenizer,
                                      bool parse_special);
 // A file as one text: plain documents are joined by a blank line, and the tokenizer's document

@@ -181,12 +181,35 @@ TEST_F(Documents, ChatsAreRenderedByTheTemplate) {
   EXPECT_EQ(documents[1].text,
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n");
   EXPECT_EQ(count_chats(documents), 1);
+  const ChatTemplate strict(
+      "{% if messages | length > 1 %}\n{{ raise_exception('Too long') }}{% endif %}x");
+  try {
+    read_documents(path, strict);
+    FAIL() << "rendered what the template refuses";
+  } catch (const Error& error) {
+    expect_says(error.what(), {path + ", line 2", "refuses", "Too long"});
+  }
   try {
     read_documents(path, ChatTemplate(""));
     FAIL() << "rendered without a template";
   } catch (const Error& error) {
     expect_says(error.what(), {path + ", line 2", "no chat template", "'text'"});
   }
+}
+
+TEST_F(Documents, ChatsWithToolsAndParts) {
+  const ChatTemplate chat(
+      "{{ strftime_now('%Y-%m-%d') }}{% for t in tools or [] %}{{ t | tojson }}{% endfor %}"
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for part in m.content or [] %}{{ part.text }}{% endfor %}{% endif %}"
+      "{{ m.tool_calls | default([]) | length }}{% endfor %}");
+  const auto text = [&](const std::string& line) {
+    return read_documents(write("a.jsonl", line), chat)[0].text;
+  };
+  EXPECT_EQ(text(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}, )"
+                 R"({"role": "assistant", "content": null, "tool_calls": [{}, {}]}], )"
+                 R"("tools": [{"name": "f", "a": 1}]})"),
+            "2025-01-01{\"name\": \"f\", \"a\": 1}Hi02");
 }
 
 TEST_F(Documents, SpecialTokensAreThoseOfChatsUnlessParsed) {
@@ -200,6 +223,8 @@ TEST_F(Documents, SpecialTokensAreThoseOfChatsUnlessParsed) {
   EXPECT_EQ(has(encode_document({text}, *tokenizer, false), end), 0);
   EXPECT_EQ(has(encode_document({text}, *tokenizer, true), end), 1);
   EXPECT_EQ(has(encode_document({text, true}, *tokenizer, false), end), 1);
+  EXPECT_EQ(has(encode_document({text, true, {{0, text.size()}}}, *tokenizer, false), end), 0);
+  EXPECT_EQ(has(encode_document({text, true, {{0, text.size()}}}, *tokenizer, true), end), 1);
 
   const auto ids = [&](const std::string& plain) { return tokenizer->encode(plain, false, false); };
   EXPECT_EQ(encode_joined({{"One."}, {"Two."}}, *tokenizer, false), ids("One.\n\nTwo."));

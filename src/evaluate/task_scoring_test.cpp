@@ -19,11 +19,11 @@ class LetterTokenizer : public Tokenizer {
   explicit LetterTokenizer(bool adds_bos) : adds_bos_(adds_bos) { bos_id = 0; }
 
   std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              bool parse_special) const override {
+                              ParseSpecial parse_special) const override {
     std::vector<int32_t> ids;
     if (adds_bos_ && add_special) ids.push_back(0);
     while (!text.empty()) {
-      if (parse_special && text.starts_with("<s>")) {
+      if (parse_special.at(0, 3) && text.starts_with("<s>")) {
         ids.push_back(0);
         text.remove_prefix(3);
       } else if (text[0] == ' ' && text.size() > 1 && text[1] != ' ') {

@@ -31,7 +31,7 @@ void warn(const std::string& warning) {
 // Reads and tokenizes before any model is loaded, so that a wrong name costs nothing.
 std::vector<TokenizedText> tokenize_texts(const Tokenizer& tokenizer, const EvaluateModelJob& job,
                                           int64_t context) {
-  const ChatTemplate chat_template(tokenizer.chat_template);
+  const ChatTemplate chat_template(tokenizer);
   std::vector<TokenizedText> texts;
   for (const std::string& path : job.texts) {
     const std::vector<Document> documents = read_documents(path, chat_template);

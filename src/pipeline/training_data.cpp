@@ -67,7 +67,7 @@ void add_warning(std::vector<std::string>& warnings, const std::string& warning)
 
 TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& options,
                         int64_t length, const RunContext& context) {
-  const ChatTemplate chat_template(tokenizer.chat_template);
+  const ChatTemplate chat_template(tokenizer);
   std::vector<std::vector<int32_t>> documents;
   int64_t chats = 0;
   std::vector<std::string> warnings;

@@ -26,21 +26,23 @@ int64_t choose_context(const ModelPlan& plan, int64_t wanted) {
 TextSession::TextSession(const std::filesystem::path& model, const RunContext& run, int64_t context)
     : run_(run),
       tokenizer_(Tokenizer::open(model)),
-      chat_template_(tokenizer_->chat_template),
+      chat_template_(*tokenizer_),
       model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), run.threads),
       cache_(model_.plan(), choose_context(model_.plan(), context)),
       end_tokens_(model_.plan().eos_token_ids) {
   if (tokenizer_->eos_id) end_tokens_.push_back(*tokenizer_->eos_id);
   end_tokens_.push_back(tokenizer_->document_separator());
-  if (const auto id = tokenizer_->token_id("<|im_end|>")) end_tokens_.push_back(*id);
+  // GGUF files name one end token; these end a turn of a chat.
+  for (const char* name : {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"})
+    if (const auto id = tokenizer_->token_id(name)) end_tokens_.push_back(*id);
 }
 
-TextResult TextSession::chat(const std::vector<ChatMessage>& messages, Sampler& sampler,
-                             int64_t max_tokens, const OnText& on_text) {
+TextResult TextSession::chat(const ChatRequest& request, Sampler& sampler, int64_t max_tokens,
+                             const OnText& on_text) {
   BITSMITH_CHECK(can_chat());
-  // The template itself writes every special token.
-  return generate_text(tokenizer_->encode(chat_template_.render(messages), false), sampler,
-                       max_tokens, on_text);
+  std::vector<int32_t> prompt = chat_template_.render(request).encode(*tokenizer_);
+  if (prompt.empty()) throw Error("the model's chat template made no text of the conversation");
+  return generate_text(std::move(prompt), sampler, max_tokens, on_text);
 }
 
 TextResult TextSession::complete(const std::string& prompt, Sampler& sampler, int64_t max_tokens,

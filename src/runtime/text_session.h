@@ -26,14 +26,14 @@ class TextSession {
   static constexpr int64_t kDefaultContext = 8192;
 
   int64_t context() const { return cache_.capacity(); }
-  // Empty when the model's chat template can be rendered, else why not.
+  // Empty when the model has a chat template, else why there is none.
   const std::string& no_chat_reason() const { return chat_template_.reason(); }
   bool can_chat() const { return chat_template_.supported(); }
 
   // on_text gets whole UTF-8 characters as they come.
   using OnText = std::function<void(const std::string& text)>;
-  // The assistant's answer to the conversation so far.
-  TextResult chat(const std::vector<ChatMessage>& messages, Sampler& sampler, int64_t max_tokens,
+  // The assistant's answer to the conversation so far. Throws Error for what the template refuses.
+  TextResult chat(const ChatRequest& request, Sampler& sampler, int64_t max_tokens,
                   const OnText& on_text = {});
   // Continues plain text.
   TextResult complete(const std::string& prompt, Sampler& sampler, int64_t max_tokens,

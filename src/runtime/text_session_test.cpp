@@ -20,8 +20,10 @@ TEST(TextSession, AnswersAndEndsItsTurn) {
   EXPECT_EQ(session.context(), 256);  // what it was trained for
   Sampler sampler(kLikeliest);
   std::string streamed;
-  const auto result = session.chat({{"user", "What is 3 plus 4?"}}, sampler, 50,
-                                   [&](const std::string& text) { streamed += text; });
+  ChatRequest request;
+  request.messages.push_back(chat_message("user", "What is 3 plus 4?"));
+  const auto result =
+      session.chat(request, sampler, 50, [&](const std::string& text) { streamed += text; });
   EXPECT_EQ(result.text, "3 plus 4 is 7.");
   EXPECT_EQ(streamed, result.text);
   EXPECT_EQ(result.generated.stop_reason, StopReason::kEndToken);
@@ -30,12 +32,13 @@ TEST(TextSession, AnswersAndEndsItsTurn) {
 TEST(TextSession, AChatRunsOnlyItsNewPart) {
   TextSession session(kTrained, kTwoThreads), other(kTrained, kTwoThreads);
   Sampler sampler(kLikeliest);
-  std::vector<ChatMessage> messages = {{"user", "What is 3 plus 4?"}};
-  const auto first = session.chat(messages, sampler, 50);
-  messages.push_back({"assistant", first.text});
-  messages.push_back({"user", "What does the dog do?"});
-  const auto second = session.chat(messages, sampler, 50);
-  const auto fresh = other.chat(messages, sampler, 50);
+  ChatRequest request;
+  request.messages.push_back(chat_message("user", "What is 3 plus 4?"));
+  const auto first = session.chat(request, sampler, 50);
+  request.messages.push_back(chat_message("assistant", first.text));
+  request.messages.push_back(chat_message("user", "What does the dog do?"));
+  const auto second = session.chat(request, sampler, 50);
+  const auto fresh = other.chat(request, sampler, 50);
   EXPECT_EQ(second.text, fresh.text);
   EXPECT_LT(second.generated.prompt_tokens, fresh.generated.prompt_tokens);
 }

@@ -22,7 +22,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens,
 }
 
 std::vector<AddedTokens::Piece> AddedTokens::split(std::string_view text, bool normalized,
-                                                   bool parse_special) const {
+                                                   ParseSpecial parse_special) const {
   const ByteTrie& trie = normalized ? normalized_ : raw_;
   std::vector<Piece> pieces;
   size_t done = 0;  // everything before is in `pieces`
@@ -43,7 +43,7 @@ std::vector<AddedTokens::Piece> AddedTokens::split(std::string_view text, bool n
     const AddedToken& token = tokens_[index];
     size_t begin = i, end = i + length;
     i = end;
-    if (token.special && !parse_special) continue;
+    if (token.special && !parse_special.at(begin, end)) continue;
     if (token.single_word &&
         ((begin > 0 && is_word_character(last_code_point(text.substr(0, begin)))) ||
          (end < text.size() && is_word_character(next_utf8(text.substr(end)).code_point))))

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tokenizer/byte_trie.h"
+#include "tokenizer/parse_special.h"
 
 namespace bitsmith {
 
@@ -40,9 +41,10 @@ class AddedTokens {
     bool at_start;            // begins where the input begins
   };
   // Cuts valid UTF-8 at the tokens that are looked for before (false) or after (true)
-  // normalization: the leftmost, of those the longest. Without parse_special, special tokens found
-  // are plain text.
-  std::vector<Piece> split(std::string_view text, bool normalized, bool parse_special) const;
+  // normalization: the leftmost, of those the longest. Special tokens found where parse_special
+  // does not allow them are plain text.
+  std::vector<Piece> split(std::string_view text, bool normalized,
+                           ParseSpecial parse_special) const;
 
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;

@@ -285,14 +285,13 @@ OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary) {
   // own.
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                         {"clean_up_tokenization_spaces", false}};
-  const auto name = [&](const char* role, std::optional<int32_t> id) {
-    if (id) config[role] = vocabulary.tokens[static_cast<size_t>(*id)];
-  };
-  name("bos_token", vocabulary.bos);
-  name("eos_token", vocabulary.eos);
-  name("unk_token", vocabulary.unknown);
-  name("pad_token", vocabulary.padding);
-  if (!vocabulary.chat_template.empty()) config["chat_template"] = vocabulary.chat_template;
+  for (const auto& [role, token] : vocabulary.named_tokens()) config[role] = token;
+  if (!vocabulary.tool_use_template.empty()) {
+    config["chat_template"] = {{{"name", "default"}, {"template", vocabulary.chat_template}},
+                               {{"name", "tool_use"}, {"template", vocabulary.tool_use_template}}};
+  } else if (!vocabulary.chat_template.empty()) {
+    config["chat_template"] = vocabulary.chat_template;
+  }
   return config;
 }
 

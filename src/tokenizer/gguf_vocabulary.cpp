@@ -263,7 +263,21 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& sou
   vocabulary.add_eos = keys.get_or<bool>("add_eos_token", unigram) && vocabulary.eos;
   vocabulary.chat_template =
       json_get_or<std::string>(gguf.keys, "tokenizer.chat_template", "", source);
+  vocabulary.tool_use_template =
+      json_get_or<std::string>(gguf.keys, "tokenizer.chat_template.tool_use", "", source);
   return vocabulary;
+}
+
+std::map<std::string, std::string> GgufVocabulary::named_tokens() const {
+  std::map<std::string, std::string> named;
+  const auto name = [&](const char* role, std::optional<int32_t> id) {
+    if (id) named[role] = tokens[static_cast<size_t>(*id)];
+  };
+  name("bos_token", bos);
+  name("eos_token", eos);
+  name("unk_token", unknown);
+  name("pad_token", padding);
+  return named;
 }
 
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary) {
@@ -272,10 +286,13 @@ std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary) {
   if (vocabulary.add_eos) suffix.push_back(*vocabulary.eos);
   const auto make =
       vocabulary.model == GgufVocabulary::Model::kScoredPairs ? make_spm : make_pipeline;
+  auto named_tokens = vocabulary.named_tokens();
   auto tokenizer = make(vocabulary, std::move(prefix), std::move(suffix));
   tokenizer->bos_id = vocabulary.bos;
   tokenizer->eos_id = vocabulary.eos;
   tokenizer->chat_template = vocabulary.chat_template;
+  tokenizer->tool_use_template = vocabulary.tool_use_template;
+  tokenizer->named_tokens = std::move(named_tokens);
   return tokenizer;
 }
 

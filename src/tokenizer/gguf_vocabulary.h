@@ -2,6 +2,7 @@
 // ("llama") and its unigram models ("t5"). It is read once, here; the tokenizer and the exported
 // tokenizer.json are made from what was read, so that both give the same ids.
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,8 +35,10 @@ struct GgufVocabulary {
   bool add_space_prefix = true;
   bool remove_extra_whitespaces = false;  // unigram: spaces at the ends, and more than one
   std::string charsmap;                   // unigram: rules of normalization, empty if none
-  std::string chat_template;
+  std::string chat_template, tool_use_template;
 
+  // The texts of the tokens that chat templates and tokenizer_config.json name: bos_token, ...
+  std::map<std::string, std::string> named_tokens() const;
   // The tokens that are recognized whole. Of several with one text only the last counts.
   std::vector<AddedToken> added_tokens() const;
   bool has_all_bytes() const;  // the 256 tokens <0x00> to <0xFF>
@@ -46,11 +49,11 @@ struct GgufVocabulary {
 };
 
 bool has_vocabulary(const GgufFile& gguf);
-// Reads tokenizer.ggml.* and tokenizer.chat_template. Throws Error naming `source` and the key, and
-// what is supported.
+// Reads tokenizer.ggml.* and tokenizer.chat_template*. Throws Error naming `source` and the key,
+// and what is supported.
 GgufVocabulary read_gguf_vocabulary(const GgufFile& gguf, const std::string& source);
 
-// With bos_id, eos_id and chat_template.
+// With bos_id, eos_id, named_tokens and the chat templates.
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary);
 
 }  // namespace bitsmith

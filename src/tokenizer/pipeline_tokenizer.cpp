@@ -10,7 +10,7 @@ PipelineTokenizer::PipelineTokenizer(Parts parts) : parts_(std::move(parts)) {
 }
 
 std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_special,
-                                               bool parse_special) const {
+                                               ParseSpecial parse_special) const {
   constexpr size_t kMaxText = size_t{1} << 30;  // positions inside a word are 32-bit
   if (text.size() > kMaxText)
     throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
@@ -25,7 +25,10 @@ std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_s
       continue;
     }
     const std::string normalized = parts_.normalizer.apply(std::string(raw.text));
-    for (const auto& piece : parts_.added_tokens.split(normalized, true, parse_special)) {
+    // Normalized text has other bytes: special tokens in it are recognized if all of them may be.
+    const auto begin = static_cast<size_t>(raw.text.data() - whole.data());
+    const bool parse_normalized = parse_special.at(begin, begin + raw.text.size());
+    for (const auto& piece : parts_.added_tokens.split(normalized, true, parse_normalized)) {
       if (piece.token != nullptr)
         ids.push_back(piece.token->id);
       else

@@ -22,7 +22,7 @@ class PipelineTokenizer final : public Tokenizer {
   explicit PipelineTokenizer(Parts parts);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              bool parse_special) const override;
+                              ParseSpecial parse_special) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return vocab_size_; }

@@ -6,11 +6,9 @@
 #include <string>
 #include <string_view>
 
-namespace bitsmith {
+#include "tokenizer/span.h"
 
-struct Span {
-  size_t begin = 0, end = 0;
-};
+namespace bitsmith {
 
 // Immutable and thread-safe.
 class Regex {

@@ -48,7 +48,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              bool parse_special) const override {
+                              ParseSpecial parse_special) const override {
     std::vector<int32_t> ids;
     if (add_special && add_bos_) ids.push_back(*bos_id);
     const std::string whole = repair_utf8(text);

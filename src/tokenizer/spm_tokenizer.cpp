@@ -25,7 +25,7 @@ struct SpmCandidate {
 }  // namespace
 
 std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_special,
-                                          bool parse_special) const {
+                                          ParseSpecial parse_special) const {
   constexpr size_t kMaxText = size_t{1} << 30;  // positions are 32-bit
   if (text.size() > kMaxText)
     throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",

@@ -21,7 +21,7 @@ class SpmTokenizer final : public Tokenizer {
   explicit SpmTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
   std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              bool parse_special) const override;
+                              ParseSpecial parse_special) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return parts_.vocabulary.size(); }

@@ -28,16 +28,33 @@ std::string token_text(const Json& config, const std::string& key, const std::st
 }
 
 // The template in a file of its own wins; a list in tokenizer_config.json has named ones.
-std::string read_chat_template(const fs::path& folder, const Json& config,
-                               const std::string& source) {
-  if (fs::exists(folder / "chat_template.jinja"))
-    return read_text_file(folder / "chat_template.jinja");
-  if (!config.contains("chat_template") || !config.at("chat_template").is_array())
-    return json_get_or<std::string>(config, "chat_template", "", source);
-  for (const Json& entry : config.at("chat_template"))
-    if (json_get<std::string>(entry, "name", source) == "default")
-      return json_get<std::string>(entry, "template", source);
-  return "";
+void read_chat_templates(const fs::path& folder, const Json& config, const std::string& source,
+                         Tokenizer& tokenizer) {
+  if (const fs::path own = folder / "chat_template.jinja"; fs::exists(own)) {
+    tokenizer.chat_template = read_text_file(own);
+    return;
+  }
+  if (!config.contains("chat_template") || !config.at("chat_template").is_array()) {
+    tokenizer.chat_template = json_get_or<std::string>(config, "chat_template", "", source);
+    return;
+  }
+  for (const Json& entry : config.at("chat_template")) {
+    const auto name = json_get<std::string>(entry, "name", source);
+    const auto text = json_get<std::string>(entry, "template", source);
+    if (name == "default") tokenizer.chat_template = text;
+    if (name == "tool_use") tokenizer.tool_use_template = text;
+  }
+}
+
+std::map<std::string, std::string> read_named_tokens(const Json& config,
+                                                     const std::string& source) {
+  std::map<std::string, std::string> named;
+  for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token", "sep_token",
+                           "cls_token", "mask_token"}) {
+    if (const std::string text = token_text(config, role, source); !text.empty())
+      named[role] = text;
+  }
+  return named;
 }
 
 // Tokens that a tokenizer_config.json adds to a SentencePiece model.
@@ -95,7 +112,8 @@ std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
   if (const auto id = tokenizer->token_id(token_text(config, "eos_token", source)))
     tokenizer->eos_id = id;
   if (!tokenizer->eos_id) tokenizer->eos_id = model_eos_id(folder, tokenizer->vocab_size());
-  tokenizer->chat_template = read_chat_template(folder, config, source);
+  read_chat_templates(folder, config, source, *tokenizer);
+  tokenizer->named_tokens = read_named_tokens(config, source);
   return tokenizer;
 }
 

@@ -3,12 +3,15 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/parse_special.h"
 
 namespace bitsmith {
 
@@ -19,11 +22,11 @@ class Tokenizer {
   static std::unique_ptr<Tokenizer> open(const std::filesystem::path& model);
   virtual ~Tokenizer() = default;
 
-  // add_special: also what the model's post-processor adds (BOS and the like). Special tokens
-  // written in the text (<|im_start|>) are recognized iff parse_special. Never fails on invalid
-  // UTF-8. Thread-safe.
+  // add_special: also what the model's post-processor adds (BOS and the like). parse_special: where
+  // special tokens written in the text (<|im_start|>) are recognized. Never fails on invalid UTF-8,
+  // but the bytes of parse_special are those of valid text. Thread-safe.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special = true,
-                                      bool parse_special = true) const = 0;
+                                      ParseSpecial parse_special = true) const = 0;
   // skip_special: leave control tokens out. Ids out of range throw Error.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special = false) const = 0;
   // The bytes of one token inside a text (no stripping of a leading space), for streaming.
@@ -36,8 +39,10 @@ class Tokenizer {
 
   // Ids of the file's own metadata (tokenizer_config.json, GGUF keys); empty if it says nothing.
   std::optional<int32_t> bos_id, eos_id;
-  // Jinja source of the model's chat template; empty if none.
-  std::string chat_template;
+  // Jinja source of the model's chat template, and of the one for chats with tools; empty if none.
+  std::string chat_template, tool_use_template;
+  // The texts of the tokens that a chat template knows by name: bos_token, eos_token, ...
+  std::map<std::string, std::string> named_tokens;
   // The token that ends a document in training text (<|endoftext|>, </s>), used to join documents:
   // eos, unless the vocabulary has <|endoftext|>.
   int32_t document_separator() const;

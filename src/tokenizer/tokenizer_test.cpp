@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "tokenizer/tiny_tokenizers.h"
@@ -54,6 +56,8 @@ TEST_F(TokenizerFolder, ReadsTheSpecialTokens) {
   EXPECT_EQ(t->eos_id, kEnd);
   EXPECT_EQ(t->bos_id, kThe);
   EXPECT_EQ(t->chat_template, "one");
+  EXPECT_EQ(t->named_tokens,
+            (std::map<std::string, std::string>{{"bos_token", "the"}, {"eos_token", "<|end|>"}}));
   EXPECT_EQ(t->document_separator(), kEnd);
   EXPECT_EQ(t->special_tokens(), std::vector<std::string>{"<|end|>"});
 }
@@ -70,8 +74,27 @@ TEST_F(TokenizerFolder, ChatTemplateOfItsOwnFileWins) {
       "tokenizer_config.json",
       R"({"chat_template": [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]})");
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "b");
+  EXPECT_EQ(Tokenizer::open(folder_)->tool_use_template, "a");
   write("chat_template.jinja", "c");
   EXPECT_EQ(Tokenizer::open(folder_)->chat_template, "c");
+}
+
+TEST_F(TokenizerFolder, SpecialTokensInsideOfStretchesAreText) {
+  write_tokenizer("<|end|>");
+  const auto t = Tokenizer::open(folder_);
+  const std::string text = "cat<|end|>cat<|end|>";
+  const auto ids = [&](const std::vector<Span>& stretches) {
+    return t->encode(text, false, ParseSpecial::outside_of(stretches));
+  };
+  const auto ends = [](const std::vector<int32_t>& found) {
+    return std::count(found.begin(), found.end(), kEnd);
+  };
+  EXPECT_EQ(ids({}), t->encode(text, false, true));
+  EXPECT_EQ(ids({{0, text.size()}}), t->encode(text, false, false));
+  EXPECT_EQ(ends(ids({})), 2);
+  EXPECT_EQ(ends(ids({{0, 10}})), 1);
+  EXPECT_EQ(ends(ids({{9, 10}, {13, 14}})), 0);  // a single byte of each
+  EXPECT_EQ(ends(ids({{0, 3}, {10, 13}})), 2);   // beside them
 }
 
 TEST_F(TokenizerFolder, AFileAloneWorksToo) {
