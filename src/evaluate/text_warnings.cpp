@@ -2,19 +2,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "base/error.h"
 
 namespace bitsmith {
 namespace {
 
+// Where a document spells special tokens that are not meant.
+std::vector<std::string_view> plain_stretches(const Document& document) {
+  if (!document.chat) return {document.text};
+  std::vector<std::string_view> stretches;
+  for (const auto& [begin, end] : document.foreign)
+    stretches.push_back(std::string_view(document.text).substr(begin, end - begin));
+  return stretches;
+}
+
 struct Spelled {
   int64_t count = 0;
-  size_t first = std::string::npos;  // of a document
+  size_t first = std::string::npos;  // of a stretch
   std::string token;                 // there
 };
 
-void find_spelled(const std::string& text, const std::string& token, Spelled& spelled) {
+void find_spelled(std::string_view text, const std::string& token, Spelled& spelled) {
   if (token.empty()) return;
   for (size_t at = text.find(token); at != std::string::npos;
        at = text.find(token, at + token.size())) {
@@ -51,9 +61,10 @@ std::string spelled_tokens_warning(const std::string& source,
   const std::vector<std::string> special = tokenizer.special_tokens();
   Spelled spelled;
   for (const Document& document : documents) {
-    if (document.chat) continue;
-    if (spelled.count > 0) spelled.first = 0;  // the first is in an earlier document
-    for (const std::string& token : special) find_spelled(document.text, token, spelled);
+    for (const std::string_view stretch : plain_stretches(document)) {
+      if (spelled.count > 0) spelled.first = 0;  // the first is in an earlier one
+      for (const std::string& token : special) find_spelled(stretch, token, spelled);
+    }
   }
   if (spelled.count == 0) return "";
   return concat(source, ": ", spelled.count,

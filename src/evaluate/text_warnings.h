@@ -18,7 +18,8 @@ std::string absurd_perplexity_warning(const std::string& source, double perplexi
                                       int64_t vocab_size);
 constexpr double kAbsurdPerplexity = 1000;
 
-// Plain documents that spell special tokens (<|endoftext|>), which are read as characters.
+// Plain documents and messages of chats that spell special tokens (<|endoftext|>), which are read
+// as characters.
 std::string spelled_tokens_warning(const std::string& source,
                                    const std::vector<Document>& documents,
                                    const Tokenizer& tokenizer);

@@ -51,6 +51,11 @@ TEST(SpelledTokens, AreCountedInPlainDocuments) {
       spelled_tokens_warning("a.txt", {{"plain"}, {"a <s> b </s><s>"}, {"</s>"}}, tokenizer);
   EXPECT_TRUE(says(many, "4 special tokens are")) << many;
   EXPECT_TRUE(says(many, "the first <s>")) << many;
+  // Of a chat those that the template did not write.
+  const std::string chat = spelled_tokens_warning(
+      "a.jsonl", {{"<s>a</s></s>b<s></s>", true, {{3, 8}, {12, 16}}}}, tokenizer);
+  EXPECT_TRUE(says(chat, "2 special tokens are")) << chat;
+  EXPECT_TRUE(says(chat, "the first </s>")) << chat;
 }
 
 TEST(Bos, IsDoubledSideBySideOnly) {
