@@ -45,7 +45,7 @@ TEST(PackDocuments, BosBeginsEveryWindow) {
   const TokenDataset data = pack_documents(ranges({{0, 17}}), kSeparator, kBos, 7, 0, 0, 1);
   EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{3, 7}));  // 17 + 1 tokens of text, 6 each
   EXPECT_TRUE(data.train.select(1, 0).eq(kBos).all().item<bool>());
-  const auto counts = count_ids(data.train.narrow(1, 1, 6));
+  const auto counts = count_ids(data.train.narrow(1, 1, 6).contiguous());
   for (int64_t id = 0; id < 17; ++id) EXPECT_EQ(counts.at(id), 1) << id;
   EXPECT_FALSE(counts.contains(kBos));
 }
