@@ -438,7 +438,7 @@ class Texts(ProgramTest):
 class ChatTemplates(ProgramTest):
     """`run` executes the template that the model carries."""
     TURNS = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-             "<|im_start|>assistant\n")
+             "{{ '<|im_start|>assistant\\n' }}")  # jinja2 drops a template's last line end
 
     def model(self, template):
         folder = self.folder / "model"
