@@ -68,8 +68,9 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
   for (const Linear* linear : planned(block, site)) {
     if (!sums.empty() && !options_.guided()) break;
     sums.emplace_back(linear->in_features, with_original(), options_.uses_halves());
-    weights.push_back(options_.guided() ? token_weights(gradients_.at(linear->name))
-                                        : torch::Tensor());
+    weights.push_back(options_.guided()
+                          ? token_weights(gradients_.at(linear->name), options_.guided_share)
+                          : torch::Tensor());
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
     const torch::Tensor tokens = stream_.tokens_of(block, site, first, count, all_tokens);

@@ -89,24 +89,24 @@ TEST_F(GuidedQuantization, LowersItsOwnObjective) {
   const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
   const auto block = decoder->load_block(0);
   double guided_by_guided = 0, guided_by_layer = 0, layer_by_guided = 0, layer_by_layer = 0;
-  decoder->run_block(*block, decoder->embed(windows), decoder->rotary(windows.size(1)),
-                     [&](size_t site, const torch::Tensor& inputs) {
-                       for (const Linear* linear : block->site_linears(site)) {
-                         HessianSum weighted(linear->in_features), plain(linear->in_features);
-                         weighted.add(inputs, token_weights(own.at(linear->name)));
-                         plain.add(inputs);
-                         const auto error = [&](const HessianSum& sum, const auto& matrices) {
-                           return relative_error(
-                               linear->weight,
-                               decode_matrix(matrices.at(linear->name), torch::kFloat32),
-                               sum.hessian());
-                         };
-                         guided_by_guided += error(weighted, guided);
-                         layer_by_guided += error(weighted, layer);
-                         guided_by_layer += error(plain, guided);
-                         layer_by_layer += error(plain, layer);
-                       }
-                     });
+  decoder->run_block(
+      *block, decoder->embed(windows), decoder->rotary(windows.size(1)),
+      [&](size_t site, const torch::Tensor& inputs) {
+        for (const Linear* linear : block->site_linears(site)) {
+          HessianSum weighted(linear->in_features), plain(linear->in_features);
+          weighted.add(inputs, token_weights(own.at(linear->name), options_.guided_share));
+          plain.add(inputs);
+          const auto error = [&](const HessianSum& sum, const auto& matrices) {
+            return relative_error(linear->weight,
+                                  decode_matrix(matrices.at(linear->name), torch::kFloat32),
+                                  sum.hessian());
+          };
+          guided_by_guided += error(weighted, guided);
+          layer_by_guided += error(weighted, layer);
+          guided_by_layer += error(plain, guided);
+          layer_by_layer += error(plain, layer);
+        }
+      });
   EXPECT_LT(guided_by_guided, layer_by_guided);
   EXPECT_LT(layer_by_layer, guided_by_layer);
 }

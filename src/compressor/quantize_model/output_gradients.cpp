@@ -120,12 +120,13 @@ void to_loss_gradients(const Decoder& decoder, const torch::Tensor& outputs,
 
 }  // namespace
 
-torch::Tensor token_weights(const LinearGradients& gradients) {
+torch::Tensor token_weights(const LinearGradients& gradients, double share) {
   const torch::Tensor there = gradients.tokens >= 0;
   const double sum = gradients.tokens.clamp_min(0).sum(torch::kDouble).item<double>();
   if (!(sum > 0)) return torch::ones_like(gradients.tokens);
   const double mean = sum / static_cast<double>(there.sum().item<int64_t>());
-  return torch::where(there, gradients.tokens / mean, torch::ones_like(gradients.tokens));
+  return torch::where(there, gradients.tokens * (share / mean) + (1 - share),
+                      torch::ones_like(gradients.tokens));
 }
 
 torch::Tensor row_weights(const LinearGradients& gradients) {

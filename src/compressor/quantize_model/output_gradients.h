@@ -24,10 +24,10 @@ inline constexpr float kNoGradient = -1;
 // By module.
 using OutputGradients = std::map<std::string, LinearGradients>;
 
-// What a token counts in H and C [tokens]: its mean is one. A token without a gradient (the
-// quantized model may route otherwise than the original) counts as the mean. Ones where every
-// gradient is zero.
-torch::Tensor token_weights(const LinearGradients& gradients);
+// What a token counts in H and C [tokens], its mean one: `share` (0 to 1) of it by the squares, the
+// rest alike. A token without a gradient (the quantized model may route otherwise than the
+// original) counts as the mean. Ones where every gradient is zero.
+torch::Tensor token_weights(const LinearGradients& gradients, double share);
 // What a row counts in G [out]: the mean is one, the least kLeastRowWeight.
 torch::Tensor row_weights(const LinearGradients& gradients);
 inline constexpr float kLeastRowWeight = 1e-4f;

@@ -155,10 +155,12 @@ TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
 TEST(TokenWeights, HaveAMeanOfOne) {
   const LinearGradients gradients{torch::tensor({2.f, 0.f, kNoGradient, 4.f}),
                                   torch::tensor({0.f, 3.f})};
-  EXPECT_TRUE(torch::equal(token_weights(gradients), torch::tensor({1.f, 0.f, 1.f, 2.f})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 1), torch::tensor({1.f, 0.f, 1.f, 2.f})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0.5), torch::tensor({1.f, 0.5f, 1.f, 1.5f})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0), torch::ones({4})));
   EXPECT_TRUE(torch::equal(row_weights(gradients), torch::tensor({kLeastRowWeight, 2.f})));
   const LinearGradients none{torch::full({3}, kNoGradient), torch::zeros({2})};
-  EXPECT_TRUE(torch::equal(token_weights(none), torch::ones({3})));
+  EXPECT_TRUE(torch::equal(token_weights(none, 1), torch::ones({3})));
   EXPECT_TRUE(torch::equal(row_weights(none), torch::ones({2})));
 }
 

@@ -83,6 +83,9 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
     throw UsageError(
         "the share of the cross term cannot be estimated where the cross term is 0: that turns it "
         "off");
+  if (!options.guided() && options.guided_share != QuantizeModelOptions().guided_share)
+    throw UsageError(
+        "--guided-share divides the weights of the guided objective: give --objective guided too");
   // Embedding and head have an objective of their own.
   const bool has_objective =
       std::any_of(plan.matrices.begin(), plan.matrices.end(), [&](const auto& entry) {

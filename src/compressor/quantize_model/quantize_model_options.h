@@ -78,6 +78,12 @@ struct QuantizeModelOptions {
   // Default: layer
   ErrorMeasure objective = ErrorMeasure::kLayer;
 
+  // How much of a token's weight follows its gradients where the objective is guided; the rest is
+  // the same for every token. The gradients are those of one sampled label, and small errors only
+  // are what they speak of: a token that the model is sure of has none, and still must not be lost.
+  // Default: 0.5
+  double guided_share = 0.5;
+
   // Default: none
   RowWeights row_weights = RowWeights::kNone;
   bool guided() const { return objective == ErrorMeasure::kGuided; }
@@ -154,6 +160,13 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
                    "backward pass more)",
            .recorded = Option::Recorded::kIfChanged},
     o.objective);
+  v(Option{.key = "guided_share",
+           .help =
+               "With --objective guided, how much of a token's weight follows its gradients; the "
+               "rest is the same for every token",
+           .range = {{0, 1}},
+           .recorded = Option::Recorded::kIfChanged},
+    o.guided_share);
   v(Option{.key = "row_weights",
            .help = "What rows count where they share codebooks, outliers or rank: none (alike), "
                    "guided (by their squared gradients) or relative (queries and keys by the "
