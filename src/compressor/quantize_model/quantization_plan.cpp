@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "compressor/quantize_model/module_pattern.h"
+#include "tokenizer/special_tokens.h"
 
 namespace bitsmith {
 namespace {
@@ -57,13 +58,6 @@ std::vector<LinearPlan> matrices_in_scope(const ModelPlan& model, int64_t blocks
 // rows.
 constexpr double kSpecialTokenBits = 8;
 
-void keep_special_tokens(QuantizationPlan& plan, PlannedMatrix& matrix) {
-  const double bits =
-      bits_per_weight(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
-  if (bits < kSpecialTokenBits && kept_rows(matrix.spec) == 0)
-    matrix.spec = with_kept_rows(matrix.spec, std::ssize(plan.special_tokens));
-}
-
 uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   double bytes = 0;
   for (const PlannedTensor& tensor : planned_tensors(model)) {
@@ -102,6 +96,12 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
 
 }  // namespace
 
+RepresentationSpec with_special_tokens(const RepresentationSpec& spec, int64_t rows,
+                                       int64_t columns, int64_t count) {
+  const bool few_bits = bits_per_weight(spec, rows, columns) < kSpecialTokenBits;
+  return few_bits && kept_rows(spec) == 0 ? with_kept_rows(spec, count) : spec;
+}
+
 bool QuantizationPlan::needs_calibration() const {
   return std::any_of(matrices.begin(), matrices.end(),
                      [](const auto& entry) { return entry.second.method != Method::kRtn; });
@@ -127,7 +127,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
   QuantizationPlan plan;
   plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
   plan.special_tokens = special_tokens;
-  std::vector<std::string> with_special_tokens;
+  std::vector<std::string> by_method;  // embedding and head
   const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
   for (const LinearPlan& shape : matrices) {
     const bool is_outer = is_outer_matrix(model, shape.name);
@@ -136,6 +136,10 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     std::optional<RepresentationSpec> spec = options.representation;
     if (is_outer) spec = spec_of(options.embedding, shape.in_features);
     bool by_bits = is_outer && !options.embedding.representation;  // --embedding 8
+    if (const auto found = options.chosen.find(shape.name); found != options.chosen.end()) {
+      spec = found->second;
+      by_bits = false;
+    }
     for (size_t i = 0; i < overrides.size(); ++i) {
       if (!overrides[i].matches(shape.name)) continue;
       spec = options.overrides[i].second;
@@ -147,7 +151,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
                               " mixes rows: rotate its inputs alone, as in had-in:int4g32"));
     const Method method = by_bits ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
-    if (is_outer && !by_bits) with_special_tokens.push_back(shape.name);
+    if (is_outer && !by_bits) by_method.push_back(shape.name);
   }
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
@@ -155,10 +159,20 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
   check_objective(plan, model, options);
-  for (const std::string& module : with_special_tokens)
-    keep_special_tokens(plan, plan.matrices.at(module));
+  for (const std::string& module : by_method) {
+    PlannedMatrix& matrix = plan.matrices.at(module);
+    matrix.spec = with_special_tokens(matrix.spec, matrix.shape.out_features,
+                                      matrix.shape.in_features, std::ssize(special_tokens));
+  }
   plan.disk_bytes = 2 * output_bytes(plan, model);  // finished blocks, then the result beside them
   return plan;
+}
+
+QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options) {
+  const bool by_bits =
+      !options.embedding.representation && options.overrides.empty() && options.chosen.empty();
+  return plan_quantization(files.plan(), options,
+                           by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
 }
 
 }  // namespace bitsmith
