@@ -39,8 +39,8 @@ class Knapsack {
   // As many cells as `range` bytes fill, and `slack` more.
   Knapsack(const std::vector<AllocationUnit>& units, uint64_t range, int64_t cells, size_t slack)
       : units_(units),
-        cell_bytes_(std::max<uint64_t>(1, range / static_cast<uint64_t>(cells) +
-                                              (range % static_cast<uint64_t>(cells) != 0))),
+        cell_bytes_(std::max<uint64_t>(
+            1, range / static_cast<uint64_t>(cells) + (range % static_cast<uint64_t>(cells) != 0))),
         size_(static_cast<size_t>(range / cell_bytes_) + 1 + slack),
         least_(size_, 0.0) {
     for (const AllocationUnit& unit : units) add(unit);

@@ -12,9 +12,9 @@ struct Unit {
   const char* name;
   double bytes;
 };
-constexpr Unit kUnits[] = {{"", 1},        {"B", 1},          {"kB", 1e3},        {"KB", 1e3},
-                           {"MB", 1e6},    {"GB", 1e9},       {"KiB", 1024},      {"MiB", 1048576},
-                           {"GiB", 1073741824}};
+constexpr Unit kUnits[] = {{"", 1},       {"B", 1},         {"kB", 1e3},
+                           {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},
+                           {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
 
 constexpr double kLargestSize = 1e15;
 

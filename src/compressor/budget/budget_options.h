@@ -9,7 +9,8 @@
 
 namespace bitsmith {
 
-// "48MB": decimal kB, MB, GB, binary KiB, MiB, GiB, or bytes. UsageError for anything else and for 0.
+// "48MB": decimal kB, MB, GB, binary KiB, MiB, GiB, or bytes. UsageError for anything else and for
+// 0.
 struct ByteSize {
   uint64_t bytes = 0;
 };

@@ -19,11 +19,28 @@ namespace {
 
 constexpr int64_t kTokensAtOnce = 4096;
 
+std::vector<bool> measured_of(const BudgetUnit& unit, int64_t measured) {
+  return measured_candidates(unit.candidates.size(), measured, unit.block < 0);
+}
+
+bool is_there(const BudgetUnit& unit, size_t candidate, const std::vector<bool>& wanted,
+              const SensitivityRows& rows) {
+  const SensitivityRow* row = rows.find(unit.name, to_string(unit.candidates[candidate]));
+  return row && (row->kl || !wanted[candidate]);
+}
+
+bool is_complete(const BudgetUnit& unit, int64_t measured, const SensitivityRows& rows) {
+  const std::vector<bool> wanted = measured_of(unit, measured);
+  for (size_t c = 0; c < unit.candidates.size(); ++c)
+    if (!is_there(unit, c, wanted, rows)) return false;
+  return true;
+}
+
 // One unit on its way: what its matrices, which come one by one, have made of each candidate.
 struct UnitSums {
   size_t matrices = 0;
-  double energy = 0;           // of the original's outputs
-  std::vector<double> errors;  // of each candidate
+  double energy = 0;                                          // of the original's outputs
+  std::vector<double> errors;                                 // of each candidate
   std::vector<std::map<std::string, torch::Tensor>> weights;  // of the measured ones
 };
 
@@ -75,17 +92,12 @@ class Sensitivity {
   }
 
  private:
-  std::vector<bool> wanted(const BudgetUnit& unit) const {
-    return measured_candidates(unit.candidates.size(), measured_, unit.block < 0);
-  }
+  std::vector<bool> wanted(const BudgetUnit& unit) const { return measured_of(unit, measured_); }
   bool is_there(const BudgetUnit& unit, size_t candidate) const {
-    const SensitivityRow* row = rows_.find(unit.name, to_string(unit.candidates[candidate]));
-    return row && (row->kl || !wanted(unit)[candidate]);
+    return bitsmith::is_there(unit, candidate, wanted(unit), rows_);
   }
   bool is_complete(const BudgetUnit& unit) const {
-    for (size_t c = 0; c < unit.candidates.size(); ++c)
-      if (!is_there(unit, c)) return false;
-    return true;
+    return bitsmith::is_complete(unit, measured_, rows_);
   }
   // About what a unit takes, for the progress line: a pass weighs as much as all of a unit's
   // candidates.
@@ -167,7 +179,8 @@ class Sensitivity {
       for (size_t c = 0; c < unit.candidates.size(); ++c) {
         if (is_there(unit, c)) continue;
         stop_if_cancelled();
-        const QuantizedModules made = quantized_outer(unit, unit.candidates[c], final_states, specials);
+        const QuantizedModules made =
+            quantized_outer(unit, unit.candidates[c], final_states, specials);
         const torch::Tensor weight =
             decode_matrix(made.matrices.at(unit.matrices[0].name), torch::kFloat32);
         report(unit, c, made.linears.back().relative_error,
@@ -196,10 +209,10 @@ class Sensitivity {
     const LinearPlan& shape = unit.matrices[0];
     QuantizationPlan plan;
     plan.special_tokens = specials;
-    plan.matrices[shape.name] = {shape,
-                                 with_special_tokens(spec, shape.out_features, shape.in_features,
-                                                     std::ssize(specials)),
-                                 method_for(spec, options_)};
+    plan.matrices[shape.name] = {
+        shape,
+        with_special_tokens(spec, shape.out_features, shape.in_features, std::ssize(specials)),
+        method_for(spec, options_)};
     QuantizeModelOptions own = options_;
     own.linear = quick_options(options_.linear);
     const OuterQuantizer outer(*files_, plan, own, data_.calibration, context_);
@@ -270,6 +283,10 @@ void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
                          const std::vector<BudgetUnit>& units, const SensitivityData& data,
                          const QuantizeModelOptions& options, int64_t measured,
                          SensitivityRows& rows, const RunContext& context) {
+  const bool complete = std::all_of(units.begin(), units.end(), [&](const BudgetUnit& unit) {
+    return is_complete(unit, measured, rows);
+  });
+  if (complete) return;
   const torch::NoGradGuard no_grad;
   Sensitivity(files, units, data, options, measured, rows, context).run();
 }
@@ -278,8 +295,7 @@ std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& unit
                                              const SensitivityRows& rows) {
   std::vector<AllocationUnit> allocation;
   for (const BudgetUnit& unit : units) {
-    const std::vector<bool> wanted =
-        measured_candidates(unit.candidates.size(), measured, unit.block < 0);
+    const std::vector<bool> wanted = measured_of(unit, measured);
     std::vector<double> errors;
     std::vector<std::optional<double>> kl;
     for (size_t c = 0; c < unit.candidates.size(); ++c) {

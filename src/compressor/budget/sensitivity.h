@@ -36,8 +36,8 @@ QuantizeOptions quick_options(const QuantizeOptions& options);
 // Adds to `rows` what is missing there: of every candidate of a unit the relative error of its
 // outputs by its own method on the original model's Hessians (tr of all its matrices' errors over
 // that of their outputs), and of some the KL against the original over `data.judged`, float32. A
-// unit of block b changes blocks from b on, so that only these run. Holds the whole model in float32.
-// Throws Interrupted; the rows that are there stay.
+// unit of block b changes blocks from b on, so that only these run. Holds the whole model in
+// float32. Throws Interrupted; the rows that are there stay.
 void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
                          const std::vector<BudgetUnit>& units, const SensitivityData& data,
                          const QuantizeModelOptions& options, int64_t measured,

@@ -66,7 +66,8 @@ std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
   std::vector<Point> points;  // by rising error
   for (size_t i = 0; i < measured.size(); ++i) {
     if (measured[i])
-      points.push_back({std::max(relative_errors[i], kLeastError), std::max(*measured[i], kLeastKl)});
+      points.push_back(
+          {std::max(relative_errors[i], kLeastError), std::max(*measured[i], kLeastKl)});
   }
   BITSMITH_CHECK(!points.empty());
   std::sort(points.begin(), points.end(),
@@ -82,8 +83,8 @@ std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
   };
   std::vector<double> kl;
   for (size_t i = 0; i < measured.size(); ++i) {
-    kl.push_back(std::max(kLeastKl, measured[i] ? *measured[i]
-                                                : kl_at(std::max(relative_errors[i], kLeastError))));
+    kl.push_back(std::max(
+        kLeastKl, measured[i] ? *measured[i] : kl_at(std::max(relative_errors[i], kLeastError))));
   }
   return kl;
 }

@@ -36,8 +36,8 @@ class SensitivityRows {
 // KL of each candidate from the relative errors of all and the KL of some, of one at least. KL is
 // quadratic in an error of the outputs and so linear in the relative error as long as that is small
 // (Malinovskii et al. 2024, HIGGS, theorem 1): proportional to it beyond the measured ones; between
-// two, a power of it through both. Of no candidate less than kLeastKl, which is what rounding in the
-// passes may be.
+// two, a power of it through both. Of no candidate less than kLeastKl, which is what rounding in
+// the passes may be.
 std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
                                     const std::vector<std::optional<double>>& measured);
 inline constexpr double kLeastKl = 1e-8;

@@ -79,8 +79,8 @@ using ResultJudge =
 // Finished blocks lie in `work`, one safetensors file each; the same request goes on with them and
 // ends with the same bytes. Stages of every linear, with times, are appended to `log` (JSON lines).
 // When cancelled it finishes nothing more and throws Interrupted. `finetune`, when given, trains
-// each block after its matrices are quantized. `judge`, when given, sees the result before it is put
-// in place.
+// each block after its matrices are quantized. `judge`, when given, sees the result before it is
+// put in place.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    WorkFolder& work, const std::filesystem::path& log,
