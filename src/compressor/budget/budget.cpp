@@ -51,6 +51,19 @@ void check_options(const QuantizeModelOptions& options, const BudgetOptions& bud
   }
 }
 
+void check_memory(const ModelFiles& files, const BudgetOptions& budget,
+                  const std::vector<BudgetUnit>& units, int64_t length) {
+  const uint64_t needed = sensitivity_memory(files.plan(), units, budget, length),
+                 free_memory = available_memory_bytes();
+  if (needed > free_memory)
+    throw Error(concat("not enough memory to measure what matrices need: about ",
+                       format_bytes(static_cast<double>(needed)),
+                       " are needed, the model in "
+                       "float32 among them, and ",
+                       format_bytes(static_cast<double>(free_memory)),
+                       " are free; give a --representation"));
+}
+
 // What the rows of sensitivities hang on.
 std::string measurements_hash(const ModelFiles& files, const TokenDataset& data,
                               const QuantizeModelOptions& options, const BudgetOptions& budget) {
@@ -79,14 +92,16 @@ OrderedJson chosen_budget(const std::shared_ptr<const ModelFiles>& files, const 
                           const QuantizeModelOptions& options, const BudgetOptions& budget,
                           const std::vector<BudgetUnit>& units, const WorkFolder& work,
                           const RunContext& context) {
-  SensitivityRows rows(budget.measurements.empty() ? work.file("sensitivity.jsonl")
+  SensitivityRows rows(budget.measurements.empty() ? work.log("sensitivity")
                                                    : std::filesystem::path(budget.measurements),
                        measurements_hash(*files, data, options, budget));
   const SensitivityData windows = sensitivity_data(data, budget.windows);
+  check_memory(*files, budget, units, data.train.size(1));
+  const double seconds =
+      sensitivity_time(files->plan(), units, options, budget.measured, data.train.size(1), context)
+          .seconds(windows.judged.size(0));
   log_info(concat("measuring what ", units.size(), " groups of matrices need takes about ",
-                  format_duration(sensitivity_seconds(files->plan(), units, options, budget,
-                                                      data.train.size(1), context)),
-                  " where nothing is measured yet"));
+                  format_duration(seconds), " where nothing is measured yet"));
   measure_sensitivity(files, units, windows, options, budget.measured, rows, context);
   const std::vector<AllocationUnit> allocation_of = allocation_units(units, budget.measured, rows);
   const TargetPlan plan = plan_to_target(*files, options, budget, units, allocation_of);
@@ -143,23 +158,16 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
                             int64_t length) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
   check_resources(files, with_choices(options, units, largest(units)), work, tokens, length);
-  const uint64_t needed = sensitivity_memory(files.plan(), units, budget, length),
-                 free_memory = available_memory_bytes();
-  if (needed > free_memory)
-    throw Error(concat("not enough memory to measure what matrices need: about ",
-                       format_bytes(static_cast<double>(needed)),
-                       " are needed, the model in "
-                       "float32 among them, and ",
-                       format_bytes(static_cast<double>(free_memory)),
-                       " are free; give a --representation"));
+  check_memory(files, budget, units, length);
 }
 
-QuantizeTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
-                         const BudgetOptions& budget, int64_t length, const RunContext& context) {
+BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
+                       const BudgetOptions& budget, int64_t length, const RunContext& context) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  QuantizeTime time = quantize_time(files, with_choices(options, units, middle(units)), context);
-  time.fixed_seconds += sensitivity_seconds(files.plan(), units, options, budget, length, context);
-  return time;
+  const SensitivityTime measuring =
+      sensitivity_time(files.plan(), units, options, budget.measured, length, context);
+  return {measuring.candidates, measuring.seconds_per_window,
+          quantize_time(files, with_choices(options, units, middle(units)), context)};
 }
 
 BudgetOutcome quantize_to_budget(const std::shared_ptr<const ModelFiles>& files,

@@ -31,9 +31,17 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
                             int64_t length);
 
-// Wall time of measuring, with windows of `length`, and of quantizing to something like the target.
-QuantizeTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
-                         const BudgetOptions& budget, int64_t length, const RunContext& context);
+// Wall time of measuring, with calibration windows of `length`, and of quantizing to candidates in
+// the middle.
+struct BudgetTime {
+  double candidates = 0, seconds_per_window = 0;  // of measuring; for each judged window
+  QuantizeTime quantizing;
+  double measuring(int64_t windows) const {
+    return candidates + seconds_per_window * static_cast<double>(windows);
+  }
+};
+BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
+                       const BudgetOptions& budget, int64_t length, const RunContext& context);
 
 struct BudgetOutcome {
   std::optional<QuantizeModelResult> result;  // none where only the plan was asked for

@@ -57,7 +57,7 @@ struct BudgetOptions {
 
   // A file that measurements are taken from and added to, so that another target of the same model
   // and text needs no new ones.
-  // Default: empty, in the work folder
+  // Default: empty, OUT.sensitivity.jsonl
   std::string measurements;
 
   // Choose and show, but quantize nothing; the same without it goes on from there.
@@ -115,7 +115,8 @@ void BudgetOptions::visit(Self& o, Visitor& v) {
            .range = at_least(1)},
     o.measured);
   v(Option{.key = "measurements",
-           .help = "With a target: a file (.jsonl) that keeps what is measured, for other targets",
+           .help = "With a target: a file (.jsonl) that keeps what is measured, for other targets "
+                   "(default: OUT.sensitivity.jsonl)",
            .recorded = Option::Recorded::kNever,
            .shows_default = false},
     o.measurements);

@@ -47,10 +47,17 @@ void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
 std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units, int64_t measured,
                                              const SensitivityRows& rows);
 
-// Seconds that measuring takes, all of it; bytes of the process at its peak.
-double sensitivity_seconds(const ModelPlan& model, const std::vector<BudgetUnit>& units,
-                           const QuantizeModelOptions& options, const BudgetOptions& budget,
-                           int64_t length, const RunContext& context);
+// Seconds that measuring takes, all of it: candidates are made, and judged windows run.
+struct SensitivityTime {
+  double candidates = 0, seconds_per_window = 0;
+  double seconds(int64_t windows) const {
+    return candidates + seconds_per_window * static_cast<double>(windows);
+  }
+};
+SensitivityTime sensitivity_time(const ModelPlan& model, const std::vector<BudgetUnit>& units,
+                                 const QuantizeModelOptions& options, int64_t measured,
+                                 int64_t length, const RunContext& context);
+// Bytes of the process at its peak.
 uint64_t sensitivity_memory(const ModelPlan& model, const std::vector<BudgetUnit>& units,
                             const BudgetOptions& budget, int64_t length);
 

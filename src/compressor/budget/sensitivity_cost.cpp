@@ -6,10 +6,10 @@
 
 namespace bitsmith {
 
-double sensitivity_seconds(const ModelPlan& model, const std::vector<BudgetUnit>& units,
-                           const QuantizeModelOptions& options, const BudgetOptions& budget,
-                           int64_t length, const RunContext& context) {
-  const SensitivityTokens tokens = sensitivity_tokens(length, budget.windows);
+SensitivityTime sensitivity_time(const ModelPlan& model, const std::vector<BudgetUnit>& units,
+                                 const QuantizeModelOptions& options, int64_t measured,
+                                 int64_t length, const RunContext& context) {
+  const SensitivityTokens tokens = sensitivity_tokens(length, 1);
   QuantizationPlan all;  // each candidate of each matrix as a matrix of its own
   all.blocks = model.num_blocks();
   const PassTime pass = pass_time(model, torch::kFloat32);
@@ -22,7 +22,7 @@ double sensitivity_seconds(const ModelPlan& model, const std::vector<BudgetUnit>
                                                                    method_for(spec, options)};
     }
     const std::vector<bool> chosen =
-        measured_candidates(unit.candidates.size(), budget.measured, unit.block < 0);
+        measured_candidates(unit.candidates.size(), measured, unit.block < 0);
     const double after = 1 - static_cast<double>(std::max<int64_t>(unit.block, 0)) / blocks;
     passes += static_cast<double>(std::count(chosen.begin(), chosen.end(), true)) *
               (after * pass.blocks + 2 * pass.head);
@@ -30,8 +30,8 @@ double sensitivity_seconds(const ModelPlan& model, const std::vector<BudgetUnit>
   QuantizeModelOptions quick;  // the plain objective, without a cross term
   quick.cross_term = 0;
   quick.linear = quick_options(options.linear);
-  return estimate_time(all, model, quick, context).seconds(tokens.calibration) +
-         passes * static_cast<double>(tokens.judged);
+  return {estimate_time(all, model, quick, context).seconds(tokens.calibration),
+          passes * static_cast<double>(tokens.judged)};
 }
 
 uint64_t sensitivity_memory(const ModelPlan& model, const std::vector<BudgetUnit>& units,

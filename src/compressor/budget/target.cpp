@@ -133,7 +133,7 @@ TargetPlan plan_to_target(const ModelFiles& files, const QuantizeModelOptions& o
           number(best.kl, "%.4g"), " at ",
           number(static_cast<double>(limit.sizes().file_bytes(limit.plan(best.choices))) / 1e6,
                  "%.3f MB"),
-          "; what was measured is kept"));
+          "; the same command with another target needs no new measurements"));
     }
   } else {
     found = within_limit(limit, units, sensitivities);
