@@ -1,5 +1,6 @@
 #include "compressor/budget/budget_options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -33,11 +34,12 @@ std::string option_text(const ByteSize& size) {
 }
 
 void parse_option(const std::string& text, ByteSize& size) {
-  char* end = nullptr;
-  const bool is_number = !text.empty() && (text[0] == '.' || (text[0] >= '0' && text[0] <= '9'));
-  const double number = is_number ? std::strtod(text.c_str(), &end) : 0;
+  const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::string digits = text.substr(0, end), unit_name = text.substr(end);
+  char* parsed = nullptr;
+  const double number = std::strtod(digits.c_str(), &parsed);
   for (const Unit& unit : kUnits) {
-    if (!is_number || unit.name != std::string(end)) continue;
+    if (digits.empty() || *parsed != 0 || unit_name != unit.name) continue;
     const double bytes = number * unit.bytes;
     if (!(bytes >= 1 && bytes <= kLargestSize)) break;
     size.bytes = static_cast<uint64_t>(std::llround(bytes));
