@@ -96,13 +96,16 @@ OrderedJson chosen_budget(const std::shared_ptr<const ModelFiles>& files, const 
                                                    : std::filesystem::path(budget.measurements),
                        measurements_hash(*files, data, options, budget));
   const SensitivityData windows = sensitivity_data(data, budget.windows);
-  check_memory(*files, budget, units, data.train.size(1));
-  const double seconds =
-      sensitivity_time(files->plan(), units, options, budget.measured, data.train.size(1), context)
-          .seconds(windows.judged.size(0));
-  log_info(concat("measuring what ", units.size(), " groups of matrices need takes about ",
-                  format_duration(seconds), " where nothing is measured yet"));
-  measure_sensitivity(files, units, windows, options, budget.measured, rows, context);
+  if (!all_measured(units, budget.measured, rows)) {
+    const int64_t length = data.train.size(1);
+    check_memory(*files, budget, units, length);
+    const SensitivityTime time =
+        sensitivity_time(files->plan(), units, options, budget.measured, length, context);
+    log_info(concat("measuring what ", units.size(), " groups of matrices need takes about ",
+                    format_duration(time.seconds(windows.judged.size(0))),
+                    " where nothing is measured yet"));
+    measure_sensitivity(files, units, windows, options, budget.measured, rows, context);
+  }
   const std::vector<AllocationUnit> allocation_of = allocation_units(units, budget.measured, rows);
   const TargetPlan plan = plan_to_target(*files, options, budget, units, allocation_of);
   OrderedJson json = {{"predicted_kl", plan.kl},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
 #include "base/error.h"
 
@@ -28,9 +29,11 @@ CandidateList list_of(std::initializer_list<const char*> texts) {
 }  // namespace
 
 std::string option_text(const ByteSize& size) {
-  constexpr uint64_t kMegabyte = 1'000'000;
-  return size.bytes > 0 && size.bytes % kMegabyte == 0 ? concat(size.bytes / kMegabyte, "MB")
-                                                       : std::to_string(size.bytes);
+  constexpr std::pair<uint64_t, const char*> kRound[] = {{1'000'000, "MB"}, {1000, "kB"}};
+  for (const auto& [bytes, name] : kRound) {
+    if (size.bytes > 0 && size.bytes % bytes == 0) return concat(size.bytes / bytes, name);
+  }
+  return std::to_string(size.bytes);
 }
 
 void parse_option(const std::string& text, ByteSize& size) {

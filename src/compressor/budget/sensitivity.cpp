@@ -279,14 +279,17 @@ QuantizeOptions quick_options(const QuantizeOptions& options) {
   return quick;
 }
 
+bool all_measured(const std::vector<BudgetUnit>& units, int64_t measured,
+                  const SensitivityRows& rows) {
+  return std::all_of(units.begin(), units.end(),
+                     [&](const BudgetUnit& unit) { return is_complete(unit, measured, rows); });
+}
+
 void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
                          const std::vector<BudgetUnit>& units, const SensitivityData& data,
                          const QuantizeModelOptions& options, int64_t measured,
                          SensitivityRows& rows, const RunContext& context) {
-  const bool complete = std::all_of(units.begin(), units.end(), [&](const BudgetUnit& unit) {
-    return is_complete(unit, measured, rows);
-  });
-  if (complete) return;
+  if (all_measured(units, measured, rows)) return;
   const torch::NoGradGuard no_grad;
   Sensitivity(files, units, data, options, measured, rows, context).run();
 }

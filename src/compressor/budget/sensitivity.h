@@ -43,6 +43,9 @@ void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
                          const QuantizeModelOptions& options, int64_t measured,
                          SensitivityRows& rows, const RunContext& context);
 
+bool all_measured(const std::vector<BudgetUnit>& units, int64_t measured,
+                  const SensitivityRows& rows);
+
 // Every candidate's bytes and KL, from complete rows.
 std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units, int64_t measured,
                                              const SensitivityRows& rows);

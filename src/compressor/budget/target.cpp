@@ -44,7 +44,8 @@ class Limit {
                      : concat("--target-bits ", budget_.target_bits);
   }
   std::string text(int64_t bytes) const {
-    if (by_size()) return number(static_cast<double>(bytes) / 1e6, "%.3f MB");
+    if (by_size())
+      return number(static_cast<double>(bytes) / 1e6, bytes < 1'000'000 ? "%.6f MB" : "%.3f MB");
     return number(8 * static_cast<double>(bytes) / static_cast<double>(decoder_weights()),
                   "%.3f bits");
   }
