@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "compressor/quantize_model/result_tensors.h"
+#include "tokenizer/special_tokens.h"
 
 namespace bitsmith {
 namespace {
@@ -23,10 +24,16 @@ class Limit {
  public:
   Limit(const ModelFiles& files, const QuantizeModelOptions& options, const BudgetOptions& budget,
         const std::vector<BudgetUnit>& units)
-      : files_(files), options_(options), budget_(budget), units_(units), sizes_(files) {}
+      : files_(files),
+        options_(options),
+        budget_(budget),
+        units_(units),
+        special_tokens_(special_tokens(files.checkpoint())),
+        sizes_(files) {}
 
   QuantizationPlan plan(const std::vector<size_t>& choices) const {
-    return plan_quantization(files_, with_choices(options_, units_, choices));
+    return plan_quantization(files_.plan(), with_choices(options_, units_, choices),
+                             special_tokens_);
   }
   const ResultSizes& sizes() const { return sizes_; }
 
@@ -65,6 +72,7 @@ class Limit {
   const QuantizeModelOptions& options_;
   const BudgetOptions& budget_;
   const std::vector<BudgetUnit>& units_;
+  std::vector<int64_t> special_tokens_;
   ResultSizes sizes_;
 };
 
