@@ -16,6 +16,8 @@
 namespace bitsmith {
 namespace {
 
+namespace fs = std::filesystem;
+
 // Raises the flag at an update of the task.
 class StopAt : public ProgressSink {
  public:

@@ -240,10 +240,6 @@ class Sensitivity {
 
 }  // namespace
 
-Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
-  return options.method.value_or(default_method(spec));
-}
-
 SensitivityTokens sensitivity_tokens(int64_t length, int64_t windows) {
   constexpr int64_t kCalibrationTokens = 16384, kLongest = 512;
   return {std::max<int64_t>(1, kCalibrationTokens / length) * length,

@@ -28,8 +28,6 @@ SensitivityTokens sensitivity_tokens(int64_t length, int64_t windows);
 // embedding.
 std::vector<bool> measured_candidates(size_t count, int64_t measured, bool is_embedding);
 
-// The method that a candidate is made by: the asked one (rtn), or its own.
-Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options);
 // The linear options that candidates are made with: few rounds.
 QuantizeOptions quick_options(const QuantizeOptions& options);
 

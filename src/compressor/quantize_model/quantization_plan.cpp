@@ -10,17 +10,6 @@
 namespace bitsmith {
 namespace {
 
-// The asked method where it can make `spec`, else the spec's own (an override may be of another
-// kind than the representation that the method was asked for).
-Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
-  if (!options.method) return default_method(spec);
-  if (spec == options.representation) {
-    check_method(*options.method, spec);
-    return *options.method;
-  }
-  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
-}
-
 // Every module whose sizes do not fit, one sentence for each reason.
 void check_sizes(const QuantizationPlan& plan) {
   std::map<std::string, std::pair<std::string, int>> reasons;  // reason -> first module, others
@@ -95,6 +84,15 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
 }
 
 }  // namespace
+
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
+  if (!options.method) return default_method(spec);
+  if (spec == options.representation) {
+    check_method(*options.method, spec);
+    return *options.method;
+  }
+  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
+}
 
 RepresentationSpec with_special_tokens(const RepresentationSpec& spec, int64_t rows,
                                        int64_t columns, int64_t count) {

@@ -37,6 +37,9 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
 // The same with the special tokens of the model's tokenizer, which is read where they matter.
 QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options);
 
+// The asked method where it can make `spec`, else the spec's own (an override may be of another
+// kind than the representation that the method was asked for).
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options);
 // What an embedding or head [rows, columns] becomes where it has a representation: with `count`
 // special tokens kept, if it is one of few bits.
 RepresentationSpec with_special_tokens(const RepresentationSpec& spec, int64_t rows,
