@@ -13,7 +13,7 @@ from pathlib import Path
 
 FILES = ["base", "kernels", "checkpoint", "architecture", "tokenizer", "format"]  # everything that knows file formats
 MODEL = FILES + ["evaluate", "export"]
-COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "train", "tune"]  # each may use those before it
+COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "budget", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
     "base": [],

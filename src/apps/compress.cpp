@@ -40,7 +40,13 @@ struct CompressCommand {
       return bench_in_own_process(model, context);
     };
     const CompressOutcome outcome = compress(job, context);
-    OrderedJson json = {{"out", job.out.string()}, {"preset", job.options.preset}};
+    const ByteSize& target = job.options.target_size;
+    OrderedJson json = {{"out", job.out.string()}};
+    if (target.bytes > 0) {
+      json["target_size"] = target.bytes;
+    } else {
+      json["preset"] = job.options.preset;
+    }
     if (!outcome.judgment) {
       json["finished_before"] = true;
       return print_result(common, json, outcome.table);
@@ -65,12 +71,14 @@ void add_compress(CLI::App& app) {
   CLI::App& sub = *app.add_subcommand(
       "compress",
       "The whole pipeline: calibrate, quantize, tune, judge. One table at the end.\n"
-      "  bitsmith compress MODEL --preset 3bit --minutes 30 -o out/model");
+      "  bitsmith compress MODEL --preset 3bit --minutes 30 -o out/model\n"
+      "  bitsmith compress MODEL --target-size 58MB --minutes 60 -o out/model");
   sub.add_option("MODEL", job.model, "Hugging Face directory or GGUF file")->required();
   sub.add_option("-o,--out", job.out, "Result directory; work in progress is OUT.partial")
       ->required();
   sub.add_flag("--force", job.force, "Replace an existing OUT");
   add_options(sub, job.options);
+  sub.get_option("--target-size")->excludes("--preset");
   add_training_data_options(sub, job.data, "--data-tokens");
   add_common_options(sub, command->common);
   sub.callback([command] { command->run(); });

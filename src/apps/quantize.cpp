@@ -2,6 +2,7 @@
 #include <memory>
 #include <type_traits>
 #include <variant>
+#include <vector>
 
 #include "apps/cli_options.h"
 #include "apps/command.h"
@@ -55,17 +56,41 @@ std::string quantize_help() {
       "Good ones, with their bits a weight in a small model: int8g64 (8.25; nearly lossless),\n"
       "int4g64 (4.25), int3g64+out0.5% (3.38), had:int3g64 (3.25), gvq2d3b-s32 (3.16),\n"
       "aq2x8g8 (2.15).\n"
+      "With a target in its place each group of matrices gets the representation that measured KL\n"
+      "says is best:\n"
+      "  bitsmith quantize MODEL --target-size 48MB --data wiki.txt -o out/48mb\n"
       "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.");
 }
 
 struct QuantizeCommand {
   CommonOptions common;
   QuantizeJob job;
+  const CLI::Option* representation = nullptr;
 
-  void run() const { report(quantize(job, run_context(common))); }
+  // CLI11 refuses a representation beside a target, and two targets.
+  void check_target() const {
+    const BudgetOptions& budget = job.budget;
+    if (budget.asked()) return;
+    if (representation->empty())
+      throw UsageError(
+          "give what the matrices shall become, --representation R, or a target: --target-size, "
+          "--target-bits or --target-kl");
+    if (budget.plan_only || !budget.measurements.empty() || !option_words(budget).empty())
+      throw UsageError(
+          "--candidates, --embedding-candidates, --budget-windows, --budget-measured, "
+          "--measurements and --plan-only go with a target, not with --representation");
+  }
 
-  void report(const QuantizeOutcome& outcome) const {
-    const QuantizeModelResult& result = outcome.result;
+  void run() const {
+    check_target();
+    const QuantizeOutcome outcome = quantize(job, run_context(common));
+    if (outcome.result) return report(outcome, *outcome.result);
+    print_result(common, {{"budget", outcome.budget}},
+                 concat(budget_table(outcome.budget), "\n", budget_line(outcome.budget),
+                        ". The same command without --plan-only quantizes by it."));
+  }
+
+  void report(const QuantizeOutcome& outcome, const QuantizeModelResult& result) const {
     const std::string out = job.out.string();
     const LinearSummary* worst = nullptr;
     double mean = 0;
@@ -86,6 +111,12 @@ struct QuantizeCommand {
                         {"seconds", result.seconds},
                         {"peak_memory_bytes", peak_memory_bytes()}};
     json.update(to_json(result.kl));
+    std::string choices;
+    if (job.budget.asked()) {
+      json.erase("representation");
+      json["budget"] = outcome.budget;
+      choices = concat(budget_table(outcome.budget), "\n", budget_line(outcome.budget), "\n\n");
+    }
     const std::string summary = format(
         "%.3f bits a decoder weight, %.3f a weight of the whole file, %s of weights\n"
         "mean relative error %.3g; took %s and %s of memory",
@@ -94,8 +125,8 @@ struct QuantizeCommand {
         format_duration(result.seconds).c_str(),
         format_bytes(static_cast<double>(peak_memory_bytes())).c_str());
     print_result(common, json,
-                 concat(linear_table(result.linears, kPrintedLinears), "\n", out, ": ", summary,
-                        result.kl.calibration ? "\n" + gap_line(result.kl) : ""));
+                 concat(choices, linear_table(result.linears, kPrintedLinears), "\n", out, ": ",
+                        summary, result.kl.calibration ? "\n" + gap_line(result.kl) : ""));
   }
 };
 
@@ -111,6 +142,15 @@ void add_quantize(CLI::App& app) {
       ->required();
   sub.add_flag("--force", job.force, "Replace an existing OUT");
   add_options(sub, job.options);
+  add_options(sub, job.budget);
+  CLI::Option* representation = sub.get_option("--representation");
+  representation->required(false);  // a target stands in its place
+  command->representation = representation;
+  std::vector<CLI::Option*> one_of = {representation};
+  for (const char* target : {"--target-size", "--target-bits", "--target-kl"}) {
+    for (CLI::Option* other : one_of) sub.get_option(target)->excludes(other);
+    one_of.push_back(sub.get_option(target));
+  }
   add_options(sub, job.finetune);
   add_training_data_options(sub, job.data, "--calibration-tokens");
   add_common_options(sub, command->common);

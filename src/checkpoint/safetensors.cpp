@@ -98,6 +98,25 @@ std::vector<TensorSource> aligned_order(std::vector<TensorSource> tensors) {
   return tensors;
 }
 
+// transformers asks for it.
+const std::map<std::string, std::string> kShardMetadata = {{"format", "pt"}};
+
+// As many neighbors in each as fit.
+std::vector<std::vector<TensorSource>> shards_of(const std::vector<TensorSource>& tensors,
+                                                 uint64_t max_shard_bytes) {
+  std::vector<std::vector<TensorSource>> shards(1);
+  uint64_t shard_bytes = 0;
+  for (const TensorSource& tensor : tensors) {
+    if (!shards.back().empty() && shard_bytes + tensor.bytes() > max_shard_bytes) {
+      shards.emplace_back();
+      shard_bytes = 0;
+    }
+    shards.back().push_back(tensor);
+    shard_bytes += tensor.bytes();
+  }
+  return shards;
+}
+
 void write_file(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
                 const std::map<std::string, std::string>& metadata) {
   const std::vector<TensorSource> ordered = aligned_order(tensors);
@@ -187,30 +206,23 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
 std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
                                                    const std::vector<TensorSource>& tensors,
                                                    uint64_t max_shard_bytes) {
-  const std::map<std::string, std::string> metadata = {{"format", "pt"}};  // transformers asks for
-  std::vector<std::vector<TensorSource>> shards(1);
-  uint64_t shard_bytes = 0, total_bytes = 0;
-  for (const TensorSource& tensor : tensors) {
-    if (!shards.back().empty() && shard_bytes + tensor.bytes() > max_shard_bytes) {
-      shards.emplace_back();
-      shard_bytes = 0;
-    }
-    shards.back().push_back(tensor);
-    shard_bytes += tensor.bytes();
-    total_bytes += tensor.bytes();
-  }
+  const std::vector<std::vector<TensorSource>> shards = shards_of(tensors, max_shard_bytes);
   if (shards.size() == 1) {
-    write_file(folder / "model.safetensors", shards.front(), metadata);
+    write_file(folder / "model.safetensors", shards.front(), kShardMetadata);
     return {"model.safetensors"};
   }
   std::vector<std::string> names;
   Json weight_map = Json::object();
+  uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     char name[64];
     std::snprintf(name, sizeof(name), "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    write_file(folder / name, shards[i], metadata);
+    write_file(folder / name, shards[i], kShardMetadata);
     names.push_back(name);
-    for (const TensorSource& tensor : shards[i]) weight_map[tensor.name] = name;
+    for (const TensorSource& tensor : shards[i]) {
+      weight_map[tensor.name] = name;
+      total_bytes += tensor.bytes();
+    }
   }
   OrderedJson index;
   index["metadata"]["total_size"] = total_bytes;
@@ -218,6 +230,16 @@ std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& 
   write_json_file(folder / "model.safetensors.index.json", index);
   names.push_back("model.safetensors.index.json");
   return names;
+}
+
+uint64_t sharded_safetensors_bytes(const std::vector<TensorSource>& tensors,
+                                   uint64_t max_shard_bytes) {
+  uint64_t bytes = 0;
+  for (const std::vector<TensorSource>& shard : shards_of(tensors, max_shard_bytes)) {
+    bytes += sizeof(uint64_t) + header_text(aligned_order(shard), kShardMetadata).size();
+    for (const TensorSource& tensor : shard) bytes += tensor.bytes();
+  }
+  return bytes;
 }
 
 }  // namespace bitsmith

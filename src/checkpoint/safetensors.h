@@ -31,11 +31,15 @@ std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
 // bytes.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
+inline constexpr uint64_t kMaxShardBytes = 5'000'000'000;
 // model.safetensors, or model-0000i-of-0000n.safetensors with model.safetensors.index.json when the
 // tensors exceed max_shard_bytes. Every tensor is made when its turn comes. Returns the file names
 // written.
 std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
                                                    const std::vector<TensorSource>& tensors,
-                                                   uint64_t max_shard_bytes = 5'000'000'000);
+                                                   uint64_t max_shard_bytes = kMaxShardBytes);
+// The bytes of these files, without the index. Makes no tensor.
+uint64_t sharded_safetensors_bytes(const std::vector<TensorSource>& tensors,
+                                   uint64_t max_shard_bytes = kMaxShardBytes);
 
 }  // namespace bitsmith

@@ -80,7 +80,14 @@ TEST(SafetensorsTest, ShardsHoldAllTensorsWithinTheLimit) {
   }
   const auto whole = write_sharded_safetensors(folder.path(), tensors, 200);
   EXPECT_EQ(whole, std::vector<std::string>{"model.safetensors"});
+  EXPECT_EQ(sharded_safetensors_bytes(tensors, 200),
+            std::filesystem::file_size(folder.path() / "model.safetensors"));
   const auto names = write_sharded_safetensors(folder.path(), tensors, 100);
+  uint64_t bytes = 0;
+  for (const std::string& name : names) {
+    if (name.ends_with(".safetensors")) bytes += std::filesystem::file_size(folder.path() / name);
+  }
+  EXPECT_EQ(sharded_safetensors_bytes(tensors, 100), bytes);
   ASSERT_EQ(names.size(), 4u);
   EXPECT_EQ(names[0], "model-00001-of-00003.safetensors");
   EXPECT_EQ(names[3], "model.safetensors.index.json");

@@ -1,5 +1,6 @@
 // The command that made a result, for its recipe.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -7,6 +8,14 @@
 #include "base/options.h"
 
 namespace bitsmith {
+
+// Words without an option and its value.
+inline std::vector<std::string> without_option(std::vector<std::string> words,
+                                               const std::string& name) {
+  const auto found = std::find(words.begin(), words.end(), "--" + name);
+  if (found != words.end()) words.erase(found, found + 2);
+  return words;
+}
 
 // "bitsmith COMMAND ... OPTIONS -o OUT", with --seed where it is not 0. `command` and its places
 // are words like MODEL: a recipe holds no paths.

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "compressor/budget/budget.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/quantize_model.h"
 #include "compressor/tune/tune_model.h"
@@ -24,6 +25,9 @@ namespace fs = std::filesystem;
 constexpr double kJudgingShare = 0.12;
 // Quantizing shall take this share of the whole at most; fewer calibration tokens take less.
 constexpr double kQuantizeShare = 0.6;
+// With a target, what matrices need shall be measured in this share of it; fewer windows take less.
+constexpr double kMeasuringShare = 0.25;
+constexpr int64_t kFewestMeasuredWindows = 2;
 constexpr int64_t kFewestCalibrationTokens = 8192;
 // Of the windows, held out to choose the best state and to judge the result.
 constexpr double kHeldOutShare = 0.15;
@@ -60,6 +64,7 @@ class Compression {
         minutes_(job.options.minutes > 0 ? job.options.minutes : preset_.minutes) {
     data_.default_context = preset_.context;
     data_.validation_share = kHeldOutShare;
+    budget_.target_size = job.options.target_size;
   }
 
   CompressOutcome run() {
@@ -67,40 +72,55 @@ class Compression {
     set_torch_threads(context_.threads);
     const auto files = ModelFiles::open(job_.model);
     const QuantizeModelOptions options = quantize_options();
-    check_quantize_request(*files, options, context_);
+    if (budget_.asked()) {
+      check_budget_request(*files, options, budget_, context_);
+    } else {
+      check_quantize_request(*files, options, context_);
+    }
 
-    const OrderedJson stage = {{"command", "compress"},
-                               {"preset", preset_.name},
-                               {"data", training_data_request(*files, data_, context_.seed)}};
-    const OrderedJson quantizing = quantize_request(*files, options, stage);
-    OrderedJson request = quantizing;
+    OrderedJson stage = {{"command", "compress"},
+                         {"preset", preset_.name},
+                         {"data", training_data_request(*files, data_, context_.seed)}};
+    if (budget_.asked()) stage.erase("preset");
+    OrderedJson request = quantizing(*files, options, stage);
     CompressOptions resolved = job_.options;
     resolved.minutes = minutes_;
     request.update(options_json(resolved));
+    if (budget_.asked()) request.erase("preset");
     WorkFolder work(job_.out, job_.force, request);
     if (work.published()) {
       log_info(concat(work.out().string(), " is finished"));
       return kept_table(work.out());
     }
-    const auto tokens =
-        work.settle("calibration_tokens", [&] { return fitting_tokens(*files, options); })
-            .get<int64_t>();
-    log_info(concat("compressing ", job_.model.string(), " to ", preset_.representation,
-                    " (preset ", preset_.name, "); done in about ", format_duration(minutes_ * 60),
-                    ", at ", context_.threads, " threads"));
+    const OrderedJson sizes = work.settle("sizes", [&] { return fitting_sizes(*files, options); });
+    const auto tokens = sizes.at("calibration_tokens").get<int64_t>();
+    if (budget_.asked()) {
+      budget_.windows = sizes.at("measured_windows").get<int64_t>();
+      budget_.measurements = work.log("sensitivity").string();
+    }
+    log_info(concat(
+        "compressing ", job_.model.string(), " to ",
+        budget_.asked() ? option_text(budget_.target_size)
+                        : concat(preset_.representation, " (preset ", preset_.name, ")"),
+        "; done in about ", format_duration(minutes_ * 60), ", at ", context_.threads, " threads"));
     if (data_.files.empty() && data_.tokens == 0) data_.tokens = tokens;
     TokenDataset dataset = load_training_data(*files, data_, context_);
+    const torch::Tensor judged_windows = take_half(dataset.validation);
     TokenDataset calibration = first_windows(dataset, tokens);
     warn_of_few_tokens(*files, calibration);
-    const torch::Tensor judged_windows = take_half(dataset.validation);
 
     const fs::path quantized = work.file("quantized");
     if (!fs::exists(quantized)) {
-      WorkFolder part(quantized, false, quantizing);
-      quantize_model(files, calibration, options, part, work.log("quantize"), context_);
+      WorkFolder part(quantized, false, quantizing(*files, options, stage));
+      if (budget_.asked()) {
+        quantize_to_budget(files, calibration, options, budget_, part, work.log("quantize"),
+                           context_);
+      } else {
+        quantize_model(files, calibration, options, part, work.log("quantize"), context_);
+      }
     }
     const fs::path result = tuned(files, dataset, quantized, work, stage);
-    return judged(judged_windows, result, read_quantize_result(quantized).kl, work);
+    return judged(judged_windows, result, quantized, work);
   }
 
  private:
@@ -110,18 +130,40 @@ class Compression {
 
   QuantizeModelOptions quantize_options() const {
     QuantizeModelOptions options;
-    options.representation = parse_representation(preset_.representation);
-    parse_option(preset_.embedding, options.embedding);
+    if (!budget_.asked()) {
+      options.representation = parse_representation(preset_.representation);
+      parse_option(preset_.embedding, options.embedding);
+    }
     options.linear.seed = context_.seed;
     options.linear.max_rounds = preset_.rounds;
     options.linear.kmeans_iterations = preset_.kmeans_iterations;
     return options;
   }
 
+  OrderedJson quantizing(const ModelFiles& files, const QuantizeModelOptions& options,
+                         const OrderedJson& stage) const {
+    return budget_.asked() ? budget_request(files, options, budget_, stage)
+                           : quantize_request(files, options, stage);
+  }
+
+  // What the request leaves to the minutes and to this machine's speed.
+  OrderedJson fitting_sizes(const ModelFiles& files, const QuantizeModelOptions& options) const {
+    if (!budget_.asked())
+      return {{"calibration_tokens", fitting_tokens(quantize_time(files, options, context_))}};
+    const BudgetTime time =
+        budget_time(files, options, budget_, window_length(files, data_), context_);
+    int64_t windows = budget_.windows;
+    while (windows / 2 >= kFewestMeasuredWindows &&
+           time.measuring(windows) > kMeasuringShare * minutes_ * 60)
+      windows /= 2;
+    QuantizeTime all = time.quantizing;
+    all.fixed_seconds += time.measuring(windows);
+    return {{"calibration_tokens", fitting_tokens(all)}, {"measured_windows", windows}};
+  }
+
   // As many calibration tokens as the preset has, or fewer where quantizing would take too much of
   // the minutes. UsageError where even few tokens take too long.
-  int64_t fitting_tokens(const ModelFiles& files, const QuantizeModelOptions& options) const {
-    const QuantizeTime time = quantize_time(files, options, context_);
+  int64_t fitting_tokens(const QuantizeTime& time) const {
     const double budget = minutes_ * 60;
     const int64_t asked = job_.options.calibration_tokens;
     int64_t tokens = asked > 0 ? asked : preset_.calibration_tokens;
@@ -174,8 +216,9 @@ class Compression {
 
   // Judges, writes the table into the model card, and puts the result in place.
   CompressOutcome judged(const torch::Tensor& held_out, const fs::path& result,
-                         const CalibrationGap& one_shot, WorkFolder& work) const {
+                         const fs::path& quantized, WorkFolder& work) const {
     log_info("judging on the held-out windows");
+    const CalibrationGap one_shot = read_quantize_result(quantized).kl;
     const int64_t window = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
                                       held_out.data_ptr<int64_t>() + held_out.numel());
@@ -189,13 +232,21 @@ class Compression {
                                   " tokens, in the runtime.\n");
     if (one_shot.calibration)
       protocol += concat("One-shot, before tuning: ", gap_line(one_shot), ".\n");
+    std::string choices;
+    if (budget_.asked()) {
+      const OrderedJson budget = read_budget(quantized);
+      protocol +=
+          concat("Target ", option_text(budget_.target_size), ": ", budget_line(budget), ".\n");
+      choices = budget_table(budget) + "\n";
+    }
     write_recipe(result / "bitsmith.json", judgment, tokens, window);
     const fs::path card = result / "README.md";
     const std::string text = read_text_file(card);
     write_file_atomic(card, text.substr(0, text.find(kJudged)) + kJudged + "\n" +
                                 judgment_table(judgment, false) + "\n" + protocol);
     work.publish(result);
-    return {judgment, one_shot, judgment_table(judgment, true) + protocol, elapsed_seconds()};
+    return {judgment, one_shot, choices + judgment_table(judgment, true) + protocol,
+            elapsed_seconds()};
   }
 
   // Adds the command and the table to what the stages have written.
@@ -243,6 +294,7 @@ class Compression {
   const RunContext& context_;
   const Preset& preset_;
   TrainingDataOptions data_;
+  BudgetOptions budget_;  // asked for in place of the preset, or not
   double minutes_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

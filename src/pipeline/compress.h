@@ -7,6 +7,7 @@
 
 #include "base/options.h"
 #include "base/run_context.h"
+#include "compressor/budget/budget_options.h"
 #include "compressor/quantize_model/calibration_gap.h"
 #include "pipeline/judge.h"
 #include "pipeline/presets.h"
@@ -18,6 +19,11 @@ struct CompressOptions {
   // What to aim at, see presets.h.
   // Default: 3bit
   std::string preset = "3bit";
+
+  // In place of a preset: the largest weight file. Representations are chosen for it
+  // (budget/budget.h); all else is as in the default preset.
+  // Default: 0, not asked for
+  ByteSize target_size;
 
   // Time for the whole pipeline. Tuning takes what quantizing and judging leave.
   // Default: 0, the preset's
@@ -34,6 +40,12 @@ struct CompressOptions {
 template <typename Self, typename Visitor>
 void CompressOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "preset", .help = presets_help()}, o.preset);
+  v(Option{.key = "target_size",
+           .help = "In place of a preset: the largest weight file, as 58MB; each matrix gets what "
+                   "measured KL says that it needs",
+           .recorded = Option::Recorded::kIfChanged,
+           .shows_default = false},
+    o.target_size);
   v(Option{.key = "minutes",
            .help = "Time for the whole pipeline (default: the preset's)",
            .range = {{0.1, 1e6}},
@@ -60,7 +72,8 @@ struct CompressOutcome {
   // None where an earlier run was killed after it had put the result in place.
   std::optional<Judgment> judgment;
   CalibrationGap one_shot;  // of the model before it was tuned; likewise
-  // Markdown, as the model card has it; with speed and memory where this run judged.
+  // Markdown, as the model card has it; with speed and memory, and what was chosen for a target,
+  // where this run judged.
   std::string table;
   double seconds = 0;  // of this run
 };

@@ -69,11 +69,14 @@ TEST(Options, EveryMemberIsDeclared) {
                 member_count<VSchedule>() + member_count<SubspacePvOptions>() +
                 member_count<StraightThroughOptions>());
   EXPECT_EQ(declared_members<CompressOptions>(), member_count<CompressOptions>());
+  EXPECT_EQ(declared_members<BudgetOptions>(), member_count<BudgetOptions>());
 }
 
 void change(std::string& value) { value += "x"; }
 void change(RepresentationSpec& value) { value = parse_representation("int2g8"); }
 void change(EmbeddingChoice& value) { value.representation = parse_representation("int2g8"); }
+void change(ByteSize& value) { value.bytes += 1; }
+void change(CandidateList& value) { value.specs.push_back(parse_representation("int2g8")); }
 void change(std::optional<Method>& value) { value = Method::kRtn; }
 void change(std::vector<std::string>& value) { value.push_back("x"); }
 void change(std::vector<Override>& value) { value.push_back({"x", RepresentationSpec()}); }
@@ -113,7 +116,9 @@ void expect_each_changes_the_recipe(const Options& base) {
     ChangeOne visitor{place};
     Options::visit(changed, visitor);
     if (visitor.key.empty()) break;
-    if (visitor.key == "checkpoint_minutes") {  // the same result
+    const std::set<std::string> the_same_result = {"checkpoint_minutes", "measurements",
+                                                   "plan_only"};
+    if (the_same_result.contains(visitor.key)) {
       EXPECT_EQ(options_json(changed), recipe);
     } else {
       EXPECT_NE(options_json(changed), recipe) << visitor.key;
@@ -128,6 +133,7 @@ TEST(Options, EachChangesTheRecipe) {
   expect_each_changes_the_recipe(BlockFinetuneOptions());
   expect_each_changes_the_recipe(TuneOptions());
   expect_each_changes_the_recipe(CompressOptions());
+  expect_each_changes_the_recipe(BudgetOptions());
 }
 
 // Other keys or another order: unfinished work of earlier versions is not gone on with.
@@ -155,6 +161,9 @@ TEST(Options, RecipesStayAsTheyAre) {
             R"("betas":[0.9,0.95],"dtype":"auto","seed":0})");
   EXPECT_EQ(options_json(CompressOptions()).dump(),
             R"({"preset":"3bit","minutes":0.0,"calibration_tokens":0})");
+  EXPECT_EQ(options_json(BudgetOptions()).dump(),
+            R"({"target_size":"0","target_bits":0.0,"target_kl":0.0,"candidates":"",)"
+            R"("embedding_candidates":"","budget_windows":8,"budget_measured":1})");
 }
 
 // Its recipe holds what the options come to for a model: hashes of the files, the window length.
@@ -179,6 +188,41 @@ TEST(Options, EachOfTrainingDataChangesTheRecipe) {
   add([](auto& o) { o.validation_share = 0.1; });
   EXPECT_EQ(recipes.size(), 8u);
   EXPECT_EQ(member_count<TrainingDataOptions>(), 7u);  // these, and the cache folder
+}
+
+TEST(Options, SizesAndCandidatesAsText) {
+  const std::pair<const char*, uint64_t> sizes[] = {{"48MB", 48'000'000},
+                                                    {"1.5kB", 1500},
+                                                    {"2MiB", 2 << 20},
+                                                    {"0.25GB", 250'000'000},
+                                                    {"12345", 12345}};
+  for (const auto& [text, bytes] : sizes) {
+    ByteSize size, again;
+    parse_option(text, size);
+    EXPECT_EQ(size.bytes, bytes) << text;
+    parse_option(option_text(size), again);
+    EXPECT_EQ(again.bytes, bytes) << text;
+  }
+  ByteSize size;
+  for (const char* text : {"", "MB", "0", "-1MB", "12 MB", "5TB", "1e300", "nan", "0x10"})
+    EXPECT_THROW(parse_option(text, size), UsageError) << text;
+  CandidateList list;
+  parse_option("int4g16,aq1x4g8+out0.5%", list);
+  EXPECT_EQ(list.specs.size(), 2u);
+  EXPECT_EQ(option_text(list), "int4g16,aq1x4g8+out0.5%");
+  for (const char* text : {"", "int4g16,", ",int4g16", "int4g16 aq1x4g8"})
+    EXPECT_THROW(parse_option(text, list), UsageError) << text;
+  // Ladders rise, and fit a usual model.
+  for (const CandidateList& ladder : {block_candidates(), embedding_candidates(1)}) {
+    double before = 0;
+    for (const RepresentationSpec& spec : ladder.specs) {
+      const double bits = bits_per_weight(spec, 4096, 4096);
+      EXPECT_GT(bits, before) << to_string(spec);
+      before = bits;
+    }
+  }
+  for (const RepresentationSpec& spec : embedding_candidates(int64_t{1} << 30).specs)
+    EXPECT_TRUE(rows_stand_alone(spec)) << to_string(spec);
 }
 
 TEST(Options, NamesOfValues) {

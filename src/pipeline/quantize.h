@@ -1,10 +1,12 @@
-// One-shot quantization of a model, from its text to a directory.
+// One-shot quantization of a model, from its text to a directory: to a representation, or to a
+// target.
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "base/run_context.h"
-#include "compressor/quantize_model/quantize_model.h"
+#include "compressor/budget/budget.h"
 #include "compressor/tune/block_finetune.h"
 #include "pipeline/training_data.h"
 
@@ -15,12 +17,14 @@ struct QuantizeJob {
   bool force = false;  // replace an existing `out` that Bitsmith made
   TrainingDataOptions data;
   QuantizeModelOptions options;   // linear.seed: the context's is taken
+  BudgetOptions budget;           // a target in place of options.representation
   BlockFinetuneOptions finetune;  // the same; 0 epochs: not
 };
 
 struct QuantizeOutcome {
-  QuantizeModelResult result;
-  int64_t tokens = 0, windows = 0;  // of calibration; 0 where an earlier run had finished
+  std::optional<QuantizeModelResult> result;  // none where only a plan was asked for
+  OrderedJson budget;                         // see BudgetOutcome; null without a target
+  int64_t tokens = 0, windows = 0;            // of calibration; 0 where an earlier run had finished
 };
 
 // The result is in job.out. An unfinished run of the same job is gone on with. Throws UsageError,

@@ -132,6 +132,14 @@ BlockSizes block_sizes(const ModelPlan& plan, bool guided) {
   return sizes;
 }
 
+// `rate`: of products.
+PassTime pass_time(const ModelPlan& model, const BlockSizes& sizes, double rate) {
+  constexpr double kBesideProducts = 1.3;
+  const double seconds_a_weight = 2.0 * kBesideProducts / rate;
+  return {seconds_a_weight * sizes.token_weights * static_cast<double>(model.num_blocks()),
+          seconds_a_weight * static_cast<double>(model.vocab_size * model.hidden_size)};
+}
+
 constexpr int64_t kProgram = int64_t{450} << 20;
 constexpr int64_t kLogitRows = 256;  // that exist at one time
 
@@ -213,6 +221,11 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   plan.memory_bytes = static_cast<uint64_t>(kProgram + bytes);
 }
 
+PassTime pass_time(const ModelPlan& model, torch::Dtype dtype) {
+  const torch::NoGradGuard no_grad;
+  return pass_time(model, block_sizes(model, /*guided=*/false), product_rate(dtype));
+}
+
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
@@ -228,11 +241,8 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
   linear.cancel = context.cancel;
   QuantizeTime time;
   time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
-  // A pass from ids to logits, of one token.
-  const double whole_pass = 2.0 * 1.3 *
-                            (sizes.token_weights * static_cast<double>(model.num_blocks()) +
-                             static_cast<double>(model.vocab_size * model.hidden_size)) /
-                            rate;
+  const PassTime pass = pass_time(model, sizes, rate);
+  const double whole_pass = pass.blocks + pass.head;
   // Forward, and back with the values computed anew.
   if (options.uses_gradients()) time.seconds_per_token += 3 * whole_pass;
   if (plan.needs_calibration()) {  // original and result are judged at the end

@@ -5,20 +5,10 @@
 
 #include "base/error.h"
 #include "compressor/quantize_model/module_pattern.h"
+#include "tokenizer/special_tokens.h"
 
 namespace bitsmith {
 namespace {
-
-// The asked method where it can make `spec`, else the spec's own (an override may be of another
-// kind than the representation that the method was asked for).
-Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
-  if (!options.method) return default_method(spec);
-  if (spec == options.representation) {
-    check_method(*options.method, spec);
-    return *options.method;
-  }
-  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
-}
 
 // Every module whose sizes do not fit, one sentence for each reason.
 void check_sizes(const QuantizationPlan& plan) {
@@ -56,13 +46,6 @@ std::vector<LinearPlan> matrices_in_scope(const ModelPlan& model, int64_t blocks
 // Special tokens are few, and chats hang on them: fewer bits than this are not enough for their
 // rows.
 constexpr double kSpecialTokenBits = 8;
-
-void keep_special_tokens(QuantizationPlan& plan, PlannedMatrix& matrix) {
-  const double bits =
-      bits_per_weight(matrix.spec, matrix.shape.out_features, matrix.shape.in_features);
-  if (bits < kSpecialTokenBits && kept_rows(matrix.spec) == 0)
-    matrix.spec = with_kept_rows(matrix.spec, std::ssize(plan.special_tokens));
-}
 
 uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   double bytes = 0;
@@ -105,6 +88,21 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
 
 }  // namespace
 
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options) {
+  if (!options.method) return default_method(spec);
+  if (spec == options.representation) {
+    check_method(*options.method, spec);
+    return *options.method;
+  }
+  return *options.method == Method::kRtn ? Method::kRtn : default_method(spec);
+}
+
+RepresentationSpec with_special_tokens(const RepresentationSpec& spec, int64_t rows,
+                                       int64_t columns, int64_t count) {
+  const bool few_bits = bits_per_weight(spec, rows, columns) < kSpecialTokenBits;
+  return few_bits && kept_rows(spec) == 0 ? with_kept_rows(spec, count) : spec;
+}
+
 bool QuantizationPlan::needs_calibration() const {
   return std::any_of(matrices.begin(), matrices.end(),
                      [](const auto& entry) { return entry.second.method != Method::kRtn; });
@@ -130,7 +128,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
   QuantizationPlan plan;
   plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
   plan.special_tokens = special_tokens;
-  std::vector<std::string> with_special_tokens;
+  std::vector<std::string> by_method;  // embedding and head
   const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
   for (const LinearPlan& shape : matrices) {
     const bool is_outer = is_outer_matrix(model, shape.name);
@@ -139,6 +137,10 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     std::optional<RepresentationSpec> spec = options.representation;
     if (is_outer) spec = spec_of(options.embedding, shape.in_features);
     bool by_bits = is_outer && !options.embedding.representation;  // --embedding 8
+    if (const auto found = options.chosen.find(shape.name); found != options.chosen.end()) {
+      spec = found->second;
+      by_bits = false;
+    }
     for (size_t i = 0; i < overrides.size(); ++i) {
       if (!overrides[i].matches(shape.name)) continue;
       spec = options.overrides[i].second;
@@ -150,7 +152,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
                               " mixes rows: rotate its inputs alone, as in had-in:int4g32"));
     const Method method = by_bits ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
-    if (is_outer && !by_bits) with_special_tokens.push_back(shape.name);
+    if (is_outer && !by_bits) by_method.push_back(shape.name);
   }
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
@@ -158,10 +160,20 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
   check_objective(plan, model, options);
-  for (const std::string& module : with_special_tokens)
-    keep_special_tokens(plan, plan.matrices.at(module));
+  for (const std::string& module : by_method) {
+    PlannedMatrix& matrix = plan.matrices.at(module);
+    matrix.spec = with_special_tokens(matrix.spec, matrix.shape.out_features,
+                                      matrix.shape.in_features, std::ssize(special_tokens));
+  }
   plan.disk_bytes = 2 * output_bytes(plan, model);  // finished blocks, then the result beside them
   return plan;
+}
+
+QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options) {
+  const bool by_bits =
+      !options.embedding.representation && options.overrides.empty() && options.chosen.empty();
+  return plan_quantization(files.plan(), options,
+                           by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
 }
 
 }  // namespace bitsmith

@@ -34,6 +34,23 @@ struct QuantizationPlan {
 // than 8 bits, rows of `special_tokens` (ascending ids) are kept in 16.
 QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOptions& options,
                                    const std::vector<int64_t>& special_tokens);
+// The same with the special tokens of the model's tokenizer, which is read where they matter.
+QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options);
+
+// The asked method where it can make `spec`, else the spec's own (an override may be of another
+// kind than the representation that the method was asked for).
+Method method_for(const RepresentationSpec& spec, const QuantizeModelOptions& options);
+// What an embedding or head [rows, columns] becomes where it has a representation: with `count`
+// special tokens kept, if it is one of few bits.
+RepresentationSpec with_special_tokens(const RepresentationSpec& spec, int64_t rows,
+                                       int64_t columns, int64_t count);
+
+// Seconds that a token takes in a pass of the model from ids to logits: in all blocks, in the head.
+struct PassTime {
+  double blocks = 0, head = 0;
+};
+// By one matrix product in `dtype`.
+PassTime pass_time(const ModelPlan& model, torch::Dtype dtype);
 
 // Fills the estimate of memory for `tokens` tokens in windows of `length`, and adds to that of disk
 // what they take there; once a plan. Measures nothing.

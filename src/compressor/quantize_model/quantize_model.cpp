@@ -17,20 +17,14 @@
 #include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/quantize_model/quantized_modules.h"
+#include "compressor/quantize_model/result_tensors.h"
 #include "compressor/quantize_model/work_tensors.h"
 #include "tokenizer/gguf_tokenizer_export.h"
-#include "tokenizer/special_tokens.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
-
-QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options) {
-  const bool by_bits = !options.embedding.representation && options.overrides.empty();
-  return plan_quantization(files.plan(), options,
-                           by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
-}
 
 void check_data(const TokenDataset& data, const ModelPlan& model,
                 const QuantizeModelOptions& options) {
@@ -159,22 +153,19 @@ void write_result(const fs::path& folder, const ModelFiles& files,
       content.specs[module] = matrix.spec;
     }
   }
-  for (const PlannedTensor& planned : planned_tensors(files.plan())) {
-    const std::string& name = planned.name;
-    const std::string module = name.substr(0, name.rfind('.'));
-    const auto found = matrices.find(module);
-    if (found == matrices.end() || !name.ends_with(".weight")) {
-      const auto moved = changed.find(name);
-      content.tensors.push_back(moved != changed.end()
-                                    ? TensorSource(moved->second)
-                                    : dense_tensor_source(files.checkpoint(), name));
-      continue;
-    }
-    for (TensorView part : found->second->parts) {
-      part.name = module + "." + part.name;
-      content.tensors.push_back(part);
-    }
-  }
+  content.tensors = result_tensors(
+      files.plan(),
+      [&](const std::string& module) -> std::optional<std::vector<TensorSource>> {
+        const auto found = matrices.find(module);
+        if (found == matrices.end()) return std::nullopt;
+        const std::vector<TensorView> parts = named_parts(*found->second, module);
+        return std::vector<TensorSource>(parts.begin(), parts.end());
+      },
+      [&](const std::string& name) {
+        const auto moved = changed.find(name);
+        return moved != changed.end() ? TensorSource(moved->second)
+                                      : dense_tensor_source(files.checkpoint(), name);
+      });
   const ModelSize size = model_size(files.plan(), content.tensors);
   result.decoder_bits = size.decoder_bits();
   result.file_bits = size.file_bits();
@@ -245,7 +236,8 @@ QuantizeModelResult read_quantize_result(const fs::path& out) {
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    WorkFolder& work, const fs::path& log_path,
-                                   const RunContext& context, const BlockFinetuner& finetune) {
+                                   const RunContext& context, const BlockFinetuner& finetune,
+                                   const ResultJudge& judge) {
   if (work.published()) return read_quantize_result(work.out());
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
@@ -365,6 +357,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   result.file_bytes = quantized->checkpoint().file_bytes();
   result.kl = calibration_gap(files, quantized, data, dtype, context);
   recipe.update(to_json(result.kl));
+  if (judge) judge(quantized, recipe);
   write_json_file(finished / "bitsmith.json", recipe);
   work.publish(finished);
   result.seconds = seconds();

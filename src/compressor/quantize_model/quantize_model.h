@@ -3,6 +3,8 @@
 // appendix; GPTQ).
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -69,16 +71,22 @@ struct QuantizeTime {
 QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
                            const RunContext& context);
 
+// Judges the finished model, a directory in the work folder, and adds to its recipe what it finds.
+using ResultJudge =
+    std::function<void(const std::shared_ptr<const ModelFiles>& quantized, OrderedJson& recipe)>;
+
 // Where `work` was published by an earlier run of the same request, its result; else quantizes.
 // Finished blocks lie in `work`, one safetensors file each; the same request goes on with them and
 // ends with the same bytes. Stages of every linear, with times, are appended to `log` (JSON lines).
 // When cancelled it finishes nothing more and throws Interrupted. `finetune`, when given, trains
-// each block after its matrices are quantized.
+// each block after its matrices are quantized. `judge`, when given, sees the result before it is
+// put in place.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    WorkFolder& work, const std::filesystem::path& log,
                                    const RunContext& context = {},
-                                   const BlockFinetuner& finetune = {});
+                                   const BlockFinetuner& finetune = {},
+                                   const ResultJudge& judge = {});
 // The result that lies in a directory made by quantize_model().
 QuantizeModelResult read_quantize_result(const std::filesystem::path& out);
 

@@ -1,6 +1,7 @@
 // What one-shot quantization of a model is asked to do. No LibTorch here.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -45,6 +46,10 @@ struct QuantizeModelOptions {
   // Other representations for some matrices; the last match wins. For more bits where they count.
   // Default: none
   std::vector<Override> overrides;
+
+  // Representations by module, before overrides: what a budget chose (budget/budget.h).
+  // Default: none
+  std::map<std::string, RepresentationSpec> chosen;
 
   // What embedding and head become: 16, 8 or 4 bits by nearest rounding, or a representation by its
   // own method, with rows of special tokens in 16 bits. They are most of the file of a small model,
@@ -125,6 +130,7 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "override",
            .help = "REGEX=R: give matching matrices another representation; the last match wins"},
     o.overrides);
+  v.constant(o.chosen);
   v(Option{.key = "embedding",
            .help = "Embedding and head: 16 bits; 8 or 4 by nearest rounding, with a scale for each "
                    "64 or 32 inputs at most; or any representation, by its own method in the "

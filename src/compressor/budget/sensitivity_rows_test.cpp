@@ -1,0 +1,73 @@
+#include "compressor/budget/sensitivity_rows.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace bitsmith {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SensitivityRowsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = fs::path(::testing::TempDir()) / concat("rows_", ::getpid(), ".jsonl");
+    fs::remove(path_);
+  }
+  void TearDown() override { fs::remove(path_); }
+  fs::path path_;
+};
+
+TEST_F(SensitivityRowsTest, StayInTheFileByTheirRequest) {
+  {
+    SensitivityRows rows(path_, "one");
+    rows.add({"q", "int4g16", 0.1 / 3, 1.0 / 7});
+    rows.add({"q", "int2g16", 0.5, {}});
+    SensitivityRows(path_, "two").add({"q", "int4g16", 9, 9.0});
+  }
+  SensitivityRows rows(path_, "one");
+  ASSERT_NE(rows.find("q", "int4g16"), nullptr);
+  EXPECT_EQ(rows.find("q", "int4g16")->relative_error, 0.1 / 3);  // bit by bit
+  EXPECT_EQ(rows.find("q", "int4g16")->kl, 1.0 / 7);
+  EXPECT_FALSE(rows.find("q", "int2g16")->kl);
+  EXPECT_EQ(rows.find("v", "int2g16"), nullptr);
+  rows.add({"q", "int2g16", 0.5, 2.0});
+  EXPECT_EQ(SensitivityRows(path_, "one").find("q", "int2g16")->kl, 2.0);
+  EXPECT_EQ(SensitivityRows(path_, "two").find("q", "int4g16")->kl, 9.0);
+}
+
+TEST_F(SensitivityRowsTest, AnUnfinishedLineIsRemovedAndDamageIsAnError) {
+  SensitivityRows(path_, "one").add({"q", "int4g16", 1, 1.0});
+  std::ofstream(path_, std::ios::app) << R"({"request":"one","un)";
+  SensitivityRows rows(path_, "one");
+  EXPECT_NE(rows.find("q", "int4g16"), nullptr);
+  rows.add({"q", "int2g16", 2, 2.0});
+  EXPECT_NE(SensitivityRows(path_, "one").find("q", "int2g16"), nullptr);
+  std::ofstream(path_, std::ios::app) << "no row\n";
+  EXPECT_THROW(SensitivityRows(path_, "one"), Error);
+}
+
+TEST(InterpolatedKl, IsProportionalToTheErrorBeyondWhatWasMeasured) {
+  const std::vector<double> kl = interpolated_kl({0.4, 0.2, 0.1, 0.0}, {{}, 0.06, {}, {}});
+  EXPECT_DOUBLE_EQ(kl[0], 0.12);
+  EXPECT_DOUBLE_EQ(kl[1], 0.06);
+  EXPECT_DOUBLE_EQ(kl[2], 0.03);
+  EXPECT_EQ(kl[3], kLeastKl);
+}
+
+TEST(InterpolatedKl, IsAPowerOfTheErrorBetweenTwo) {
+  const std::vector<double> errors = {1, 0.5, 0.25, 0.125};
+  const std::vector<double> kl = interpolated_kl(errors, {{}, 0.5 * 0.5 * 0.5, {}, 0.001953125});
+  EXPECT_DOUBLE_EQ(kl[0], 0.25);
+  EXPECT_NEAR(kl[2], 0.25 * 0.25 * 0.25, 1e-12);
+  // Rounding below zero or above one's neighbor is kept as it was measured, never below the floor.
+  EXPECT_EQ(interpolated_kl({0.1, 0.2}, {-1e-9, 0.1})[0], kLeastKl);
+}
+
+}  // namespace
+}  // namespace bitsmith

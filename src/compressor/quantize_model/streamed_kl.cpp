@@ -1,0 +1,109 @@
+#include "compressor/quantize_model/streamed_kl.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <span>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "compressor/parallel.h"
+#include "compressor/quantize_model/block_stream.h"
+#include "evaluate/softmax_row.h"
+
+namespace bitsmith {
+namespace {
+
+// Final hidden states [windows, length, hidden], a block in memory at a time.
+torch::Tensor streamed_hidden_states(const Decoder& decoder, const torch::Tensor& windows,
+                                     const std::function<void(double)>& progress) {
+  constexpr int64_t kTokensAtOnce = 4096;
+  const RotaryTables rotary = decoder.rotary(windows.size(1));
+  torch::Tensor x = decoder.embed(windows);
+  const int64_t blocks = decoder.plan().num_blocks();
+  for (int64_t i = 0; i < blocks; ++i) {
+    const auto block = decoder.load_block(i);
+    for (Linear* linear : block->linears()) {
+      if (!linear->weight.defined())
+        linear->weight = linear->representation->dequantize().to(decoder.dtype());
+    }
+    const auto report = [&](double share) {
+      progress((static_cast<double>(i) + share) / static_cast<double>(blocks));
+    };
+    each_window_chunk(x, kTokensAtOnce, report, [&](int64_t first, int64_t count) {
+      const torch::Tensor chunk = x.narrow(0, first, count);
+      chunk.copy_(decoder.run_block(*block, chunk, rotary));
+    });
+  }
+  return decoder.final_norm(x);
+}
+
+}  // namespace
+
+double mean_kl(const torch::Tensor& teacher, const OutputHead& teacher_head,
+               const torch::Tensor& student, const OutputHead& student_head) {
+  constexpr int64_t kChunk = 128;
+  const int64_t n = teacher.size(0);
+  std::vector<double> kl(static_cast<size_t>(n));
+  for (int64_t first = 0; first < n; first += kChunk) {
+    const int64_t count = std::min(kChunk, n - first);
+    const auto logits = [&](const torch::Tensor& hidden, const OutputHead& head) {
+      return head.logits(hidden.narrow(0, first, count)).to(torch::kFloat32).contiguous();
+    };
+    const torch::Tensor expected = logits(teacher, teacher_head),
+                        got = logits(student, student_head);
+    const auto row = [](const torch::Tensor& values, int64_t i) {
+      const auto vocab = static_cast<size_t>(values.size(1));
+      return std::span(values.const_data_ptr<float>() + i * values.size(1), vocab);
+    };
+    parallel_tasks(count, [&](int64_t i) {
+      kl[static_cast<size_t>(first + i)] = compare_rows(row(expected, i), row(got, i)).kl;
+    });
+  }
+  return std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(n);
+}
+
+torch::Tensor scored_states(const torch::Tensor& hidden) {
+  return hidden.narrow(1, 0, hidden.size(1) - 1).flatten(0, 1);
+}
+
+std::vector<std::optional<double>> streamed_kl(const std::shared_ptr<const ModelFiles>& original,
+                                               const std::shared_ptr<const ModelFiles>& quantized,
+                                               const std::vector<torch::Tensor>& texts,
+                                               torch::Dtype dtype, const RunContext& context) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor windows = torch::cat(texts);
+  ReportedTask task(context, "judging");
+  const auto run = [&](const std::shared_ptr<const ModelFiles>& files, double begin,
+                       OutputHead& head) {
+    const auto decoder = Decoder::load_without_blocks(files, dtype);
+    head = decoder->head();
+    return streamed_hidden_states(*decoder, windows, [&](double share) {
+      if (context.cancelled())
+        throw Interrupted("stopped while the result was judged; the same command goes on");
+      task.update(begin + 0.45 * share, concat(windows.size(0), " windows"));
+    });
+  };
+  OutputHead teacher_head, student_head;
+  const torch::Tensor teacher = run(original, 0, teacher_head);
+  const torch::Tensor student = run(quantized, 0.45, student_head);
+  std::vector<std::optional<double>> means;
+  int64_t first = 0;
+  for (const torch::Tensor& text : texts) {
+    const auto own = [&](const torch::Tensor& hidden) {
+      return scored_states(hidden.narrow(0, first, text.size(0)));
+    };
+    const double mean = mean_kl(own(teacher), teacher_head, own(student), student_head);
+    first += text.size(0);
+    if (std::isfinite(mean)) {
+      means.push_back(mean);
+    } else {
+      means.push_back(std::nullopt);
+      log_warning("the result's logits are not finite: it is of no use");
+    }
+  }
+  return means;
+}
+
+}  // namespace bitsmith
