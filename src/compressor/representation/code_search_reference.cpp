@@ -114,10 +114,9 @@ torch::Tensor search_neighbors_reference(const CodedTerm& term, int64_t codebook
                                          const torch::Tensor& target, const torch::Tensor& codes,
                                          const torch::Tensor& code_groups) {
   const torch::NoGradGuard no_grad;
-  const auto listed =
-      code_groups.defined()
-          ? code_groups
-          : torch::arange(term.num_code_groups(), codes.options().dtype(torch::kLong));
+  const auto listed = code_groups.defined() ? code_groups
+                                            : torch::arange(term.num_code_groups(),
+                                                            codes.options().dtype(torch::kLong));
   const auto wanted = target.reshape({term.num_code_groups(), -1}).index_select(0, listed);
   auto result = codes.clone();
   auto lowest = torch::full({listed.numel()}, std::numeric_limits<float>::infinity(),

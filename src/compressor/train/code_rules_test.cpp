@@ -19,7 +19,7 @@ class EveryRule : public testing::TestWithParam<const char*> {
   std::unique_ptr<TrainedMatrix> start() {
     auto matrix = std::make_unique<TrainedMatrix>("aq1x4g4", 16, 32);
     CodeRuleOptions options;
-    options.schedule = {.interval = 2, .start = 0};
+    options.schedule = {.p_steps = 2, .start = 0};
     options.straight_through.rate = 0.5;
     matrix->tuned().rule = code_rule_factory(GetParam(), options)(matrix->term(), 0.1);
     matrix->blocks.norms().push_back(

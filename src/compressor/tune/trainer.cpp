@@ -121,7 +121,10 @@ class Run {
     const int64_t step = progress_.step + 1;
     const TuningStepResult done = tuning_step(
         student_, teacher_, ids, {.step = step, .share = share, .rate = rate},
-        {.micro_windows = micro_, .learning_rate = options_.learning_rate, .adam = options_.adam});
+        {.micro_windows = micro_,
+         .learning_rate = options_.learning_rate,
+         .adam = options_.adam,
+         .alternate = options_.code.schedule.alternate});
     if (!std::isfinite(done.kl)) return done.kl;
 
     progress_.step = step;

@@ -34,7 +34,7 @@ class Trainer : public testing::TestWithParam<const char*> {
     options_.tokens = 12 * 64;  // 12 steps
     options_.batch_tokens = 64;
     options_.micro_tokens = 32;
-    options_.code.schedule = {.interval = 2, .start = 0.3};
+    options_.code.schedule = {.p_steps = 2, .start = 0.3};
   }
   void TearDown() override { fs::remove_all(folder_); }
 

@@ -121,11 +121,11 @@ torch::Tensor UniformTerm::search_neighbors(const torch::Tensor& target, const t
                           : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
   const auto at = listed.floor_divide(size);
   const auto scales = scales_.reshape(-1).index_select(0, at);
-  const auto level = target.reshape(-1).index_select(0, listed) / scales +
-                     zeros_.reshape(-1).index_select(0, at);
+  const auto level =
+      target.reshape(-1).index_select(0, listed) / scales + zeros_.reshape(-1).index_select(0, at);
   const auto present = codes.reshape(-1).to(torch::kFloat);
   const auto nearest = level.round().clamp(0, largest);
-  const auto up = (level >= present) & (present < largest) | (present == 0);
+  const auto up = ((level >= present) & (present < largest)) | (present == 0);
   const auto beside = present + torch::where(up, 1, -1);
   const auto found = torch::where(nearest == present, beside, nearest);
   return torch::where(scales != 0, found, present).to(torch::kInt).reshape({-1, 1});
