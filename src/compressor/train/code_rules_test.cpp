@@ -22,7 +22,7 @@ class EveryRule : public testing::TestWithParam<std::tuple<const char*, const ch
     options.schedule = {.p_steps = 2, .start = 0};
     options.subspace.sampling = Sampling::kProportional;
     options.subspace.trust_ratio = 0.3;
-    options.latent.rate = 0.5;
+    options.latent.rate = 2.0;
     options.rounding.step = 0.5;
     matrix->tuned().rule =
         code_rule_factory(std::get<0>(GetParam()), options, /*seed=*/4)(matrix->term(), 0.1, 0);
