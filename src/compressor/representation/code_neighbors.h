@@ -27,14 +27,14 @@ torch::Tensor search_code_neighbors(Search& search, const torch::Tensor& target,
   const auto values = target.contiguous();
   const auto listed = code_groups.defined() ? code_groups.contiguous() : code_groups;
   auto result = codes.contiguous().clone();
-  auto* out = result.template mutable_data_ptr<int32_t>();
+  auto* out = result.mutable_data_ptr<int32_t>();
   parallel_tasks((n + kAtOnce - 1) / kAtOnce, [&](int64_t task) {
     const int64_t begin = task * kAtOnce, count = std::min(kAtOnce, n - begin);
     std::vector<int64_t> own(static_cast<size_t>(count));
     std::vector<float> wanted(static_cast<size_t>(count * g));
     for (int64_t i = 0; i < count; ++i) {
-      own[i] = listed.defined() ? listed.template const_data_ptr<int64_t>()[begin + i] : begin + i;
-      std::copy_n(values.template const_data_ptr<float>() + own[i] * g, g, wanted.begin() + i * g);
+      own[i] = listed.defined() ? listed.const_data_ptr<int64_t>()[begin + i] : begin + i;
+      std::copy_n(values.const_data_ptr<float>() + own[i] * g, g, wanted.begin() + i * g);
     }
     search.search_neighbors(count, own.data(), wanted.data(), out + begin * places);
   });

@@ -107,7 +107,7 @@ TEST(ChooseSubspace, DrawsWithoutReplacementAndLeavesWhatDoesNotMoveForLast) {
     Random random(5);
     const auto chosen = choose_subspace(importance, 30, sampling, random);
     const auto* at = chosen.const_data_ptr<int64_t>();
-    EXPECT_EQ(std::set<int64_t>(at, at + 30).size(), 30);
+    EXPECT_EQ(std::set<int64_t>(at, at + 30).size(), 30u);
     if (sampling == Sampling::kUniform) continue;
     EXPECT_EQ(importance.index_select(0, chosen).sum().item<double>(), 30);
   }
@@ -146,7 +146,7 @@ TEST(CodeDraws, AreAFunctionOfSeedMatrixAndStep) {
       for (int64_t step = 0; step < 4; ++step) all.insert(first(seed, matrix, step));
     }
   }
-  EXPECT_EQ(all.size(), 64);
+  EXPECT_EQ(all.size(), 64u);
 }
 
 TEST(SamplingNames, AreReadAsWritten) {
