@@ -24,17 +24,19 @@ torch::Tensor search_code_neighbors(Search& search, const torch::Tensor& target,
   for (int64_t d = 0; d < g; ++d) identity[d * g + d] = 1;
   search.reserve_slots(1);
   search.prepare(0, identity.data());
-  const auto values = target.contiguous();
-  const auto listed = code_groups.defined() ? code_groups.contiguous() : code_groups;
-  auto result = codes.contiguous().clone();
-  auto* out = result.mutable_data_ptr<int32_t>();
+  const torch::Tensor values = target.contiguous();
+  const torch::Tensor listed = code_groups.defined() ? code_groups.contiguous() : code_groups;
+  torch::Tensor result = codes.contiguous().clone();
+  const float* value = values.const_data_ptr<float>();
+  const int64_t* group = listed.defined() ? listed.const_data_ptr<int64_t>() : nullptr;
+  int32_t* out = result.mutable_data_ptr<int32_t>();
   parallel_tasks((n + kAtOnce - 1) / kAtOnce, [&](int64_t task) {
     const int64_t begin = task * kAtOnce, count = std::min(kAtOnce, n - begin);
     std::vector<int64_t> own(static_cast<size_t>(count));
     std::vector<float> wanted(static_cast<size_t>(count * g));
     for (int64_t i = 0; i < count; ++i) {
-      own[i] = listed.defined() ? listed.const_data_ptr<int64_t>()[begin + i] : begin + i;
-      std::copy_n(values.const_data_ptr<float>() + own[i] * g, g, wanted.begin() + i * g);
+      own[i] = group != nullptr ? group[begin + i] : begin + i;
+      std::copy_n(value + own[i] * g, g, wanted.begin() + i * g);
     }
     search.search_neighbors(count, own.data(), wanted.data(), out + begin * places);
   });
