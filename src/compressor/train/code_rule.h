@@ -81,9 +81,9 @@ inline constexpr AdamOptions kCodeAdam = {.beta1 = 0.98};
 // What a rule is given of its matrix and its run.
 struct RuleSetup {
   double distance = 1;  // see CodeRuleFactory
-  VSchedule schedule;
+  VSchedule schedule = {};
   AdamOptions adam = kCodeAdam;
-  CodeDraws draws;
+  CodeDraws draws = {};
 };
 
 }  // namespace bitsmith

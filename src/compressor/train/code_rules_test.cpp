@@ -64,7 +64,7 @@ TEST_P(EveryRule, GoesOnToTheSameBytesFromARestoredState) {
   const State saved = save(first->blocks);
   const auto codes = first->term().codes().clone();
   for (int64_t step = 4; step <= 6; ++step) take_step(*first, step);
-  if (first->tuned().rule) EXPECT_FALSE(torch::equal(first->term().codes(), codes));
+  EXPECT_NE(torch::equal(first->term().codes(), codes), first->tuned().rule != nullptr);
 
   const auto second = start();
   {
