@@ -65,7 +65,7 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
     for (Linear* linear : block->linears()) linear->representation = random_representation(*linear);
   }
   CodeRuleOptions rule;
-  rule.schedule = {.interval = 1, .start = change_codes ? 0.0 : 2.0};
+  rule.schedule = {.p_steps = 1, .start = change_codes ? 0.0 : 2.0};
   Student student(std::move(decoder), *teacher, code_rule_factory("pv", rule));
   const int64_t batch = 4, length = 512;
   const auto ids = torch::randint(0, model.vocab_size, {batch, length}, torch::kInt64);

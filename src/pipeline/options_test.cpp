@@ -66,8 +66,8 @@ TEST(Options, EveryMemberIsDeclared) {
   EXPECT_EQ(declared_members<BlockFinetuneOptions>(), member_count<BlockFinetuneOptions>());
   EXPECT_EQ(declared_members<TuneOptions>(),
             member_count<TuneOptions>() - 2 + 2 * member_count<AdamOptions>() +
-                member_count<VSchedule>() + member_count<SubspacePvOptions>() +
-                member_count<StraightThroughOptions>());
+                member_count<VSchedule>() + member_count<SubspaceOptions>() +
+                member_count<LatentOptions>() + member_count<StochasticRoundingOptions>() + 1);
   EXPECT_EQ(declared_members<CompressOptions>(), member_count<CompressOptions>());
   EXPECT_EQ(declared_members<BudgetOptions>(), member_count<BudgetOptions>());
 }
@@ -157,7 +157,7 @@ TEST(Options, RecipesStayAsTheyAre) {
   EXPECT_EQ(options_json(TuneOptions()).dump(),
             R"({"strategy":"pv","tokens":0,"minutes":0.0,"batch_tokens":4096,)"
             R"("micro_tokens":2048,"learning_rate":0.003,"final_rate":0.1,"code_step":3.0,)"
-            R"("trust_ratio":0.03,"code_momentum":0.98,"v_interval":4,"v_start":0.4,)"
+            R"("trust_ratio":0.03,"code_momentum":0.98,"p_steps_per_v_step":4,"v_start":0.4,)"
             R"("betas":[0.9,0.95],"dtype":"auto","seed":0})");
   EXPECT_EQ(options_json(CompressOptions()).dump(),
             R"({"preset":"3bit","minutes":0.0,"calibration_tokens":0})");

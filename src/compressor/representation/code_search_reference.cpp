@@ -1,6 +1,7 @@
 #include "compressor/representation/code_search_reference.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "compressor/representation/code_group_search.h"
 #include "compressor/representation/code_pairs.h"
@@ -107,6 +108,34 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
     }
   }
   return result;
+}
+
+torch::Tensor search_neighbors_reference(const CodedTerm& term, int64_t codebook_size,
+                                         const torch::Tensor& target, const torch::Tensor& codes,
+                                         const torch::Tensor& code_groups) {
+  const torch::NoGradGuard no_grad;
+  const auto listed = code_groups.defined() ? code_groups
+                                            : torch::arange(term.num_code_groups(),
+                                                            codes.options().dtype(torch::kLong));
+  const auto wanted = target.reshape({term.num_code_groups(), -1}).index_select(0, listed);
+  auto result = codes.clone();
+  auto lowest = torch::full({listed.numel()}, std::numeric_limits<float>::infinity(),
+                            target.options().dtype(torch::kFloat));
+  auto differs = torch::zeros({listed.numel()}, codes.options().dtype(torch::kBool));
+  const auto values = term.decode_code_groups(listed, codes);
+  for (int64_t place = 0; place < codes.size(1); ++place) {
+    for (int64_t code = 0; code < codebook_size; ++code) {
+      auto tried = codes.clone();
+      tried.select(1, place).fill_(code);
+      const auto given = term.decode_code_groups(listed, tried);
+      const auto cost = (given - wanted).square().sum(1);
+      const auto better = (codes.select(1, place) != code) & (cost < lowest);
+      lowest = torch::where(better, cost, lowest);
+      result = torch::where(better.unsqueeze(1), tried, result);
+      differs.logical_or_((given != values).any(1));
+    }
+  }
+  return torch::where(differs.unsqueeze(1), result, codes);
 }
 
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,

@@ -19,6 +19,11 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
                                      const Objective& objective, const torch::Tensor& code_groups,
                                      const CodeGroupSearchReference& search);
 
+// CodedTerm::search_neighbors by trying all codes: 0 .. codebook_size - 1 in each place.
+torch::Tensor search_neighbors_reference(const CodedTerm& term, int64_t codebook_size,
+                                         const torch::Tensor& target, const torch::Tensor& codes,
+                                         const torch::Tensor& code_groups);
+
 // uniform: scales and zeros [out, in / G]; additive: as in additive_dequantize.h; gvq: as in
 // gvq_dequantize.h.
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,

@@ -185,6 +185,30 @@ TEST_P(CodeSearch, KeepsCodesThatAreBest) {
   EXPECT_TRUE(torch::equal(best, representation->search_codes(target, objective, code_groups)));
 }
 
+TEST_P(CodeSearch, NeighborsAreTheNearestThatDifferInOnePlace) {
+  if (GetParam().cost != Cost::kIdentity) return;
+  const torch::NoGradGuard no_grad;
+  const auto listed =
+      code_groups.defined() ? code_groups : torch::arange(representation->num_code_groups());
+  const int64_t size = nbits > 0           ? int64_t{1} << nbits
+                       : layout.strips > 0 ? codebooks.size(2)
+                                           : codebooks.size(1);
+  const auto wanted =
+      target.reshape({representation->num_code_groups(), -1}).index_select(0, listed);
+  const auto errors = [&](const torch::Tensor& codes) {
+    return (representation->decode_code_groups(listed, codes) - wanted).square().sum(1);
+  };
+  for (const auto& codes :
+       {representation->search_codes(target, objective, code_groups), present()}) {
+    const auto found = representation->search_neighbors(target, codes, code_groups);
+    EXPECT_TRUE(((found != codes).sum(1) == 1).all().item<bool>());
+    const auto expected =
+        search_neighbors_reference(*representation, size, target, codes, code_groups);
+    EXPECT_GE((found == expected).to(torch::kFloat).mean().item<float>(), 0.99);
+    EXPECT_TRUE(torch::allclose(errors(found), errors(expected), 1e-4, 1e-5));
+  }
+}
+
 // The joint search against every pair, in float64.
 TEST(JointSearch, IsExactOverAllPairs) {
   torch::manual_seed(5);

@@ -58,6 +58,13 @@ class CodedTerm : public Term {
   // codes per code group] int32; changes nothing.
   virtual torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                                      const torch::Tensor& code_groups) const = 0;
+  // Of all codes that differ from `codes` [n, codes per code group] in one place (PV-Tuning,
+  // equation 11), those whose values are nearest to `target` [out, in], for the code groups listed
+  // as above. Exact: beside the codes of a search among single codes, the second nearest. Where
+  // values do not depend on codes (a scale of zero), `codes`. Returns [n, codes per code group]
+  // int32; changes nothing.
+  virtual torch::Tensor search_neighbors(const torch::Tensor& target, const torch::Tensor& codes,
+                                         const torch::Tensor& code_groups) const = 0;
   // Values [n, code_group_size] float32 that `codes` [n, codes per code group] would give code
   // groups [n].
   virtual torch::Tensor decode_code_groups(const torch::Tensor& code_groups,

@@ -49,4 +49,10 @@ torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step,
   return out;
 }
 
+void AdamState::shrink_momentum(const torch::Tensor& rows, int64_t row_size, double share) {
+  const torch::NoGradGuard no_grad;
+  auto grouped = first.view({-1, row_size});
+  grouped.index_copy_(0, rows, grouped.index_select(0, rows).mul_(share));
+}
+
 }  // namespace bitsmith

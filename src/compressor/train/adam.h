@@ -29,6 +29,9 @@ struct AdamState {
   torch::Tensor direction(const torch::Tensor& gradient, int64_t step, torch::Dtype storage,
                           const AdamOptions& options);
 
+  // Leaves `share` of the first moment of `rows` [n] int64 of [-1, row_size].
+  void shrink_momentum(const torch::Tensor& rows, int64_t row_size, double share);
+
   // As NAME.first and NAME.second.
   void visit(const std::string& name, const StateVisitor& visitor) {
     visitor(name + ".first", first);

@@ -11,6 +11,7 @@
 #include "compressor/representation/representation.h"
 #include "compressor/train/adam.h"
 #include "compressor/train/state_visitor.h"
+#include "compressor/train/v_step.h"
 
 namespace bitsmith {
 
@@ -50,24 +51,39 @@ class CodeRule {
 
 // Makes the rule of one matrix at the start of a run. `distance`: root mean square of its weights'
 // distance to the original ones. That is about the distance between neighboring codes, and shrinks
-// with every bit. Null: codes stay.
-using CodeRuleFactory =
-    std::function<std::unique_ptr<CodeRule>(const CodedTerm& term, double distance)>;
+// with every bit. `matrix`: its place among the matrices of the run. Null: codes stay.
+using CodeRuleFactory = std::function<std::unique_ptr<CodeRule>(const CodedTerm& term,
+                                                                double distance, int64_t matrix)>;
 
 // When codes are searched. Options of all rules.
 struct VSchedule {
-  // Steps from one V step to the next. Gradients of a few thousand tokens are nearly all noise for
-  // a single code group: fewer V steps follow better gradients. Lower it for steps of many tokens.
-  int64_t interval = 4;
+  // P steps from one V step to the next. Gradients of a few thousand tokens are nearly all noise
+  // for a single code group: fewer V steps follow better gradients. Lower it for steps of many
+  // tokens.
+  int64_t p_steps = 4;
   // Share of the run before the first V step: the P steps go first, as they bring most and move
   // what codes stand for. 0: from the first interval on.
   double start = 0.4;
 
-  bool due(const RunPosition& at) const { return at.share >= start && at.step % interval == 0; }
+  // P and V steps by turns, each with a gradient of its own (the paper's algorithm 2): a step that
+  // searches codes moves nothing else. Otherwise one gradient serves both (algorithm 3).
+  bool alternate = false;
+
+  bool due(const RunPosition& at) const {
+    return at.share >= start && at.step % (alternate ? p_steps + 1 : p_steps) == 0;
+  }
 };
 
 // Adam on the gradient of a matrix with codes. Its momentum is long, for the same reason: it
 // averages over about 2 / (1 - beta1) steps. Lower it for steps of many tokens.
 inline constexpr AdamOptions kCodeAdam = {.beta1 = 0.98};
+
+// What a rule is given of its matrix and its run.
+struct RuleSetup {
+  double distance = 1;  // see CodeRuleFactory
+  VSchedule schedule = {};
+  AdamOptions adam = kCodeAdam;
+  CodeDraws draws = {};
+};
 
 }  // namespace bitsmith

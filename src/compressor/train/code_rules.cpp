@@ -1,24 +1,43 @@
 #include "compressor/train/code_rules.h"
 
 #include "base/error.h"
+#include "compressor/train/rules/naive_pv.h"
+#include "compressor/train/rules/pv_straight_through.h"
+#include "compressor/train/rules/straight_through.h"
+#include "compressor/train/rules/subspace_pv.h"
 
 namespace bitsmith {
 namespace {
 
 constexpr NamedCodeRule kRules[] = {
-    {"pv", "codes by the subspace V step of PV-Tuning, and all that continuous trains", 4,
-     [](const CodedTerm&, double distance, const CodeRuleOptions& o) {
-       return subspace_pv(distance, o.pv, o.schedule, o.adam);
+    {"pv",
+     "codes of the few code groups whose updates are largest, by trust ratio (the linearized "
+     "subspace V step of PV-Tuning)",
+     4,
+     [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return subspace_pv(o.code_step, o.subspace, setup);
      }},
-    {"ste",
-     "codes as the nearest to dense latent weights (straight-through estimation), and all that "
-     "continuous trains",
-     8,
-     [](const CodedTerm& term, double distance, const CodeRuleOptions& o) {
-       return straight_through(term, distance, o.straight_through, o.schedule, o.adam);
+    {"pv+ste", "the same toward latent weights, in which small steps add up", 8,
+     [](const CodedTerm& term, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return pv_straight_through(term, o.latent, o.subspace, setup);
      }},
-    {"continuous", "codebooks, scales, zero points and norms alone", 0,
-     [](const CodedTerm&, double, const CodeRuleOptions&) { return std::unique_ptr<CodeRule>(); }},
+    {"ste", "all codes, as the nearest to latent weights (straight-through estimation)", 8,
+     [](const CodedTerm& term, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return straight_through(term, o.latent, setup);
+     }},
+    {"stochastic-rounding", "all codes, at random to one of the two nearest to a small step", 4,
+     [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return stochastic_rounding(o.rounding, setup);
+     }},
+    {"naive-pv", "all codes, as the nearest to one step (the linearized V step)", 4,
+     [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return naive_pv(o.code_step, setup);
+     }},
+    {"continuous", "codebooks, scales, zero points and norms alone, which the others train as well",
+     0,
+     [](const CodedTerm&, const RuleSetup&, const CodeRuleOptions&) {
+       return std::unique_ptr<CodeRule>();
+     }},
 };
 
 }  // namespace
@@ -34,9 +53,15 @@ const NamedCodeRule& find_code_rule(const std::string& name) {
   throw UsageError(concat("unknown strategy '", excerpt(name), "': choose one of ", names));
 }
 
-CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options) {
-  return [make = find_code_rule(name).make, options](const CodedTerm& term, double distance) {
-    return make(term, distance, options);
+CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options,
+                                  uint64_t seed) {
+  return [make = find_code_rule(name).make, options, seed](const CodedTerm& term, double distance,
+                                                           int64_t matrix) {
+    const RuleSetup setup = {.distance = distance,
+                             .schedule = options.schedule,
+                             .adam = options.adam,
+                             .draws = {.seed = seed, .matrix = matrix}};
+    return make(term, setup, options);
   };
 }
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "compressor/train/code_rule.h"
-#include "compressor/train/rules/straight_through.h"
-#include "compressor/train/rules/subspace_pv.h"
+#include "compressor/train/rules/latent_weights.h"
+#include "compressor/train/rules/stochastic_rounding.h"
 
 namespace bitsmith {
 
@@ -15,22 +15,28 @@ namespace bitsmith {
 struct CodeRuleOptions {
   VSchedule schedule;
   AdamOptions adam = kCodeAdam;
-  SubspacePvOptions pv;
-  StraightThroughOptions straight_through;
+  // Length of the update whose nearest codes are searched, in units of the matrix's distance to its
+  // original, times Adam's direction.
+  double code_step = 3.0;
+  SubspaceOptions subspace;
+  LatentOptions latent;
+  StochasticRoundingOptions rounding;
 };
 
 struct NamedCodeRule {
   const char* name;        // of `bitsmith tune --strategy`
   const char* summary;     // for its help: what moves, and how
   int64_t bytes_a_weight;  // of the rule's state after the first step
-  std::unique_ptr<CodeRule> (*make)(const CodedTerm& term, double distance,
+  std::unique_ptr<CodeRule> (*make)(const CodedTerm& term, const RuleSetup& setup,
                                     const CodeRuleOptions& options);  // null: codes stay
 };
 
 std::span<const NamedCodeRule> code_rules();
 // UsageError for an unknown name gives the names that there are.
 const NamedCodeRule& find_code_rule(const std::string& name);
-CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options);
+// `seed`: of all random draws.
+CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options,
+                                  uint64_t seed = 0);
 std::vector<std::string> code_rule_names();
 // "pv: ...; continuous: ...", for the help.
 std::string code_rule_help();

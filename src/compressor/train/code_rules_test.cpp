@@ -14,14 +14,18 @@ namespace {
 
 using State = std::map<std::string, torch::Tensor>;
 
-class EveryRule : public testing::TestWithParam<const char*> {
+class EveryRule : public testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
   std::unique_ptr<TrainedMatrix> start() {
-    auto matrix = std::make_unique<TrainedMatrix>("aq1x4g4", 16, 32);
+    auto matrix = std::make_unique<TrainedMatrix>(std::get<1>(GetParam()), 48, 64);
     CodeRuleOptions options;
-    options.schedule = {.interval = 2, .start = 0};
-    options.straight_through.rate = 0.5;
-    matrix->tuned().rule = code_rule_factory(GetParam(), options)(matrix->term(), 0.1);
+    options.schedule = {.p_steps = 2, .start = 0};
+    options.subspace.sampling = Sampling::kProportional;
+    options.subspace.trust_ratio = 0.3;
+    options.latent.rate = 2.0;
+    options.rounding.step = 0.5;
+    matrix->tuned().rule =
+        code_rule_factory(std::get<0>(GetParam()), options, /*seed=*/4)(matrix->term(), 0.1, 0);
     matrix->blocks.norms().push_back(
         {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0});
     return matrix;
@@ -58,7 +62,9 @@ TEST_P(EveryRule, GoesOnToTheSameBytesFromARestoredState) {
   const auto first = start();
   for (int64_t step = 1; step <= 3; ++step) take_step(*first, step);
   const State saved = save(first->blocks);
+  const auto codes = first->term().codes().clone();
   for (int64_t step = 4; step <= 6; ++step) take_step(*first, step);
+  EXPECT_NE(torch::equal(first->term().codes(), codes), first->tuned().rule != nullptr);
 
   const auto second = start();
   {
@@ -88,7 +94,7 @@ TEST_P(EveryRule, StateHasTheBytesThatThePredictionOfMemoryCounts) {
       bytes += tensor.nbytes();
     });
   }
-  EXPECT_EQ(bytes, 16 * 32 * find_code_rule(GetParam()).bytes_a_weight);
+  EXPECT_EQ(bytes, 48 * 64 * find_code_rule(std::get<0>(GetParam())).bytes_a_weight);
 }
 
 TEST_P(EveryRule, ProjectionShowsTheQuantizedMatrixAndValuesComeBack) {
@@ -107,8 +113,27 @@ std::vector<const char*> rule_names() {
   for (const NamedCodeRule& rule : code_rules()) names.push_back(rule.name);
   return names;
 }
-INSTANTIATE_TEST_SUITE_P(Rules, EveryRule, testing::ValuesIn(rule_names()),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Rules, EveryRule,
+                         testing::Combine(testing::ValuesIn(rule_names()),
+                                          testing::ValuesIn(kEveryRepresentation)),
+                         [](const auto& info) {
+                           return test_name(
+                               concat(std::get<0>(info.param), "_", std::get<1>(info.param)));
+                         });
+
+TEST(VSchedule, CountsPStepsBetweenVSteps) {
+  const auto due = [](const VSchedule& schedule) {
+    std::vector<int64_t> steps;
+    for (int64_t step = 1; step <= 6; ++step) {
+      if (schedule.due({.step = step, .share = 0.5})) steps.push_back(step);
+    }
+    return steps;
+  };
+  EXPECT_EQ(due({.p_steps = 2, .start = 0}), (std::vector<int64_t>{2, 4, 6}));
+  EXPECT_EQ(due({.p_steps = 2, .start = 0, .alternate = true}), (std::vector<int64_t>{3, 6}));
+  EXPECT_EQ(due({.p_steps = 1, .start = 0, .alternate = true}), (std::vector<int64_t>{2, 4, 6}));
+  EXPECT_TRUE(due({.p_steps = 1, .start = 0.6}).empty());
+}
 
 TEST(CodeRules, AnUnknownNameIsToldTheOthers) {
   try {
@@ -116,7 +141,8 @@ TEST(CodeRules, AnUnknownNameIsToldTheOthers) {
     FAIL();
   } catch (const UsageError& error) {
     EXPECT_EQ(std::string(error.what()),
-              "unknown strategy 'magic': choose one of pv, ste, continuous");
+              "unknown strategy 'magic': choose one of pv, pv+ste, ste, stochastic-rounding, "
+              "naive-pv, continuous");
   }
   for (const NamedCodeRule& rule : code_rules()) {
     EXPECT_NE(code_rule_help().find(concat(rule.name, ": ")), std::string::npos);

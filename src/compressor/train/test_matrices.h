@@ -1,13 +1,28 @@
 // Matrices for the tests of this folder.
 #pragma once
+#include <cctype>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/half.h"
 #include "base/random.h"
 #include "compressor/train/tuned_blocks.h"
 
 namespace bitsmith {
+
+// Every kind, a sum and a transform, for matrices [48, 64].
+inline const std::vector<const char*> kEveryRepresentation = {
+    "int3g16",      "int3g16-z",    "aq1x4g4",     "aq2x8g8",
+    "aq1x4g4-s4x2", "gvq2d2b-n512", "int3g16+lr2", "had:int3g16"};
+
+// A name as tests may have one.
+inline std::string test_name(std::string text) {
+  for (char& c : text) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return text;
+}
 
 // A matrix with random codes; fp16 codebooks and scales as in a file.
 inline std::unique_ptr<Representation> random_representation(const std::string& spec, int64_t out,

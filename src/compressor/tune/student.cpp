@@ -22,7 +22,9 @@ Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeR
   const auto give_rules = [&](const std::vector<Linear*>& now, const std::vector<Linear*>& before) {
     for (size_t i = 0; i < now.size(); ++i) {
       if (!now[i]->representation) continue;
-      linears()[done++].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]));
+      linears()[done].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]),
+                                  static_cast<int64_t>(done));
+      ++done;
     }
   };
   for (const auto& block : decoder_->blocks()) {

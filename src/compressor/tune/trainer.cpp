@@ -119,9 +119,12 @@ class Run {
     const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
     const auto ids = data_.train.index_select(0, torch::tensor(windows, torch::kInt64));
     const int64_t step = progress_.step + 1;
-    const TuningStepResult done = tuning_step(
-        student_, teacher_, ids, {.step = step, .share = share, .rate = rate},
-        {.micro_windows = micro_, .learning_rate = options_.learning_rate, .adam = options_.adam});
+    const TuningStepResult done =
+        tuning_step(student_, teacher_, ids, {.step = step, .share = share, .rate = rate},
+                    {.micro_windows = micro_,
+                     .learning_rate = options_.learning_rate,
+                     .adam = options_.adam,
+                     .alternate = options_.code.schedule.alternate});
     if (!std::isfinite(done.kl)) return done.kl;
 
     progress_.step = step;

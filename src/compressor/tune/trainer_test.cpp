@@ -13,13 +13,14 @@
 #include "base/json.h"
 #include "checkpoint/safetensors.h"
 #include "compressor/quantize/quantizer.h"
+#include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Trainer : public testing::TestWithParam<const char*> {
+class Trainer : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     folder_ = fs::path(testing::TempDir()) / concat("trainer_", ::getpid());
@@ -34,7 +35,7 @@ class Trainer : public testing::TestWithParam<const char*> {
     options_.tokens = 12 * 64;  // 12 steps
     options_.batch_tokens = 64;
     options_.micro_tokens = 32;
-    options_.code.schedule = {.interval = 2, .start = 0.3};
+    options_.code.schedule = {.p_steps = 2, .start = 0.3};
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -131,7 +132,14 @@ TEST_P(Trainer, InterruptedAgainAndAgainEndsWithTheSameBytes) {
   EXPECT_LT(whole.kl_after, whole.kl_before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::Values("pv", "ste", "continuous"));
+INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::ValuesIn(code_rule_names()),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name) {
+                             if (c == '+' || c == '-') c = '_';
+                           }
+                           return name;
+                         });
 
 TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
   outer_ = "int2g16+rows3";
@@ -148,6 +156,37 @@ TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
   const SafetensorsFile best = open_safetensors(work("outer") / "best.safetensors");
   for (const char* part : {"codes", "scales", "kept_rows", "kept_values"})
     EXPECT_NE(best.find(concat(files_->plan().embedding.name, ".", part)), nullptr) << part;
+}
+
+// The paper's algorithm 2: what a step moves is either codes or everything else.
+TEST_F(Trainer, PAndVStepsTakeTurns) {
+  options_.code.schedule = {.p_steps = 2, .start = 0, .alternate = true};
+  options_.code.subspace.trust_ratio = 1;
+  const auto tuned = student();
+  const auto copies = [&](bool of_codes) {
+    std::vector<torch::Tensor> all;
+    for (auto& linear : tuned->linears()) {
+      if (of_codes) all.push_back(linear.representation().coded().codes().clone());
+      for (auto& c : linear.continuous)
+        if (!of_codes) all.push_back(c.value.detach().clone());
+    }
+    for (auto& norm : tuned->norms())
+      if (!of_codes) all.push_back(norm.value.clone());
+    return all;
+  };
+  const auto same = [](const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const auto& x, const auto& y) { return torch::equal(x, y); });
+  };
+  for (int64_t step = 1; step <= 6; ++step) {
+    const auto codes = copies(true), rest = copies(false);
+    const auto done = tuning_step(
+        *tuned, *teacher_, data_.train.narrow(0, 2 * step, 2), {.step = step},
+        {.micro_windows = 2, .learning_rate = 0.003, .adam = options_.adam, .alternate = true});
+    EXPECT_EQ(done.codes.has_value(), step % 3 == 0);
+    EXPECT_EQ(same(codes, copies(true)), step % 3 != 0) << step;
+    EXPECT_EQ(same(rest, copies(false)), step % 3 == 0) << step;
+  }
 }
 
 TEST_F(Trainer, TheFirstValidationCanBeInterrupted) {

@@ -200,7 +200,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
 
   const auto teacher_model = Decoder::load(teacher, dtype);
   Student student(Decoder::load(quantized, dtype, options.embedding), *teacher_model,
-                  code_rule_factory(options.strategy, options.code));
+                  code_rule_factory(options.strategy, options.code, options.seed));
   TuneResult result =
       train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
   result.dtype = dtype_name;

@@ -36,8 +36,8 @@ struct TuneOptions {
   // Default: 0.003
   double learning_rate = 0.003;
 
-  // The learning rate, the trust ratio and the latent rate fall linearly to this share of
-  // themselves over the run. Default: 0.1
+  // The learning rate, the trust ratio and the steps of the other strategies fall linearly to this
+  // share of themselves over the run. Default: 0.1
   double final_rate = 0.1;
 
   // Of the P step.
@@ -57,7 +57,7 @@ struct TuneOptions {
   // Default: 3
   double checkpoint_minutes = 3;
 
-  // Of the order of windows.
+  // Of the order of windows and the random draws of strategies.
   // Default: 0
   uint64_t seed = 0;
 
@@ -89,23 +89,38 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 1}}},
     o.final_rate);
   v(Option{.key = "code_step",
-           .help = "pv: length of the update whose nearest codes are searched, in units of each\n"
-                   "matrix's distance to the original (root mean square a weight)",
+           .help = "pv, naive-pv: length of the update whose nearest codes are searched, in units\n"
+                   "of each matrix's distance to the original (root mean square a weight)",
            .range = {{0, 1000}}},
-    o.code.pv.step);
+    o.code.code_step);
   v(Option{.key = "trust_ratio",
-           .help = "pv: largest change of a matrix in one V step, in the same units",
+           .help = "pv, pv+ste: largest change of a matrix in one V step, in the same units",
            .range = {{0, 1000}}},
-    o.code.pv.trust_ratio);
+    o.code.subspace.trust_ratio);
   v(Option{.key = "code_momentum",
-           .help = "pv, ste: momentum of the gradient that V steps use: averages it over about 2 / "
-                   "(1 - it) steps",
+           .help =
+               "Momentum of the gradient that V steps use: averages it over about 2 / (1 - it)\n"
+               "steps",
            .range = {{0, 0.9999}}},
     o.code.adam.beta1);
-  v(Option{.key = "v_interval", .help = "Steps from one V step to the next", .range = at_least(1)},
-    o.code.schedule.interval);
+  v(Option{.key = "p_steps_per_v_step",
+           .help = "P steps from one V step to the next",
+           .range = at_least(1)},
+    o.code.schedule.p_steps);
   v(Option{.key = "v_start", .help = "Share of the run before the first V step", .range = {{0, 1}}},
     o.code.schedule.start);
+  v(Option{.key = "alternate",
+           .help =
+               "P and V steps by turns, each with a gradient of its own; without it one gradient\n"
+               "serves both",
+           .recorded = kIfChanged},
+    o.code.schedule.alternate);
+  v(Option{.key = "subspace",
+           .help = "pv, pv+ste: the code groups that may change: those with the largest updates "
+                   "(norm), or drawn at random: uniform, or proportional to the norms of their "
+                   "updates",
+           .recorded = kIfChanged},
+    o.code.subspace.sampling);
   v(Option{.key = "embedding",
            .help = "Train a quantized embedding and head too, by the gradients of both uses",
            .recorded = kIfChanged},
@@ -124,13 +139,32 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "beta1", .recorded = kDerived}, o.adam.beta1);  // see betas
   v(Option{.key = "beta2", .recorded = kDerived}, o.adam.beta2);
   v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
-  v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.pv.chunk);
-  v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.pv.max_chunks);
+  v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.subspace.chunk);
+  v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.subspace.max_chunks);
   v(Option{.key = "latent_rate",
-           .help = "ste: step of the latent weights, in the same units",
+           .help = "ste, pv+ste: step of the latent weights, in the same units",
            .range = {{0, 1000}},
            .recorded = kIfChanged},
-    o.code.straight_through.rate);
+    o.code.latent.rate);
+  v(Option{.key = "latent_decay",
+           .help =
+               "ste, pv+ste: share of the way to the quantized weights that the latent ones go\n"
+               "back at each V step",
+           .range = {{0, 1}},
+           .recorded = kIfChanged},
+    o.code.latent.decay);
+  v(Option{.key = "rounding_step",
+           .help = "stochastic-rounding: length of the update that is rounded, in the same units",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.code.rounding.step);
+  v(Option{.key = "temperature",
+           .help =
+               "stochastic-rounding: codes at the distance d are drawn like d^(-1 / it); 0: the\n"
+               "nearest",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.code.rounding.temperature);
   v(Option{.key = "code_beta2", .recorded = kIfChanged}, o.code.adam.beta2);
   v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
 }

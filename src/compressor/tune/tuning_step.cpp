@@ -33,7 +33,8 @@ TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Te
   result.kl = gradient_pass(student, student.decoder(), teacher, windows, options.micro_windows);
   if (!std::isfinite(result.kl)) return result;
   result.codes = move_codes(student, at);
-  p_step(student, at.step, at.rate * options.learning_rate, options.adam);
+  const bool codes_alone = options.alternate && result.codes;
+  p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.adam);
   student.refresh();
   return result;
 }

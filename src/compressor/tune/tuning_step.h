@@ -13,6 +13,8 @@ struct TuningStepOptions {
   // Of the P step, in units of each tensor's own root mean square, before the run's falling rate.
   double learning_rate = 0.0;
   AdamOptions adam;  // of the P step
+  // No P step in a step that searches codes: its gradient only goes into the moments.
+  bool alternate = false;
 };
 
 struct TuningStepResult {

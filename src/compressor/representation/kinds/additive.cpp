@@ -1,6 +1,7 @@
 #include "compressor/representation/kinds/additive.h"
 
 #include "base/error.h"
+#include "compressor/representation/code_neighbors.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/additive_dequantize.h"
@@ -69,6 +70,17 @@ torch::Tensor AdditiveTerm::search_codes(const torch::Tensor& target, const Obje
   AdditiveSearch search(codebooks_, scales, in_features_ / additive_.in_group_size);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
   return search_code_groups(search, weight, codes_, target, objective, code_groups);
+}
+
+torch::Tensor AdditiveTerm::search_neighbors(const torch::Tensor& target,
+                                             const torch::Tensor& codes,
+                                             const torch::Tensor& code_groups) const {
+  const torch::NoGradGuard no_grad;
+  if (!codes_.is_cpu())
+    return search_neighbors_reference(*this, codebooks_.size(1), target, codes, code_groups);
+  AdditiveSearch search(codebooks_, combined_scales(scales_, group_scales_),
+                        in_features_ / additive_.in_group_size);
+  return search_code_neighbors(search, target, codes, code_groups);
 }
 
 torch::Tensor AdditiveTerm::decode_code_groups(const torch::Tensor& code_groups,

@@ -222,6 +222,42 @@ void AdditiveSearch::search_joint(const Tables& tables, size_t p, int64_t count,
   }
 }
 
+void AdditiveSearch::search_neighbors(int64_t count, const int64_t* code_groups,
+                                      const float* wanted, int32_t* codes) const {
+  const auto& norms = tables_.front().norms;
+  std::vector<float> others(static_cast<size_t>(g_)), rest(others.size());
+  std::vector<float> costs(static_cast<size_t>(padded_));
+  for (int64_t r = 0; r < count; ++r) {
+    const float scale = scale_of(code_groups[r]);
+    if (scale == 0) continue;
+    int32_t* own = codes + r * num_codebooks_;
+    float lowest = std::numeric_limits<float>::infinity();
+    int64_t place = -1;
+    int32_t code = 0;
+    for (int64_t m = 0; m < num_codebooks_; ++m) {
+      std::fill(others.begin(), others.end(), 0.0f);
+      for (int64_t n = 0; n < num_codebooks_; ++n) {
+        if (n == m) continue;
+        for (int64_t d = 0; d < g_; ++d) others[d] += centroid_of(n, own[n])[d];
+      }
+      float fixed = 0;  // what the other codebooks' sum costs by itself
+      for (int64_t d = 0; d < g_; ++d) {
+        const float scaled = wanted[r * g_ + d] / scale;
+        fixed += others[d] * (others[d] - 2 * scaled);
+        rest[d] = scaled - others[d];
+      }
+      kernels_.costs(norms[m].data(), columns(m), rest.data(), 1, g_, padded_, costs.data());
+      costs[own[m]] = std::numeric_limits<float>::infinity();
+      const auto best = std::min_element(costs.begin(), costs.begin() + num_centroids_);
+      if (!(fixed + *best < lowest)) continue;
+      lowest = fixed + *best;
+      place = m;
+      code = static_cast<int32_t>(best - costs.begin());
+    }
+    if (place >= 0) own[place] = code;
+  }
+}
+
 void AdditiveSearch::decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
                             float* values) const {
   for (int64_t i = 0; i < count; ++i, codes += num_codebooks_, values += g_) {

@@ -27,6 +27,9 @@ class AdditiveSearch : public CodeGroupSearch {
   void prepare(int64_t slot, const float* sub_hessian) override;
   void search(int64_t slot, int64_t count, const int64_t* code_groups, const float* linear,
               int32_t* codes) const override;
+  // See code_neighbors.h.
+  void search_neighbors(int64_t count, const int64_t* code_groups, const float* wanted,
+                        int32_t* codes) const;
   void decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
               float* values) const override;
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "compressor/representation/code_neighbors.h"
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/gvq_dequantize.h"
@@ -131,6 +132,16 @@ torch::Tensor GvqTerm::search_codes(const torch::Tensor& target, const Objective
   GvqSearch search(layout_, tiles, block_scales_);
   const auto weight = objective.separable() ? torch::Tensor() : dequantize();
   return search_code_groups(search, weight, tensors_.codes, target, objective, code_groups);
+}
+
+torch::Tensor GvqTerm::search_neighbors(const torch::Tensor& target, const torch::Tensor& codes,
+                                        const torch::Tensor& code_groups) const {
+  const torch::NoGradGuard no_grad;
+  const auto tiles = centroids();
+  if (!tensors_.codes.is_cpu())
+    return search_neighbors_reference(*this, tiles.size(2), target, codes, code_groups);
+  GvqSearch search(layout_, tiles, block_scales_);
+  return search_code_neighbors(search, target, codes, code_groups);
 }
 
 torch::Tensor GvqTerm::decode_code_groups(const torch::Tensor& code_groups,

@@ -39,6 +39,8 @@ class GvqTerm : public CodedTerm {
   torch::Tensor codes() const override { return tensors_.codes; }
   torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                              const torch::Tensor& code_groups) const override;
+  torch::Tensor search_neighbors(const torch::Tensor& target, const torch::Tensor& codes,
+                                 const torch::Tensor& code_groups) const override;
   torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
                                    const torch::Tensor& codes) const override;
   void store(const QuantizedTensor& tensor) const override;

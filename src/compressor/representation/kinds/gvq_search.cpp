@@ -45,6 +45,27 @@ float GvqSearch::scale_of(int64_t code_group) const {
   return block_scales_.const_data_ptr<float>()[row * blocks + j * blocks / per_row_];
 }
 
+int64_t GvqSearch::end_of_tile(const int64_t* code_groups, int64_t begin, int64_t count) const {
+  const int64_t tile = tile_of(code_groups[begin]);
+  int64_t end = begin + 1;
+  while (end < count && tile_of(code_groups[end]) == tile) ++end;
+  return end;
+}
+
+void GvqSearch::norms_of(int64_t tile, const float* sub_hessian, float* norms) const {
+  const int64_t d = layout_.vector_size;
+  const float* columns = columns_.data() + tile * d * padded_;
+  for (int64_t k = 0; k < num_centroids_; ++k) {
+    float norm = 0;
+    for (int64_t a = 0; a < d; ++a) {
+      for (int64_t b = 0; b < d; ++b) {
+        norm += sub_hessian[a * d + b] * columns[a * padded_ + k] * columns[b * padded_ + k];
+      }
+    }
+    norms[k] = norm;
+  }
+}
+
 // Groups that follow each other in one tile share its table of norms c^T B c.
 void GvqSearch::search(int64_t slot, int64_t count, const int64_t* code_groups, const float* linear,
                        int32_t* codes) const {
@@ -55,20 +76,13 @@ void GvqSearch::search(int64_t slot, int64_t count, const int64_t* code_groups, 
   std::vector<int32_t> best(static_cast<size_t>(count));
   for (int64_t begin = 0, end; begin < count; begin = end) {
     const int64_t tile = tile_of(code_groups[begin]);
-    for (end = begin; end < count && tile_of(code_groups[end]) == tile; ++end) {
-      const float inverse = 1.0f / scale_of(code_groups[end]);
-      for (int64_t t = 0; t < d; ++t) scaled[end * d + t] = linear[end * d + t] * inverse;
+    end = end_of_tile(code_groups, begin, count);
+    for (int64_t i = begin; i < end; ++i) {
+      const float inverse = 1.0f / scale_of(code_groups[i]);
+      for (int64_t t = 0; t < d; ++t) scaled[i * d + t] = linear[i * d + t] * inverse;
     }
     const float* columns = columns_.data() + tile * d * padded_;
-    for (int64_t k = 0; k < num_centroids_; ++k) {
-      float norm = 0;
-      for (int64_t a = 0; a < d; ++a) {
-        for (int64_t b = 0; b < d; ++b) {
-          norm += sub_hessian[a * d + b] * columns[a * padded_ + k] * columns[b * padded_ + k];
-        }
-      }
-      norms[k] = norm;
-    }
+    norms_of(tile, sub_hessian, norms.data());
     const float* wanted = scaled.data() + begin * d;
     kernels_.nearest(norms.data(), columns, wanted, end - begin, d, padded_, best.data());
     for (int64_t i = begin; i < end; ++i) {
@@ -79,6 +93,29 @@ void GvqSearch::search(int64_t slot, int64_t count, const int64_t* code_groups, 
       };
       const int32_t found = best[i - begin];
       if (cost(found) < cost(codes[i])) codes[i] = found;
+    }
+  }
+}
+
+void GvqSearch::search_neighbors(int64_t count, const int64_t* code_groups, const float* wanted,
+                                 int32_t* codes) const {
+  const int64_t d = layout_.vector_size;
+  std::vector<float> identity(static_cast<size_t>(d * d)), scaled(static_cast<size_t>(d));
+  for (int64_t t = 0; t < d; ++t) identity[t * d + t] = 1;
+  std::vector<float> norms(static_cast<size_t>(padded_), std::numeric_limits<float>::infinity());
+  std::vector<float> costs(norms.size());
+  for (int64_t begin = 0, end; begin < count; begin = end) {
+    const int64_t tile = tile_of(code_groups[begin]);
+    end = end_of_tile(code_groups, begin, count);
+    const float* columns = columns_.data() + tile * d * padded_;
+    norms_of(tile, identity.data(), norms.data());
+    for (int64_t i = begin; i < end; ++i) {
+      const float inverse = 1.0f / scale_of(code_groups[i]);
+      for (int64_t t = 0; t < d; ++t) scaled[t] = wanted[i * d + t] * inverse;
+      kernels_.costs(norms.data(), columns, scaled.data(), 1, d, padded_, costs.data());
+      costs[codes[i]] = std::numeric_limits<float>::infinity();
+      codes[i] = static_cast<int32_t>(
+          std::min_element(costs.begin(), costs.begin() + num_centroids_) - costs.begin());
     }
   }
 }

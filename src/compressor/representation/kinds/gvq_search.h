@@ -26,12 +26,19 @@ class GvqSearch : public CodeGroupSearch {
   void prepare(int64_t slot, const float* sub_hessian) override;
   void search(int64_t slot, int64_t count, const int64_t* code_groups, const float* linear,
               int32_t* codes) const override;
+  // See code_neighbors.h.
+  void search_neighbors(int64_t count, const int64_t* code_groups, const float* wanted,
+                        int32_t* codes) const;
   void decode(int64_t count, const int64_t* code_groups, const int32_t* codes,
               float* values) const override;
 
  private:
   int64_t tile_of(int64_t code_group) const;
   float scale_of(int64_t code_group) const;
+  // Code groups from `begin` on that lie in its tile, up to the end of the run: where it ends.
+  int64_t end_of_tile(const int64_t* code_groups, int64_t begin, int64_t count) const;
+  // norms [padded]: c^T B c of the tile's centroids.
+  void norms_of(int64_t tile, const float* sub_hessian, float* norms) const;
 
   const SearchKernels& kernels_;
   GvqLayout layout_;

@@ -111,6 +111,26 @@ torch::Tensor UniformTerm::search_codes(const torch::Tensor& target, const Objec
       zeros_.reshape(-1).index_select(0, at), codes_.index_select(0, code_groups), largest);
 }
 
+// The nearest level where it is another one; else the level on the target's other side.
+torch::Tensor UniformTerm::search_neighbors(const torch::Tensor& target, const torch::Tensor& codes,
+                                            const torch::Tensor& code_groups) const {
+  const torch::NoGradGuard no_grad;
+  const int64_t size = in_features_ / scales_.size(1), largest = (int64_t{1} << uniform_.nbits) - 1;
+  const auto listed = code_groups.defined()
+                          ? code_groups
+                          : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
+  const auto at = listed.floor_divide(size);
+  const auto scales = scales_.reshape(-1).index_select(0, at);
+  const auto level =
+      target.reshape(-1).index_select(0, listed) / scales + zeros_.reshape(-1).index_select(0, at);
+  const auto present = codes.reshape(-1).to(torch::kFloat);
+  const auto nearest = level.round().clamp(0, largest);
+  const auto up = ((level >= present) & (present < largest)) | (present == 0);
+  const auto beside = present + torch::where(up, 1, -1);
+  const auto found = torch::where(nearest == present, beside, nearest);
+  return torch::where(scales != 0, found, present).to(torch::kInt).reshape({-1, 1});
+}
+
 torch::Tensor UniformTerm::decode_code_groups(const torch::Tensor& code_groups,
                                               const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;

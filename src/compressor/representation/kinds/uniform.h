@@ -23,6 +23,8 @@ class UniformTerm : public CodedTerm {
   torch::Tensor codes() const override { return codes_; }
   torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                              const torch::Tensor& code_groups) const override;
+  torch::Tensor search_neighbors(const torch::Tensor& target, const torch::Tensor& codes,
+                                 const torch::Tensor& code_groups) const override;
   torch::Tensor decode_code_groups(const torch::Tensor& code_groups,
                                    const torch::Tensor& codes) const override;
   void store(const QuantizedTensor& tensor) const override;

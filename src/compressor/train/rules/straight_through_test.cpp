@@ -21,8 +21,8 @@ TEST(StraightThrough, LatentTakesAdamsStepsFromTheQuantizedWeights) {
   TrainedMatrix matrix("aq1x4g4", 8, 16);
   const auto start = matrix.term().dequantize().detach().clone();
   const auto codes = matrix.term().codes().clone();
-  const auto rule =
-      straight_through(matrix.term(), 0.5, {.rate = 0.1}, {.interval = 100, .start = 0}, kCodeAdam);
+  const auto rule = straight_through(matrix.term(), {.rate = 0.1},
+                                     {.distance = 0.5, .schedule = {.p_steps = 100, .start = 0}});
   torch::manual_seed(8);
   const auto gradient = torch::randn({8, 16});
   EXPECT_FALSE(rule->step(matrix.term(), gradient, {.step = 1, .share = 0, .rate = 0.5}));
@@ -37,8 +37,8 @@ TEST(StraightThrough, CodesAreTheNearestToTheLatentAfterAVStep) {
     TrainedMatrix matrix(spec, 16, 16);
     CodedTerm& term = matrix.term();
     const auto before = term.codes().clone();
-    const auto rule =
-        straight_through(term, 0.3, {.rate = 1.0}, {.interval = 2, .start = 0}, kCodeAdam);
+    const auto rule = straight_through(term, {.rate = 1.0},
+                                       {.distance = 0.3, .schedule = {.p_steps = 2, .start = 0}});
     torch::manual_seed(9);
     rule->step(term, torch::randn({16, 16}), {.step = 1});
     const auto change = rule->step(term, torch::randn({16, 16}), {.step = 2});
@@ -56,8 +56,8 @@ TEST(StraightThrough, CodesAreTheNearestToTheLatentAfterAVStep) {
 // What single steps are too short for, their sum does.
 TEST(StraightThrough, SmallStepsAddUpUntilACodeFlips) {
   TrainedMatrix matrix("int3g16", 4, 16);
-  const auto rule =
-      straight_through(matrix.term(), 0.3, {.rate = 0.05}, {.interval = 1, .start = 0}, kCodeAdam);
+  const auto rule = straight_through(matrix.term(), {.rate = 0.05},
+                                     {.distance = 0.3, .schedule = {.p_steps = 1, .start = 0}});
   int64_t first = 0, all = 0;
   for (int64_t step = 1; step <= 60; ++step) {
     const auto change = rule->step(matrix.term(), torch::ones({4, 16}), {.step = step});
