@@ -55,7 +55,7 @@ void parse_option(const std::string& text, ByteSize& size) {
 std::string option_text(const CandidateList& list) {
   std::string text;
   for (const RepresentationSpec& spec : list.specs)
-    text += (text.empty() ? "" : ",") + to_string(spec);
+    text.append(text.empty() ? "" : ",").append(to_string(spec));
   return text;
 }
 

@@ -96,7 +96,8 @@ TEST_F(BudgetTest, UnitsAreWhatIsLeftOpen) {
   found = units(*files);
   ASSERT_EQ(found.size(), 15u);
   EXPECT_EQ(found[0].name, "block 1 q_proj");
-  options_ = {};
+  const QuantizeModelOptions defaults;
+  options_ = defaults;
   budget_.target_size.bytes = 0;
   budget_.target_bits = 3;  // of the blocks: embedding and head as --embedding says
   EXPECT_EQ(units(*files).size(), 20u);

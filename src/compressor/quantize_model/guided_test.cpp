@@ -219,7 +219,8 @@ TEST_F(GuidedQuantization, RefusesWhatHasNoObjective) {
       EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
     }
     EXPECT_TRUE(nothing_left());
-    options_ = {};
+    const QuantizeModelOptions defaults;
+    options_ = defaults;
     options_.representation = parse_representation("int4g16");
     options_.method = Method::kRtn;
   };

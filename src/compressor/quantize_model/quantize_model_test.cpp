@@ -182,7 +182,8 @@ TEST_F(QuantizeModel, RefusesBeforeAnyWorkAndLeavesNothing) {
       EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
     }
     EXPECT_TRUE(nothing_left());
-    options_ = {};
+    const QuantizeModelOptions defaults;
+    options_ = defaults;
     options_.representation = parse_representation("int4g16");
   };
   options_.representation = parse_representation("int4g48");  // inputs of 32 and 64
