@@ -20,6 +20,7 @@ class EveryRule : public testing::TestWithParam<std::tuple<const char*, const ch
     auto matrix = std::make_unique<TrainedMatrix>(std::get<1>(GetParam()), 48, 64);
     CodeRuleOptions options;
     options.schedule = {.p_steps = 2, .start = 0};
+    options.code_step = 10;  // beyond half of the distance between levels
     options.subspace.sampling = Sampling::kProportional;
     options.subspace.trust_ratio = 0.3;
     options.latent.rate = 2.0;

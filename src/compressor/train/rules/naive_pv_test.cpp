@@ -14,8 +14,8 @@ class NaivePvOf : public testing::TestWithParam<const char*> {};
 TEST_P(NaivePvOf, IsSubspacePvOfEverythingWithoutATrustRatio) {
   TrainedMatrix first(GetParam(), 48, 64), second(GetParam(), 48, 64);
   const RuleSetup setup = {.distance = 0.1, .schedule = {.p_steps = 2, .start = 0}};
-  const auto naive = naive_pv(2.0, setup);
-  const auto all = subspace_pv(2.0, {.trust_ratio = 1e9, .chunk = 1.0, .max_chunks = 1}, setup);
+  const auto naive = naive_pv(10, setup);
+  const auto all = subspace_pv(10, {.trust_ratio = 1e9, .chunk = 1.0, .max_chunks = 1}, setup);
   expect_same_codes(first.term(), *naive, second.term(), *all, 6);
 }
 
