@@ -54,7 +54,8 @@ void apply_norm(const NormPlan& plan, const NormWeights& weights, int64_t rows, 
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
     : weights_(std::move(weights)), pool_(threads), rotaries_(weights_.plan.ropes.size()) {}
 
-void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hidden) {
+void RuntimeModel::forward(std::span<const TokenStep> rows, Products products,
+                           std::span<float> hidden) {
   const ModelPlan& plan = weights_.plan;
   const int64_t count = std::ssize(rows);
   BITSMITH_CHECK(hidden.size() == elements(count, plan.hidden_size));
@@ -65,6 +66,7 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     check_positions(length);
     rerun_if_rope_changes(sequence, std::max(sequence.rope_length, length));
   }
+  products_ = products;
   embed(rows);
   compute_rotary(rows);
   normed_.resize(x_.size());
@@ -213,15 +215,17 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
       }
     }
     thread_local Vector scratch;
+    const KvPool& pool = sequence.pool();
     scratch.resize(
-        static_cast<size_t>(attention_scratch(sequence.length(), sequence.padded_head_dim())));
+        static_cast<size_t>(attention_scratch(sequence.length(), pool.padded_head_dim())));
     kernels().attention.attend({.queries = queries.data(),
                                 .count = std::ssize(queries),
                                 .head_dim = head_dim,
-                                .padded_head_dim = sequence.padded_head_dim(),
-                                .keys = sequence.keys(block_index, task.kv_head),
-                                .values = sequence.values(block_index, task.kv_head),
-                                .float16 = sequence.type() == KvType::kFloat16,
+                                .padded_head_dim = pool.padded_head_dim(),
+                                .type = pool.type(),
+                                .keys = pool.keys(block_index, task.kv_head),
+                                .values = pool.values(block_index, task.kv_head),
+                                .pages = sequence.pages().data(),
                                 .scratch = scratch.data(),
                                 .soft_cap = static_cast<float>(plan.soft_cap)});
   });
@@ -343,10 +347,31 @@ void RuntimeModel::apply(const Vector& x, int64_t rows, std::span<const Output> 
       rotation->apply(x.data(), rows, rotated_.data(), pool_);
       done = rotation;
     }
-    matrix.multiply_rotated(rotation ? rotated_.data() : x.data(), rows, y.data(), pool_);
+    multiply(matrix, /*rotated=*/true, rotation ? rotated_.data() : x.data(), rows, y.data());
     if (linear.bias.empty()) continue;
     for (int64_t r = 0; r < rows; ++r)
       add(linear.bias.data(), matrix.out_features, &y[elements(r, matrix.out_features)]);
+  }
+}
+
+void RuntimeModel::multiply(WeightMatrix& matrix, bool rotated, const float* x, int64_t rows,
+                            float* y) {
+  const int64_t in = matrix.in_features, out = matrix.out_features;
+  const auto product = [&](const float* from, int64_t count, float* to) {
+    if (rotated) return matrix.multiply_rotated(from, count, to, pool_);
+    matrix.multiply(from, count, to, pool_);
+  };
+  if (products_ == Products::kSingle) {
+    for (int64_t r = 0; r < rows; ++r) product(x + r * in, 1, y + r * out);
+  } else if (rows > 1) {
+    product(x, rows, y);
+  } else {
+    // Alone it would go to the kernels for one token: it goes twice.
+    pair_inputs_.assign(x, x + in);
+    pair_inputs_.insert(pair_inputs_.end(), x, x + in);
+    pair_outputs_.resize(elements(2, out));
+    product(pair_inputs_.data(), 2, pair_outputs_.data());
+    std::copy_n(pair_outputs_.begin(), out, y);
   }
 }
 
@@ -367,10 +392,11 @@ void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>
   });
 }
 
-void RuntimeModel::logits(std::span<const float> hidden, std::span<float> out) {
+void RuntimeModel::logits(std::span<const float> hidden, Products products, std::span<float> out) {
   const int64_t rows = std::ssize(hidden) / weights_.plan.hidden_size;
   BITSMITH_CHECK(out.size() == elements(rows, weights_.plan.vocab_size));
-  weights_.head->multiply(hidden.data(), rows, out.data(), pool_);
+  products_ = products;
+  multiply(*weights_.head, /*rotated=*/false, hidden.data(), rows, out.data());
   if (const auto cap = static_cast<float>(weights_.plan.logit_soft_cap); cap > 0)
     for (float& logit : out) logit = cap * std::tanh(logit / cap);
 }
@@ -394,7 +420,7 @@ bool RuntimeModel::run_pieces(std::span<const int32_t> tokens, KvCache& sequence
          tokens.subspan(first, std::min(tokens.size() - first, static_cast<size_t>(kPromptRows))))
       rows.push_back({token, &sequence});
     hidden.resize(rows.size() * static_cast<size_t>(weights_.plan.hidden_size));
-    forward(rows, hidden);
+    forward(rows, Products::kMany, hidden);
     if (!each_piece(hidden)) return false;
   }
   return true;
