@@ -31,13 +31,9 @@ void name_of(const GetName& get_name, std::string& ip, int& port) {
 
 }  // namespace
 
-Connection::Connection(socket_t socket, int64_t most_bytes, std::chrono::seconds read_time,
+Connection::Connection(socket_t socket, const ConnectionLimits& limits,
                        const std::atomic<bool>& stopping)
-    : socket_(socket),
-      bytes_left_(most_bytes),
-      read_time_(read_time),
-      stopping_(stopping),
-      read_deadline_(Clock::now() + read_time) {}
+    : socket_(socket), limits_(limits), stopping_(stopping), read_deadline_(Clock::now()) {}
 
 bool Connection::wait(short events, Clock::time_point deadline) const {
   for (;;) {
@@ -54,10 +50,15 @@ bool Connection::wait(short events, Clock::time_point deadline) const {
 }
 
 bool Connection::wait_for_request(std::chrono::seconds most) {
-  char byte;
-  if (!wait(POLLIN, Clock::now() + most)) return false;
-  read_deadline_ = Clock::now() + read_time_;
-  return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  bytes_ = 0;
+  in_header_ = line_is_empty_ = true;
+  if (!has_buffered()) {
+    char byte;
+    if (!wait(POLLIN, Clock::now() + most)) return false;
+    if (::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) return false;
+  }
+  read_deadline_ = Clock::now() + limits_.read_time;
+  return true;
 }
 
 bool Connection::disconnected() const {
@@ -65,21 +66,51 @@ bool Connection::disconnected() const {
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-bool Connection::is_readable() const { return wait(POLLIN, read_deadline_); }
+bool Connection::is_readable() const {
+  if (has_buffered() || wait(POLLIN, read_deadline_)) return true;
+  timed_out_ = Clock::now() >= read_deadline_;
+  return false;
+}
 
 bool Connection::is_writable() const {
   return wait(POLLOUT, Clock::now() + kWriteTime) && !disconnected();
 }
 
 ssize_t Connection::read(char* data, size_t size) {
-  if (bytes_left_ <= 0 || !is_readable()) return -1;
-  size = std::min(size, static_cast<size_t>(bytes_left_));
-  for (;;) {
-    const ssize_t count = ::recv(socket_, data, size, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count > 0) bytes_left_ -= count;
-    return count;
+  // The deadline holds also where bytes never stop coming.
+  if (Clock::now() >= read_deadline_ || !is_readable()) {
+    timed_out_ = timed_out_ || Clock::now() >= read_deadline_;
+    return -1;
   }
+  if (!has_buffered()) {
+    ssize_t count;
+    do {
+      count = ::recv(socket_, buffer_.data(), buffer_.size(), 0);
+    } while (count < 0 && errno == EINTR);
+    if (count <= 0) return count;
+    begin_ = 0;
+    end_ = static_cast<size_t>(count);
+  }
+  size = std::min(size, end_ - begin_);
+  const char* from = buffer_.data() + begin_;
+  if (!count_header(from, static_cast<int64_t>(size))) return -1;
+  std::copy_n(from, size, data);
+  begin_ += size;
+  return static_cast<ssize_t>(size);
+}
+
+bool Connection::count_header(const char* data, int64_t size) {
+  for (int64_t i = 0; i < size && in_header_; ++i) {
+    if (data[i] == '\n') {
+      // The first line is the request's, and empty lines before it are none.
+      in_header_ = !line_is_empty_ || bytes_ + i < 2;
+      line_is_empty_ = true;
+    } else if (data[i] != '\r') {
+      line_is_empty_ = false;
+    }
+  }
+  bytes_ += size;
+  return bytes_ <= (in_header_ ? limits_.header_bytes : limits_.request_bytes);
 }
 
 ssize_t Connection::write(const char* data, size_t size) {

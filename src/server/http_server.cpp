@@ -19,7 +19,8 @@ namespace {
 
 constexpr int64_t kMostHeaderBytes = 64 << 10;  // with the request line
 constexpr size_t kMostPathBytes = 1024;
-constexpr std::chrono::seconds kKeepAlive(30);
+constexpr std::chrono::seconds kKeepAlive(30), kLastWords(5);
+constexpr std::chrono::milliseconds kLook(1);
 
 // Of this thread, while it answers.
 thread_local Connection* current = nullptr;
@@ -94,11 +95,12 @@ void fill(HttpResponse from, httplib::Response& to) {
 
 class HttpServer::Server : public httplib::Server {
  public:
-  Server(Handler handler, ErrorPage error_page, const HttpLimits& limits)
+  Server(HttpServer::Handler handler, ErrorPage error_page, const HttpLimits& limits)
       : handler_(std::move(handler)), error_page_(std::move(error_page)), limits_(limits) {
     new_task_queue = [most = limits.connections] { return new ConnectionThreads(most); };
     set_payload_max_length(limits.body_bytes);
     set_tcp_nodelay(true);
+    set_keep_alive_timeout(kKeepAlive.count());
     set_socket_options([](socket_t socket) {
       const int yes = 1;  // not SO_REUSEPORT: another server on the port is an error
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
@@ -136,16 +138,28 @@ class HttpServer::Server : public httplib::Server {
     return bound;
   }
   void begin() {
-    thread_ = std::thread([this] { listen_after_bind(); });
-    while (!is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    thread_ = std::thread([this] {
+      listen_after_bind();
+      ended_ = true;
+    });
+    while (!is_running() && !ended_) std::this_thread::sleep_for(kLook);
   }
   void finish() {
     stopping_ = true;
+    // Once it is told to stop, the library cuts streams off.
+    const auto deadline = Connection::Clock::now() + kLastWords;
+    while (answering_ > 0 && Connection::Clock::now() < deadline)
+      std::this_thread::sleep_for(kLook);
     stop();
     if (thread_.joinable()) thread_.join();  // which waits for the connections
   }
 
  private:
+  ConnectionLimits limits() const {
+    return {.header_bytes = kMostHeaderBytes,
+            .request_bytes = static_cast<int64_t>(limits_.body_bytes) + kMostHeaderBytes,
+            .read_time = std::chrono::seconds(limits_.read_seconds)};
+  }
   void refuse(int status, httplib::Response& response) {
     if (current) current->must_close = true;
     fill(error_page_(status), response);
@@ -161,23 +175,24 @@ class HttpServer::Server : public httplib::Server {
       return !too_large;
     });
     if (complete) return fill(handler_(plain), response);
-    refuse(too_large || response.status == 413 ? 413 : 408, response);
+    const bool too_long = too_large || response.status == 413;
+    refuse(too_long ? 413 : current->timed_out() ? 408 : 400, response);
   }
 
   bool process_and_close_socket(socket_t socket) override {
     if (refusing) {
       refuse_connection(socket);
     } else {
-      for (bool more = true; more;) {
-        Connection connection(socket, static_cast<int64_t>(limits_.body_bytes) + kMostHeaderBytes,
-                              std::chrono::seconds(limits_.read_seconds), stopping_);
-        if (!connection.wait_for_request(kKeepAlive)) break;
-        current = &connection;
+      Connection connection(socket, limits(), stopping_);
+      current = &connection;
+      for (bool more = true; more && connection.wait_for_request(kKeepAlive);) {
         bool closed = false;
+        ++answering_;
         more = process_request(connection, /*close_connection=*/false, closed, nullptr) &&
                !closed && !connection.must_close;
-        current = nullptr;
+        --answering_;
       }
+      current = nullptr;
     }
     ::shutdown(socket, SHUT_RDWR);
     ::close(socket);
@@ -191,7 +206,7 @@ class HttpServer::Server : public httplib::Server {
         "close\r\n"
         "Retry-After: 5\r\nContent-Length: ",
         page.body.size(), "\r\n\r\n", page.body);
-    Connection connection(socket, kMostHeaderBytes, std::chrono::seconds(1), stopping_);
+    Connection connection(socket, limits(), stopping_);
     // What was sent is read, or closing would take the answer back.
     char ignored[4096];
     if (connection.wait_for_request(std::chrono::seconds(1)))
@@ -199,10 +214,11 @@ class HttpServer::Server : public httplib::Server {
     connection.write(text.data(), text.size());
   }
 
-  Handler handler_;
+  HttpServer::Handler handler_;
   ErrorPage error_page_;
   HttpLimits limits_;
-  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> stopping_ = false, ended_ = false;
+  std::atomic<int64_t> answering_ = 0;
   std::thread thread_;
 };
 
