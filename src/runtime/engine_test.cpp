@@ -10,7 +10,7 @@
 namespace bitsmith {
 namespace {
 
-RuntimeModel load(const std::string& name = "tiny_llama_trained", int threads = 2) {
+RuntimeModel load_model(const std::string& name = "tiny_llama_trained", int threads = 2) {
   const std::filesystem::path path = std::filesystem::path(BITSMITH_TESTDATA) / name;
   return RuntimeModel(load_weights(*ModelFiles::open(path), DensePrecision::kFast), threads);
 }
@@ -31,7 +31,7 @@ Request greedy(std::vector<int32_t> prompt, int64_t max_tokens) {
   return request;
 }
 
-Request random(std::vector<int32_t> prompt, int64_t max_tokens, uint64_t seed) {
+Request sampled(std::vector<int32_t> prompt, int64_t max_tokens, uint64_t seed) {
   Request request = greedy(std::move(prompt), max_tokens);
   request.sampling.temperature = 1.5;
   request.seed = seed;
@@ -56,7 +56,7 @@ std::vector<RequestResult> serve(Engine& engine, std::vector<Request> requests) 
 }
 
 TEST(Engine, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 128, .reuse = Reuse::kOff});
   const RequestResult result = engine.run(greedy(kPrompt, 20));
   ASSERT_EQ(result.tokens.size(), 20u);
@@ -70,13 +70,13 @@ TEST(Engine, GreedyTextIsTheArgmaxOfEveryWholeWindow) {
 }
 
 TEST(Engine, ThreadsDoNotChangeTheText) {
-  RuntimeModel one = load("tiny_llama_trained", 1), three = load("tiny_llama_trained", 3);
+  RuntimeModel one = load_model("tiny_llama_trained", 1), three = load_model("tiny_llama_trained", 3);
   Engine a(one, {.context = 128}), b(three, {.context = 128});
-  EXPECT_EQ(a.run(random(kPrompt, 60, 1)).tokens, b.run(random(kPrompt, 60, 1)).tokens);
+  EXPECT_EQ(a.run(sampled(kPrompt, 60, 1)).tokens, b.run(sampled(kPrompt, 60, 1)).tokens);
 }
 
 TEST(Engine, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 128});
   const auto all = engine.run(greedy(kPrompt, 20)).tokens;
   size_t first = 1;  // a place whose token has not occurred before
@@ -101,11 +101,11 @@ TEST(Engine, AnyEndTokenStopsAndIsNotPartOfTheAnswer) {
 TEST(Engine, ARequestDoesNotDependOnWhatRunsBesideIt) {
   for (const char* name : {"tiny_llama_trained", "tiny_mistral", "families/tiny_mixtral",
                            "families/tiny_phi3_longrope", "tiny_llama_dynamic"}) {
-    RuntimeModel model = load(name);
+    RuntimeModel model = load_model(name);
     for (const Products products : {Products::kSingle, Products::kMany}) {
       std::vector<Request> requests;
       for (int i = 0; i < 7; ++i) {
-        requests.push_back(random(some_tokens(1 + 13 * i, 5 + i), 25, static_cast<uint64_t>(i)));
+        requests.push_back(sampled(some_tokens(1 + 13 * i, 5 + i), 25, static_cast<uint64_t>(i)));
         requests.back().likeliest = 3;
       }
       std::vector<std::vector<double>> alone(requests.size()), beside(requests.size());
@@ -136,7 +136,7 @@ TEST(Engine, ARequestDoesNotDependOnWhatRunsBesideIt) {
 }
 
 TEST(Engine, PromptsComeInPiecesBetweenTheTokensOfOthers) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 1000, .max_batch = 2});
   int64_t tokens = 0;
   Request answering = greedy(kPrompt, 200);
@@ -156,7 +156,7 @@ TEST(Engine, PromptsComeInPiecesBetweenTheTokensOfOthers) {
 
 // A short prompt does not wait for a long one.
 TEST(Engine, PromptsShareAStep) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 4000, .max_batch = 3});
   engine.submit(greedy(some_tokens(3000), 2));
   int64_t short_ones = 0;
@@ -171,7 +171,7 @@ TEST(Engine, PromptsShareAStep) {
 }
 
 TEST(Engine, CancelAtAnyStep) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 600, .max_batch = 2});
   const auto expected = engine.run(greedy(kPrompt, 30)).tokens;
   for (int steps = 0; steps < 12; ++steps) {
@@ -199,7 +199,7 @@ TEST(Engine, CancelAtAnyStep) {
 }
 
 TEST(Engine, EveryRequestIsToldOfTheEnd) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 100, .max_batch = 1});
   std::vector<std::string> errors;
   for (int i = 0; i < 3; ++i) {
@@ -215,12 +215,12 @@ TEST(Engine, EveryRequestIsToldOfTheEnd) {
 }
 
 TEST(Engine, SharingPrefixesChangesNothing) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   const auto common = some_tokens(50);
   std::vector<Request> requests;
   for (int i = 0; i < 6; ++i)
-    requests.push_back(random(joined(common, some_tokens(3 + 9 * i, 11)), 30, 7));
-  requests.push_back(random(common, 30, 7));
+    requests.push_back(sampled(joined(common, some_tokens(3 + 9 * i, 11)), 30, 7));
+  requests.push_back(sampled(common, 30, 7));
   std::vector<std::vector<RequestResult>> all;
   for (const Reuse reuse : {Reuse::kOff, Reuse::kPrompts, Reuse::kAnswers}) {
     for (const int64_t batch : {1, 3}) {
@@ -237,7 +237,7 @@ TEST(Engine, SharingPrefixesChangesNothing) {
 }
 
 TEST(Engine, AGrowingChatReadsOnlyWhatIsNew) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 250});
   auto text = some_tokens(40);
   text = joined(text, engine.run(greedy(text, 40)).tokens);
@@ -256,7 +256,7 @@ TEST(Engine, AGrowingChatReadsOnlyWhatIsNew) {
 }
 
 TEST(Engine, FullContextIsSaid) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 8});
   const auto result = engine.run(greedy(kPrompt, 20));
   EXPECT_EQ(result.reason, FinishReason::kContextFull);
@@ -266,7 +266,7 @@ TEST(Engine, FullContextIsSaid) {
 }
 
 TEST(Engine, RefusesWhatCanNeverBe) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 100, .kv_pages = 2});
   EXPECT_THROW(engine.submit(greedy({}, 1)), RequestError);
   EXPECT_THROW(engine.submit(greedy({1, 384}, 1)), RequestError);
@@ -282,10 +282,10 @@ TEST(Engine, RefusesWhatCanNeverBe) {
 
 // Whoever has no room waits; nobody is stopped halfway, and the text does not change.
 TEST(Engine, LittleMemoryMakesRequestsWait) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   std::vector<Request> requests;
   for (int i = 0; i < 8; ++i)
-    requests.push_back(random(some_tokens(10 + 3 * i, 3 + i), 30, static_cast<uint64_t>(i)));
+    requests.push_back(sampled(some_tokens(10 + 3 * i, 3 + i), 30, static_cast<uint64_t>(i)));
   Engine large(model, {.context = 100, .max_batch = 8}),
       small(model, {.context = 100, .max_batch = 8, .kv_pages = 9});
   const auto expected = serve(large, requests), found = serve(small, requests);
@@ -296,7 +296,7 @@ TEST(Engine, LittleMemoryMakesRequestsWait) {
 }
 
 TEST(Engine, ClientsTakeTurns) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 100, .max_batch = 1});
   std::string order;
   const auto submit = [&](const std::string& client) {
@@ -313,7 +313,7 @@ TEST(Engine, ClientsTakeTurns) {
 }
 
 TEST(Engine, ProbabilitiesOfThePrompt) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 400});
   const auto prompt = some_tokens(300);
   const auto probabilities = [&](int64_t max_tokens) {
@@ -349,9 +349,9 @@ TEST(Engine, ProbabilitiesOfThePrompt) {
 
 // A model may have more rows than its tokenizer has tokens.
 TEST(Engine, IdsOutsideTheTokenizerAreNeverSampled) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   for (const double temperature : {0.0, 50.0}) {
-    Request request = random(kPrompt, 100, 3);
+    Request request = sampled(kPrompt, 100, 3);
     request.sampling.temperature = temperature;
     request.sampling.repetition_penalty = 1.5;
     Engine all(model, {.context = 128});
@@ -363,7 +363,7 @@ TEST(Engine, IdsOutsideTheTokenizerAreNeverSampled) {
 }
 
 TEST(Engine, CallbackStops) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 64});
   std::vector<int32_t> seen;
   Request request = greedy(kPrompt, 20);
@@ -378,7 +378,7 @@ TEST(Engine, CallbackStops) {
 }
 
 TEST(Engine, CancelledBeforeItBegins) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   Engine engine(model, {.context = 2000});
   CancelFlag flag;
   flag.raise();
@@ -404,7 +404,7 @@ TEST(Engine, OutputThatIsNotANumber) {
 // Keys and values in int8: each is off by at most 1/254 of its head's largest, and the final hidden
 // states stay near.
 TEST(Engine, Int8CacheIsNear) {
-  RuntimeModel model = load();
+  RuntimeModel model = load_model();
   const auto tokens = some_tokens(200);
   const auto hidden_of = [&](KvType type) {
     KvCache cache(model.plan(), 200, type);
