@@ -324,6 +324,7 @@ class ConnectionTest(ProgramTest):
                          b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: a\r\n" % i for i in range(20000)) + b"\r\n",
                          b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
                          post("/v1/completions", b"{}", "Content-Encoding: gzip"),
+                         b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n\r\n",
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"]:
                 connection = server.socket(timeout=20)

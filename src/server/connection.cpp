@@ -50,8 +50,8 @@ bool Connection::wait(short events, Clock::time_point deadline) const {
 }
 
 bool Connection::wait_for_request(std::chrono::seconds most) {
-  bytes_ = 0;
-  in_header_ = line_is_empty_ = true;
+  bytes_ = line_bytes_ = 0;
+  in_header_ = true;
   if (!has_buffered()) {
     char byte;
     if (!wait(POLLIN, Clock::now() + most)) return false;
@@ -100,13 +100,14 @@ ssize_t Connection::read(char* data, size_t size) {
 }
 
 bool Connection::count_header(const char* data, int64_t size) {
+  // An empty line is its CR LF, as the library has it.
   for (int64_t i = 0; i < size && in_header_; ++i) {
-    if (data[i] == '\n') {
-      // The first line is the request's, and empty lines before it are none.
-      in_header_ = !line_is_empty_ || bytes_ + i < 2;
-      line_is_empty_ = true;
-    } else if (data[i] != '\r') {
-      line_is_empty_ = false;
+    if (data[i] != '\n') {
+      ++line_bytes_;
+      last_ = data[i];
+    } else {
+      in_header_ = line_bytes_ != 1 || last_ != '\r';
+      line_bytes_ = 0;
     }
   }
   bytes_ += size;

@@ -51,8 +51,9 @@ class Connection : public httplib::Stream {
   ConnectionLimits limits_;
   const std::atomic<bool>& stopping_;
   Clock::time_point read_deadline_;
-  int64_t bytes_ = 0;  // of this request
-  bool in_header_ = true, line_is_empty_ = true;
+  int64_t bytes_ = 0, line_bytes_ = 0;  // of this request, and of its header's present line
+  char last_ = 0;                       // of that line
+  bool in_header_ = true;
   mutable bool timed_out_ = false;
   std::array<char, 4096> buffer_;
   size_t begin_ = 0, end_ = 0;  // what of the buffer was not handed out

@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <future>
+#include <memory>
 
 #include "base/error.h"
 
@@ -19,21 +20,23 @@ EngineThread::EngineThread(Engine& engine) : engine_(engine), stats_(engine.stat
 EngineThread::~EngineThread() { stop(); }
 
 void EngineThread::run(const Task& task) {
-  std::promise<void> done;
+  // Of both threads: the one that waits must not take it away from the one that sets it.
+  const auto done = std::make_shared<std::promise<void>>();
+  std::future<void> end = done->get_future();
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) throw Error(kStopping);
-    tasks_.push_back([&](Engine& engine) {
+    tasks_.push_back([&task, done](Engine& engine) {
       try {
         task(engine);
-        done.set_value();
+        done->set_value();
       } catch (...) {
-        done.set_exception(std::current_exception());
+        done->set_exception(std::current_exception());
       }
     });
   }
   wake_.notify_one();
-  done.get_future().get();
+  end.get();
 }
 
 void EngineThread::post(Task task) {

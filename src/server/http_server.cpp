@@ -61,6 +61,10 @@ class ConnectionThreads : public httplib::TaskQueue {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
+bool has_body(const httplib::Request& request) {
+  return request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+}
+
 HttpRequest plain_request(const httplib::Request& from) {
   HttpRequest request;
   request.method = from.method;
@@ -112,7 +116,9 @@ class HttpServer::Server : public httplib::Server {
       else if (request.is_multipart_form_data())
         refuse(415, response);
       else if (request.method != "POST")
-        fill(handler_(plain_request(request)), response);
+        answer(request, response);
+      else if (!has_body(request))
+        refuse(411, response);
       else
         return HandlerResponse::Unhandled;
       return HandlerResponse::Handled;
@@ -163,6 +169,11 @@ class HttpServer::Server : public httplib::Server {
   void refuse(int status, httplib::Response& response) {
     if (current) current->must_close = true;
     fill(error_page_(status), response);
+  }
+
+  void answer(const httplib::Request& request, httplib::Response& response) {
+    current->must_close = has_body(request);  // which nobody reads
+    fill(handler_(plain_request(request)), response);
   }
 
   void post(const httplib::Request& request, httplib::Response& response,

@@ -18,7 +18,7 @@ struct HttpLimits {
 class HttpServer {
  public:
   using Handler = std::function<HttpResponse(const HttpRequest&)>;
-  // What is said where no handler was asked: 400, 408, 413, 414, 500.
+  // What is said where no handler was asked: 400, 408, 411, 413, 414, 415, 500, 503.
   using ErrorPage = std::function<HttpResponse(int status)>;
 
   // The handler is called from a thread for each connection. It does not throw.

@@ -109,8 +109,10 @@ HttpResponse Routes::handle(const HttpRequest& request) {
 HttpResponse Routes::http_error(int status) const {
   const char* message = status == 413   ? "the body is larger than the server's limit"
                         : status == 414 ? "the address is too long"
+                        : status == 411 ? "a body needs a Content-Length"
                         : status == 408 ? "the request did not come in time"
                         : status == 415 ? "forms are not read: send JSON as application/json"
+                        : status == 503 ? "there are too many connections: try again later"
                         : status >= 500 ? "the server failed"
                                         : "this is no HTTP request that the server understands";
   return HttpError(

@@ -68,7 +68,7 @@ struct ServeOptions {
     visitor(Option{.key = "max_connections",
                    .help = "Most connections at once",
                    .name = "max-connections",
-                   .range = OptionRange{1, 4096}},
+                   .range = OptionRange{1, 900}},
             o.max_connections);
     visitor(Option{.key = "max_queue",
                    .help = "Most requests that wait for their turn; more are refused",
