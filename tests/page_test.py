@@ -56,6 +56,8 @@ class PageTest(ProgramTest):
 
     def test_an_answer_streams_and_stops(self):
         self.set(temperature="2", max_tokens="90000")
+        endless = "window.asked = request; request = () => ({...asked(), ignore_eos: true})"
+        self.page.run(endless)
         for stop in (lambda: self.page.run("document.getElementById('stop').click()"), lambda: self.page.press(*ESCAPE)):
             self.ask("Go on and on")
             self.page.wait(f"({LAST} || '').length > 20 && !document.getElementById('stop').hidden")

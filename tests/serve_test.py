@@ -151,7 +151,7 @@ class ContractTest(ProgramTest):
     def test_a_stream_comes_piece_by_piece(self):
         connection = self.server.socket()
         connection.sendall(post("/v1/completions", json.dumps(
-            {"prompt": "Anna", "max_tokens": 150, "temperature": 2, "stream": True}).encode()))
+            {"prompt": "Anna", "max_tokens": 150, "temperature": 2, "stream": True, "ignore_eos": True}).encode()))
         pieces, data = 0, b""
         while b"[DONE]" not in data:
             data += connection.recv(65536)
@@ -234,7 +234,7 @@ class ContractTest(ProgramTest):
 
 
 class ConnectionTest(ProgramTest):
-    LONG = {"prompt": "Anna", "max_tokens": 100000, "temperature": 2}
+    LONG = {"prompt": "Anna", "max_tokens": 100000, "temperature": 2, "ignore_eos": True}
 
     def test_who_leaves_is_not_served_any_more(self):
         with Server("--context", 200000) as server:

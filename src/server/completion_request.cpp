@@ -62,6 +62,7 @@ void read_common(JsonFields& fields, CompletionOptions& options) {
     options.seed = static_cast<uint64_t>(*seed);
   options.max_tokens = fields.integer("max_tokens", 0, kMost);
   read_stop(fields, options);
+  options.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   read_stream(fields, options);
   refuse_other(fields, "n", 1, "one answer a request; send the request again for another");
   refuse_other(fields, "presence_penalty", 0, "use 'repetition_penalty'");

@@ -19,6 +19,7 @@ struct CompletionOptions {
   std::optional<uint64_t> seed;
   std::optional<int64_t> max_tokens;
   std::vector<std::string> stop;
+  bool ignore_eos = false;  // end tokens do not end the answer
   bool stream = false;
   bool include_usage = false;        // of a stream
   std::optional<int64_t> likeliest;  // log-probabilities are wanted, with so many tokens in place

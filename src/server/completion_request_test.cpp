@@ -80,6 +80,7 @@ TEST(ChatCompletionRequest, OptionsRefused) {
       {R"("stop": ["a", 3])", "stop[1]", "the number 3"},
       {R"("stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
        "stop", "at most 16"},
+      {R"("ignore_eos": 1)", "ignore_eos", "true or false"},
       {R"("stream": "yes")", "stream", "true or false"},
       {R"("stream_options": {"include_usage": true})", "stream_options", "stream"},
       {R"("stream": true, "stream_options": {"usage": true})", "stream_options.usage", "no field"},

@@ -271,7 +271,7 @@ Request Routes::engine_request(const CompletionOptions& options, std::vector<int
   request.max_tokens = options.max_tokens.value_or(std::min({default_tokens, most, room}));
   request.seed = options.seed.value_or(seed_);
   request.stream = options.seed ? 0 : next_stream_++;
-  request.end_tokens = model_.end_tokens();
+  if (!options.ignore_eos) request.end_tokens = model_.end_tokens();
   request.client = http.client;
   request.likeliest = options.likeliest;
   return request;

@@ -133,7 +133,7 @@ TEST(Routes, WhoGoesAwayIsNotServed) {
   request.method = "POST";
   request.path = "/v1/completions";
   request.headers = {{"content-type", "application/json"}};
-  request.body = R"({"prompt": "Anna", "max_tokens": 3900, "temperature": 2})";
+  request.body = R"({"prompt": "Anna", "max_tokens": 3900, "ignore_eos": true})";
   request.disconnected = [] { return true; };
   const HttpResponse response = server.routes.handle(request);
   if (response.status != 200) {  // else it was quick
@@ -159,7 +159,7 @@ TEST(Routes, BeyondTheTimeLimit) {
   options.time_limit = 0;
   options.context.context = 4000;
   TestServer server(options);
-  const OrderedJson body = {{"prompt", "Anna"}, {"max_tokens", 3900}, {"temperature", 2}};
+  const OrderedJson body = {{"prompt", "Anna"}, {"max_tokens", 3900}, {"ignore_eos", true}};
   const HttpResponse response = server.ask("POST", "/v1/completions", body.dump());
   EXPECT_TRUE(response.status == 504 || response.status == 200) << response.body;
 }
@@ -169,7 +169,7 @@ TEST(Routes, StoppingFailsWhatRuns) {
   options.context.context = 8000;
   TestServer server(options);
   OrderedJson body = {
-      {"prompt", "Anna"}, {"max_tokens", 7900}, {"temperature", 2}, {"stream", true}};
+      {"prompt", "Anna"}, {"max_tokens", 7900}, {"ignore_eos", true}, {"stream", true}};
   HttpResponse response = server.ask("POST", "/v1/completions", body.dump());
   std::string piece, text;
   ASSERT_TRUE(response.stream->next(piece));
