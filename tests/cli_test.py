@@ -544,6 +544,10 @@ class ConversationTest(ProgramTest):
         self.assertEqual(twice.stdout.splitlines()[0], "3 plus 4 is 7.")
         self.assertEqual(len(twice.stdout.splitlines()), 2)
 
+    def test_a_context_that_no_memory_holds(self):
+        self.fail_cleanly("run", TRAINED, "-p", "a", "--context", 1 << 39, codes=(1,), says=["smaller context"])
+        self.fail_cleanly("run", TRAINED, "-p", "a", "--context", 0, codes=(2,))
+
     def test_int8_cache(self):
         self.assertEqual(self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--kv-cache", "int8").out, "3 plus 4 is 7.\n")
         self.fail_cleanly("run", TRAINED, "-p", "a", "--kv-cache", "f8", codes=(2,), says=["f16 or int8"])

@@ -66,11 +66,8 @@ KvPool::KvPool(const ModelPlan& plan, int64_t pages, KvType type)
     : kv_heads_(plan.blocks.front().attention.kv_heads),
       head_dim_(plan.blocks.front().attention.head_dim),
       padded_head_dim_(padded(head_dim_)),
-      type_(type),
-      holders_(static_cast<size_t>(pages), 0),
-      kept_(static_cast<size_t>(pages), false) {
-  BITSMITH_CHECK(pages > 0 && pages <= INT32_MAX);
-  for (int64_t page = pages; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
+      type_(type) {
+  BITSMITH_CHECK(pages > 0);
   const int64_t heads = plan.num_blocks() * kv_heads_;
   // calloc of a large size maps zero pages, which cost nothing until written.
   const auto allocate = [&](int64_t bytes) {
@@ -79,12 +76,14 @@ KvPool::KvPool(const ModelPlan& plan, int64_t pages, KvType type)
   };
   keys_.reset(allocate(key_page_bytes(type, head_dim_)));
   values_.reset(allocate(value_page_bytes(type, padded_head_dim_)));
-  if (!keys_ || !values_) {
-    throw Error(concat("a context of ", pages * kPage, " tokens needs ",
+  if (!keys_ || !values_ || pages > INT32_MAX) {
+    throw Error(concat("keys and values of ", pages * kPage, " tokens need ",
                        format_bytes(static_cast<double>(pages * bytes_per_page(plan, type))),
-                       " of memory for keys and values, which could not be had: use a smaller "
-                       "context"));
+                       " of memory, which could not be had: use a smaller context"));
   }
+  holders_.resize(static_cast<size_t>(pages), 0);
+  kept_.resize(static_cast<size_t>(pages), false);
+  for (int64_t page = pages; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
 }
 
 int32_t KvPool::take() {

@@ -37,8 +37,7 @@ struct ContextOptions {
                    .shows_default = false},
             o.context);
     visitor(Option{.key = "kv_cache",
-                   .help = "Numbers of the key and value cache: f16, or int8 in half the memory",
-                   .name = "kv-cache"},
+                   .help = "Numbers of the key and value cache: f16, or int8 in half the memory"},
             o.kv_cache);
   }
 };
@@ -60,7 +59,6 @@ struct BatchOptions {
         Option{.key = "kv_memory",
                .help = "Memory for keys and values of all requests, as 2GiB (default: a context "
                        "for each of --parallel, at most half of the free memory)",
-               .name = "kv-memory",
                .shows_default = false},
         o.kv_memory);
     visitor(Option{.key = "products",

@@ -34,8 +34,7 @@ struct ServeOptions {
             o.port);
     visitor(Option{.key = "api_key_file",
                    .help = "File whose first line is the key that clients must give (default: the "
-                           "environment's BITSMITH_API_KEY; without either no key is asked for)",
-                   .name = "api-key-file"},
+                           "environment's BITSMITH_API_KEY; without either no key is asked for)"},
             o.api_key_file);
     visitor(
         Option{.key = "cors",
@@ -43,46 +42,37 @@ struct ServeOptions {
                        "(default: the server's own page alone)"},
         o.cors);
     visitor(Option{.key = "model_name",
-                   .help = "Name of the model in the API (default: that of its file)",
-                   .name = "model-name"},
+                   .help = "Name of the model in the API (default: that of its file)"},
             o.model_name);
     ContextOptions::visit(o.context, visitor);
     BatchOptions::visit(o.batch, visitor);
     visitor(Option{.key = "answer_tokens",
                    .help = "Longest answer of a chat whose request does not say",
-                   .name = "answer-tokens",
                    .range = at_least(1)},
             o.answer_tokens);
     visitor(Option{.key = "max_tokens",
                    .help = "Longest answer that a request may ask for; 0: the context",
-                   .name = "max-tokens",
                    .range = at_least(0)},
             o.max_tokens);
     visitor(Option{.key = "max_prompt",
                    .help = "Most tokens of a prompt; 0: the context",
-                   .name = "max-prompt",
                    .range = at_least(0)},
             o.max_prompt);
-    visitor(Option{.key = "max_body", .help = "Most bytes of a request's body", .name = "max-body"},
-            o.max_body);
+    visitor(Option{.key = "max_body", .help = "Most bytes of a request's body"}, o.max_body);
     visitor(Option{.key = "max_connections",
                    .help = "Most connections at once",
-                   .name = "max-connections",
                    .range = OptionRange{1, 900}},
             o.max_connections);
     visitor(Option{.key = "max_queue",
                    .help = "Most requests that wait for their turn; more are refused",
-                   .name = "max-queue",
                    .range = at_least(0)},
             o.max_queue);
     visitor(Option{.key = "time_limit",
                    .help = "Seconds that a request may take, with its wait",
-                   .name = "time-limit",
                    .range = at_least(1)},
             o.time_limit);
     visitor(Option{.key = "read_timeout",
                    .help = "Seconds that a client has to send a request",
-                   .name = "read-timeout",
                    .range = at_least(1)},
             o.read_timeout);
     visitor(Option{.key = "grace",
