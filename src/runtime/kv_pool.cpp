@@ -74,9 +74,11 @@ KvPool::KvPool(const ModelPlan& plan, int64_t pages, KvType type)
     return static_cast<char*>(
         std::calloc(static_cast<size_t>(heads * pages), static_cast<size_t>(bytes)));
   };
-  keys_.reset(allocate(key_page_bytes(type, head_dim_)));
-  values_.reset(allocate(value_page_bytes(type, padded_head_dim_)));
-  if (!keys_ || !values_ || pages > INT32_MAX) {
+  if (pages <= INT32_MAX) {
+    keys_.reset(allocate(key_page_bytes(type, head_dim_)));
+    values_.reset(allocate(value_page_bytes(type, padded_head_dim_)));
+  }
+  if (!keys_ || !values_) {
     throw Error(concat("keys and values of ", pages * kPage, " tokens need ",
                        format_bytes(static_cast<double>(pages * bytes_per_page(plan, type))),
                        " of memory, which could not be had: use a smaller context"));
