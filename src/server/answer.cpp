@@ -26,23 +26,23 @@ struct Answer::Channel {
 
 Answer::Answer(EngineThread& engine, const Tokenizer& tokenizer, Request request,
                std::vector<std::string> stop)
-    : engine_(engine), channel_(std::make_shared<Channel>()) {
+    : engine_(engine), channel_(std::make_shared<Channel>()), request_(std::move(request)) {
   const auto channel = channel_;
   const auto text = std::make_shared<AnswerText>(std::move(stop));
-  request.on_prompt = [channel](const std::vector<TokenProbabilities>& prompt) {
+  request_.on_prompt = [channel](const std::vector<TokenProbabilities>& prompt) {
     AnswerPiece piece;
     piece.is_prompt = true;
     piece.prompt = prompt;
     channel->push(std::move(piece));
   };
-  request.on_token = [channel, text, &tokenizer](const GeneratedToken& token) {
+  request_.on_token = [channel, text, &tokenizer](const GeneratedToken& token) {
     AnswerPiece piece;
     if (!token.ends) piece.text = text->push(tokenizer.token_bytes(token.token));
     piece.probabilities = token.probabilities;
     channel->push(std::move(piece));
     return !text->stopped();
   };
-  request.on_finish = [channel, text](const RequestResult& result) {
+  request_.on_finish = [channel, text](const RequestResult& result) {
     AnswerPiece rest;
     rest.text = text->finish();
     if (!rest.text.empty()) channel->push(std::move(rest));
@@ -52,11 +52,12 @@ Answer::Answer(EngineThread& engine, const Tokenizer& tokenizer, Request request
     }
     channel->wake.notify_one();
   };
-  engine.run([&](Engine& e) { id_ = e.submit(std::move(request)); });
 }
 
+void Answer::submit(Engine& engine) { id_ = engine.submit(std::move(request_)); }
+
 Answer::~Answer() {
-  engine_.post([id = id_](Engine& engine) { engine.cancel(id); });
+  if (id_ >= 0) engine_.post([id = id_](Engine& engine) { engine.cancel(id); });
 }
 
 std::optional<AnswerPiece> Answer::next(std::chrono::milliseconds most) {

@@ -21,10 +21,11 @@ struct AnswerPiece {
 
 class Answer {
  public:
-  // Submits the request, whose callbacks are the answer's own. Throws what Engine::submit throws.
-  // The tokenizer outlives the answer.
+  // The request's callbacks are the answer's own. The tokenizer outlives the answer.
   Answer(EngineThread& engine, const Tokenizer& tokenizer, Request request,
          std::vector<std::string> stop);
+  // Once, in the engine's thread. Throws what Engine::submit throws.
+  void submit(Engine& engine);
   // Cancels what has not ended.
   ~Answer();
   Answer(const Answer&) = delete;
@@ -41,7 +42,8 @@ class Answer {
 
   EngineThread& engine_;
   std::shared_ptr<Channel> channel_;
-  RequestId id_ = 0;
+  Request request_;    // until it is submitted
+  RequestId id_ = -1;  // from then on
 };
 
 }  // namespace bitsmith

@@ -40,25 +40,28 @@ Completion::Completion(const CompletionContext& context, const CompletionOptions
                        bool chat, std::vector<CompletionPrompt> prompts)
     : context_(context), options_(options), chat_(chat) {
   for (CompletionPrompt& prompt : prompts) {
-    Choice choice{.answer = nullptr,
-                  .prompt = prompt.request.prompt,
-                  .echo = prompt.echo,
-                  .echo_text = std::move(prompt.text),
-                  .logprobs = TextLogprobs(context_.tokenizer)};
-    try {
-      choice.answer = std::make_unique<Answer>(context_.engine, context_.tokenizer,
-                                               std::move(prompt.request), options_.stop);
-    } catch (const RequestTooLong& error) {
-      throw HttpError({.param = chat ? "messages" : "prompt", .code = "context_length_exceeded"},
-                      error.what());
-    } catch (const RequestError& error) {
-      throw HttpError({.param = chat ? "messages" : "prompt"}, error.what());
-    } catch (const UsageError& error) {
-      throw HttpError({}, error.what());
-    } catch (const Error& error) {
-      throw server_error(503, "stopping", error.what());
-    }
-    choices_.push_back(std::move(choice));
+    std::vector<int32_t> ids = prompt.request.prompt;
+    choices_.push_back(
+        {.answer = std::make_unique<Answer>(context_.engine, context_.tokenizer,
+                                            std::move(prompt.request), options_.stop),
+         .prompt = std::move(ids),
+         .echo = prompt.echo,
+         .echo_text = std::move(prompt.text),
+         .logprobs = TextLogprobs(context_.tokenizer)});
+  }
+  const char* param = chat ? "messages" : "prompt";
+  try {
+    context_.engine.run([this](Engine& engine) {
+      for (const Choice& choice : choices_) choice.answer->submit(engine);
+    });
+  } catch (const RequestTooLong& error) {
+    throw HttpError({.param = param, .code = "context_length_exceeded"}, error.what());
+  } catch (const RequestError& error) {
+    throw HttpError({.param = param}, error.what());
+  } catch (const UsageError& error) {
+    throw HttpError({}, error.what());
+  } catch (const Error& error) {
+    throw server_error(503, "stopping", error.what());
   }
 }
 
