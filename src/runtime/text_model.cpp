@@ -19,7 +19,7 @@ constexpr NameTable<Reuse, 3> kReuse{
 
 int64_t choose_context(const ModelPlan& plan, int64_t wanted) {
   const int64_t trained = plan.context;
-  if (wanted <= 0) return std::min(trained, kDefaultContext);
+  if (wanted <= 0) return std::min(trained, ContextOptions::kDefault);
   if (wanted > trained && plan.positions.exists())
     throw UsageError(concat("the model has learned ", trained, " positions: a context of ", wanted,
                             " tokens is not possible"));

@@ -21,10 +21,9 @@ void parse_option(const std::string& text, Products& products);
 std::string option_text(const Reuse& reuse);
 void parse_option(const std::string& text, Reuse& reuse);
 
-inline constexpr int64_t kDefaultContext = 8192;
-
 struct ContextOptions {
-  int64_t context = 0;  // 0: what the model was trained for, but at most kDefaultContext
+  static constexpr int64_t kDefault = 8192;
+  int64_t context = 0;  // 0: what the model was trained for, but at most kDefault
   KvType kv_cache = KvType::kFloat16;
 
   template <typename Self, typename Visitor>
@@ -32,7 +31,7 @@ struct ContextOptions {
     visitor(Option{.key = "context",
                    .help = concat("Tokens of prompt and answer together (default: the model's, at "
                                   "most ",
-                                  kDefaultContext, ")"),
+                                  kDefault, ")"),
                    .range = at_least(1),
                    .shows_default = false},
             o.context);
