@@ -4,15 +4,11 @@
 #include <ctime>
 #include <random>
 
+#include "server/content_security.h"
 #include "server/page.h"
 
 namespace bitsmith {
 namespace {
-
-constexpr const char* kContentSecurity =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'";
 
 struct Route {
   const char* method;
@@ -179,7 +175,8 @@ HttpResponse Routes::route(const HttpRequest& request) {
   if (path == "/") {
     HttpResponse response;
     response.content_type = "text/html; charset=utf-8";
-    response.headers.emplace("Content-Security-Policy", kContentSecurity);
+    static const std::string policy = content_security_policy(page_html());
+    response.headers.emplace("Content-Security-Policy", policy);
     response.headers.emplace("Cache-Control", "no-cache");
     response.body = page_html();
     return response;
