@@ -152,6 +152,22 @@ def tasks():
     yield b"\6" + lines({"context": "She saw the", "continuation": "cat"}, {"text": "He saw the dog"})
 
 
+def completion_request():
+    message = {"role": "user", "content": "Hi"}
+    yield json.dumps({"messages": [message]}).encode()
+    yield json.dumps({
+        "model": "m", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 3,
+        "max_tokens": 5, "stop": ["a", "\u20ac"], "stream": True, "stream_options": {"include_usage": True},
+        "logprobs": True, "top_logprobs": 2, "n": 1, "logit_bias": {}, "response_format": {"type": "text"},
+        "tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        "chat_template_kwargs": {"enable_thinking": False},
+        "messages": [{"role": "system", "content": [{"type": "text", "text": "a"}]}, message,
+                     {"role": "assistant", "content": None, "tool_calls": [
+                         {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"x\": [1]}"}}]}]}).encode()
+    for prompt in ["Anna", [1, 2, 3], ["a", "b"], [[1], [2, 3]]]:
+        yield json.dumps({"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 0, "best_of": 1}).encode()
+
+
 def main():
     target, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)

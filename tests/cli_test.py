@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """The program from outside: what it lists, prints and refuses."""
+import fcntl
 import json
 import math
 import os
+import pty
 import random
 import resource
+import select
 import shutil
 import signal
 import struct
 import subprocess
+import termios
 import time
 import unittest
 from pathlib import Path
@@ -17,6 +21,7 @@ from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, PROG
 
 COMMANDS = ["inspect", "tokenize", "logits", "eval", "report", "run", "bench"]
 COMPRESSOR_COMMANDS = ["compress", "quantize", "layer", "tune"]
+LIBRARIES = Path(PROGRAM).read_bytes()  # the names of those that it is linked with are in it
 
 
 class Help(ProgramTest):
@@ -26,8 +31,8 @@ class Help(ProgramTest):
             self.assertIn(f"  {command} ", out)
         for command in COMPRESSOR_COMMANDS:
             (self.assertIn if HAS_COMPRESSOR else self.assertNotIn)(f"  {command} ", out)
-        for command in ["serve", "export"]:  # not there yet: not listed
-            self.assertNotIn(f"  {command} ", out)
+        (self.assertIn if b"libcpp-httplib" in LIBRARIES else self.assertNotIn)("  serve ", out)
+        self.assertNotIn("  export ", out)  # not there yet
 
     def test_every_command_explains_itself(self):
         for command in COMMANDS + (COMPRESSOR_COMMANDS if HAS_COMPRESSOR else []):
@@ -498,6 +503,87 @@ class ChatTemplates(ProgramTest):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("Not this", run.stderr)
         self.assertIn("3 plus 4 is 7.", run.stdout)
+
+
+class ConversationTest(ProgramTest):
+    """`bitsmith run` as people type to it."""
+
+    def chat(self, text, *options):
+        run = subprocess.run([PROGRAM, "run", str(TRAINED), "--temperature", "0", *options], input=text,
+                             capture_output=True, text=True, timeout=600)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return run
+
+    def test_prompt_from_a_file_and_from_standard_input(self):
+        question = "What is 3 plus 4?"
+        file = self.folder / "question.txt"
+        file.write_text(question)
+        self.assertEqual(self.succeed("run", TRAINED, "-f", file).out, "3 plus 4 is 7.\n")
+        self.assertEqual(self.chat(question, "-f", "-").stdout, "3 plus 4 is 7.\n")
+        together = self.succeed("run", TRAINED, "-p", "Hello.", "-f", file, "--max-tokens", 1, "--json").json()
+        alone = self.succeed("run", TRAINED, "-f", file, "--max-tokens", 1, "--json").json()
+        self.assertGreater(together["prompt_tokens"], alone["prompt_tokens"])
+        self.fail_cleanly("run", TRAINED, "-f", self.folder / "none", codes=(1,), says=["none"])
+
+    def test_commands(self):
+        run = self.chat("/help\n/system\n/system Be kind.\n/system\n/reset\n/nothing\n\nWhat is 3 plus 4?\n/exit\nnever read\n")
+        for text in ["/reset", "There is no system message", "begins anew", "Be kind.", "is forgotten", "no command /nothing"]:
+            self.assertIn(text, run.stderr)
+        self.assertEqual(run.stdout.count("\n"), 1)
+
+    def test_messages_of_several_lines(self):
+        one = self.chat("What is\\\n3 plus 4?\n")
+        other = self.chat('"""What is\n3 plus 4?"""\n')
+        self.assertEqual(one.stdout, other.stdout)
+        self.assertEqual(one.stdout.count("\n"), 1)
+        self.assertEqual(self.chat('"""What is 3 plus 4?\n"""\n').stdout, "3 plus 4 is 7.\n")
+        self.assertEqual(self.chat('"""What is 3 plus 4?').stdout, "3 plus 4 is 7.\n")
+
+    def test_a_chat_remembers(self):
+        twice = self.chat("What is 3 plus 4?\nWhat is 3 plus 4?\n")
+        self.assertEqual(twice.stdout.splitlines()[0], "3 plus 4 is 7.")
+        self.assertEqual(len(twice.stdout.splitlines()), 2)
+
+    def test_a_context_that_no_memory_holds(self):
+        self.fail_cleanly("run", TRAINED, "-p", "a", "--context", 1 << 39, codes=(1,), says=["smaller context"])
+        self.fail_cleanly("run", TRAINED, "-p", "a", "--context", 0, codes=(2,))
+
+    def test_int8_cache(self):
+        self.assertEqual(self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--kv-cache", "int8").out, "3 plus 4 is 7.\n")
+        self.fail_cleanly("run", TRAINED, "-p", "a", "--kv-cache", "f8", codes=(2,), says=["f16 or int8"])
+
+    @unittest.skipUnless(b"libedit" in LIBRARIES, "this build reads plain lines")
+    def test_on_a_terminal_lines_are_edited_and_remembered(self):
+        terminal, other_side = pty.openpty()
+        # Its own, so that ^C is a signal.
+        control = lambda: fcntl.ioctl(other_side, termios.TIOCSCTTY, 0)  # noqa: E731
+        run = subprocess.Popen([PROGRAM, "run", str(TRAINED), "--temperature", "0", "--quiet"], stdin=other_side,
+                               stderr=other_side, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=control,
+                               env={**os.environ, "TERM": "vt100", "HOME": str(self.folder), "LC_ALL": "C.UTF-8"})
+        os.close(other_side)
+        self.addCleanup(os.close, terminal)
+
+        def expect_prompt():
+            seen = b""
+            while b"> " not in seen:
+                self.assertTrue(select.select([terminal], [], [], 60)[0], seen)
+                seen += os.read(terminal, 1000)
+
+        expect_prompt()
+        os.write(terminal, b"What is 3 plus 5\x7f4?\r")  # a backspace
+        self.assertEqual(run.stdout.readline(), "3 plus 4 is 7.\n")
+        expect_prompt()
+        os.write(terminal, b"\x03")  # Ctrl-C: the line is dropped, the program stays
+        expect_prompt()
+        os.write(terminal, b"/reset\r")
+        expect_prompt()
+        os.write(terminal, b"\x1b[A\x1b[A\r")  # up, up: the question
+        self.assertEqual(run.stdout.readline(), "3 plus 4 is 7.\n")
+        expect_prompt()
+        os.write(terminal, b"\x04")
+        self.assertEqual(run.wait(60), 0)
+        run.stdout.close()
 
 
 def jsonl(*records):

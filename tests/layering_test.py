@@ -40,6 +40,8 @@ LIBRARIES = {
     r"torch/|ATen/|c10/|caffe2/": r"(compressor|pipeline)/",
     r"spdlog/|fmt/": r"base/terminal\.cpp$",
     r"CLI/": r"apps/",
+    r"httplib\.h": r"server/(connection\.h|http_server\.cpp)$",
+    r"histedit\.h": r"apps/",
     r"\w*intrin\.h": r"kernels/",
 }
 

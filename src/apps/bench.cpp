@@ -57,7 +57,7 @@ double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
     last.assign(row.begin(), row.end());
     return !context.cancelled();
   });
-  model.logits(last, logits);
+  model.logits(last, Products::kSingle, logits);
   return static_cast<double>(tokens.size()) / seconds_since(start);
 }
 
@@ -70,8 +70,8 @@ double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
   const auto start = std::chrono::steady_clock::now();
   for (const int32_t token : tokens) {
     const TokenStep row{token, &cache};
-    model.forward({&row, 1}, hidden);
-    model.logits(hidden, logits);
+    model.forward({&row, 1}, Products::kSingle, hidden);
+    model.logits(hidden, Products::kSingle, logits);
     if (context.cancelled()) break;
   }
   return static_cast<double>(tokens.size()) / seconds_since(start);

@@ -69,6 +69,7 @@ void add_tune(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_report(CLI::App& app);
 void add_run(CLI::App& app);
+void add_serve(CLI::App& app);  // where the build has cpp-httplib
 void add_bench(CLI::App& app);
 
 }  // namespace bitsmith

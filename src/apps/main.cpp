@@ -74,6 +74,9 @@ int run_program(int argc, char** argv) {
   bitsmith::add_eval(app);
   bitsmith::add_report(app);
   bitsmith::add_run(app);
+#ifdef BITSMITH_SERVE
+  bitsmith::add_serve(app);
+#endif
   bitsmith::add_bench(app);
 
   try {

@@ -9,7 +9,7 @@
 namespace bitsmith {
 namespace {
 
-// T: float, or uint16_t for float16.
+// T: float, uint16_t for float16, or int8_t with a scale for each position.
 template <typename I, typename T>
 class Attention {
  public:
@@ -38,13 +38,29 @@ class Attention {
 
   static Floats load(const float* p) { return I::load(p); }
   static Floats load(const uint16_t* p) { return I::load_fp16(p); }
+  static Floats load(const int8_t* p) { return I::load_int8(p); }
   static Floats minus_infinity() { return I::broadcast(-__builtin_inff()); }
+
+  static constexpr int64_t kScale = sizeof(T) == 1 ? sizeof(float) : 0;  // bytes a position
+
+  // The page of position p.
+  static const T* keys_at(const AttentionCall& call, int64_t p) {
+    const int64_t bytes = kBlock * (call.head_dim * static_cast<int64_t>(sizeof(T)) + kScale);
+    return reinterpret_cast<const T*>(call.keys + call.pages[p / kBlock] * bytes);
+  }
+  static const T* values_at(const AttentionCall& call, int64_t p) {
+    const int64_t bytes =
+        kBlock * (call.padded_head_dim * static_cast<int64_t>(sizeof(T)) + kScale);
+    return reinterpret_cast<const T*>(call.values + call.pages[p / kBlock] * bytes);
+  }
+  // The scales of positions p, p + 1, ..., behind the numbers of their page.
+  static Floats scales(const T* page, int64_t dims, int64_t p) {
+    return I::load(reinterpret_cast<const float*>(page + kBlock * dims) + p % kBlock);
+  }
 
   // N queries at a time share every key and value that is loaded.
   template <int N>
   static void attend_few(const AttentionCall& call, const AttentionQuery* queries, int count) {
-    const T* keys = static_cast<const T*>(call.keys);
-    const T* values = static_cast<const T*>(call.values);
     const AttentionQuery* query[N];
     int64_t first = queries[0].first, end = queries[0].end;
     for (int i = 0; i < N; ++i) {  // spare places repeat the last query
@@ -59,7 +75,8 @@ class Attention {
     Floats largest[N];
     for (int i = 0; i < N; ++i) largest[i] = minus_infinity();
     for (int64_t p = first; p < end; p += kLanes) {
-      const T* key = keys + p / kBlock * kBlock * call.head_dim + p % kBlock;
+      const T* page = keys_at(call, p);
+      const T* key = page + p % kBlock;
       Floats sum[N];
       for (int i = 0; i < N; ++i) sum[i] = I::zeros();
       for (int64_t d = 0; d < call.head_dim; ++d) {
@@ -70,6 +87,7 @@ class Attention {
       }
       for (int i = 0; i < N; ++i) {
         Floats s = sum[i];
+        if constexpr (kScale > 0) s = s * scales(page, call.head_dim, p);
         if (p < query[i]->first || p + kLanes > query[i]->end) s = masked(s, p, *query[i]);
         largest[i] = I::max(s, largest[i]);
         I::store(scores + i * row + p - first, s);
@@ -91,6 +109,13 @@ class Attention {
         I::store(scores + i * row + p, e);
       }
       total[i] = I::sum_lanes(sum);
+      if constexpr (kScale > 0) {
+        for (int64_t p = 0; p < row; p += kLanes) {
+          float* weights = scores + i * row + p;
+          const Floats scale = scales(values_at(call, first + p), call.padded_head_dim, first + p);
+          I::store(weights, I::load(weights) * scale);
+        }
+      }
     }
 
     // Values in tiles of positions that stay in the first-level cache, a register of dimensions at
@@ -103,11 +128,16 @@ class Attention {
       for (int64_t d = 0; d < call.padded_head_dim; d += kLanes) {
         Floats sum[N];
         for (int i = 0; i < N; ++i) sum[i] = I::load(out + i * call.padded_head_dim + d);
-        for (int64_t p = tile; p < tile_end; ++p) {
-          const Floats v = load(values + p * call.padded_head_dim + d);
-          const float* weight = scores + p - first;
-          for (int i = 0; i < N; ++i) {
-            sum[i] = I::multiply_add(v, I::broadcast(weight[i * row]), sum[i]);
+        for (int64_t p = tile; p < tile_end;) {
+          const T* value = values_at(call, p) + p % kBlock * call.padded_head_dim + d;
+          const int64_t page_end = (p / kBlock + 1) * kBlock;
+          for (const int64_t stop = page_end < tile_end ? page_end : tile_end; p < stop; ++p) {
+            const Floats v = load(value);
+            const float* weight = scores + p - first;
+            for (int i = 0; i < N; ++i) {
+              sum[i] = I::multiply_add(v, I::broadcast(weight[i * row]), sum[i]);
+            }
+            value += call.padded_head_dim;
           }
         }
         for (int i = 0; i < N; ++i) I::store(out + i * call.padded_head_dim + d, sum[i]);
@@ -153,10 +183,13 @@ class Attention {
 
 template <typename I>
 void attend(const AttentionCall& call) {
-  if (call.float16) {
-    Attention<I, uint16_t>::attend(call);
-  } else {
-    Attention<I, float>::attend(call);
+  switch (call.type) {
+    case KvType::kFloat16:
+      return Attention<I, uint16_t>::attend(call);
+    case KvType::kFloat32:
+      return Attention<I, float>::attend(call);
+    case KvType::kInt8:
+      return Attention<I, int8_t>::attend(call);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/half.h"
 #include "kernels/test_support.h"
@@ -8,55 +9,63 @@
 namespace bitsmith {
 namespace {
 
-// Keys and values of one head, in the order of the kernel; the memory is zero where nothing is.
+// Keys and values of one head, as they are given and in the kernel's pages, which lie in memory in
+// reversed order with one between them that must not be looked at.
 struct Head {
   int64_t positions, head_dim, padded;
-  bool float16;
-  AlignedBuffer<float> keys, values;  // as they are given
-  AlignedBuffer<float> key_blocks, value_rows;
-  AlignedBuffer<uint16_t> key_halves, value_halves;
+  KvType type;
+  AlignedBuffer<float> keys, values;  // what the pages can hold of them
+  std::vector<int32_t> pages;
+  std::vector<char> key_pages, value_pages;
 
-  Head(int64_t count, int64_t dim, bool half, Random& random)
+  Head(int64_t count, int64_t dim, KvType kv_type, Random& random)
       : positions(count),
         head_dim(dim),
         padded((dim + kAttentionBlock - 1) / kAttentionBlock * kAttentionBlock),
-        float16(half),
+        type(kv_type),
         keys(normal_values(count * dim, random)),
         values(normal_values(count * dim, random)) {
-    const int64_t rows = (count + kAttentionBlock - 1) / kAttentionBlock * kAttentionBlock;
-    key_blocks = AlignedBuffer<float>(rows * dim);
-    value_rows = AlignedBuffer<float>(rows * padded);
-    key_halves = AlignedBuffer<uint16_t>(rows * dim);
-    value_halves = AlignedBuffer<uint16_t>(rows * padded);
-    for (int64_t p = 0; p < count; ++p) {
-      for (int64_t d = 0; d < dim; ++d) {
-        for (AlignedBuffer<float>* x : {&keys, &values}) {  // what float16 can hold
-          float& value = (*x)[p * dim + d];
-          if (half) value = fp16_to_float(float_to_fp16(value));
-        }
-        set(p, d);
+    const int64_t used = (count + kAttentionBlock - 1) / kAttentionBlock;
+    for (int64_t i = 0; i < used; ++i) pages.push_back(static_cast<int32_t>(2 * (used - 1 - i)));
+    key_pages.resize(static_cast<size_t>(2 * used * key_page_bytes(type, dim)));
+    value_pages.resize(static_cast<size_t>(2 * used * value_page_bytes(type, padded)));
+    for (int64_t p = 0; p < count; ++p) store(p);
+  }
+  void store(int64_t p) {
+    const int64_t at = p % kAttentionBlock;
+    char* key = key_pages.data() + page_of(p) * key_page_bytes(type, head_dim);
+    char* value = value_pages.data() + page_of(p) * value_page_bytes(type, padded);
+    put(key, at, kAttentionBlock, head_dim, &keys[p * head_dim], kAttentionBlock * head_dim, at);
+    put(value, at * padded, 1, head_dim, &values[p * head_dim], kAttentionBlock * padded, at);
+  }
+  int64_t page_of(int64_t p) const { return pages[static_cast<size_t>(p / kAttentionBlock)]; }
+  // Stores numbers x[d] at first + d * stride, and rounds x to what is held.
+  void put(char* page, int64_t first, int64_t stride, int64_t count, float* x, int64_t numbers,
+           int64_t position) const {
+    float largest = 0;
+    for (int64_t d = 0; d < count; ++d) largest = std::max(largest, std::abs(x[d]));
+    const float scale = largest / 127;
+    if (type == KvType::kInt8) reinterpret_cast<float*>(page + numbers)[position] = scale;
+    for (int64_t d = 0; d < count; ++d) {
+      const int64_t i = first + d * stride;
+      if (type == KvType::kFloat32) {
+        reinterpret_cast<float*>(page)[i] = x[d];
+      } else if (type == KvType::kFloat16) {
+        reinterpret_cast<uint16_t*>(page)[i] = float_to_fp16(x[d]);
+        x[d] = fp16_to_float(float_to_fp16(x[d]));
+      } else {
+        const auto code = static_cast<int8_t>(std::lround(x[d] / scale));
+        reinterpret_cast<int8_t*>(page)[i] = code;
+        x[d] = scale * static_cast<float>(code);
       }
     }
-  }
-  void set(int64_t p, int64_t d) {
-    const int64_t at = p / kAttentionBlock * kAttentionBlock * head_dim + d * kAttentionBlock +
-                       p % kAttentionBlock;
-    key_blocks[at] = keys[p * head_dim + d];
-    value_rows[p * padded + d] = values[p * head_dim + d];
-    key_halves[at] = float_to_fp16(key_blocks[at]);
-    value_halves[p * padded + d] = float_to_fp16(value_rows[p * padded + d]);
   }
   void attend(const KernelTable& level, const std::vector<AttentionQuery>& queries,
               float soft_cap = 0) const {
     std::vector<float> scratch(static_cast<size_t>(attention_scratch(positions, padded)));
-    const void* k = key_blocks.data();
-    const void* v = value_rows.data();
-    if (float16) {
-      k = key_halves.data();
-      v = value_halves.data();
-    }
-    level.attention.attend({queries.data(), std::ssize(queries), head_dim, padded, k, v, float16,
-                            scratch.data(), soft_cap});
+    level.attention.attend({queries.data(), std::ssize(queries), head_dim, padded, type,
+                            key_pages.data(), value_pages.data(), pages.data(), scratch.data(),
+                            soft_cap});
   }
   // Straight from the definition, in float64.
   std::vector<double> reference(const AttentionQuery& query, double soft_cap) const {
@@ -84,11 +93,11 @@ struct Head {
 
 TEST(Attention, EqualsTheDefinition) {
   for (const KernelTable& level : all_levels()) {
-    for (const bool float16 : {false, true}) {
+    for (const KvType type : {KvType::kFloat32, KvType::kFloat16, KvType::kInt8}) {
       for (const int64_t head_dim : {4, 6, 64, 80}) {
         Random random(static_cast<uint64_t>(head_dim));
         constexpr int64_t kPositions = 77;
-        const Head head(kPositions, head_dim, float16, random);
+        const Head head(kPositions, head_dim, type, random);
         for (const int64_t count : {1, 3, 8, 13}) {
           for (const bool adjusted : {false, true}) {
             auto q = normal_values(count * head_dim, random);
@@ -117,16 +126,42 @@ TEST(Attention, EqualsTheDefinition) {
   }
 }
 
+// What a query sees does not depend on the queries beside it, bit for bit.
+TEST(Attention, QueriesDoNotInfluenceEachOther) {
+  for (const KernelTable& level : all_levels()) {
+    for (const KvType type : {KvType::kFloat32, KvType::kFloat16, KvType::kInt8}) {
+      Random random(5);
+      const Head head(100, 24, type, random);
+      constexpr int64_t kQueries = 13;
+      const auto q = normal_values(kQueries * 24, random);
+      std::vector<float> together(kQueries * 24), alone(24);
+      std::vector<AttentionQuery> queries;
+      for (int64_t i = 0; i < kQueries; ++i)
+        queries.push_back(
+            {q.data() + i * 24, &together[static_cast<size_t>(i * 24)], 3 * i, 100 - 2 * i});
+      head.attend(level, queries);
+      for (int64_t i = 0; i < kQueries; ++i) {
+        AttentionQuery query = queries[static_cast<size_t>(i)];
+        query.out = alone.data();
+        head.attend(level, {query});
+        for (int64_t d = 0; d < 24; ++d)
+          ASSERT_EQ(alone[static_cast<size_t>(d)], together[static_cast<size_t>(i * 24 + d)])
+              << isa_name(level.isa) << " " << i;
+      }
+    }
+  }
+}
+
 // A score so large that exp overflows, or that all other weights vanish, must not give NaN.
 TEST(Attention, LargeScores) {
   Random random(1);
-  Head head(3, 4, false, random);
+  Head head(3, 4, KvType::kFloat32, random);
   for (int64_t p = 0; p < 3; ++p) {
     for (int64_t d = 0; d < 4; ++d) {
       head.keys[p * 4 + d] = p == 1 ? 500.0f : -500.0f;
       head.values[p * 4 + d] = static_cast<float>(p);
-      head.set(p, d);
     }
+    head.store(p);
   }
   const std::vector<float> q(4, 10.0f);
   std::vector<float> out(4);

@@ -34,6 +34,10 @@ struct Simd {
   static Floats load_fp16(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
+  static Floats load_int8(const int8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
   static void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
   static void store(int32_t* p, Words v) { _mm512_storeu_si512(p, v); }
   static void store_first(float* p, Floats v, int64_t count) {

@@ -47,6 +47,10 @@ struct Simd {
     const Floats magnitude = from_bits((half & 0x7fff) << 13) * broadcast(0x1p112f);
     return from_bits(bits(magnitude) | ((half & 0x8000) << 16));
   }
+  static Floats load_int8(const int8_t* p) {
+    return Floats{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
+                  static_cast<float>(p[3])};
+  }
   static void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof(v)); }
   static void store(int32_t* p, Words v) { __builtin_memcpy(p, &v, sizeof(v)); }
   static void store_first(float* p, Floats v, int64_t count) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "runtime/generator.h"
+#include "runtime/engine.h"
 
 namespace bitsmith {
 namespace {
@@ -40,16 +40,18 @@ std::vector<std::vector<int32_t>> continuations(const std::filesystem::path& pat
                             path.string(), " was made for ", files->plan().context));
   }
   RuntimeModel model(load_weights(*files, DensePrecision::kExact), context.threads);
-  KvCache cache(model.plan(), kLength, KvType::kFloat32);
+  Engine engine(model, {.context = kLength,
+                        .kv_type = KvType::kFloat32,
+                        .reuse = Reuse::kOff,
+                        .vocab_size = vocab_size});
   std::vector<std::vector<int32_t>> all;
   for (const Prompts& prompts : prompts_of_texts) {
     for (const std::vector<int32_t>& prompt : prompts) {
-      Sampler greedy({.temperature = 0});
-      cache.truncate(0);
-      all.push_back(generate(model, cache, prompt, greedy,
-                             {.max_tokens = kGenerationTokens, .vocab_size = vocab_size}, {},
-                             context)
-                        .tokens);
+      Request request;
+      request.prompt = prompt;
+      request.sampling.temperature = 0;
+      request.max_tokens = kGenerationTokens;
+      all.push_back(engine.run(std::move(request), context).tokens);
       progress.next();
     }
   }

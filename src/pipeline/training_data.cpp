@@ -13,8 +13,8 @@
 #include "compressor/calibration/text_checks.h"
 #include "evaluate/documents.h"
 #include "evaluate/text_warnings.h"
-#include "runtime/generator.h"
 #include "runtime/runtime_language_model.h"
+#include "runtime/self_generator.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {

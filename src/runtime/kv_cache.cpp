@@ -2,51 +2,54 @@
 
 #include <algorithm>
 
+#include "architecture/rope.h"
 #include "base/error.h"
-#include "base/half.h"
-#include "base/log.h"
 
 namespace bitsmith {
 namespace {
 
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr size_t kPage = KvPool::kPage;
 
-void store_value(void* data, KvType type, int64_t index, float value) {
-  if (type == KvType::kFloat32) {
-    static_cast<float*>(data)[index] = value;
-  } else {
-    // Beyond float16's range a key saturates: an infinity would turn scores into NaN.
-    static_cast<uint16_t*>(data)[index] = float_to_fp16(std::clamp(value, -65504.0f, 65504.0f));
+// The nodes that the pool has for the beginning of `prompt`, at most `most` positions.
+std::vector<PrefixIndex::Node> find_path(const KvPool& pool, PrefixIndex::NodeId root,
+                                         std::span<const int32_t> prompt, int64_t most) {
+  std::vector<PrefixIndex::Node> path;
+  const size_t end = std::min(prompt.size(), static_cast<size_t>(std::max<int64_t>(0, most)));
+  for (size_t first = 0; first + kPage <= end; first += kPage) {
+    const PrefixIndex::NodeId parent = path.empty() ? root : path.back().id;
+    const PrefixIndex::Node* node =
+        pool.prefixes().find(parent, prompt.subspan(first).first<kPage>());
+    if (!node) break;
+    path.push_back(*node);
   }
+  return path;
 }
 
 }  // namespace
 
-KvCache::KvCache(const ModelPlan& plan, int64_t capacity, KvType type)
-    : capacity_(capacity),
-      kv_heads_(plan.blocks.front().attention.kv_heads),
-      head_dim_(plan.blocks.front().attention.head_dim),
-      padded_head_dim_(round_up(plan.blocks.front().attention.head_dim, kBlock)),
-      num_blocks_(plan.num_blocks()),
-      type_(type),
-      element_bytes_(type == KvType::kFloat32 ? 4 : 2) {
+int64_t rope_class(const ModelPlan& plan, int64_t length) {
+  // Each class grows with the length, so equal sums have equal terms.
+  int64_t sum = 0;
+  for (const RopePlan& rope : plan.ropes) sum += rope_length_class(rope, length);
+  return sum;
+}
+
+KvCache::KvCache(std::shared_ptr<KvPool> pool, int64_t capacity)
+    : pool_(std::move(pool)), capacity_(capacity) {
   BITSMITH_CHECK(capacity > 0);
-  const int64_t heads = num_blocks_ * kv_heads_, positions = round_up(capacity, kBlock);
-  // calloc of a large size maps zero pages, which cost nothing until written.
-  keys_.reset(std::calloc(static_cast<size_t>(heads * positions),
-                          static_cast<size_t>(head_dim_ * element_bytes_)));
-  values_.reset(std::calloc(static_cast<size_t>(heads * positions),
-                            static_cast<size_t>(padded_head_dim_ * element_bytes_)));
-  if (!keys_ || !values_) {
-    throw Error(concat("a context of ", capacity, " tokens needs ",
-                       format_bytes(static_cast<double>(positions * bytes_per_position())),
-                       " of memory for keys and values, which could not be had: use a smaller "
-                       "context"));
-  }
+}
+
+KvCache::KvCache(const ModelPlan& plan, int64_t capacity, KvType type)
+    : KvCache(std::make_shared<KvPool>(plan, KvPool::pages_for(capacity), type), capacity) {}
+
+KvCache::~KvCache() {
+  if (pool_) truncate(0);  // else moved from
 }
 
 int64_t KvCache::append(int32_t token) {
   BITSMITH_CHECK(length() < capacity_);
+  if (length() == static_cast<int64_t>(pages_.size() * kPage)) pages_.push_back(pool_->take());
+  BITSMITH_CHECK(pool_->held_by_one(pages_.back()));
   tokens_.push_back(token);
   rope_length = std::max(rope_length, length());
   return length() - 1;
@@ -55,34 +58,80 @@ int64_t KvCache::append(int32_t token) {
 void KvCache::truncate(int64_t length) {
   BITSMITH_CHECK(length >= 0 && length <= this->length());
   tokens_.resize(static_cast<size_t>(length));
-  if (length == 0) rope_length = 0;
+  const auto wanted = static_cast<size_t>(KvPool::pages_for(length));
+  for (; pages_.size() > wanted; pages_.pop_back()) pool_->release(pages_.back());
+  const auto whole = static_cast<size_t>(length) / kPage;
+  if (path_.size() > whole) {
+    // What a kept page holds no longer is what its node says once it is written to.
+    BITSMITH_CHECK(length % KvPool::kPage == 0);
+    path_.resize(whole);
+  }
+  if (length == 0) {
+    rope_length = 0;
+    keeps_ = false;
+  }
 }
 
 void KvCache::store(int64_t block_index, int64_t kv_head, int64_t position, const float* key,
                     const float* value) {
-  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
-  const int64_t key_at =
-      (head * positions + position / kBlock * kBlock) * head_dim_ + position % kBlock;
-  const int64_t value_at = (head * positions + position) * padded_head_dim_;
-  for (int64_t d = 0; d < head_dim_; ++d) {
-    store_value(keys_.get(), type_, key_at + d * kBlock, key[d]);
-    store_value(values_.get(), type_, value_at + d, value[d]);
+  pool_->store(pages_[static_cast<size_t>(position) / kPage], position % KvPool::kPage, block_index,
+               kv_head, key, value);
+}
+
+void KvCache::share_prefix(PrefixIndex::NodeId root, std::span<const int32_t> prompt,
+                           int64_t most) {
+  BITSMITH_CHECK(length() == 0);
+  root_ = root;
+  keeps_ = true;
+  for (const PrefixIndex::Node& node : find_path(*pool_, root, prompt, most)) {
+    pool_->share(node.page);
+    pages_.push_back(node.page);
+    path_.push_back(node.id);
   }
+  const auto shared = prompt.first(pages_.size() * kPage);
+  tokens_.assign(shared.begin(), shared.end());
+  rope_length = std::max(rope_length, length());
+  touch_path();
 }
 
-const void* KvCache::keys(int64_t block_index, int64_t kv_head) const {
-  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
-  return static_cast<const char*>(keys_.get()) + head * positions * head_dim_ * element_bytes_;
+int64_t KvCache::prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
+                              std::span<const int32_t> prompt, int64_t most) {
+  return std::ssize(find_path(pool, root, prompt, most));
 }
 
-const void* KvCache::values(int64_t block_index, int64_t kv_head) const {
-  const int64_t head = block_index * kv_heads_ + kv_head, positions = round_up(capacity_, kBlock);
-  return static_cast<const char*>(values_.get()) +
-         head * positions * padded_head_dim_ * element_bytes_;
+int64_t KvCache::held_prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
+                                   std::span<const int32_t> prompt, int64_t most) {
+  const auto path = find_path(pool, root, prompt, most);
+  return std::ranges::count_if(path, [&](const auto& node) { return pool.held(node.page); });
 }
 
-int64_t KvCache::bytes_per_position() const {
-  return num_blocks_ * kv_heads_ * (head_dim_ + padded_head_dim_) * element_bytes_;
+PrefixIndex::PageTokens KvCache::page_tokens(size_t page) const {
+  return std::span(tokens_).subspan(page * kPage).first<kPage>();
+}
+
+void KvCache::keep_pages(int64_t length, bool same_numbers) {
+  const auto whole = static_cast<size_t>(length) / kPage;
+  if (!keeps_ || path_.size() >= whole) return;
+  while (keeps_ && path_.size() < whole) {
+    const size_t next = path_.size();
+    const PrefixIndex::NodeId parent = path_.empty() ? root_ : path_.back();
+    const PrefixIndex::Node* known = pool_->prefixes().find(parent, page_tokens(next));
+    if (known && !same_numbers) {
+      keeps_ = false;
+    } else if (known) {
+      const PrefixIndex::Node node = *known;
+      pool_->share(node.page);
+      pool_->release(std::exchange(pages_[next], node.page));
+      path_.push_back(node.id);
+    } else {
+      path_.push_back(pool_->keep(parent, page_tokens(next), pages_[next]));
+    }
+  }
+  touch_path();
+}
+
+void KvCache::touch_path() {
+  for (auto node = path_.rbegin(); node != path_.rend(); ++node) pool_->touch(*node);
 }
 
 }  // namespace bitsmith

@@ -54,7 +54,8 @@ void apply_norm(const NormPlan& plan, const NormWeights& weights, int64_t rows, 
 RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
     : weights_(std::move(weights)), pool_(threads), rotaries_(weights_.plan.ropes.size()) {}
 
-void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hidden) {
+void RuntimeModel::forward(std::span<const TokenStep> rows, Products products,
+                           std::span<float> hidden) {
   const ModelPlan& plan = weights_.plan;
   const int64_t count = std::ssize(rows);
   BITSMITH_CHECK(hidden.size() == elements(count, plan.hidden_size));
@@ -65,6 +66,7 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     check_positions(length);
     rerun_if_rope_changes(sequence, std::max(sequence.rope_length, length));
   }
+  products_ = products;
   embed(rows);
   compute_rotary(rows);
   normed_.resize(x_.size());
@@ -86,26 +88,6 @@ void RuntimeModel::forward(std::span<const TokenStep> rows, std::span<float> hid
     add(delta_.data(), std::ssize(x_), x_.data());
   }
   normalize(plan.final_norm, weights_.final_norm, count, x_.data(), hidden.data());
-}
-
-void RuntimeModel::check_positions(int64_t length) const {
-  const ModelPlan& plan = weights_.plan;
-  if (weights_.positions && length > plan.positions.out_features - plan.position_offset)
-    throw Error(concat("position ", length - 1, " is beyond the ", plan.context,
-                       " positions that this model has learned"));
-}
-
-void RuntimeModel::rerun_if_rope_changes(KvCache& sequence, int64_t length) {
-  const auto& ropes = weights_.plan.ropes;
-  const bool other_keys = std::any_of(ropes.begin(), ropes.end(), [&](const RopePlan& rope) {
-    return rope.scaling == RopePlan::Scaling::kLongRope &&
-           rope_length_class(rope, length) != rope_length_class(rope, sequence.rope_length);
-  });
-  if (sequence.length() == 0 || !other_keys) return;
-  const std::vector<int32_t> tokens(sequence.tokens().begin(), sequence.tokens().end());
-  sequence.truncate(0);
-  sequence.rope_length = length;
-  run_pieces(tokens, sequence, [](std::span<const float>) { return true; });
 }
 
 // rows -> x_ [rows, hidden], the residual stream; the tokens join their sequences.
@@ -213,15 +195,17 @@ void RuntimeModel::attention(int64_t block_index, std::span<const TokenStep> row
       }
     }
     thread_local Vector scratch;
+    const KvPool& pool = sequence.pool();
     scratch.resize(
-        static_cast<size_t>(attention_scratch(sequence.length(), sequence.padded_head_dim())));
+        static_cast<size_t>(attention_scratch(sequence.length(), pool.padded_head_dim())));
     kernels().attention.attend({.queries = queries.data(),
                                 .count = std::ssize(queries),
                                 .head_dim = head_dim,
-                                .padded_head_dim = sequence.padded_head_dim(),
-                                .keys = sequence.keys(block_index, task.kv_head),
-                                .values = sequence.values(block_index, task.kv_head),
-                                .float16 = sequence.type() == KvType::kFloat16,
+                                .padded_head_dim = pool.padded_head_dim(),
+                                .type = pool.type(),
+                                .keys = pool.keys(block_index, task.kv_head),
+                                .values = pool.values(block_index, task.kv_head),
+                                .pages = sequence.pages().data(),
                                 .scratch = scratch.data(),
                                 .soft_cap = static_cast<float>(plan.soft_cap)});
   });
@@ -343,10 +327,31 @@ void RuntimeModel::apply(const Vector& x, int64_t rows, std::span<const Output> 
       rotation->apply(x.data(), rows, rotated_.data(), pool_);
       done = rotation;
     }
-    matrix.multiply_rotated(rotation ? rotated_.data() : x.data(), rows, y.data(), pool_);
+    multiply(matrix, /*rotated=*/true, rotation ? rotated_.data() : x.data(), rows, y.data());
     if (linear.bias.empty()) continue;
     for (int64_t r = 0; r < rows; ++r)
       add(linear.bias.data(), matrix.out_features, &y[elements(r, matrix.out_features)]);
+  }
+}
+
+void RuntimeModel::multiply(WeightMatrix& matrix, bool rotated, const float* x, int64_t rows,
+                            float* y) {
+  const int64_t in = matrix.in_features, out = matrix.out_features;
+  const auto product = [&](const float* from, int64_t count, float* to) {
+    if (rotated) return matrix.multiply_rotated(from, count, to, pool_);
+    matrix.multiply(from, count, to, pool_);
+  };
+  if (products_ == Products::kSingle) {
+    for (int64_t r = 0; r < rows; ++r) product(x + r * in, 1, y + r * out);
+  } else if (rows > 1) {
+    product(x, rows, y);
+  } else {
+    // Alone it would go to the kernels for one token: it goes twice.
+    pair_inputs_.assign(x, x + in);
+    pair_inputs_.insert(pair_inputs_.end(), x, x + in);
+    pair_outputs_.resize(elements(2, out));
+    product(pair_inputs_.data(), 2, pair_outputs_.data());
+    std::copy_n(pair_outputs_.begin(), out, y);
   }
 }
 
@@ -367,37 +372,13 @@ void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>
   });
 }
 
-void RuntimeModel::logits(std::span<const float> hidden, std::span<float> out) {
+void RuntimeModel::logits(std::span<const float> hidden, Products products, std::span<float> out) {
   const int64_t rows = std::ssize(hidden) / weights_.plan.hidden_size;
   BITSMITH_CHECK(out.size() == elements(rows, weights_.plan.vocab_size));
-  weights_.head->multiply(hidden.data(), rows, out.data(), pool_);
+  products_ = products;
+  multiply(*weights_.head, /*rotated=*/false, hidden.data(), rows, out.data());
   if (const auto cap = static_cast<float>(weights_.plan.logit_soft_cap); cap > 0)
     for (float& logit : out) logit = cap * std::tanh(logit / cap);
-}
-
-bool RuntimeModel::prefill(std::span<const int32_t> tokens, KvCache& sequence,
-                           const EachPiece& each_piece) {
-  const int64_t length = sequence.length() + std::ssize(tokens);
-  check_positions(length);
-  rerun_if_rope_changes(sequence, length);
-  sequence.rope_length = std::max(sequence.rope_length, length);
-  return run_pieces(tokens, sequence, each_piece);
-}
-
-bool RuntimeModel::run_pieces(std::span<const int32_t> tokens, KvCache& sequence,
-                              const EachPiece& each_piece) {
-  std::vector<float> hidden;
-  std::vector<TokenStep> rows;
-  for (size_t first = 0; first < tokens.size(); first += kPromptRows) {
-    rows.clear();
-    for (const int32_t token :
-         tokens.subspan(first, std::min(tokens.size() - first, static_cast<size_t>(kPromptRows))))
-      rows.push_back({token, &sequence});
-    hidden.resize(rows.size() * static_cast<size_t>(weights_.plan.hidden_size));
-    forward(rows, hidden);
-    if (!each_piece(hidden)) return false;
-  }
-  return true;
 }
 
 }  // namespace bitsmith

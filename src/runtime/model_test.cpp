@@ -82,19 +82,28 @@ double relative_error(std::span<const float> actual, std::span<const float> expe
   return std::sqrt(error / norm);
 }
 
-// Logits of every token of `ids`, run in pieces of the given size.
+// Logits of every token of `ids`, run in pieces of the given size; single tokens by the kernels for
+// one.
 std::vector<float> logits_in_pieces(RuntimeModel& model, std::span<const int32_t> ids, size_t piece,
                                     KvType type = KvType::kFloat32) {
   KvCache cache(model.plan(), std::ssize(ids), type);
   std::vector<float> hidden, out(ids.size() * static_cast<size_t>(model.plan().vocab_size));
+  const auto hidden_size = static_cast<size_t>(model.plan().hidden_size);
+  if (piece == 1) hidden.resize(ids.size() * hidden_size);
   for (size_t first = 0; first < ids.size(); first += piece) {
+    if (piece == 1) {
+      const TokenStep row{ids[first], &cache};
+      model.forward({&row, 1}, Products::kSingle,
+                    std::span(hidden).subspan(first * hidden_size, hidden_size));
+      continue;
+    }
     model.prefill(ids.subspan(first, std::min(piece, ids.size() - first)), cache,
                   [&](std::span<const float> h) {
                     hidden.insert(hidden.end(), h.begin(), h.end());
                     return true;
                   });
   }
-  model.logits(hidden, out);
+  model.logits(hidden, piece == 1 ? Products::kSingle : Products::kMany, out);
   return out;
 }
 
@@ -184,11 +193,11 @@ TEST(RuntimeModel, LongRopeRunsASequenceAgainThatCrossesItsTrainedContext) {
   KvCache cache(model.plan(), 64, KvType::kFloat32), beside(model.plan(), 64, KvType::kFloat32);
   std::vector<float> hidden(2 * 48), out(384);
   const auto expect_last = [&](const Golden& expected) {
-    model.logits(std::span(hidden).first(48), out);
+    model.logits(std::span(hidden).first(48), Products::kMany, out);
     EXPECT_LT(relative_error(out, last_of(expected.logits)), 1e-5);
   };
   for (const int32_t id : far.ids)
-    model.forward(std::vector<TokenStep>{{id, &cache}, {id, &beside}}, hidden);
+    model.forward(std::vector<TokenStep>{{id, &cache}, {id, &beside}}, Products::kMany, hidden);
   expect_last(far);
   cache.truncate(0);
   model.prefill(near.ids, cache, ignore);
@@ -235,8 +244,8 @@ TEST(RuntimeModel, LongPromptIsCutWithoutATrace) {
     std::vector<TokenStep> rows;
     for (const int32_t id : ids) rows.push_back({id, &cache});
     std::vector<float> hidden(600 * 32), at_once(600 * 384);
-    model.forward(rows, hidden);
-    model.logits(hidden, at_once);
+    model.forward(rows, Products::kMany, hidden);
+    model.logits(hidden, Products::kMany, at_once);
     EXPECT_LT(relative_error(whole, at_once), 1e-5) << name;
   }
 }
@@ -256,14 +265,14 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
   for (size_t s = 1; s < kSequences; ++s) {
     std::vector<TokenStep> rows;
     for (size_t p = 0; p < s; ++p) rows.push_back({token(s, p), &caches[s]});
-    model.forward(rows, std::span(unused).first(s * hidden_size));
+    model.forward(rows, Products::kMany, std::span(unused).first(s * hidden_size));
   }
   std::vector<float> together;  // [steps, sequences, hidden]
   for (size_t step = 0; step < steps; ++step) {
     std::vector<TokenStep> rows;
     for (size_t s = 0; s < kSequences; ++s) rows.push_back({token(s, s + step), &caches[s]});
     std::vector<float> hidden(kSequences * hidden_size);
-    model.forward(rows, hidden);
+    model.forward(rows, Products::kMany, hidden);
     together.insert(together.end(), hidden.begin(), hidden.end());
   }
   for (size_t s = 0; s < kSequences; ++s) {
@@ -284,6 +293,43 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
   }
 }
 
+// The same bits, whatever rows run beside a row and however a prompt is cut.
+TEST(RuntimeModel, RowsDoNotInfluenceEachOther) {
+  for (const std::string name : {"tiny_llama_trained", "families/tiny_mixtral"}) {
+    RuntimeModel model(load_weights(*ModelFiles::open(model_path(name)), DensePrecision::kFast), 2);
+    const auto width = static_cast<size_t>(model.plan().hidden_size);
+    const auto vocab = static_cast<size_t>(model.plan().vocab_size);
+    const std::vector<int32_t> ids = {5, 17, 60, 3, 3, 90, 201, 44, 8, 120, 7, 31};
+    for (const Products products : {Products::kSingle, Products::kMany}) {
+      const auto run = [&](size_t piece, size_t beside) {
+        std::vector<KvCache> caches;
+        for (size_t s = 0; s <= beside; ++s) caches.emplace_back(model.plan(), 64);
+        std::vector<float> all, hidden, logits;
+        for (size_t first = 0; first < ids.size(); first += piece) {
+          const size_t count = std::min(piece, ids.size() - first);
+          std::vector<TokenStep> rows;
+          for (size_t s = 1; s <= beside; ++s) {
+            for (size_t i = 0; i < s; ++i)
+              rows.push_back({static_cast<int32_t>(10 * s + first), &caches[s]});
+          }
+          for (size_t i = 0; i < count; ++i) rows.push_back({ids[first + i], &caches[0]});
+          hidden.resize(rows.size() * width);
+          logits.resize(rows.size() * vocab);
+          model.forward(rows, products, hidden);
+          model.logits(hidden, products, logits);
+          all.insert(all.end(), logits.end() - static_cast<long>(count * vocab), logits.end());
+        }
+        return all;
+      };
+      const auto alone = run(ids.size(), 0);
+      EXPECT_EQ(run(1, 0), alone) << name;
+      EXPECT_EQ(run(5, 0), alone) << name;
+      EXPECT_EQ(run(4, 3), alone) << name;
+      EXPECT_EQ(run(1, 2), alone) << name;
+    }
+  }
+}
+
 TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
   RuntimeModel model = load("tiny_llama");
   const auto ids = golden("tiny_llama").ids;
@@ -300,7 +346,7 @@ TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
     hidden.assign(h.begin(), h.end());
     return true;
   });
-  model.logits(hidden, out);
+  model.logits(hidden, Products::kMany, out);
   EXPECT_LT(relative_error(out, std::span(expected).subspan(10 * 384)), 1e-6);
 }
 

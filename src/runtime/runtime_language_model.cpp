@@ -29,7 +29,7 @@ class RuntimeLanguageModel : public LanguageModel {
                    static_cast<size_t>(first + count) * width <= hidden_.size());
     model_.logits(std::span<const float>(hidden_).subspan(static_cast<size_t>(first) * width,
                                                           static_cast<size_t>(count) * width),
-                  out);
+                  Products::kMany, out);
   }
 
  private:

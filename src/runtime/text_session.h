@@ -1,54 +1,53 @@
-// A loaded model with its tokenizer: text in, text out.
+// One person's use of a model: text in, text out, one answer after another.
 #pragma once
 #include <filesystem>
 #include <functional>
-#include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "runtime/generator.h"
-#include "tokenizer/chat_template.h"
-#include "tokenizer/tokenizer.h"
+#include "base/run_context.h"
+#include "runtime/text_model.h"
 
 namespace bitsmith {
 
+struct AnswerOptions {
+  SamplingOptions sampling = {};
+  uint64_t stream = 0;  // under the run's seed: answers of one conversation differ in it
+  int64_t max_tokens = 512;
+};
+
 struct TextResult {
   std::string text;
-  GenerateResult generated;
+  RequestResult generated;
 };
 
 class TextSession {
  public:
-  // context: tokens that prompt and answer may have together; 0: what the model was trained for,
-  // but at most kDefaultContext. `run` gives the threads, and stops answers.
-  TextSession(const std::filesystem::path& model, const RunContext& run, int64_t context = 0);
-  static constexpr int64_t kDefaultContext = 8192;
+  // `run` gives threads and seed, and stops answers.
+  TextSession(const std::filesystem::path& model, const RunContext& run,
+              const ContextOptions& context = {});
 
-  int64_t context() const { return cache_.capacity(); }
+  int64_t context() const { return model_.context(); }
   // Empty when the model has a chat template, else why there is none.
-  const std::string& no_chat_reason() const { return chat_template_.reason(); }
-  bool can_chat() const { return chat_template_.supported(); }
+  const std::string& no_chat_reason() const { return model_.chat_template().reason(); }
+  bool can_chat() const { return model_.chat_template().supported(); }
 
-  // on_text gets whole UTF-8 characters as they come.
+  // on_text gets whole UTF-8 characters as they come; what it throws comes out.
   using OnText = std::function<void(const std::string& text)>;
-  // The assistant's answer to the conversation so far. Throws Error for what the template refuses.
-  TextResult chat(const ChatRequest& request, Sampler& sampler, int64_t max_tokens,
+  // The assistant's answer to the conversation so far. Throws Error for what the template refuses
+  // and for what does not fit into the context.
+  TextResult chat(const ChatRequest& request, const AnswerOptions& options,
                   const OnText& on_text = {});
   // Continues plain text.
-  TextResult complete(const std::string& prompt, Sampler& sampler, int64_t max_tokens,
+  TextResult complete(const std::string& prompt, const AnswerOptions& options,
                       const OnText& on_text = {});
 
  private:
-  TextResult generate_text(std::vector<int32_t> prompt, Sampler& sampler, int64_t max_tokens,
-                           const OnText& on_text);
+  TextResult answer(std::vector<int32_t> prompt, const AnswerOptions& options,
+                    const OnText& on_text);
 
   RunContext run_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  ChatTemplate chat_template_;
-  RuntimeModel model_;
-  KvCache cache_;
-  std::vector<int64_t> end_tokens_;
+  TextModel model_;
 };
 
 }  // namespace bitsmith

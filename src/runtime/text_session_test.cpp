@@ -12,52 +12,66 @@ namespace {
 const std::filesystem::path kTrained =
     std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained";
 const RunContext kTwoThreads{.threads = 2};
-const SamplingOptions kLikeliest{.temperature = 0};
+
+AnswerOptions likeliest(int64_t max_tokens) {
+  return {.sampling = {.temperature = 0}, .max_tokens = max_tokens};
+}
 
 TEST(TextSession, AnswersAndEndsItsTurn) {
   TextSession session(kTrained, kTwoThreads);
   ASSERT_TRUE(session.can_chat());
   EXPECT_EQ(session.context(), 256);  // what it was trained for
-  Sampler sampler(kLikeliest);
   std::string streamed;
   ChatRequest request;
   request.messages.push_back(chat_message("user", "What is 3 plus 4?"));
   const auto result =
-      session.chat(request, sampler, 50, [&](const std::string& text) { streamed += text; });
+      session.chat(request, likeliest(50), [&](const std::string& text) { streamed += text; });
   EXPECT_EQ(result.text, "3 plus 4 is 7.");
   EXPECT_EQ(streamed, result.text);
-  EXPECT_EQ(result.generated.stop_reason, StopReason::kEndToken);
+  EXPECT_EQ(result.generated.reason, FinishReason::kEndToken);
 }
 
 TEST(TextSession, AChatRunsOnlyItsNewPart) {
   TextSession session(kTrained, kTwoThreads), other(kTrained, kTwoThreads);
-  Sampler sampler(kLikeliest);
   ChatRequest request;
   request.messages.push_back(chat_message("user", "What is 3 plus 4?"));
-  const auto first = session.chat(request, sampler, 50);
+  const auto first = session.chat(request, likeliest(50));
   request.messages.push_back(chat_message("assistant", first.text));
   request.messages.push_back(chat_message("user", "What does the dog do?"));
-  const auto second = session.chat(request, sampler, 50);
-  const auto fresh = other.chat(request, sampler, 50);
+  const auto second = session.chat(request, likeliest(50));
+  const auto fresh = other.chat(request, likeliest(50));
   EXPECT_EQ(second.text, fresh.text);
   EXPECT_LT(second.generated.prompt_tokens, fresh.generated.prompt_tokens);
 }
 
 TEST(TextSession, CompletesPlainText) {
-  TextSession session(kTrained, kTwoThreads, 64);
+  TextSession session(kTrained, kTwoThreads, {.context = 64});
   EXPECT_EQ(session.context(), 64);
-  Sampler sampler(kLikeliest);
-  EXPECT_FALSE(session.complete("Anna has", sampler, 10).text.empty());
-  EXPECT_EQ(session.complete("", sampler, 3).generated.prompt_tokens, 1);
+  EXPECT_FALSE(session.complete("Anna has", likeliest(10)).text.empty());
+  EXPECT_EQ(session.complete("", likeliest(3)).generated.prompt_tokens, 1);
   std::string long_text;
   for (int i = 0; i < 100; ++i) long_text += "Anna has 3 coins. ";
-  EXPECT_THROW(session.complete(long_text, sampler, 3), Error);
+  EXPECT_THROW(session.complete(long_text, likeliest(3)), Error);
 }
 
 TEST(TextSession, NoContextBeyondLearnedPositions) {
   const auto model = std::filesystem::path(BITSMITH_TESTDATA) / "families" / "tiny_gpt2";
   EXPECT_EQ(TextSession(model, kTwoThreads).context(), 64);
-  EXPECT_THROW(TextSession(model, kTwoThreads, 65), UsageError);
+  EXPECT_THROW(TextSession(model, kTwoThreads, {.context = 65}), UsageError);
+}
+
+TEST(TextSession, AnInt8CacheAnswersAlike) {
+  TextSession session(kTrained, kTwoThreads, {.kv_cache = KvType::kInt8});
+  ChatRequest request;
+  request.messages.push_back(chat_message("user", "What is 3 plus 4?"));
+  EXPECT_EQ(session.chat(request, likeliest(50)).text, "3 plus 4 is 7.");
+}
+
+TEST(TextSession, WhatTheListenerThrowsComesOut) {
+  TextSession session(kTrained, kTwoThreads);
+  const auto refuse = [](const std::string&) { throw UsageError("enough"); };
+  EXPECT_THROW(session.complete("Anna has", likeliest(10), refuse), UsageError);
+  EXPECT_FALSE(session.complete("Anna has", likeliest(10)).text.empty());
 }
 
 // Models whose embedding has more rows than the tokenizer has tokens.
@@ -82,8 +96,9 @@ TEST(TextSession, PaddingRowsAreNeverSampled) {
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
     std::filesystem::copy_file(kTrained / file, folder.path() / file);
   TextSession session(folder.path(), kTwoThreads);
-  Sampler sampler({.temperature = 50, .repetition_penalty = 1.1}, 3);
-  const auto result = session.complete("A", sampler, 100);
+  const AnswerOptions options{.sampling = {.temperature = 50, .repetition_penalty = 1.1},
+                              .max_tokens = 100};
+  const auto result = session.complete("A", options);
   EXPECT_GT(result.generated.tokens.size(), 20u);
   for (const int32_t token : result.generated.tokens) EXPECT_LT(token, tokens);
 }
@@ -91,8 +106,8 @@ TEST(TextSession, PaddingRowsAreNeverSampled) {
 // Random text of a random byte-level model is full of broken characters; what is streamed is not.
 TEST(TextSession, StreamsWholeCharacters) {
   TextSession session(kTrained, kTwoThreads);
-  Sampler sampler({.temperature = 50}, 3);
-  const auto result = session.complete("A", sampler, 100, [](const std::string& text) {
+  const AnswerOptions options{.sampling = {.temperature = 50}, .max_tokens = 100};
+  const auto result = session.complete("A", options, [](const std::string& text) {
     for (size_t i = 0; i < text.size();) {
       const auto lead = static_cast<unsigned char>(text[i]);
       const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;

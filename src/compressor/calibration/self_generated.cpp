@@ -18,7 +18,7 @@ namespace {
 using Windows = std::vector<std::vector<int32_t>>;
 
 // Raise it when the generator samples other text from the same seed.
-constexpr int kGeneratorVersion = 1;
+constexpr int kGeneratorVersion = 2;
 
 std::string description(const SelfGeneratedRequest& request) {
   std::ostringstream out;

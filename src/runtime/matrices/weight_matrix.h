@@ -19,8 +19,9 @@ class WeightMatrix {
 
   // y[t * out_features + o] = sum_i x[t * in_features + i] * W[o, i] for t in [0, tokens).
   // One token takes the bandwidth-bound path, many tokens the compute-bound one (decode a tile of
-  // rows, then multiply). The result does not depend on the number of threads. Not reentrant: one
-  // caller at a time.
+  // rows, then multiply). A token's results do not depend, bit for bit, on the number of threads,
+  // nor, from two tokens on, on the other tokens and how many they are: the engine relies on it
+  // (Products in model.h). Not reentrant: one caller at a time.
   virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
   // The same, added to y: what a term of a sum does.
   virtual void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool);

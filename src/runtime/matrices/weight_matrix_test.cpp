@@ -103,6 +103,10 @@ void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, double
     EXPECT_EQ(y, again) << "threads change the result";
     EXPECT_EQ(y.back(), kGuard);
     EXPECT_LT(relative_error(w, x, y, out, in), tokens == 1 ? one_token_error : of_sums) << tokens;
+    if (tokens == 1) continue;
+    matrix.multiply(x.data() + (tokens - 2) * in, 2, again.data(), three);  // the last two alone
+    EXPECT_TRUE(std::equal(y.end() - 1 - 2 * out, y.end() - 1, again.begin()))
+        << "tokens influence each other";
   }
   std::vector<float> row(static_cast<size_t>(in));
   for (const int64_t r : {int64_t{0}, out / 2, out - 1}) {

@@ -1,0 +1,31 @@
+#include "server/http.h"
+
+namespace bitsmith {
+namespace {
+
+OrderedJson text_or_null(const std::string& text) {
+  return text.empty() ? OrderedJson() : OrderedJson(text);
+}
+
+}  // namespace
+
+std::string json_text(const OrderedJson& json) {
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+OrderedJson HttpError::json() const {
+  return {{"error",
+           {{"message", what()},
+            {"type", details_.type},
+            {"param", text_or_null(details_.param)},
+            {"code", text_or_null(details_.code)}}}};
+}
+
+HttpResponse HttpError::response() const {
+  HttpResponse response;
+  response.status = details_.status;
+  response.body = json_text(json());
+  return response;
+}
+
+}  // namespace bitsmith

@@ -1,0 +1,347 @@
+#include "server/routes.h"
+
+#include <algorithm>
+#include <ctime>
+#include <random>
+
+#include "server/content_security.h"
+#include "server/page.h"
+
+namespace bitsmith {
+namespace {
+
+struct Route {
+  const char* method;
+  const char* path;
+};
+constexpr Route kRoutes[] = {{"GET", "/"},
+                             {"GET", "/health"},
+                             {"GET", "/metrics"},
+                             {"GET", "/v1/models"},
+                             {"POST", "/tokenize"},
+                             {"POST", "/detokenize"},
+                             {"POST", "/v1/completions"},
+                             {"POST", "/v1/chat/completions"}};
+
+HttpError refusal(int status, const std::string& code, const std::string& message) {
+  return {{.status = status, .code = code}, message};
+}
+
+HttpError busy(const std::string& code, const std::string& message) {
+  return {{.status = 503, .type = "server_error", .code = code}, message};
+}
+
+// The name in a Host header, without its port.
+std::string host_name(const std::string& host) {
+  if (host.starts_with("[")) return host.substr(0, host.find(']') + 1);
+  return host.substr(0, host.find(':'));
+}
+
+bool is_loopback(const std::string& name) {
+  return name == "localhost" || name == "[::1]" || name == "::1" || name.starts_with("127.");
+}
+
+HttpResponse json_response(const OrderedJson& json) {
+  HttpResponse response;
+  response.body = json_text(json);
+  return response;
+}
+
+class CompletionStream : public BodyStream {
+ public:
+  explicit CompletionStream(std::unique_ptr<Completion> completion)
+      : completion_(std::move(completion)) {}
+  bool next(std::string& piece) override {
+    piece = completion_->next_events();
+    return !piece.empty();
+  }
+
+ private:
+  std::unique_ptr<Completion> completion_;
+};
+
+// For logs and metrics: a path from outside is no label.
+std::string route_name(const std::string& path) {
+  for (const Route& route : kRoutes)
+    if (path == route.path) return path;
+  return path.starts_with("/v1/models/") ? "/v1/models" : "other";
+}
+
+}  // namespace
+
+Routes::Routes(TextModel& model, EngineThread& engine, const ServeOptions& options,
+               std::optional<ApiKey> key, const std::string& model_name, uint64_t seed)
+    : model_(model),
+      engine_(engine),
+      options_(options),
+      key_(std::move(key)),
+      model_name_(model_name),
+      seed_(seed),
+      started_(std::time(nullptr)) {
+  std::random_device random;
+  std::ostringstream prefix;
+  prefix << std::hex << random() << random();
+  id_prefix_ = prefix.str();
+}
+
+HttpResponse Routes::handle(const HttpRequest& request) {
+  HttpResponse response;
+  try {
+    check_access(request);
+    response = request.method == "OPTIONS" ? preflight() : route(request);
+  } catch (const HttpError& error) {
+    response = error.response();
+    if (error.details().status == 503) response.headers.emplace("Retry-After", "5");
+    if (error.details().status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
+  } catch (const std::exception& error) {
+    response = HttpError({.status = 500, .type = "server_error"}, error_message(error)).response();
+  }
+  add_cors(response);
+  response.headers.emplace("X-Content-Type-Options", "nosniff");
+  metrics_.count_response(route_name(request.path), response.status);
+  return response;
+}
+
+HttpResponse Routes::http_error(int status) const {
+  const char* message = status == 413   ? "the body is larger than the server's limit"
+                        : status == 414 ? "the address is too long"
+                        : status == 411 ? "a body needs a Content-Length"
+                        : status == 408 ? "the request did not come in time"
+                        : status == 415 ? "forms are not read: send JSON as application/json"
+                        : status == 503 ? "there are too many connections: try again later"
+                        : status >= 500 ? "the server failed"
+                                        : "this is no HTTP request that the server understands";
+  return HttpError(
+             {.status = status, .type = status >= 500 ? "server_error" : "invalid_request_error"},
+             message)
+      .response();
+}
+
+// Pages of other sites must not use a server that trusts this machine: browsers name the page's
+// origin, and a name that was made to point here does not look like this machine's.
+void Routes::check_access(const HttpRequest& request) const {
+  const std::string host = request.header("host"), origin = request.header("origin");
+  if (is_loopback(options_.host) && !host.empty() && !is_loopback(host_name(host)))
+    throw refusal(403, "host",
+                  "the server was asked for by a name that is not this machine's: it "
+                  "listens on a loopback address (--host)");
+  const bool own = origin == "http://" + host || origin == "https://" + host;
+  if (!origin.empty() && !own && options_.cors != "*" && options_.cors != origin)
+    throw refusal(403, "origin",
+                  concat("pages of ", excerpt(origin),
+                         " may not use this server "
+                         "(--cors)"));
+  const bool open = request.path == "/" || request.path == "/health" || request.method == "OPTIONS";
+  if (key_ && !open && !key_->opens(request.header("authorization")))
+    throw HttpError({.status = 401, .code = "invalid_api_key"},
+                    "a key is needed: send it as 'Authorization: Bearer KEY'");
+}
+
+void Routes::add_cors(HttpResponse& response) const {
+  if (options_.cors.empty()) return;
+  response.headers.emplace("Access-Control-Allow-Origin", options_.cors);
+  if (options_.cors != "*") response.headers.emplace("Vary", "Origin");
+}
+
+HttpResponse Routes::preflight() const {
+  HttpResponse response;
+  response.status = 204;
+  response.content_type = "";
+  if (options_.cors.empty()) return response;
+  response.headers.emplace("Access-Control-Allow-Methods", "GET, POST");
+  response.headers.emplace("Access-Control-Allow-Headers", "Authorization, Content-Type");
+  response.headers.emplace("Access-Control-Max-Age", "600");
+  return response;
+}
+
+HttpResponse Routes::route(const HttpRequest& request) {
+  const std::string& path = request.path;
+  std::string allowed;
+  for (const Route& route : kRoutes)
+    if (path == route.path) allowed = route.method;
+  if (path.starts_with("/v1/models/")) allowed = "GET";
+  if (allowed.empty())
+    throw refusal(404, "unknown_url", concat("there is nothing at ", excerpt(path)));
+  if (request.method != allowed && !(allowed == "GET" && request.method == "HEAD"))
+    throw refusal(405, "method_not_allowed", concat(excerpt(path), " is asked by ", allowed));
+  if (allowed == "POST") {
+    // Browsers send this type to other origins only after they have asked.
+    const std::string type = request.header("content-type");
+    if (type.substr(0, type.find(';')) != "application/json")
+      throw refusal(415, "content_type",
+                    "the body must be JSON, with 'Content-Type: application/json'");
+    if (draining_) throw busy("stopping", "the server is stopping");
+  }
+  if (path == "/") {
+    HttpResponse response;
+    response.content_type = "text/html; charset=utf-8";
+    static const std::string policy = content_security_policy(page_html());
+    response.headers.emplace("Content-Security-Policy", policy);
+    response.headers.emplace("Cache-Control", "no-cache");
+    response.body = page_html();
+    return response;
+  }
+  if (path == "/health") return health();
+  if (path == "/metrics") {
+    HttpResponse response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics_.text(engine_.stats());
+    return response;
+  }
+  if (path == "/tokenize") return tokenize(request);
+  if (path == "/detokenize") return detokenize(request);
+  if (path == "/v1/completions") return text_completions(request);
+  if (path == "/v1/chat/completions") return chat_completions(request);
+  return models(path);
+}
+
+HttpResponse Routes::health() const {
+  HttpResponse response = json_response({{"status", draining_ ? "stopping" : "ok"}});
+  if (draining_) response.status = 503;
+  return response;
+}
+
+HttpResponse Routes::models(const std::string& path) const {
+  const OrderedJson model = {{"id", model_name_},
+                             {"object", "model"},
+                             {"created", started_},
+                             {"owned_by", "bitsmith"},
+                             {"context_length", model_.context()}};
+  if (path == "/v1/models")
+    return json_response({{"object", "list"}, {"data", OrderedJson::array({model})}});
+  check_model(path.substr(std::string("/v1/models/").size()));
+  return json_response(model);
+}
+
+void Routes::check_model(const std::string& name) const {
+  if (name.empty() || name == model_name_) return;
+  throw HttpError({.status = 404, .param = "model", .code = "model_not_found"},
+                  concat("there is no model '", excerpt(name), "' here, but '", model_name_, "'"));
+}
+
+HttpResponse Routes::tokenize(const HttpRequest& request) const {
+  const OrderedJson json = read_body(request.body);
+  JsonFields fields(json, "");
+  const auto text = fields.string("text");
+  if (!text) throw HttpError::invalid_field("text", "is missing");
+  const bool add_special = fields.boolean("add_special").value_or(true);
+  const bool parse_special = fields.boolean("parse_special").value_or(true);
+  fields.finish();
+  const auto ids = model_.tokenizer().encode(*text, add_special, parse_special);
+  return json_response({{"tokens", ids}, {"count", ids.size()}});
+}
+
+HttpResponse Routes::detokenize(const HttpRequest& request) const {
+  const OrderedJson json = read_body(request.body);
+  JsonFields fields(json, "");
+  const OrderedJson* tokens = fields.array("tokens");
+  if (!tokens) throw HttpError::invalid_field("tokens", "is missing");
+  const bool skip_special = fields.boolean("skip_special").value_or(false);
+  fields.finish();
+  const std::vector<int32_t> ids = read_ids(*tokens, "tokens");
+  for (const int32_t id : ids) {
+    if (id >= model_.tokenizer().vocab_size())
+      throw HttpError::invalid_field("tokens",
+                                     concat("has the id ", id, ", but the vocabulary has ",
+                                            model_.tokenizer().vocab_size(), " entries"));
+  }
+  return json_response({{"text", model_.tokenizer().decode(ids, skip_special)}});
+}
+
+Request Routes::engine_request(const CompletionOptions& options, std::vector<int32_t> prompt,
+                               int64_t default_tokens, const HttpRequest& http) {
+  const int64_t tokens = std::ssize(prompt);
+  if (options_.max_prompt > 0 && tokens > options_.max_prompt)
+    throw refusal(400, "context_length_exceeded",
+                  concat("the prompt has ", tokens, " tokens, but the server takes at most ",
+                         options_.max_prompt));
+  const int64_t most = options_.max_tokens > 0 ? options_.max_tokens : model_.context();
+  if (options.max_tokens && *options.max_tokens > most)
+    throw HttpError::invalid_field(
+        "max_tokens", concat("is ", *options.max_tokens, ", but the server allows at most ", most));
+  // What nobody asked for shall not be refused for want of memory.
+  const EngineOptions& engine = model_.engine().options();
+  const int64_t room = std::max<int64_t>(1, engine.kv_pages * KvPool::kPage - tokens);
+  Request request;
+  request.prompt = std::move(prompt);
+  request.sampling = options.sampling;
+  request.max_tokens = options.max_tokens.value_or(std::min({default_tokens, most, room}));
+  request.seed = options.seed.value_or(seed_);
+  request.stream = options.seed ? 0 : next_stream_++;
+  if (!options.ignore_eos) request.end_tokens = model_.end_tokens();
+  request.client = http.client;
+  request.likeliest = options.likeliest;
+  return request;
+}
+
+HttpResponse Routes::chat_completions(const HttpRequest& http) {
+  ChatCompletionRequest request = read_chat_completion(http.body);
+  check_model(request.options.model);
+  if (!model_.chat_template().supported())
+    throw HttpError({}, model_.chat_template().reason() + "; use /v1/completions");
+  std::vector<int32_t> prompt;
+  try {
+    prompt = model_.encode_chat(request.chat);
+  } catch (const Error& error) {  // the template refuses the conversation
+    throw HttpError({.param = "messages"}, error.what());
+  }
+  std::vector<CompletionPrompt> prompts(1);
+  prompts[0].request =
+      engine_request(request.options, std::move(prompt), options_.answer_tokens, http);
+  return complete(http, request.options, true, std::move(prompts));
+}
+
+HttpResponse Routes::text_completions(const HttpRequest& http) {
+  constexpr int64_t kDefaultTokens = 16;  // OpenAI's
+  const TextCompletionRequest request = read_text_completion(http.body);
+  check_model(request.options.model);
+  std::vector<CompletionPrompt> prompts;
+  for (const TextCompletionRequest::Prompt& given : request.prompts) {
+    CompletionPrompt prompt;
+    prompt.echo = request.echo;
+    std::vector<int32_t> ids;
+    if (const auto* text = std::get_if<std::string>(&given)) {
+      ids = model_.encode_text(*text);
+      if (request.echo) prompt.text = *text;
+    } else {
+      ids = std::get<std::vector<int32_t>>(given);
+      if (request.echo) {
+        for (const int32_t id : ids)
+          prompt.text +=
+              id < model_.tokenizer().vocab_size() ? model_.tokenizer().token_bytes(id) : "";
+      }
+    }
+    prompt.request = engine_request(request.options, std::move(ids), kDefaultTokens, http);
+    prompt.request.prompt_probabilities = request.echo && request.options.likeliest;
+    prompts.push_back(std::move(prompt));
+  }
+  return complete(http, request.options, false, std::move(prompts));
+}
+
+HttpResponse Routes::complete(const HttpRequest& http, const CompletionOptions& options, bool chat,
+                              std::vector<CompletionPrompt> prompts) {
+  const EngineStats stats = engine_.stats();
+  const int64_t free =
+      std::max<int64_t>(0, options_.batch.parallel - stats.running - stats.waiting);
+  if (stats.waiting + std::ssize(prompts) - free > options_.max_queue)
+    throw busy("queue_full", concat("at most ", options_.max_queue, " requests may wait, ",
+                                    stats.waiting, " do already: try again later"));
+  const CompletionContext context{
+      .engine = engine_,
+      .tokenizer = model_.tokenizer(),
+      .model = model_name_,
+      .id = concat(chat ? "chatcmpl-" : "cmpl-", id_prefix_, next_id_++),
+      .created = std::time(nullptr),
+      .deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options_.time_limit),
+      .disconnected = http.disconnected};
+  auto completion = std::make_unique<Completion>(context, options, chat, std::move(prompts));
+  if (!options.stream) return json_response(completion->whole());
+  HttpResponse response;
+  response.content_type = "text/event-stream";
+  response.headers.emplace("Cache-Control", "no-cache");
+  response.headers.emplace("X-Accel-Buffering", "no");
+  response.stream = std::make_unique<CompletionStream>(std::move(completion));
+  return response;
+}
+
+}  // namespace bitsmith
