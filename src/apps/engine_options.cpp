@@ -2,7 +2,7 @@
 
 namespace bitsmith {
 
-void add_engine_options(CLI::App& command, EngineOptions& options) {
+void add_engine_options(CLI::App& command, EngineChoice& options) {
   command
       .add_option("--engine", options.engine,
                   kHasTorch ? "Arithmetic: torch (default, the reference) or runtime"

@@ -2,11 +2,11 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
-#include "pipeline/engine.h"
+#include "pipeline/engine_choice.h"
 
 namespace bitsmith {
 
 // Adds --engine and --dtype.
-void add_engine_options(CLI::App& command, EngineOptions& options);
+void add_engine_options(CLI::App& command, EngineChoice& options);
 
 }  // namespace bitsmith

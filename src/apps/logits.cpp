@@ -13,13 +13,13 @@ namespace {
 
 struct LogitsCommand {
   CommonOptions common;
-  EngineOptions engine;
+  EngineChoice engine;
   std::string model, out;
   std::vector<int32_t> ids;
   bool force = false;
 
   void run() const {
-    const EngineOptions resolved = resolve_engine(engine);
+    const EngineChoice resolved = resolve_engine(engine);
     if (std::filesystem::exists(out) && !force) {
       throw UsageError(concat(out, " exists; give another name, or --force to replace it"));
     }

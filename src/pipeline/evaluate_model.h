@@ -9,7 +9,7 @@
 #include "base/run_context.h"
 #include "evaluate/evaluate.h"
 #include "pipeline/compare_generations.h"
-#include "pipeline/engine.h"
+#include "pipeline/engine_choice.h"
 #include "pipeline/evaluate_tasks.h"
 
 namespace bitsmith {
@@ -18,7 +18,7 @@ struct EvaluateModelJob {
   std::filesystem::path model, teacher;  // teacher empty: no divergence
   std::vector<std::string> texts;        // files (documents.h)
   EvaluateTasksJob tasks;
-  EngineOptions engine;
+  EngineChoice engine;
   // Tokens a window, and at most before what a task's request judges; 0: what the model was made
   // for, of texts at most 2048.
   int64_t context = 0;
@@ -37,7 +37,7 @@ struct JudgedText {
 };
 
 struct EvaluateModelResult {
-  EngineOptions engine;      // resolved
+  EngineChoice engine;       // resolved
   int64_t context = 0;       // of texts, resolved
   int64_t task_context = 0;  // of tasks, resolved
   bool bos = false;

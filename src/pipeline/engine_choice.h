@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-struct EngineOptions {
+struct EngineChoice {
   // "torch" or "runtime".
   // Default: empty, torch where this build has it
   std::string engine;
@@ -22,9 +22,9 @@ struct EngineOptions {
 extern const bool kHasTorch;
 
 // The choice with defaults filled in; throws UsageError for what this build or engine has not.
-EngineOptions resolve_engine(const EngineOptions& options);
+EngineChoice resolve_engine(const EngineChoice& options);
 // Loads a model into a resolved engine.
-std::unique_ptr<LanguageModel> load_engine(const EngineOptions& resolved,
+std::unique_ptr<LanguageModel> load_engine(const EngineChoice& resolved,
                                            const std::filesystem::path& model, int threads);
 
 }  // namespace bitsmith

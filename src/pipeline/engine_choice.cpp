@@ -1,4 +1,4 @@
-#include "pipeline/engine.h"
+#include "pipeline/engine_choice.h"
 
 #include "base/error.h"
 #include "runtime/runtime_language_model.h"
@@ -14,8 +14,8 @@ const bool kHasTorch = true;
 const bool kHasTorch = false;
 #endif
 
-EngineOptions resolve_engine(const EngineOptions& options) {
-  EngineOptions resolved = options;
+EngineChoice resolve_engine(const EngineChoice& options) {
+  EngineChoice resolved = options;
   if (resolved.engine.empty()) resolved.engine = kHasTorch ? "torch" : "runtime";
   if (resolved.engine == "torch") {
     if (!kHasTorch)
@@ -27,7 +27,7 @@ EngineOptions resolve_engine(const EngineOptions& options) {
   return resolved;
 }
 
-std::unique_ptr<LanguageModel> load_engine(const EngineOptions& resolved,
+std::unique_ptr<LanguageModel> load_engine(const EngineChoice& resolved,
                                            const std::filesystem::path& model, int threads) {
 #ifdef BITSMITH_COMPRESSOR
   if (resolved.engine == "torch") {
