@@ -10,8 +10,9 @@ struct ByteSize {
   bool operator==(const ByteSize&) const = default;
 };
 
-// The largest binary unit that divides it: "2GiB"; and any text of a number with a unit (B, kB, MB,
-// GB, TB of 1000; KiB, MiB, GiB, TiB of 1024; any case), at most 2^60 bytes. UsageError otherwise.
+// In the largest unit that divides it: "2GiB", "48MB"; and any text of a number with a unit (B, kB,
+// MB, GB, TB of 1000; KiB, MiB, GiB, TiB of 1024; any case), at most 2^60 bytes. UsageError
+// otherwise.
 std::string option_text(const ByteSize& size);
 void parse_option(const std::string& text, ByteSize& size);
 

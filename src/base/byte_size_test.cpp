@@ -19,6 +19,7 @@ TEST(ByteSize, Units) {
   EXPECT_EQ(parsed("1.5 GiB"), 3u << 29);
   EXPECT_EQ(parsed("2gb"), 2'000'000'000u);
   EXPECT_EQ(parsed("3kB"), 3000u);
+  EXPECT_EQ(parsed("0.29GB"), 290'000'000u);
 }
 
 TEST(ByteSize, NotASize) {
@@ -28,11 +29,12 @@ TEST(ByteSize, NotASize) {
 }
 
 TEST(ByteSize, TextIsReadBack) {
-  for (const uint64_t bytes : {1ull, 1000ull, 1024ull, 3ull << 20, 1ull << 40}) {
+  for (const uint64_t bytes : {1ull, 1000ull, 1024ull, 1'500'000ull, 3ull << 20, 1ull << 40}) {
     const std::string text = option_text(ByteSize{bytes});
     EXPECT_EQ(parsed(text), bytes) << text;
   }
   EXPECT_EQ(option_text(ByteSize{2ull << 30}), "2GiB");
+  EXPECT_EQ(option_text(ByteSize{48'000'000}), "48MB");
 }
 
 }  // namespace

@@ -190,22 +190,7 @@ TEST(Options, EachOfTrainingDataChangesTheRecipe) {
   EXPECT_EQ(member_count<TrainingDataOptions>(), 7u);  // these, and the cache folder
 }
 
-TEST(Options, SizesAndCandidatesAsText) {
-  const std::pair<const char*, uint64_t> sizes[] = {{"48MB", 48'000'000},
-                                                    {"1.5kB", 1500},
-                                                    {"2MiB", 2 << 20},
-                                                    {"0.25GB", 250'000'000},
-                                                    {"12345", 12345}};
-  for (const auto& [text, bytes] : sizes) {
-    ByteSize size, again;
-    parse_option(text, size);
-    EXPECT_EQ(size.bytes, bytes) << text;
-    parse_option(option_text(size), again);
-    EXPECT_EQ(again.bytes, bytes) << text;
-  }
-  ByteSize size;
-  for (const char* text : {"", "MB", "0", "-1MB", "12 MB", "5TB", "1e300", "nan", "0x10"})
-    EXPECT_THROW(parse_option(text, size), UsageError) << text;
+TEST(Options, CandidatesAsText) {
   CandidateList list;
   parse_option("int4g16,aq1x4g8+out0.5%", list);
   EXPECT_EQ(list.specs.size(), 2u);

@@ -1,24 +1,9 @@
 #include "compressor/budget/budget_options.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <utility>
-
-#include "base/error.h"
 
 namespace bitsmith {
 namespace {
-
-struct Unit {
-  const char* name;
-  double bytes;
-};
-constexpr Unit kUnits[] = {{"", 1},       {"B", 1},         {"kB", 1e3},
-                           {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},
-                           {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
-
-constexpr double kLargestSize = 1e15;
 
 CandidateList list_of(std::initializer_list<const char*> texts) {
   CandidateList list;
@@ -27,30 +12,6 @@ CandidateList list_of(std::initializer_list<const char*> texts) {
 }
 
 }  // namespace
-
-std::string option_text(const ByteSize& size) {
-  constexpr std::pair<uint64_t, const char*> kRound[] = {{1'000'000, "MB"}, {1000, "kB"}};
-  for (const auto& [bytes, name] : kRound) {
-    if (size.bytes > 0 && size.bytes % bytes == 0) return concat(size.bytes / bytes, name);
-  }
-  return std::to_string(size.bytes);
-}
-
-void parse_option(const std::string& text, ByteSize& size) {
-  const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
-  const std::string digits = text.substr(0, end), unit_name = text.substr(end);
-  char* parsed = nullptr;
-  const double number = std::strtod(digits.c_str(), &parsed);
-  for (const Unit& unit : kUnits) {
-    if (digits.empty() || *parsed != 0 || unit_name != unit.name) continue;
-    const double bytes = number * unit.bytes;
-    if (!(bytes >= 1 && bytes <= kLargestSize)) break;
-    size.bytes = static_cast<uint64_t>(std::llround(bytes));
-    return;
-  }
-  throw UsageError(
-      concat("'", excerpt(text), "' is no size: give a number and a unit, as 48MB or 1.5GiB"));
-}
 
 std::string option_text(const CandidateList& list) {
   std::string text;

@@ -4,18 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_size.h"
 #include "base/options.h"
 #include "format/representation_spec.h"
 
 namespace bitsmith {
-
-// "48MB": decimal kB, MB, GB, binary KiB, MiB, GiB, or bytes. UsageError for anything else and for
-// 0.
-struct ByteSize {
-  uint64_t bytes = 0;
-};
-std::string option_text(const ByteSize& size);
-void parse_option(const std::string& text, ByteSize& size);
 
 // "R,R,...".
 struct CandidateList {
