@@ -10,8 +10,8 @@
 namespace bitsmith {
 namespace {
 
-int norm(const E8Vector& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0); }
-int sum(const E8Vector& v) { return std::accumulate(v.begin(), v.end(), 0); }
+int e8_norm(const E8Vector& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0); }
+int e8_sum(const E8Vector& v) { return std::accumulate(v.begin(), v.end(), 0); }
 
 // All vectors of the given values, lexicographically.
 template <size_t N>
@@ -36,11 +36,11 @@ std::array<E8Vector, 256> make_patterns() {
   for (const int odd : {0, 1}) {
     std::vector<E8Vector> own, spare;  // twice |q|: norms of four times as much
     for (const E8Vector& v : all_vectors<3>({1, 3, 5})) {
-      if (sum(v) / 2 % 2 != odd) continue;
-      if (norm(v) <= 4 * 10) own.push_back(v);
-      if (norm(v) == 4 * 12) spare.push_back(v);
+      if (e8_sum(v) / 2 % 2 != odd) continue;
+      if (e8_norm(v) <= 4 * 10) own.push_back(v);
+      if (e8_norm(v) == 4 * 12) spare.push_back(v);
     }
-    std::ranges::stable_sort(own, {}, norm);
+    std::ranges::stable_sort(own, {}, e8_norm);
     const size_t missing = kHalf - own.size();
     for (size_t i = 0; i < missing; ++i) own.push_back(spare[i * spare.size() / missing]);
     std::ranges::copy(own, patterns.begin() + static_cast<ptrdiff_t>(kHalf) * odd);
@@ -53,7 +53,7 @@ std::array<E8Vector, 256> make_short_vectors() {
   // Twice the points, with the norm 4 * 2 and a sum of which the half is even.
   const auto add = [&](const std::vector<E8Vector>& candidates) {
     for (const E8Vector& v : candidates) {
-      if (norm(v) == 4 * 2 && sum(v) % 4 == 0) found.push_back(v);
+      if (e8_norm(v) == 4 * 2 && e8_sum(v) % 4 == 0) found.push_back(v);
     }
   };
   add(all_vectors<3>({-2, 0, 2}));

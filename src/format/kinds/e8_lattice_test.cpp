@@ -9,8 +9,8 @@
 namespace bitsmith {
 namespace {
 
-int norm(const E8Vector& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0); }
-int sum(const E8Vector& v) { return std::accumulate(v.begin(), v.end(), 0); }
+int e8_norm(const E8Vector& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0); }
+int e8_sum(const E8Vector& v) { return std::accumulate(v.begin(), v.end(), 0); }
 
 // Whether a quarter of v is in E8 + 1/4.
 bool in_shifted_e8(const E8Vector& v) {
@@ -29,8 +29,8 @@ TEST(E8p, PatternsAreThoseOfTheDefinition) {
   const auto& patterns = e8p_patterns();
   for (size_t i = 0; i < patterns.size(); ++i) {
     for (const int8_t value : patterns[i]) EXPECT_TRUE(value > 0 && value % 2 == 1);
-    EXPECT_EQ(sum(patterns[i]) / 2 % 2, static_cast<int>(i / 128)) << i;
-    ++of_norm[norm(patterns[i]) / 4];
+    EXPECT_EQ(e8_sum(patterns[i]) / 2 % 2, static_cast<int>(i / 128)) << i;
+    ++of_norm[e8_norm(patterns[i]) / 4];
     different.insert(patterns[i]);
   }
   EXPECT_EQ(different.size(), 256u);
@@ -75,8 +75,8 @@ TEST(E8Short, HoldsTheShortVectorsOfTheLattice) {
     std::set<int> rests;
     for (const int8_t value : v) rests.insert(std::abs(value) % 2);
     EXPECT_EQ(rests.size(), 1u);  // whole numbers or halves
-    EXPECT_EQ(sum(v) % 4, 0);
-    ++of_norm[norm(v) / 4];
+    EXPECT_EQ(e8_sum(v) % 4, 0);
+    ++of_norm[e8_norm(v) / 4];
     different.insert(v);
   }
   EXPECT_EQ(different.size(), 256u);
