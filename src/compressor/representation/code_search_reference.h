@@ -20,7 +20,7 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
                                      const CodeGroupSearchReference& search);
 
 // uniform: scales and zeros [out, in / G]; additive: as in additive_dequantize.h; gvq: as in
-// gvq_dequantize.h.
+// gvq_dequantize.h; e8p: scales [out, stages].
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Objective& objective,
@@ -32,6 +32,9 @@ torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tens
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
+                                   const Objective& objective, const torch::Tensor& code_groups);
+torch::Tensor search_e8p_reference(const CodedTerm& term, const E8pSpec& spec,
+                                   const torch::Tensor& scales, const torch::Tensor& target,
                                    const Objective& objective, const torch::Tensor& code_groups);
 
 }  // namespace bitsmith
