@@ -1,6 +1,7 @@
 // QuIP#'s rounding (Tseng et al. 2024, section 4.1: BlockLDLQ with blocks of eight inputs): points
 // of a fixed lattice codebook, group after group with error feedback.
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "compressor/quantize/additive_solve.h"
@@ -145,14 +146,19 @@ class Ldlq {
   torch::Tensor row_errors(const LdlqState& state) const {
     return objective_.row_errors(weight_ - dense(state), /*exact=*/false);
   }
-  double error() const { return row_errors_.sum().item<double>(); }
+  // In one order for any number of threads.
+  static double total(const torch::Tensor& row_errors) {
+    const auto* first = row_errors.const_data_ptr<double>();
+    return std::accumulate(first, first + row_errors.numel(), 0.0);
+  }
+  double error() const { return total(row_errors_); }
 
   // The rows that are better than they were; where rows meet all or none. Rounding of scales to
   // what the file holds can undo a small gain.
   void accept(const LdlqState& candidate) {
     const auto reached = row_errors(candidate);
     const auto better = objective_.joins_rows()
-                            ? (reached.sum() < row_errors_.sum()).expand_as(reached)
+                            ? torch::full_like(reached, total(reached) < error(), torch::kBool)
                             : reached < row_errors_;
     state_.scales = torch::where(better.unsqueeze(1), candidate.scales, state_.scales);
     const auto of_groups = better.repeat_interleave(in_ / kE8Size).unsqueeze(1);
