@@ -97,7 +97,9 @@ def main():
                                "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2, "--objective", "guided",
                                "--row-weights", "guided", "--estimate-cross-term", "--shrink-hessian"],
                     folder, options.kills, rng)
-        for start in ["quantize", "sum"]:
+        check_stage("lattice", ["quantize", TRAINED, "--representation", "had:e8p", "--data", CALIBRATION,
+                                "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
+        for start in ["quantize", "sum", "lattice"]:
             check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
                                           "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
                                           "--checkpoint-minutes", 0.01], folder, options.kills, rng)

@@ -57,7 +57,8 @@ TEST_P(VStep, ChangesOnlyGroupsWithTheLargestUpdates) {
 
 INSTANTIATE_TEST_SUITE_P(Representations, VStep,
                          testing::Values("int3g16", "aq1x4g4", "aq2x8g8", "aq1x4g4-s4x2",
-                                         "gvq2d2b-n512", "int3g16+lr2", "had:int3g16"));
+                                         "gvq2d2b-n512", "e8p", "e8p3", "int3g16+lr2",
+                                         "had:int3g16", "had:e8p"));
 
 // Without a trust region and in one chunk: the nearest code of every code group.
 TEST(SubspacePv, FindsTheCodesThatTryingAllFinds) {
