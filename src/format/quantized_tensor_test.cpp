@@ -112,11 +112,8 @@ float slow_gvq_weight(const QuantizedTensor& tensor, const GvqSpec& spec, int64_
 }
 
 float slow_e8p_coordinate(int code, int64_t t) {
-  int minus = code >> (8 + t) & 1;
-  if (t == 7) {
-    minus = 0;
-    for (int bit = 7; bit < 15; ++bit) minus ^= code >> bit & 1;
-  }
+  const unsigned signs = static_cast<unsigned>(code) >> 7 & 255;
+  const int minus = t < 7 ? code >> (8 + t) & 1 : std::popcount(signs) % 2;
   const float q = 0.5f * static_cast<float>(e8p_patterns()[code & 255][t]);
   return (minus != 0 ? -q : q) + (code >> 15 != 0 ? -0.25f : 0.25f);
 }

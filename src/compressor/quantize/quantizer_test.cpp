@@ -7,32 +7,11 @@
 
 #include "base/error.h"
 #include "compressor/objective/hessian_sum.h"
+#include "compressor/quantize/test_linears.h"
 #include "compressor/representation/kinds/uniform.h"
 
 namespace bitsmith {
 namespace {
-
-struct TestLinear {
-  torch::Tensor weight, hessian;
-};
-
-// Inputs of very different sizes that depend on each other, as in a real linear.
-TestLinear random_linear(int64_t out, int64_t in, int64_t samples = 600) {
-  torch::manual_seed(21);
-  const auto mix = torch::randn({in, in}) / std::sqrt(static_cast<double>(in));
-  const auto x = torch::matmul(torch::randn({samples, in}), mix) * torch::logspace(-1, 1, in);
-  HessianSum sum(in);
-  sum.add(x);
-  return {0.05 * torch::randn({out, in}), sum.hessian()};
-}
-
-QuantizedLinear quantize(const TestLinear& linear, const std::string& spec,
-                         const std::string& method, QuantizeOptions options = {}) {
-  const auto parsed = parse_representation(spec);
-  options.method = parse_method(method);
-  check_method(options.method, parsed);
-  return quantize_linear(linear.weight, linear.hessian, parsed, options);
-}
 
 struct Case {
   const char *spec, *method;
@@ -290,44 +269,6 @@ TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
   sweep_only.codebook_update = false;
   EXPECT_LT(quantize(linear, "gvq2d2b-n2048", "gptvq").relative_error,
             quantize(linear, "gvq2d2b-n2048", "gptvq", sweep_only).relative_error);
-}
-
-// On weights that look normal, as rotated ones do.
-TEST(Ldlq, BeatsScalarsAndNearestPointsAtTheSameBits) {
-  const TestLinear linear = random_linear(64, 256);
-  const double sweep = quantize(linear, "had:e8p", "ldlq").relative_error;
-  EXPECT_LT(sweep, 0.8 * quantize(linear, "had:e8p", "rtn").relative_error);
-  EXPECT_LT(sweep, 0.8 * quantize(linear, "had:int2g0-z", "gptq").relative_error);
-}
-
-// About 0.09 of the power of normal weights at two bits, where the best scalars leave 0.118 (Max,
-// 1960). A third and a fourth bit divide it by about three each.
-TEST(Ldlq, ErrorsOnNormalWeightsAreThoseOfTheLattice) {
-  torch::manual_seed(4);
-  const TestLinear linear = {torch::randn({64, 512}), {}};
-  double before = quantize(linear, "e8p", "rtn").relative_error;
-  EXPECT_NEAR(before, 0.09, 0.006);
-  for (const char* spec : {"e8p3", "e8p4"}) {
-    const double error = quantize(linear, spec, "rtn").relative_error;
-    EXPECT_LT(error, 0.45 * before) << spec;
-    before = error;
-  }
-}
-
-// Scales are the best of a fine grid and then of least squares: none nearby is better.
-TEST(Ldlq, NoScaleNearbyIsBetter) {
-  torch::manual_seed(5);
-  const TestLinear linear = {torch::randn({16, 256}), {}};
-  const auto result = quantize(linear, "e8p", "ldlq");
-  auto& representation = *result.representation;
-  const auto scales = representation.continuous_parameters()[0].value;
-  const torch::NoGradGuard no_grad;
-  const auto own = scales.clone();
-  for (const double factor : {0.97, 1.03}) {
-    scales.copy_(own * factor);
-    EXPECT_GT(relative_error(linear.weight, representation.dequantize(), {}),
-              result.relative_error);
-  }
 }
 
 TEST(Methods, MustFitTheRepresentation) {
