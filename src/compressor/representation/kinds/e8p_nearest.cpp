@@ -65,9 +65,8 @@ void norms_of_signs(const float* sub_hessian, int64_t pattern, float shift, floa
   float points[kE8Size][kSigns];
   for (int64_t d = 0; d < kE8Size; ++d) {
     const float magnitude = constants().magnitudes[d][pattern];
-    for (int64_t n = 0; n < kSigns; ++n) {
-      points[d][n] = magnitude * constants().signs[is_odd(pattern)][d][n] + shift;
-    }
+    const float* signs = constants().signs[is_odd(pattern)][d];
+    for (int64_t n = 0; n < kSigns; ++n) points[d][n] = magnitude * signs[n] + shift;
   }
   std::fill_n(norms, kSigns, 0.0f);
   for (int64_t a = 0; a < kE8Size; ++a) {
@@ -143,8 +142,10 @@ void E8pNearest::bound_patterns(const float* linear, Bounds& bounds) const {
     float gain[kPatterns] = {}, turn[kPatterns];
     std::fill_n(turn, kPatterns, HUGE_VALF);
     for (int64_t d = 0; d < kE8Size; ++d) {
+      const float* magnitudes = constants().magnitudes[d];
+      const float own_slope = slope[d];
       for (int64_t k = 0; k < kPatterns; ++k) {
-        const float term = slope[d] * constants().magnitudes[d][k];
+        const float term = own_slope * magnitudes[k];
         gain[k] += term;
         turn[k] = term < turn[k] ? term : turn[k];
       }
