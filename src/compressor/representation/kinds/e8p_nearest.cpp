@@ -117,7 +117,7 @@ void E8pNearest::prepare(const float* sub_hessian) {
 }
 
 struct E8pNearest::Bounds {
-  alignas(64) float of[2][kPatterns];  // of each shift and pattern
+  alignas(64) float of[2 * kPatterns];  // of each shift and pattern
 };
 
 // With p = q + c, D as the diagonal and the slopes m_i = linear_i - c D_i the bound is
@@ -150,7 +150,7 @@ void E8pNearest::bound_patterns(const float* linear, Bounds& bounds) const {
         turn[k] = term < turn[k] ? term : turn[k];
       }
     }
-    float* of = bounds.of[shift];
+    float* of = bounds.of + shift * kPatterns;
     for (int64_t k = 0; k < kPatterns; ++k) of[k] = own + pattern_norms_[k] - 2 * gain[k];
     const int64_t wrong = minuses % 2 == 0 ? kPatterns / 2 : 0;  // the half with another parity
     for (int64_t k = wrong; k < wrong + kPatterns / 2; ++k) of[k] += 4 * turn[k];
@@ -178,7 +178,7 @@ float E8pNearest::cost(int32_t code, const float* linear) const {
 E8pNearest::Found E8pNearest::find(const SearchKernels& kernels, const float* linear) const {
   Bounds bounds;
   bound_patterns(linear, bounds);
-  const float* all = bounds.of[0];
+  const float* all = bounds.of;
   const int64_t first = std::min_element(all, all + 2 * kPatterns) - all;
   Found best = best_signs(kernels, first % kPatterns, first / kPatterns, linear);
   for (int64_t i = 0; i < 2 * kPatterns; ++i) {
