@@ -32,7 +32,7 @@ std::vector<E8Vector> all_vectors(const std::array<int8_t, N>& values) {
 
 std::array<E8Vector, 256> make_patterns() {
   constexpr size_t kHalf = 128;
-  std::array<E8Vector, 256> patterns;
+  std::array<E8Vector, 256> patterns = {};
   for (const int odd : {0, 1}) {
     std::vector<E8Vector> own, spare;  // twice |q|: norms of four times as much
     for (const E8Vector& v : all_vectors<3>({1, 3, 5})) {
@@ -65,7 +65,7 @@ std::array<E8Vector, 256> make_short_vectors() {
       found.push_back(v);
     }
   }
-  std::array<E8Vector, 256> vectors;
+  std::array<E8Vector, 256> vectors = {};
   BITSMITH_CHECK(found.size() == vectors.size() + 1);
   std::copy_n(found.begin(), vectors.size(), vectors.begin());
   return vectors;
@@ -83,7 +83,7 @@ E8Vector e8p_point(uint16_t code) {
   const int last = std::popcount(static_cast<unsigned>(code >> 7 & 255)) % 2;
   const int signs = (code >> 8 & 127) | last << 7;
   const int shift = code >> 15 != 0 ? -1 : 1;
-  E8Vector point;
+  E8Vector point = {};
   for (size_t i = 0; i < kE8Size; ++i) {
     const int q = (signs >> i & 1) != 0 ? -pattern[i] : pattern[i];
     point[i] = static_cast<int8_t>(2 * q + shift);
