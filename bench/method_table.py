@@ -40,6 +40,9 @@ AQLM=--representation aq3x6g8
 AQLM=--representation aq2x8g8
 AQLM, block fine-tune=--representation aq2x8g8 --finetune-epochs 5
 AQLM=--representation aq2x6g8
+QuIP#=--representation had:e8p4
+QuIP#=--representation had:e8p3
+QuIP#=--representation had:e8p
 VQ=--representation aq1x10g8
 VQ=--representation aq1x8g8
 """

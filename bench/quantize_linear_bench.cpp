@@ -12,6 +12,7 @@
 #include "compressor/quantize/gvq_solve.h"
 #include "compressor/quantize/quantizer.h"
 #include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/e8p_search.h"
 #include "compressor/representation/kinds/gvq_dequantize.h"
 #include "compressor/representation/kinds/gvq_search.h"
 
@@ -181,6 +182,21 @@ void joint_pair_search(benchmark::State& state) {
   });
 }
 
+// The points of a lattice codebook with error feedback: n / 2 for the error's way on. Its share of
+// the rate shows what the searches cost, which look at few of the 2^16 points.
+void lattice_sweep(benchmark::State& state, const char* text) {
+  const auto spec = std::get<E8pSpec>(parse_representation(text).terms.front());
+  const int64_t n = linear_size();
+  const auto scales =
+      linear().weight.square().mean(1, /*keepdim=*/true).sqrt().repeat({1, spec.stages()});
+  if (spec.stages() == 2) scales.select(1, 1).mul_(0.3);
+  const auto codes = torch::zeros({n * n / kE8Size, spec.stages()}, torch::kInt);
+  measure(state, cube(), torch::kFloat, [&] {
+    E8pSearch search(spec, scales, n / kE8Size);
+    benchmark::DoNotOptimize(search_with_feedback(search, codes, linear().weight, linear().factor));
+  });
+}
+
 BENCHMARK(inverse_hessian_factor)->Unit(benchmark::kSecond)->Iterations(2)->UseRealTime();
 BENCHMARK_CAPTURE(codebook_start, gvq2d2b, "gvq2d2b")
     ->Unit(benchmark::kSecond)
@@ -207,6 +223,14 @@ BENCHMARK_CAPTURE(codebook_solve, gvq2d2b, "gvq2d2b")
     ->Iterations(2)
     ->UseRealTime();
 BENCHMARK(joint_pair_search)->Unit(benchmark::kSecond)->Iterations(2)->UseRealTime();
+BENCHMARK_CAPTURE(lattice_sweep, e8p, "e8p")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(lattice_sweep, e8p4, "e8p4")
+    ->Unit(benchmark::kSecond)
+    ->Iterations(2)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace bitsmith

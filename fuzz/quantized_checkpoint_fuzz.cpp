@@ -51,7 +51,10 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "gvq2d2b+out5w+lr1",
                                             "had:int3g8",
                                             "had-out:gvq2d2b+lr1",
-                                            "gvq2d2b+rows3"};
+                                            "gvq2d2b+rows3",
+                                            "e8p",
+                                            "had:e8p3",
+                                            "e8p4+lr1"};
 
 class MemoryCheckpoint : public Checkpoint {
  public:

@@ -22,12 +22,14 @@ constexpr const char* kSpecs[] = {
     // codebook tiles
     "gvq2d2b-n256", "gvq2d1.5b-n200-c16", "gvq1d2b-n128-s8", "gvq4d1b-n400-t16-s16",
     "gvq1d3b-n300-r3", "gvq1d2b-n128-s4-c16-r2",
+    // lattice
+    "e8p", "e8p3", "e8p4",
     // sums
     "int3g16+out2%", "aq2x8g8+lr3", "gvq2d2b-n256+out1%+lr2", "int2g24-z+out1w", "int4g16+rows3",
-    "gvq2d2b-n256+rows1+out1%",
+    "gvq2d2b-n256+rows1+out1%", "e8p+lr2",
     // rotations
     "had:int3g16", "had-in:aq2x8g8", "had-out4:gvq2d2b-n256", "had-in4-out:int2g24-z+out1%+lr2",
-    "had-in:int4g16+rows3"};
+    "had-in:int4g16+rows3", "had:e8p", "had-in:e8p4+out1%"};
 
 constexpr int64_t kOut = 24, kIn = 48;
 

@@ -19,7 +19,7 @@ def victims(folder):
     """(model, file to damage) of every format that the program reads."""
     models = [TESTDATA / "tiny_llama", TESTDATA / "tiny_mistral", TESTDATA / "tiny_llama_gguf"]
     if HAS_COMPRESSOR:
-        for representation in ["int4g32", "aq1x8g8", "aq1x8g8-s4", "gvq2d2b-n1024", "gvq1d2b-n1024-s16"]:
+        for representation in ["int4g32", "aq1x8g8", "aq1x8g8-s4", "gvq2d2b-n1024", "gvq1d2b-n1024-s16", "had:e8p3"]:
             result = bitsmith("quantize", TRAINED, "--representation", representation, "--data", CALIBRATION,
                               "--calibration-tokens", 1024, "--context", 256, "-o", folder / representation)
             assert result.code == 0, str(result)

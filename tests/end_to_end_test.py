@@ -100,6 +100,23 @@ class EndToEnd(ProgramTest):
             self.assertLess(kl["ste"], 0.9 * kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
+    def test_lattice_codes_are_tuned(self):
+        """Its codebook is fixed: what is tuned is codes, scales and norms."""
+        for representation in ["had:e8p", "had:e8p3"]:
+            start = self.quantize(representation, tokens=8192)
+            kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
+            for strategy in ["continuous", "pv", "ste"]:
+                out = self.folder / f"{representation}.{strategy}"
+                self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
+                             "--data", CALIBRATION, "--parse-special", "--context", CONTEXT, "-o", out, "--quiet")
+                kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
+                runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
+                self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
+                stored = [json.loads((model / "config.json").read_text())["quantization_config"] for model in [out, start]]
+                self.assertEqual(stored[0], stored[1])
+                self.assertLess(kl[strategy], kl["start"], kl)
+            print(representation, {k: round(v, 4) for k, v in kl.items()})
+
     def test_tuning_refuses_a_damaged_recipe_before_work(self):
         start = self.quantize("int8g64", "--method", "rtn")
         for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:

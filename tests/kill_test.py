@@ -100,7 +100,9 @@ def main():
         check_stage("budget", ["quantize", TRAINED, "--target-size", "150kB", "--candidates", "int2g16,aq1x8g8,int4g16,int8g16",
                                "--embedding-candidates", "int4g16,int8g16", "--data", CALIBRATION, "--calibration-tokens", 8192,
                                "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
-        for start in ["quantize", "sum"]:
+        check_stage("lattice", ["quantize", TRAINED, "--representation", "had:e8p", "--data", CALIBRATION,
+                                "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)
+        for start in ["quantize", "sum", "lattice"]:
             check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
                                           "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
                                           "--checkpoint-minutes", 0.01], folder, options.kills, rng)

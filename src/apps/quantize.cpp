@@ -55,7 +55,7 @@ std::string quantize_help() {
       kinds_lines(std::type_identity<TermSpec>()), grammar_lines(TransformSpec::kGrammar),
       "Good ones, with their bits a weight in a small model: int8g64 (8.25; nearly lossless),\n"
       "int4g64 (4.25), int3g64+out0.5% (3.38), had:int3g64 (3.25), gvq2d3b-s32 (3.16),\n"
-      "aq2x8g8 (2.15).\n"
+      "aq2x8g8 (2.15), had:e8p (2.03).\n"
       "With a target in its place each group of matrices gets the representation that measured KL\n"
       "says is best:\n"
       "  bitsmith quantize MODEL --target-size 48MB --data wiki.txt -o out/48mb\n"

@@ -35,7 +35,10 @@ constexpr const char* kSpecs[] = {"int1g8",
                                   "gvq1d3b-n48-s8-c16",
                                   "gvq4d0.75b-n200-t24-s12",
                                   "gvq1d2b-n48-r2",
-                                  "gvq2d1.5b-n96-s2"};
+                                  "gvq2d1.5b-n96-s2",
+                                  "e8p",
+                                  "e8p3",
+                                  "e8p4"};
 
 // Every bit random, then scales and codebooks made finite.
 QuantizedTensor random_tensor(const std::string& name, Random& random) {
@@ -108,6 +111,13 @@ float slow_gvq_weight(const QuantizedTensor& tensor, const GvqSpec& spec, int64_
                             static_cast<float>(scale) * grid[static_cast<size_t>(2 * tile + 1)]);
 }
 
+float slow_e8p_coordinate(int code, int64_t t) {
+  const unsigned signs = static_cast<unsigned>(code) >> 7 & 255;
+  const int minus = t < 7 ? code >> (8 + t) & 1 : std::popcount(signs) % 2;
+  const float q = 0.5f * static_cast<float>(e8p_patterns()[code & 255][t]);
+  return (minus != 0 ? -q : q) + (code >> 15 != 0 ? -0.25f : 0.25f);
+}
+
 // One weight from the formulas of docs/format.md, bit by bit.
 float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
   const auto code_at = [&](const char* name, int64_t index, int nbits) {
@@ -125,6 +135,16 @@ float slow_weight(const QuantizedTensor& tensor, int64_t row, int64_t column) {
     return slow_gvq_weight(tensor, *spec, row, column);
   }
   const std::vector<float> scales = half_values(tensor.part("scales"));
+  if (const auto* spec = std::get_if<E8pSpec>(&tensor.spec.terms.front())) {
+    const int64_t t = column % 8;
+    const float weight = scales[static_cast<size_t>(row * spec->stages())] *
+                         slow_e8p_coordinate(code_at("codes", column / 8, 16), t);
+    if (spec->bits == 2) return weight;
+    const int code = code_at("residual_codes", column / 8, spec->bits == 3 ? 8 : 16);
+    const float point = spec->bits == 3 ? 0.5f * static_cast<float>(e8_short_vectors()[code][t])
+                                        : slow_e8p_coordinate(code, t);
+    return weight + scales[static_cast<size_t>(row * 2 + 1)] * point;
+  }
   if (const auto* spec = std::get_if<UniformSpec>(&tensor.spec.terms.front())) {
     const int64_t size = spec->group_size > 0 ? spec->group_size : kColumns;
     const int64_t group = column / size;

@@ -32,7 +32,7 @@ std::string grammar() {
                 "; a sum has a + before each term that corrects the first, and may stand in ",
                 TransformSpec::kGrammar,
                 "; for example int4g64, int2g32-z, aq2x8g8, gvq2d2b, gvq2d2b-n1024, gvq1d3b-s64, "
-                "int3g64+out0.5%, had:int3g64");
+                "int3g64+out0.5%, had:int3g64, had:e8p");
 }
 
 std::string of_module(const std::string& module) { return module.empty() ? "" : " of " + module; }

@@ -43,6 +43,9 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
                            "had-in:aq2x8g8",
                            "had-out128:gvq2d2b",
                            "had-in64-out:int3g64+out1%+lr2",
+                           "e8p",
+                           "e8p3",
+                           "had:e8p4+lr2",
                            "gvq1d4b-n1024-c16-r8"}) {
     EXPECT_EQ(to_string(parse_representation(name)), name);
   }
@@ -110,6 +113,10 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "int4g64+had:lr2",
                            "gvq2d2.123b",
                            "gvq0d2b",
+                           "e8",
+                           "e8p2",
+                           "e8p5",
+                           "e8p3g8",
                            "int4g99999999999999999999",
                            "INT4G64"}) {
     const std::string message = error_of([&] { parse_representation(name); });
@@ -140,6 +147,8 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
   EXPECT_NE(message("gvq2d2b-s32", 48).find("scales for 32 inputs do not fit 48"),
             std::string::npos);
   EXPECT_NE(message("gvq4d1b", 30).find("vectors of 4 inputs do not fit 30"), std::string::npos);
+  EXPECT_EQ(message("e8p3", 44),
+            "44 inputs of model.x are no groups of 8, which e8p3 has one code for");
   EXPECT_EQ(message("had-in64:int4g8", 40),
             "the 40 inputs of model.x cannot be rotated in blocks of 64; blocks of 2, 4, ... 8 "
             "divide them");
@@ -169,7 +178,8 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
   for (const char* name :
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
         "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3", "int4g8+out1.25%", "aq1x4g8+lr3",
-        "gvq2d2b+out0.5%+lr2", "int4g8+rows48", "had:int4g8+lr3", "had-out2:aq1x4g8"}) {
+        "gvq2d2b+out0.5%+lr2", "int4g8+rows48", "had:int4g8+lr3", "had-out2:aq1x4g8", "e8p", "e8p4",
+        "had:e8p3"}) {
     const RepresentationSpec spec = resolve(name);
     EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
     EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;
@@ -217,7 +227,9 @@ TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
   EXPECT_NE(message("{\"vector_size\": 2, \"later\": 1, " + gvq + "}").find("'later' is not known"),
             std::string::npos);
   EXPECT_NE(message("{" + gvq + "}").find("'vector_size' is missing"), std::string::npos);
-  EXPECT_NE(message(R"({"kind": "e8p"})").find("no representation 'e8p'"), std::string::npos);
+  EXPECT_NE(message(R"({"kind": "later"})").find("no representation 'later'"), std::string::npos);
+  EXPECT_NE(message(R"({"kind": "e8p", "bits": 5})").find("bits is 5; Bitsmith reads 2 to 4"),
+            std::string::npos);
   EXPECT_NE(message(R"({"kind": "int", "nbits": 9, "group_size": 8, "zero_points": false})")
                 .find("nbits is 9; Bitsmith reads 1 to 8"),
             std::string::npos);
@@ -271,6 +283,10 @@ TEST(RepresentationSpec, BitsCountEveryStoredByte) {
   // fp16 centroids; a 4-bit scale for 32 weights and two fp16 numbers a codebook
   EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("gvq2d2b-n4096-s32-c16"), 4096, 4096),
                    2.0 + (16 * 2 * 16 + 32) / 4096.0 + 4 / 32.0);
+  // a code of 16 bits for 8 weights, and 8 or 16 more; an fp16 scale for each row and stage
+  EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("e8p"), 128, 576), 2 + 16.0 / 576);
+  EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("e8p3"), 128, 576), 3 + 32.0 / 576);
+  EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("e8p4"), 128, 576), 4 + 32.0 / 576);
   // rows of 3-bit codes are padded to whole bytes: 10 codes in 4 bytes
   EXPECT_DOUBLE_EQ(bits_per_weight(parse_representation("int3g0"), 7, 10), (4 + 2) * 8 / 10.0);
 }

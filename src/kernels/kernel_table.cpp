@@ -22,6 +22,7 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.lookup);
   fill_scalar(table.gvq);
   fill_scalar(table.gvq_lookup);
+  fill_scalar(table.e8p);
   fill_scalar(table.gemm);
   fill_scalar(table.limits);
 #if defined(__x86_64__)
@@ -39,6 +40,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.gather);
     fill_avx2(table.gvq);
     fill_avx2(table.gvq_lookup);
+    fill_avx2(table.e8p);
     fill_avx2(table.gemm);
     fill_avx2(table.limits);
   }
@@ -56,6 +58,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.lookup);
     fill_avx512(table.gvq);
     fill_avx512(table.gvq_lookup);
+    fill_avx512(table.e8p);
     fill_avx512(table.gemm);
     fill_avx512(table.limits);
   }

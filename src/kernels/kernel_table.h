@@ -10,6 +10,7 @@
 #include "kernels/code_search.h"
 #include "kernels/cpu_features.h"
 #include "kernels/dense_gemv.h"
+#include "kernels/e8p_gemv.h"
 #include "kernels/gvq_gemv.h"
 #include "kernels/gvq_lookup.h"
 #include "kernels/machine_limits.h"
@@ -40,6 +41,7 @@ struct KernelTable {
   AdditiveLookupKernels lookup;
   GvqGemvKernels gvq;
   GvqLookupKernels gvq_lookup;
+  E8pGemvKernels e8p;
   PanelGemmKernels gemm;
   LimitKernels limits;
 };

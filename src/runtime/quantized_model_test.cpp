@@ -90,6 +90,7 @@ TEST(QuantizedModel, LogitsAreThoseOfTheDecodedWeights) {
                                                   {"int2g0-z", "int4g16"},
                                                   {"aq2x8g8", "int8g0"},
                                                   {"had:int4g16", "int8g0"},
+                                                  {"had:e8p", "e8p4"},
                                                   {"int4g16", "int4g32+rows3"},
                                                   {"int4g16", "gvq2d2b-n512+rows1"},
                                                   {"int4g16", "aq2x8g8"},

@@ -42,9 +42,19 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
                                     const GvqSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
 
+// Each group's nearest point, rows' scales by a search.
+std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const E8pSpec& spec,
+                                            const QuantizeOptions& options);
+// BlockLDLQ (QuIP#, Tseng et al. 2024), each group in its sub-Hessian; then rounds of scales and
+// codes. The sweep knows of a full output factor its diagonal only: Error where max_rounds is 0.
+std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
+                                    const E8pSpec& spec, const QuantizeOptions& options,
+                                    std::vector<StageReport>& stages);
+
 // The method that one_shot() is.
 constexpr Method method_of(const UniformSpec&) { return Method::kGptq; }
 constexpr Method method_of(const AdditiveSpec&) { return Method::kAqlm; }
 constexpr Method method_of(const GvqSpec&) { return Method::kGptvq; }
+constexpr Method method_of(const E8pSpec&) { return Method::kLdlq; }
 
 }  // namespace bitsmith

@@ -7,11 +7,12 @@
 namespace bitsmith {
 namespace {
 
-constexpr NameTable<Method, 4> kMethods = {"method",
+constexpr NameTable<Method, 5> kMethods = {"method",
                                            {{Method::kRtn, "rtn"},
                                             {Method::kGptq, "gptq"},
                                             {Method::kAqlm, "aqlm"},
-                                            {Method::kGptvq, "gptvq"}}};
+                                            {Method::kGptvq, "gptvq"},
+                                            {Method::kLdlq, "ldlq"}}};
 
 constexpr NameTable<CodebookInit, 4> kCodebookInits = {"initial codebooks",
                                                        {{CodebookInit::kBest, "best"},

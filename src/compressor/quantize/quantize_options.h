@@ -12,8 +12,8 @@
 namespace bitsmith {
 
 // RTN: nearest codes, no data. GPTQ: Frantar et al. 2022. AQLM: Egiazarian et al. 2024. GPTVQ: van
-// Baalen et al. 2024.
-enum class Method { kRtn, kGptq, kAqlm, kGptvq };
+// Baalen et al. 2024. LDLQ: QuIP#, Tseng et al. 2024.
+enum class Method { kRtn, kGptq, kAqlm, kGptvq, kLdlq };
 
 // UsageError for unknown names.
 Method parse_method(const std::string& name);
@@ -67,12 +67,12 @@ struct QuantizeOptions {
   // Default: false
   bool act_order = false;
 
-  // AQLM, GPTVQ: rounds of code search and codebook update at most. Fewer where tuning follows: it
-  // makes good what the later rounds would.
+  // AQLM, GPTVQ, LDLQ: rounds of codes and of codebooks or scales at most. Fewer where tuning
+  // follows: it makes good what the later rounds would.
   // Default: 16
   int max_rounds = 16;
 
-  // AQLM, GPTVQ: stop when a round lowers the error by less than this share of it.
+  // AQLM, GPTVQ, LDLQ: stop when a round lowers the error by less than this share of it.
   // Default: 0.01
   double tolerance = 0.01;
 
@@ -146,12 +146,12 @@ void QuantizeOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "act_order", .help = "GPTQ: treat the inputs with the largest activations first"},
     o.act_order);
   v(Option{.key = "max_rounds",
-           .help = "AQLM, GPTVQ: rounds of code search and codebook update at most",
+           .help = "AQLM, GPTVQ, LDLQ: rounds of codes and of codebooks or scales at most",
            .name = "rounds",
            .range = {{0, 1000}}},
     o.max_rounds);
   v(Option{.key = "tolerance",
-           .help = "AQLM, GPTVQ: stop when a round lowers the error by less than this share",
+           .help = "AQLM, GPTVQ, LDLQ: stop when a round lowers the error by less than this share",
            .range = {{0, 1}}},
     o.tolerance);
   v(Option{.key = "kmeans_iterations"}, o.kmeans_iterations);

@@ -7,32 +7,11 @@
 
 #include "base/error.h"
 #include "compressor/objective/hessian_sum.h"
+#include "compressor/quantize/test_linears.h"
 #include "compressor/representation/kinds/uniform.h"
 
 namespace bitsmith {
 namespace {
-
-struct TestLinear {
-  torch::Tensor weight, hessian;
-};
-
-// Inputs of very different sizes that depend on each other, as in a real linear.
-TestLinear random_linear(int64_t out, int64_t in, int64_t samples = 600) {
-  torch::manual_seed(21);
-  const auto mix = torch::randn({in, in}) / std::sqrt(static_cast<double>(in));
-  const auto x = torch::matmul(torch::randn({samples, in}), mix) * torch::logspace(-1, 1, in);
-  HessianSum sum(in);
-  sum.add(x);
-  return {0.05 * torch::randn({out, in}), sum.hessian()};
-}
-
-QuantizedLinear quantize(const TestLinear& linear, const std::string& spec,
-                         const std::string& method, QuantizeOptions options = {}) {
-  const auto parsed = parse_representation(spec);
-  options.method = parse_method(method);
-  check_method(options.method, parsed);
-  return quantize_linear(linear.weight, linear.hessian, parsed, options);
-}
 
 struct Case {
   const char *spec, *method;
@@ -58,7 +37,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"int3g32+out1%", "rtn"}, Case{"int3g32+out1%", "gptq"},
                     Case{"aq1x6g4+lr2", "aqlm"}, Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"},
                     Case{"had:int3g32", "rtn"}, Case{"had:int3g32", "gptq"},
-                    Case{"had-in8:aq1x6g4", "aqlm"}, Case{"had-out:gvq2d2b-n640", "gptvq"}));
+                    Case{"had-in8:aq1x6g4", "aqlm"}, Case{"had-out:gvq2d2b-n640", "gptvq"},
+                    Case{"e8p", "rtn"}, Case{"e8p4", "rtn"}, Case{"e8p", "ldlq"},
+                    Case{"e8p3", "ldlq"}, Case{"e8p4", "ldlq"}, Case{"had:e8p", "ldlq"},
+                    Case{"had:e8p+lr2", "ldlq"}));
 
 // A large weight costs all others of its group their resolution.
 TEST(Rotation, SpreadsLargeWeights) {
@@ -346,7 +328,8 @@ TEST_P(EveryMethod, LowersTheObjectiveThatItIsGiven) {
   const auto ignoring = quantize_by(linear.weight, linear.hessian, GetParam().spec, options);
   // Rows that share nothing have the same best codes whatever their weights.
   const std::string spec = GetParam().spec;
-  const bool rows_apart = spec.starts_with("int") && spec.find('+') == std::string::npos;
+  const bool rows_apart =
+      (spec.starts_with("int") || spec.starts_with("e8p")) && spec.find('+') == std::string::npos;
   for (const auto& g : {uneven_row_weights(48), random_output_factor(48)}) {
     Objective objective(linear.hessian);
     objective.output_factor = g;
@@ -459,6 +442,7 @@ TEST(OutputFactor, WhatCannotUseItSaysSo) {
   options.max_rounds = 0;
   EXPECT_NE(message("gvq2d2b-n640", options).find("it needs rounds"), std::string::npos);
   EXPECT_NE(message("aq1x6g4", options).find("it needs rounds"), std::string::npos);
+  EXPECT_NE(message("e8p", options).find("it needs rounds"), std::string::npos);
   options = {};
   options.outliers = OutlierChoice::kAdmm;
   EXPECT_NE(message("int3g32+out1%", options).find("choose them by saliency"), std::string::npos);

@@ -84,8 +84,8 @@ TEST_F(QuantizeModel, InterruptedAfterEachStageEndsWithTheSameBytes) {
   const auto files = ModelFiles::open(deep_model(5));
   const TokenDataset windows = data(*files);
   const auto run = [&](const fs::path& out) { quantize(files, windows, out); };
-  for (const char* representation :
-       {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128", "int3g16+out1%+lr2", "had:int3g16"}) {
+  for (const char* representation : {"int4g16", "aq1x4g8", "aq2x3g8-s8x2", "gvq2d1b-n128",
+                                     "int3g16+out1%+lr2", "had:int3g16", "had:e8p3"}) {
     SCOPED_TRACE(representation);
     options_.representation = parse_representation(representation);
     options_.embedding = {.bits = 8};

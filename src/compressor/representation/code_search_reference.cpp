@@ -5,6 +5,7 @@
 
 #include "compressor/representation/code_group_search.h"
 #include "compressor/representation/code_pairs.h"
+#include "compressor/representation/kinds/e8p.h"
 #include "compressor/representation/kinds/gvq_dequantize.h"
 
 namespace bitsmith {
@@ -43,6 +44,20 @@ torch::Tensor search_pair(const torch::Tensor& codebooks, CodePair pair,
   codes.select(1, pair.first).copy_(chosen.floor_divide(num_centroids));
   codes.select(1, pair.second).copy_(chosen.remainder(num_centroids));
   return codes;
+}
+
+// `search` for at most `at_once` code groups at a time.
+CodeGroupSearchReference in_chunks(int64_t at_once, const CodeGroupSearchReference& search) {
+  return [=](const torch::Tensor& flat, const torch::Tensor& linear,
+             const torch::Tensor& sub_hessian, const torch::Tensor& present) {
+    std::vector<torch::Tensor> parts;
+    for (int64_t begin = 0; begin < flat.size(0); begin += at_once) {
+      const Slice some(begin, begin + at_once);
+      parts.push_back(
+          search(flat.index({some}), linear.index({some}), sub_hessian, present.index({some})));
+    }
+    return torch::cat(parts);
+  };
 }
 
 }  // namespace
@@ -181,17 +196,8 @@ torch::Tensor search_additive_reference(const CodedTerm& term, const torch::Tens
     }
     return torch::where(scale != 0, codes, present);
   };
-  const auto search = [&](const torch::Tensor& flat, const torch::Tensor& linear,
-                          const torch::Tensor& sub_hessian, const torch::Tensor& present) {
-    std::vector<torch::Tensor> parts;
-    for (int64_t begin = 0; begin < flat.size(0); begin += at_once) {
-      const Slice some(begin, begin + at_once);
-      parts.push_back(search_some(flat.index({some}), linear.index({some}), sub_hessian,
-                                  present.index({some})));
-    }
-    return torch::cat(parts);
-  };
-  return search_codes_reference(term, target, objective, code_groups, search);
+  return search_codes_reference(term, target, objective, code_groups,
+                                in_chunks(at_once, search_some));
 }
 
 torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layout,
@@ -215,6 +221,99 @@ torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layou
     return torch::where(lowest < costs.gather(1, old), best, old).to(torch::kInt);
   };
   return search_codes_reference(term, target, objective, code_groups, search);
+}
+
+torch::Tensor search_e8p_reference(const CodedTerm& term, const E8pSpec& spec,
+                                   const torch::Tensor& scales, const torch::Tensor& target,
+                                   const Objective& objective, const torch::Tensor& code_groups) {
+  constexpr int64_t kAtOnce = 256;  // times 2^16 costs
+  const int64_t per_row = term.in_features() / kE8Size, last = spec.stages() - 1;
+  std::vector<torch::Tensor> points;
+  for (int stage = 0; stage <= last; ++stage) {
+    points.push_back(e8p_stage_points(spec, stage, scales.device()));
+  }
+  const auto search_some = [&](const torch::Tensor& flat, const torch::Tensor& linear,
+                               const torch::Tensor& sub_hessian, const torch::Tensor& present) {
+    const auto own = scales.index_select(0, flat.floor_divide(per_row));
+    const auto scale = [&](int64_t stage) { return own.select(1, stage).unsqueeze(1); };
+    const auto cost = [&](const torch::Tensor& codes) {
+      const auto p = e8p_decode(spec, own, codes);
+      return ((torch::matmul(p, sub_hessian) - 2 * linear) * p).sum(1, /*keepdim=*/true);
+    };
+    // The best codes of a stage, if the others give `rest` less of the linear term.
+    const auto improve = [&](torch::Tensor codes, int64_t stage, const torch::Tensor& rest) {
+      const auto scaled = rest / scale(stage);
+      const auto costs = (torch::matmul(points[stage], sub_hessian) * points[stage]).sum(1) -
+                         2 * torch::matmul(scaled, points[stage].t());
+      const auto best = costs.argmin(1).to(torch::kInt);
+      const auto old = codes.select(1, stage).clone();
+      codes.select(1, stage).copy_(torch::where(scale(stage).squeeze(1) != 0, best, old));
+    };
+    const auto left_by = [&](const torch::Tensor& codes, int64_t stage) {
+      const auto values = points[stage].index_select(0, codes.select(1, stage)) * scale(stage);
+      return linear - torch::matmul(values, sub_hessian);
+    };
+    auto best = present;
+    for (const bool from_nothing : {true, false}) {
+      auto trial = present.clone();
+      improve(trial, 0, from_nothing ? linear : left_by(trial, last));
+      if (last == 0) return torch::where(cost(trial) < cost(present), trial, present);
+      improve(trial, 1, left_by(trial, 0));
+      if (from_nothing) {
+        improve(trial, 0, left_by(trial, 1));
+        improve(trial, 1, left_by(trial, 0));
+      }
+      best = torch::where(cost(trial) < cost(best), trial, best);
+    }
+    return best;
+  };
+  return search_codes_reference(term, target, objective, code_groups,
+                                in_chunks(kAtOnce, search_some));
+}
+
+torch::Tensor search_e8p_neighbors_reference(const CodedTerm& term, const E8pSpec& spec,
+                                             const torch::Tensor& scales,
+                                             const torch::Tensor& target,
+                                             const torch::Tensor& codes,
+                                             const torch::Tensor& code_groups) {
+  const torch::NoGradGuard no_grad;
+  constexpr int64_t kAtOnce = 256;  // times 2^16 costs
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto listed = code_groups.defined() ? code_groups
+                                            : torch::arange(term.num_code_groups(),
+                                                            codes.options().dtype(torch::kLong));
+  const auto wanted = target.reshape({-1, kE8Size}).index_select(0, listed);
+  const auto own = scales.index_select(0, listed.floor_divide(term.in_features() / kE8Size));
+  auto result = codes.clone();
+  for (int64_t begin = 0; begin < listed.size(0); begin += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, listed.size(0) - begin);
+    const auto present = codes.narrow(0, begin, count);
+    auto best = present;
+    auto lowest = torch::full({count}, infinity, wanted.options());
+    for (int stage = 0; stage < spec.stages(); ++stage) {
+      const auto points = e8p_stage_points(spec, stage, codes.device());
+      auto rest = wanted.narrow(0, begin, count);
+      if (spec.stages() == 2) {
+        const int other = 1 - stage;
+        rest = rest - e8p_stage_points(spec, other, codes.device())
+                              .index_select(0, present.select(1, other)) *
+                          own.narrow(0, begin, count).select(1, other).unsqueeze(1);
+      }
+      const auto scale = own.narrow(0, begin, count).select(1, stage).unsqueeze(1);
+      auto costs = rest.square().sum(1, /*keepdim=*/true) -
+                   2 * scale * torch::matmul(rest, points.t()) +
+                   scale.square() * points.square().sum(1);
+      costs.scatter_(1, present.select(1, stage).to(torch::kLong).unsqueeze(1), infinity);
+      const auto [cost, code] = costs.min(1);
+      auto trial = present.clone();
+      trial.select(1, stage).copy_(code);
+      const auto better = (scale.squeeze(1) != 0) & (cost < lowest);
+      lowest = torch::where(better, cost, lowest);
+      best = torch::where(better.unsqueeze(1), trial, best);
+    }
+    result.narrow(0, begin, count).copy_(best);
+  }
+  return result;
 }
 
 }  // namespace bitsmith

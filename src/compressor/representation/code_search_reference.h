@@ -25,7 +25,7 @@ torch::Tensor search_neighbors_reference(const CodedTerm& term, int64_t codebook
                                          const torch::Tensor& code_groups);
 
 // uniform: scales and zeros [out, in / G]; additive: as in additive_dequantize.h; gvq: as in
-// gvq_dequantize.h.
+// gvq_dequantize.h; e8p: scales [out, stages].
 torch::Tensor search_uniform_reference(const CodedTerm& term, int nbits,
                                        const torch::Tensor& scales, const torch::Tensor& zeros,
                                        const torch::Tensor& target, const Objective& objective,
@@ -38,5 +38,14 @@ torch::Tensor search_gvq_reference(const CodedTerm& term, const GvqLayout& layou
                                    const torch::Tensor& centroids,
                                    const torch::Tensor& block_scales, const torch::Tensor& target,
                                    const Objective& objective, const torch::Tensor& code_groups);
+torch::Tensor search_e8p_reference(const CodedTerm& term, const E8pSpec& spec,
+                                   const torch::Tensor& scales, const torch::Tensor& target,
+                                   const Objective& objective, const torch::Tensor& code_groups);
+// As search_neighbors_reference(), all points of a stage at once.
+torch::Tensor search_e8p_neighbors_reference(const CodedTerm& term, const E8pSpec& spec,
+                                             const torch::Tensor& scales,
+                                             const torch::Tensor& target,
+                                             const torch::Tensor& codes,
+                                             const torch::Tensor& code_groups);
 
 }  // namespace bitsmith

@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/additive.h"
 #include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/e8p.h"
 #include "compressor/representation/kinds/group_scales.h"
 #include "compressor/representation/kinds/gvq.h"
 #include "compressor/representation/kinds/gvq_search.h"
@@ -60,6 +63,15 @@ class CodeSearch : public testing::TestWithParam<Case> {
         scales = gvq_block_scales(layout, tensors.block_scale_codes, tensors.block_scale_grid);
       }
       representation = std::make_unique<GvqTerm>(*gvq, kOut, kIn, tensors);
+    } else if (const auto* lattice = std::get_if<E8pSpec>(&spec.terms.front())) {
+      e8p = *lattice;
+      scales = 0.5 * torch::randn({kOut, e8p->stages()});
+      std::vector<torch::Tensor> codes;
+      for (int stage = 0; stage < e8p->stages(); ++stage) {
+        const int64_t points = int64_t{1} << e8p->code_bits(stage);
+        codes.push_back(torch::randint(points, {kOut * kIn / kE8Size}, torch::kInt));
+      }
+      representation = std::make_unique<E8pTerm>(*e8p, scales, torch::stack(codes, 1));
     } else {
       const auto& additive = std::get<AdditiveSpec>(spec.terms.front());
       const int64_t m = additive.num_codebooks, g = additive.in_group_size;
@@ -103,6 +115,9 @@ class CodeSearch : public testing::TestWithParam<Case> {
       return search_gvq_reference(*representation, layout, codebooks, scales, target, objective,
                                   code_groups);
     }
+    if (e8p) {
+      return search_e8p_reference(*representation, *e8p, scales, target, objective, code_groups);
+    }
     return search_additive_reference(*representation, codebooks, scales, target, objective,
                                      code_groups);
   }
@@ -126,6 +141,7 @@ class CodeSearch : public testing::TestWithParam<Case> {
   torch::Tensor codebooks, scales, zeros, target, code_groups;
   Objective objective;
   GvqLayout layout = {};
+  std::optional<E8pSpec> e8p;
   int nbits = 0;
 };
 
@@ -133,7 +149,7 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char* spec :
        {"int3g96", "aq2x8g8", "aq1x9g8", "aq3x4g6", "aq2x1g2", "aq1x6g32", "aq2x4g6-s6x2",
-        "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-t72"}) {
+        "gvq2d2b-n1000", "gvq4d1b-n2000-s32", "gvq1d3b-n600-t72", "e8p", "e8p3"}) {
     for (const auto cost : {Cost::kIdentity, Cost::kDiagonal, Cost::kHessian}) {
       for (const bool some : {false, true}) all.push_back({spec, cost, some});
     }
@@ -192,6 +208,7 @@ TEST_P(CodeSearch, NeighborsAreTheNearestThatDifferInOnePlace) {
       code_groups.defined() ? code_groups : torch::arange(representation->num_code_groups());
   const int64_t size = nbits > 0           ? int64_t{1} << nbits
                        : layout.strips > 0 ? codebooks.size(2)
+                       : e8p               ? 0
                                            : codebooks.size(1);
   const auto wanted =
       target.reshape({representation->num_code_groups(), -1}).index_select(0, listed);
@@ -203,7 +220,9 @@ TEST_P(CodeSearch, NeighborsAreTheNearestThatDifferInOnePlace) {
     const auto found = representation->search_neighbors(target, codes, code_groups);
     EXPECT_TRUE(((found != codes).sum(1) == 1).all().item<bool>());
     const auto expected =
-        search_neighbors_reference(*representation, size, target, codes, code_groups);
+        e8p ? search_e8p_neighbors_reference(*representation, *e8p, scales, target, codes,
+                                             code_groups)
+            : search_neighbors_reference(*representation, size, target, codes, code_groups);
     EXPECT_GE((found == expected).to(torch::kFloat).mean().item<float>(), 0.99);
     EXPECT_TRUE(torch::allclose(errors(found), errors(expected), 1e-4, 1e-5));
   }

@@ -13,8 +13,8 @@ namespace bitsmith {
 
 // Every kind, a sum and a transform, for matrices [48, 64].
 inline const std::vector<const char*> kEveryRepresentation = {
-    "int3g16",      "int3g16-z",    "aq1x4g4",     "aq2x8g8",
-    "aq1x4g4-s4x2", "gvq2d2b-n512", "int3g16+lr2", "had:int3g16"};
+    "int3g16", "int3g16-z", "aq1x4g4",     "aq2x8g8",     "aq1x4g4-s4x2", "gvq2d2b-n512",
+    "e8p",     "e8p3",      "int3g16+lr2", "had:int3g16", "had:e8p"};
 
 // A name as tests may have one.
 inline std::string test_name(std::string text) {

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "format/kinds/additive.h"
+#include "format/kinds/e8p.h"
 #include "format/kinds/gvq.h"
 #include "format/kinds/hadamard.h"
 #include "format/kinds/low_rank.h"
@@ -63,7 +64,7 @@ concept Kind = std::equality_comparable<S> &&
 };
 
 using TermSpec =
-    std::variant<UniformSpec, AdditiveSpec, GvqSpec, SparseSpec, LowRankSpec, RowsSpec>;
+    std::variant<UniformSpec, AdditiveSpec, GvqSpec, E8pSpec, SparseSpec, LowRankSpec, RowsSpec>;
 
 // f(spec) for a term with codes, which is what a sum begins with.
 template <typename F>

@@ -12,6 +12,7 @@ namespace bitsmith {
 std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec& spec, const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const E8pSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec& spec, const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec& spec, const QuantizedTensor& tensor);

@@ -34,6 +34,7 @@ BENCHMARK_CAPTURE(many_tokens, bf16, "bf16")->Apply(shapes);
 BENCHMARK_CAPTURE(many_tokens, int4g64, "int4g64")->Apply(shapes);
 BENCHMARK_CAPTURE(many_tokens, aq2x8g8, "aq2x8g8")->Apply(shapes);
 BENCHMARK_CAPTURE(many_tokens, gvq2d3b_s32, "gvq2d3b-s32")->Apply(shapes);
+BENCHMARK_CAPTURE(many_tokens, e8p, "e8p")->Apply(shapes);
 
 }  // namespace
 }  // namespace bitsmith

@@ -39,6 +39,9 @@ BITSMITH_ONE_TOKEN(gvq2d2b, "gvq2d2b");
 BITSMITH_ONE_TOKEN(gvq2d3b_s32, "gvq2d3b-s32");
 BITSMITH_ONE_TOKEN(gvq2d4b_s32, "gvq2d4b-s32");
 BITSMITH_ONE_TOKEN(gvq4d2b, "gvq4d2b");
+BITSMITH_ONE_TOKEN(e8p, "e8p");
+BITSMITH_ONE_TOKEN(e8p3, "e8p3");
+BITSMITH_ONE_TOKEN(e8p4, "e8p4");
 
 }  // namespace
 }  // namespace bitsmith

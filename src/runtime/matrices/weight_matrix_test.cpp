@@ -31,6 +31,7 @@ void fill_fp16(std::span<std::byte> part, double mean, double deviation, Random&
 int code_bits(const RepresentationSpec& spec) {
   if (const auto* uniform = std::get_if<UniformSpec>(&spec.terms.front())) return uniform->nbits;
   if (const auto* gvq = std::get_if<GvqSpec>(&spec.terms.front())) return gvq->index_bits;
+  if (const auto* e8p = std::get_if<E8pSpec>(&spec.terms.front())) return e8p->code_bits(0);
   return std::get<AdditiveSpec>(spec.terms.front()).nbits_per_codebook;
 }
 
@@ -243,10 +244,19 @@ TEST(WeightMatrix, GvqCodebooks) {
   expect_quantized("gvq1d2b-n64", 33, 47, 1e-6);      // prime sizes: one column group
 }
 
+TEST(WeightMatrix, Lattice) {
+  for (const char* representation : {"e8p", "e8p3", "e8p4", "had:e8p3"}) {
+    expect_quantized(representation, 64, 96, kInt8Inputs);
+    expect_quantized(representation, 131, 576, kInt8Inputs);  // the last block is not full
+    expect_quantized(representation, 70, 1536, kInt8Inputs);
+    expect_quantized(representation, 4, 8, 2 * kInt8Inputs);  // a single code
+  }
+}
+
 TEST(WeightMatrix, ZeroActivationsGiveZero) {
   Random random(3);
   ThreadPool pool(1);
-  for (const char* representation : {"int4g32", "aq2x8g8", "aq1x12g8"}) {
+  for (const char* representation : {"int4g32", "aq2x8g8", "aq1x12g8", "e8p3"}) {
     const auto matrix =
         make_quantized_matrix(kernel_tensor(parse_representation(representation), 64, 64, random));
     const std::vector<float> x(64, 0.0f);

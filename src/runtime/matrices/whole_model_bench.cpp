@@ -67,6 +67,8 @@ BENCHMARK_CAPTURE(model_token, aq2x8g8, "aq2x8g8")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, aq3x8g8, "aq3x8g8")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, gvq2d2b, "gvq2d2b")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, gvq2d3b_s32, "gvq2d3b-s32")->Apply(shapes);
+BENCHMARK_CAPTURE(model_token, e8p, "e8p")->Apply(shapes);
+BENCHMARK_CAPTURE(model_token, had_e8p, "had:e8p")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, int8g64, "int8g64")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, int4g64, "int4g64")->Apply(shapes);
 BENCHMARK_CAPTURE(model_token, int3g64, "int3g64")->Apply(shapes);
