@@ -100,6 +100,45 @@ class EndToEnd(ProgramTest):
             self.assertLess(kl["ste"], 0.9 * kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
+    def tune(self, start, name, *options):
+        """Tunes for 16 steps; returns the folder and what --json says."""
+        out = self.folder / name
+        report = self.succeed("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION,
+                              "--context", CONTEXT, *options, "-o", out, "--json").json()
+        return out, report
+
+    def test_losses(self):
+        """Each lowers the KL that validates it, is another run, and says so."""
+        start, kl = self.quantize("int2g16-z", tokens=8192), {}
+        for name, options in {"kl": [], "ce": ["--loss", "ce"], "both": ["--loss", "kl+ce", "--ce-weight", 0.2],
+                              "js": ["--loss", "js"], "warm": ["--loss-temperature", 2]}.items():
+            out, report = self.tune(start, name, *options)
+            kl[name] = report["kl"]
+            self.assertLess(report["kl"], report["kl_before"], name)
+            recipe = json.loads((out / "bitsmith.json").read_text())["tune"]
+            self.assertEqual(recipe["options"].get("loss"), {"ce": "ce", "both": "kl+ce", "js": "js"}.get(name))
+            training = "training_kl" if name in ("kl", "warm") else "training_loss"
+            self.assertIn(training, recipe["validations"][-1])
+        self.assertEqual(len(set(kl.values())), len(kl), kl)
+        self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 4096, "--data", CALIBRATION, "--loss", "mse",
+                          "-o", self.folder / "out", codes=(2,), says=["kl, ce, kl+ce or js"])
+        print({k: round(v, 5) for k, v in kl.items()})
+
+    def test_optimizers(self):
+        """Other steps and other states are other results that are better than the start; where state lies changes nothing."""
+        start, kl, weights = self.quantize("int2g16-z", tokens=8192), {}, {}
+        for name, options in {"plain": [], "lamb": ["--optimizer", "lamb", "--weight-decay", 0.01],
+                              "8bit": ["--optimizer-state", "8bit"], "offloaded": ["--offload-optimizer"],
+                              "offloaded8": ["--offload-optimizer", "--optimizer-state", "8bit"]}.items():
+            out, report = self.tune(start, name, *options)
+            self.assertLess(report["kl"], report["kl_before"], name)
+            kl[name], weights[name] = report["kl"], (out / "model.safetensors").read_bytes()
+            self.assertNotIn("offload_optimizer", json.loads((out / "bitsmith.json").read_text())["tune"]["options"])
+        self.assertEqual(weights["offloaded"], weights["plain"])
+        self.assertEqual(weights["offloaded8"], weights["8bit"])
+        self.assertEqual(len(set(kl.values())), 3, kl)
+        print({k: round(v, 5) for k, v in kl.items()})
+
     def test_tuning_refuses_a_damaged_recipe_before_work(self):
         start = self.quantize("int8g64", "--method", "rtn")
         for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:

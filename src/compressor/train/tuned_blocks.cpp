@@ -25,7 +25,7 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
     tuned.continuous.push_back({linear.name + "." + parameter.name,
                                 parameter.value,
                                 {},
-                                {},
+                                {.memory = &memory_},
                                 root_mean_square(parameter.value)});
   }
   linear.weight = linear.representation->dequantize().to(dtype).detach().clone();
@@ -43,7 +43,7 @@ void TunedBlocks::add(Block& block, const Decoder& decoder) {
     const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
     *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);
     live->set_requires_grad(true);
-    norms_.push_back({name, master, *live, {}, root_mean_square(master)});
+    norms_.push_back({name, master, *live, {.memory = &memory_}, root_mean_square(master)});
   }
 }
 

@@ -35,6 +35,9 @@ struct TunedLinear {
 
 class TunedBlocks {
  public:
+  // `memory`: where moments lie; outlives this.
+  explicit TunedBlocks(StateMemory& memory = StateMemory::plain()) : memory_(memory) {}
+
   // Adds a block of `decoder`, both of which must outlive this: every quantized linear gets its
   // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms and biases,
   // whose masters are read from the decoder's files in float32.
@@ -55,6 +58,10 @@ class TunedBlocks {
   void visit_values(const StateVisitor& visitor);
   // All that a step reads and changes: the values, Adam's moments, the rules' state.
   void visit_state(const StateVisitor& visitor);
+  // For a visitor that begins a state.
+  torch::Tensor new_state(at::IntArrayRef shape, torch::Dtype dtype) {
+    return memory_.zeros(shape, dtype);
+  }
 
   // Copies of the values, to put aside and back around a projection.
   std::map<std::string, torch::Tensor> save_values();
@@ -65,6 +72,7 @@ class TunedBlocks {
  private:
   std::vector<TunedLinear> linears_;
   std::vector<Trainable> norms_;
+  StateMemory& memory_;
 };
 
 }  // namespace bitsmith

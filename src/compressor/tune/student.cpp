@@ -15,8 +15,9 @@ double distance(const Linear& linear, const Linear& teacher) {
 
 }  // namespace
 
-Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule)
-    : decoder_(std::move(decoder)) {
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
+                 StateMemory& memory)
+    : TunedBlocks(memory), decoder_(std::move(decoder)) {
   size_t done = 0;
   // Those of `now` that were added last.
   const auto give_rules = [&](const std::vector<Linear*>& now, const std::vector<Linear*>& before) {

@@ -10,8 +10,10 @@ class Student : public TunedBlocks {
  public:
   // Trains every linear that holds a representation: those of the blocks, and embedding and head
   // where the decoder was loaded with theirs. The rules' steps are in units of the distance to the
-  // teacher. Throws Error when nothing in the decoder is quantized.
-  Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule);
+  // teacher. `memory`: where Adam's moments lie; outlives this. Throws Error when nothing in the
+  // decoder is quantized.
+  Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
+          StateMemory& memory = StateMemory::plain());
   Decoder& decoder() { return *decoder_; }
 
  private:

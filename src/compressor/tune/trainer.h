@@ -12,11 +12,11 @@
 
 namespace bitsmith {
 
-// Trains `student` toward `teacher` (both of one dtype) on data.train; validates on
-// data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
-// is one step or validation. When cancelled it throws Interrupted, with the state saved when a step
-// was done; divergence (NaN, or the loss far above its start) stops with the best kept. The best
-// projected tensors are in work/best.safetensors afterwards.
+// Trains `student` toward `teacher` (both of one dtype) on data.train, by options.loss; validates
+// on data.validation, always by the KL. State and best tensors live in `work`; each line of `log`
+// (JSON lines, appended) is one step or validation. When cancelled it throws Interrupted, with the
+// state saved when a step was done; divergence (NaN, or the loss far above its start) stops with
+// the best kept. The best projected tensors are in work/best.safetensors afterwards.
 TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
                  const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,

@@ -1,6 +1,7 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -45,6 +46,29 @@ uint64_t quantized_outer_weights(const ModelFiles& files) {
 // Those of the blocks are small beside the rest.
 constexpr uint64_t kOuterStepBytes = 40;
 
+// Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
+// the optimizer's state is small.
+uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
+  uint64_t weights = options.embedding ? quantized_outer_weights(quantized) : 0;
+  for (const BlockPlan& block : quantized.plan().blocks) {
+    for (const LinearPlan* linear : linears(block))
+      weights += linear->out_features * linear->in_features;
+  }
+  const double each =
+      state_bytes_a_weight(find_code_rule(options.strategy), options.code_options().adam.moments);
+  return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
+}
+
+// Offloaded state needs room in the work folder: itself, and the saved state, new beside old.
+void check_disk(const ModelFiles& quantized, const TuneOptions& options, const fs::path& folder) {
+  if (!options.offload_optimizer) return;
+  const uint64_t needed = 3 * rule_state_bytes(quantized, options), free = free_disk_bytes(folder);
+  if (needed <= free) return;
+  throw Error(concat("--offload-optimizer needs about ", format_bytes(static_cast<double>(needed)),
+                     " in ", folder.string(), "; ", format_bytes(static_cast<double>(free)),
+                     " are free: choose an output on another disk, or --optimizer-state 8bit"));
+}
+
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
 uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
@@ -63,9 +87,9 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
   const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const uint64_t outer_gradients = 4 + 2 * element;
-  const uint64_t optimizer =
-      (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
-      outer * (outer_gradients + kOuterStepBytes);
+  const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
+                             outer * (outer_gradients + kOuterStepBytes) +
+                             (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options));
   const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
@@ -114,9 +138,9 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
   return card + text;
 }
 
-OrderedJson to_json(const Validation& v) {
+OrderedJson to_json(const Validation& v, Loss loss) {
   OrderedJson json = {{"step", v.step}, {"tokens", v.tokens}};
-  if (v.step > 0) json["training_kl"] = v.training_kl;
+  if (v.step > 0) json[loss == Loss::kKl ? "training_kl" : "training_loss"] = v.training_loss;
   json["kl"] = v.kl;
   return json;
 }
@@ -159,7 +183,8 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (micro_tokens) need less"));
+                       " are free: fewer tokens a forward pass (micro_tokens) need less, so does "
+                       "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);
@@ -198,9 +223,13 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   const torch::Dtype dtype = named_dtype(dtype_name);
   keep_freed_memory();
 
+  check_disk(*quantized, options, work.path());
+  StateFiles files(work.path());
+  StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
   const auto teacher_model = Decoder::load(teacher, dtype);
   Student student(Decoder::load(quantized, dtype, options.embedding), *teacher_model,
-                  code_rule_factory(options.strategy, options.code, options.seed));
+                  code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
+                  memory);
   TuneResult result =
       train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
   result.dtype = dtype_name;
@@ -225,7 +254,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   recipe["codes_changed"] = result.codes_changed;
   recipe["diverged"] = result.diverged;
   recipe["validations"] = OrderedJson::array();
-  for (const Validation& v : result.validations) recipe["validations"].push_back(to_json(v));
+  for (const Validation& v : result.validations)
+    recipe["validations"].push_back(to_json(v, options.loss.loss));
   content.recipe["tune"] = recipe;
   content.model_card = tuned_model_card(base_path, options, result);
   write_quantized_checkpoint(finished, quantized->checkpoint(), content);

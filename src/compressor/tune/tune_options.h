@@ -7,6 +7,8 @@
 #include "base/options.h"
 #include "compressor/train/adam.h"
 #include "compressor/train/code_rules.h"
+#include "compressor/train/loss_options.h"
+#include "compressor/train/p_step_options.h"
 
 namespace bitsmith {
 
@@ -17,6 +19,9 @@ struct TuneOptions {
 
   // Of the strategy.
   CodeRuleOptions code;
+
+  // What the steps lower. Validation is by the KL in any case: results of all losses compare.
+  LossOptions loss;
 
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
   // Default: none
@@ -41,7 +46,17 @@ struct TuneOptions {
   double final_rate = 0.1;
 
   // Of the P step.
-  AdamOptions adam;
+  PStepOptions p_step;
+
+  // Of Adam's moments, of codes and of continuous parameters: auto is bfloat16 and float32. 8 bits
+  // take half of bfloat16's memory, and more time.
+  // Default: auto
+  MomentFormat optimizer_state = MomentFormat::kAuto;
+
+  // Moments and latent weights lie in files of the work folder. The system writes them back where
+  // memory gets short: the same result, slower, with less memory.
+  // Default: false
+  bool offload_optimizer = false;
 
   // Train a quantized embedding and head too. A step then takes about as much longer as the model
   // has weights there.
@@ -60,6 +75,18 @@ struct TuneOptions {
   // Of the order of windows and the random draws of strategies.
   // Default: 0
   uint64_t seed = 0;
+
+  // With the optimizer's state as it was asked for.
+  PStepOptions p_step_options() const {
+    PStepOptions options = p_step;
+    options.adam = options.adam.with(optimizer_state);
+    return options;
+  }
+  CodeRuleOptions code_options() const {
+    CodeRuleOptions options = code;
+    options.adam = options.adam.with(optimizer_state);
+    return options;
+  }
 
   template <typename Self, typename Visitor>
   static void visit(Self& o, Visitor& v);
@@ -125,7 +152,7 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .help = "Train a quantized embedding and head too, by the gradients of both uses",
            .recorded = kIfChanged},
     o.embedding);
-  v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
+  v.derived("betas", std::vector<double>{o.p_step.adam.beta1, o.p_step.adam.beta2});
   v(Option{.key = "dtype",
            .help = "Arithmetic of the passes: float32, bfloat16, or auto: bfloat16 where the "
                    "processor multiplies it"},
@@ -136,9 +163,10 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .recorded = kNever},
     o.checkpoint_minutes);
   v(Option{.key = "seed"}, o.seed);
-  v(Option{.key = "beta1", .recorded = kDerived}, o.adam.beta1);  // see betas
-  v(Option{.key = "beta2", .recorded = kDerived}, o.adam.beta2);
-  v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
+  v(Option{.key = "beta1", .recorded = kDerived}, o.p_step.adam.beta1);  // see betas
+  v(Option{.key = "beta2", .recorded = kDerived}, o.p_step.adam.beta2);
+  v(Option{.key = "epsilon", .recorded = kIfChanged}, o.p_step.adam.epsilon);
+  v.constant(o.p_step.adam.moments);  // see optimizer_state
   v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.subspace.chunk);
   v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.subspace.max_chunks);
   v(Option{.key = "latent_rate",
@@ -165,14 +193,53 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 1000}},
            .recorded = kIfChanged},
     o.code.rounding.temperature);
+  v(Option{.key = "loss",
+           .help =
+               "What the steps lower: KL to the original (kl), cross-entropy of the text (ce),\n"
+               "kl + ce-weight * ce (kl+ce), or the Jensen-Shannon divergence (js)",
+           .recorded = kIfChanged},
+    o.loss.loss);
+  v(Option{.key = "ce_weight",
+           .help = "kl+ce: weight of the cross-entropy",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.loss.ce_weight);
+  v(Option{.key = "loss_temperature",
+           .help = "kl, kl+ce, js: logits of both models are divided by it",
+           .range = {{0.01, 100}},
+           .recorded = kIfChanged},
+    o.loss.temperature);
+  v(Option{.key = "optimizer",
+           .help = "Of codebooks, scales and norms: adam, or lamb, whose steps have the length of\n"
+                   "the learning rate times the tensor's norm",
+           .recorded = kIfChanged},
+    o.p_step.optimizer);
+  v(Option{.key = "weight_decay",
+           .help = "Share of the learning rate by which codebooks and scales go toward zero",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.p_step.weight_decay);
+  v(Option{.key = "optimizer_state",
+           .help =
+               "Format of Adam's moments: float32, bfloat16, 8bit, or auto: bfloat16 for codes,\n"
+               "float32 for the rest",
+           .recorded = kIfChanged},
+    o.optimizer_state);
+  v(Option{.key = "offload_optimizer",
+           .help =
+               "Keep the optimizer's state in files of the work folder: the same result with less\n"
+               "memory, slower",
+           .recorded = kNever},
+    o.offload_optimizer);
   v(Option{.key = "code_beta2", .recorded = kIfChanged}, o.code.adam.beta2);
   v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
+  v.constant(o.code.adam.moments);
 }
 
 // The student as it would be kept, at one moment of a run.
 struct Validation {
   int64_t step = 0, tokens = 0;  // done
-  double training_kl = 0;        // mean over the steps since the last validation; 0 at the first
+  double training_loss = 0;      // mean over the steps since the last validation; 0 at the first
   double kl = 0;                 // on the held-out windows
 };
 
