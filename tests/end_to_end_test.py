@@ -139,6 +139,17 @@ class EndToEnd(ProgramTest):
         self.assertEqual(len(set(kl.values())), 3, kl)
         print({k: round(v, 5) for k, v in kl.items()})
 
+    def test_schedules(self):
+        start, kl = self.quantize("int2g16-z", tokens=8192), {}
+        for name, options in {"linear": [], "constant": ["--schedule", "constant"], "cosine": ["--schedule", "cosine"],
+                              "warm": ["--warmup-steps", 4], "clipped": ["--max-gradient-norm", 1e-3]}.items():
+            _, report = self.tune(start, name, *options)
+            self.assertLess(report["kl"], report["kl_before"], name)
+            kl[name] = report["kl"]
+            steps = [json.loads(line) for line in (self.folder / f"{name}.tune.jsonl").read_text().splitlines()]
+            self.assertEqual(any("gradient_norm" in step for step in steps), name == "clipped")
+        self.assertEqual(len(set(kl.values())), len(kl), kl)
+
     def test_tuning_refuses_a_damaged_recipe_before_work(self):
         start = self.quantize("int8g64", "--method", "rtn")
         for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:

@@ -1,6 +1,7 @@
 #include "compressor/train/tuned_blocks.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
@@ -60,6 +61,28 @@ void TunedBlocks::collect_gradients() {
 void TunedBlocks::clear_gradients() {
   for (auto& tuned : linears_) tuned.gradient.zero_();
   for (auto& norm : norms_) norm.live.mutable_grad().reset();
+}
+
+double TunedBlocks::gradient_norm() const {
+  const torch::NoGradGuard no_grad;
+  double sum = 0;
+  const auto add = [&](const torch::Tensor& gradient) {
+    const double norm = gradient.to(torch::kFloat32).norm().item<double>();
+    sum += norm * norm;
+  };
+  for (const auto& tuned : linears_) add(tuned.gradient);
+  for (const auto& norm : norms_) {
+    if (norm.live.grad().defined()) add(norm.live.grad());
+  }
+  return std::sqrt(sum);
+}
+
+void TunedBlocks::scale_gradients(double factor) {
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_) tuned.gradient.mul_(factor);
+  for (auto& norm : norms_) {
+    if (norm.live.grad().defined()) norm.live.mutable_grad().mul_(factor);
+  }
 }
 
 void TunedBlocks::refresh() {

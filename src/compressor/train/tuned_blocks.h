@@ -51,6 +51,9 @@ class TunedBlocks {
   // Adds the dense weights' gradients of one backward pass and clears them.
   void collect_gradients();
   void clear_gradients();
+  // Of all that was collected, dense weights, norms and biases: the root of the sum of squares.
+  double gradient_norm() const;
+  void scale_gradients(double factor);
   // Dense copies and live norms as the next training pass is to see them.
   void refresh();
 

@@ -125,15 +125,16 @@ class Run {
 
   double step() {
     const double share = fraction();
-    const double rate = 1.0 - (1.0 - options_.final_rate) * share;
     const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
     const auto places = torch::tensor(windows, torch::kInt64);
     const int64_t step = progress_.step + 1;
+    const double rate = options_.rates.rate(step, share);
     const TuningStepResult done =
         tuning_step(student_, targets_, {places, data_.train.index_select(0, places)},
                     {.step = step, .share = share, .rate = rate},
                     {.micro_windows = micro_,
                      .learning_rate = options_.learning_rate,
+                     .max_gradient_norm = options_.max_gradient_norm,
                      .p_step = options_.p_step_options(),
                      .loss = options_.loss,
                      .alternate = options_.code.schedule.alternate});
@@ -146,6 +147,7 @@ class Run {
     std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"%s\": %.6g, \"seconds\": %.1f",
                  static_cast<long>(step), static_cast<long>(step * batch_ * length_),
                  trains_kl() ? "kl" : "loss", done.loss, elapsed());
+    if (done.gradient_norm) std::fprintf(log_, ", \"gradient_norm\": %.4g", *done.gradient_norm);
     if (done.codes) {
       std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
                    static_cast<long>(done.codes->changed), done.codes->update_power);

@@ -169,6 +169,29 @@ TEST_F(Trainer, OffloadedStateGivesTheSameBytes) {
   EXPECT_EQ(best("whole"), best("memory"));
 }
 
+TEST_F(Trainer, SchedulesAndClippingGoOnWithTheSameBytes) {
+  options_.rates = {.schedule = Schedule::kCosine, .warmup_steps = 3};
+  options_.max_gradient_norm = 1e-3;
+  expect_same_bytes_in_parts();
+}
+
+// Adam hardly sees the length of gradients, but for the first step's nothing but that changes.
+TEST_F(Trainer, GradientsAreScaledToTheirLargestNorm) {
+  DecoderTeacher targets(*teacher_);
+  const TrainingWindows windows = {torch::arange(2), data_.train.narrow(0, 0, 2)};
+  const auto step = [&](Student& of, double largest) {
+    return tuning_step(of, targets, windows, {.step = 1},
+                       {.micro_windows = 2, .max_gradient_norm = largest});
+  };
+  const auto free = student(), clipped = student(), within = student();
+  EXPECT_FALSE(step(*free, 0).gradient_norm);
+  const double norm = free->gradient_norm();
+  EXPECT_NEAR(*step(*clipped, norm / 8).gradient_norm, norm, 1e-5 * norm);
+  EXPECT_NEAR(clipped->gradient_norm(), norm / 8, 1e-5 * norm);
+  EXPECT_NEAR(*step(*within, 2 * norm).gradient_norm, norm, 1e-5 * norm);
+  EXPECT_TRUE(torch::equal(within->linears().front().gradient, free->linears().front().gradient));
+}
+
 TEST_F(Trainer, EveryLossLowersTheKl) {
   options_.tokens = 30 * 64;
   for (const Loss loss : {Loss::kKlAndCrossEntropy, Loss::kJensenShannon}) {
@@ -262,7 +285,7 @@ TEST_F(Trainer, DivergenceStopsWithTheBestKept) {
 TEST_F(Trainer, TheBestIsKeptWhenLaterStepsAreWorse) {
   options_.strategy = "continuous";
   options_.learning_rate = 0.05;
-  options_.final_rate = 1.0;
+  options_.rates.final_rate = 1.0;
   options_.tokens = 40 * 64;
   const TuneResult result = train_in("worse");
   EXPECT_FALSE(result.diverged);

@@ -9,6 +9,7 @@
 #include "compressor/train/code_rules.h"
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
+#include "compressor/train/rate_schedule.h"
 
 namespace bitsmith {
 
@@ -41,9 +42,13 @@ struct TuneOptions {
   // Default: 0.003
   double learning_rate = 0.003;
 
-  // The learning rate, the trust ratio and the steps of the other strategies fall linearly to this
-  // share of themselves over the run. Default: 0.1
-  double final_rate = 0.1;
+  RateSchedule rates;
+
+  // Gradients of a step that are longer, over all that learns, are scaled to this length (Pascanu
+  // et al. 2013): a batch of odd text then moves no more than the others. The log shows their
+  // lengths where it is given.
+  // Default: 0, none
+  double max_gradient_norm = 0;
 
   // Of the P step.
   PStepOptions p_step;
@@ -114,7 +119,21 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "final_rate",
            .help = "Share of the rates that is left at the end",
            .range = {{0, 1}}},
-    o.final_rate);
+    o.rates.final_rate);
+  v(Option{.key = "schedule",
+           .help = "How rates fall: constant (not), linear or cosine",
+           .recorded = kIfChanged},
+    o.rates.schedule);
+  v(Option{.key = "warmup_steps",
+           .help = "First steps, in which rates rise from 0",
+           .range = at_least(0),
+           .recorded = kIfChanged},
+    o.rates.warmup_steps);
+  v(Option{.key = "max_gradient_norm",
+           .help = "Longer gradients of a step are scaled to this length (0: never)",
+           .range = {{0, 1e9}},
+           .recorded = kIfChanged},
+    o.max_gradient_norm);
   v(Option{.key = "code_step",
            .help = "pv, naive-pv: length of the update whose nearest codes are searched, in units\n"
                    "of each matrix's distance to the original (root mean square a weight)",

@@ -15,13 +15,16 @@ struct TuningStepOptions {
   // Of the P step, in units of each tensor's own root mean square, before the run's falling rate.
   double learning_rate = 0.0;
   PStepOptions p_step;
+  // Longer gradients are scaled to this norm; 0: none are.
+  double max_gradient_norm = 0;
   LossOptions loss;
   // No P step in a step that searches codes: its gradient only goes into the moments.
   bool alternate = false;
 };
 
 struct TuningStepResult {
-  double loss = 0;  // mean of the windows before the step, nats a token
+  double loss = 0;                      // mean of the windows before the step, nats a token
+  std::optional<double> gradient_norm;  // before scaling, where there is a largest
   // Sum over the matrices, power as their mean by size; nothing in a step that searched no codes.
   std::optional<CodeChange> codes;
 };
