@@ -150,6 +150,28 @@ class EndToEnd(ProgramTest):
             self.assertEqual(any("gradient_norm" in step for step in steps), name == "clipped")
         self.assertEqual(len(set(kl.values())), len(kl), kl)
 
+    def test_what_is_trained(self):
+        """What is switched off keeps its bytes."""
+        model = TESTDATA / "tiny_qwen3"  # its head is a matrix of its own
+        start = self.quantize("int2g16", "--embedding", "int2g16", model=model, tokens=8192)
+        before = read_safetensors(start / "model.safetensors")
+
+        def changed(*options):
+            out = self.folder / "out"
+            self.succeed("tune", start, "--teacher", model, "--tokens", 16384, "--data", CALIBRATION, "--context", CONTEXT,
+                         *options, "-o", out, "--force")
+            after = read_safetensors(out / "model.safetensors")
+            names = {name for name in before if after[name][1].tobytes() != before[name][1].tobytes()}
+            return {part for part in ("embed_tokens", "lm_head", "norm.weight", "_proj") if any(part in n for n in names)}
+
+        self.assertEqual(changed(), {"norm.weight", "_proj"})
+        self.assertEqual(changed("--no-norms"), {"_proj"})
+        self.assertEqual(changed("--head", "--no-norms"), {"lm_head", "_proj"})
+        self.assertEqual(changed("--embedding", "--no-norms"), {"embed_tokens", "lm_head", "_proj"})
+        tied = self.quantize("int8g64", "--embedding", "int4g16", out=self.folder / "tied", tokens=8192)
+        self.fail_cleanly("tune", tied, "--teacher", TRAINED, "--tokens", 4096, "--data", CALIBRATION, "--head",
+                          "-o", self.folder / "refused", codes=(2,), says=["--embedding"])
+
     def test_tuning_refuses_a_damaged_recipe_before_work(self):
         start = self.quantize("int8g64", "--method", "rtn")
         for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:

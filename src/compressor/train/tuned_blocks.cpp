@@ -34,12 +34,13 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
   return linears_.emplace_back(std::move(tuned));
 }
 
-void TunedBlocks::add(Block& block, const Decoder& decoder) {
+void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vectors) {
   const torch::NoGradGuard no_grad;
   for (Linear* linear : block.linears()) {
     if (linear->representation) add(*linear, decoder.dtype());
   }
   for (const auto& [name, live] : block.dense_vectors()) {
+    if (!(name.ends_with(".bias") ? vectors.biases : vectors.norms)) continue;
     // From the file: the block's own may be rounded to the decoder's dtype.
     const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
     *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);

@@ -33,15 +33,21 @@ struct TunedLinear {
   torch::Tensor code_gradient() const { return representation().to_code_space(gradient); }
 };
 
+// Which vectors of a block learn beside its matrices: weights of norms, biases of norms and
+// linears.
+struct TrainedVectors {
+  bool norms = true, biases = true;
+};
+
 class TunedBlocks {
  public:
   // `memory`: where moments lie; outlives this.
   explicit TunedBlocks(StateMemory& memory = StateMemory::plain()) : memory_(memory) {}
 
   // Adds a block of `decoder`, both of which must outlive this: every quantized linear gets its
-  // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms and biases,
-  // whose masters are read from the decoder's files in float32.
-  void add(Block& block, const Decoder& decoder);
+  // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do `vectors`, whose
+  // masters are read from the decoder's files in float32.
+  void add(Block& block, const Decoder& decoder, TrainedVectors vectors = {});
   // One linear alone; it must be quantized.
   TunedLinear& add(Linear& linear, torch::Dtype dtype);
 

@@ -54,7 +54,8 @@ class Trainer : public testing::TestWithParam<std::string> {
     }
     return std::make_unique<Student>(
         std::move(decoder), *teacher_,
-        code_rule_factory(options_.strategy, options_.code_options(), 0, *memory_), *memory_);
+        code_rule_factory(options_.strategy, options_.code_options(), 0, *memory_), parts_,
+        *memory_);
   }
   fs::path work(const std::string& name) {
     fs::create_directories(folder_ / name);
@@ -128,6 +129,7 @@ class Trainer : public testing::TestWithParam<std::string> {
   std::unique_ptr<Decoder> teacher_;
   TokenDataset data_;
   TuneOptions options_;
+  TrainedParts parts_;
   StateMemory* memory_ = &StateMemory::plain();
   std::string outer_;  // representation of the embedding; empty: it is not trained
   CancelFlag cancel_;
@@ -175,7 +177,7 @@ TEST_F(Trainer, SchedulesAndClippingGoOnWithTheSameBytes) {
   expect_same_bytes_in_parts();
 }
 
-// Adam hardly sees the length of gradients, but for the first step's nothing but that changes.
+// Longer ones are; shorter ones stay.
 TEST_F(Trainer, GradientsAreScaledToTheirLargestNorm) {
   DecoderTeacher targets(*teacher_);
   const TrainingWindows windows = {torch::arange(2), data_.train.narrow(0, 0, 2)};
@@ -190,6 +192,16 @@ TEST_F(Trainer, GradientsAreScaledToTheirLargestNorm) {
   EXPECT_NEAR(clipped->gradient_norm(), norm / 8, 1e-5 * norm);
   EXPECT_NEAR(*step(*within, 2 * norm).gradient_norm, norm, 1e-5 * norm);
   EXPECT_TRUE(torch::equal(within->linears().front().gradient, free->linears().front().gradient));
+}
+
+// What does not learn stays as it is, and out of what the result replaces.
+TEST_F(Trainer, NormsStayWhereTheyAreSwitchedOff) {
+  parts_.vectors.norms = false;
+  const TuneResult result = train_in("matrices");
+  EXPECT_LT(result.kl_after, result.kl_before);
+  const SafetensorsFile best = open_safetensors(work("matrices") / "best.safetensors");
+  for (const TensorView& tensor : best.tensors)
+    EXPECT_EQ(tensor.name.find("norm"), std::string::npos) << tensor.name;
 }
 
 TEST_F(Trainer, EveryLossLowersTheKl) {

@@ -32,14 +32,30 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
                           " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
-// Weights of the quantized embedding and head.
-uint64_t quantized_outer_weights(const ModelFiles& files) {
+// Weights of the quantized embedding and head that learn.
+uint64_t trained_outer_weights(const ModelFiles& files, const TuneOptions& options) {
+  const ModelPlan& plan = files.plan();
+  const TrainedParts parts = options.trained_parts();
   uint64_t weights = 0;
-  for (const LinearPlan& matrix : quantizable_matrices(files.plan())) {
-    if (is_outer_matrix(files.plan(), matrix.name) && files.spec(matrix.name))
-      weights += matrix.out_features * matrix.in_features;
-  }
+  const auto add = [&](const LinearPlan& matrix) {
+    if (files.spec(matrix.name)) weights += matrix.out_features * matrix.in_features;
+  };
+  if (parts.embedding) add(plan.embedding);
+  if (parts.head && !plan.tied) add(plan.head);
   return weights;
+}
+
+// Refuses what is asked of the embedding and head and cannot be.
+void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& options) {
+  if (!options.embedding && !options.head) return;
+  const std::string model = quantized.checkpoint().path().string();
+  if (!options.embedding && quantized.plan().tied)
+    throw UsageError(model + " has no head of its own: --embedding trains the matrix that is both");
+  if (trained_outer_weights(quantized, options) > 0) return;
+  throw UsageError(
+      concat(model, options.embedding
+                        ? " has a dense embedding and head: there is nothing to train in them"
+                        : " has a dense head: there is nothing to train in it"));
 }
 
 // What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
@@ -49,7 +65,7 @@ constexpr uint64_t kOuterStepBytes = 40;
 // Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
 // the optimizer's state is small.
 uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
-  uint64_t weights = options.embedding ? quantized_outer_weights(quantized) : 0;
+  uint64_t weights = trained_outer_weights(quantized, options);
   for (const BlockPlan& block : quantized.plan().blocks) {
     for (const LinearPlan* linear : linears(block))
       weights += linear->out_features * linear->in_features;
@@ -84,7 +100,7 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
     scores += attention_score_bytes(block.attention, length, element);
   }
   const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
-  const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
+  const uint64_t outer = trained_outer_weights(quantized, options);
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const uint64_t outer_gradients = 4 + 2 * element;
   const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
@@ -170,10 +186,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
     throw UsageError(quantized.checkpoint().path().string() +
                      " is not quantized: run bitsmith quantize first");
   }
-  if (options.embedding && quantized_outer_weights(quantized) == 0) {
-    throw UsageError(quantized.checkpoint().path().string() +
-                     " has a dense embedding and head: there is nothing to train in them");
-  }
+  check_outer_matrices(quantized, options);
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = predicted_memory(quantized, options, length),
@@ -227,9 +240,10 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   StateFiles files(work.path());
   StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
   const auto teacher_model = Decoder::load(teacher, dtype);
-  Student student(Decoder::load(quantized, dtype, options.embedding), *teacher_model,
+  Student student(Decoder::load(quantized, dtype, options.embedding || options.head),
+                  *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
-                  memory);
+                  options.trained_parts(), memory);
   TuneResult result =
       train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
   result.dtype = dtype_name;

@@ -10,6 +10,7 @@
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
 #include "compressor/train/rate_schedule.h"
+#include "compressor/tune/student.h"
 
 namespace bitsmith {
 
@@ -68,6 +69,15 @@ struct TuneOptions {
   // Default: false
   bool embedding = false;
 
+  // Train a quantized head that is not the embedding, and leave that as it is: rare tokens have few
+  // gradients there.
+  // Default: false
+  bool head = false;
+
+  // Train the norms' weights and the biases of the blocks.
+  // Default: true
+  bool norms = true, biases = true;
+
   // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
   // with instructions for it.
   // Default: auto
@@ -81,6 +91,9 @@ struct TuneOptions {
   // Default: 0
   uint64_t seed = 0;
 
+  TrainedParts trained_parts() const {
+    return {{.norms = norms, .biases = biases}, embedding, embedding || head};
+  }
   // With the optimizer's state as it was asked for.
   PStepOptions p_step_options() const {
     PStepOptions options = p_step;
@@ -171,6 +184,15 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .help = "Train a quantized embedding and head too, by the gradients of both uses",
            .recorded = kIfChanged},
     o.embedding);
+  v(Option{.key = "head",
+           .help = "Train a quantized head that is not the embedding, without that",
+           .recorded = kIfChanged},
+    o.head);
+  v(
+      Option{
+          .key = "norms", .help = "Leave the weights of norms as they are", .recorded = kIfChanged},
+      o.norms);
+  v(Option{.key = "biases", .help = "Leave biases as they are", .recorded = kIfChanged}, o.biases);
   v.derived("betas", std::vector<double>{o.p_step.adam.beta1, o.p_step.adam.beta2});
   v(Option{.key = "dtype",
            .help = "Arithmetic of the passes: float32, bfloat16, or auto: bfloat16 where the "
