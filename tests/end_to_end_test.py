@@ -150,6 +150,35 @@ class EndToEnd(ProgramTest):
             self.assertEqual(any("gradient_norm" in step for step in steps), name == "clipped")
         self.assertEqual(len(set(kl.values())), len(kl), kl)
 
+    def test_teacher_cache(self):
+        """Of enough tokens nearly as good as the teacher; whole or not, the same bytes; of another model, refused."""
+        start, cache = self.quantize("int2g16-z", tokens=8192), self.folder / "cache"
+        kl = {"teacher": self.tune(start, "plain")[1]["kl"]}
+        for top_k in [8, 64]:
+            kl[top_k] = self.tune(start, f"top{top_k}", "--teacher-cache", self.folder / f"cache{top_k}",
+                                  "--teacher-top-k", top_k)[1]["kl"]
+        self.assertLess(abs(kl[64] / kl["teacher"] - 1), 0.1, kl)
+        print({k: round(v, 5) for k, v in kl.items()})
+        first, report = self.tune(start, "first", "--teacher-cache", cache)  # 64 tokens
+        self.assertEqual(report["kl"], kl[64])
+        next(cache.glob("windows-*.safetensors")).unlink()  # as if a run that makes it was killed
+        second, _ = self.tune(start, "second", "--teacher-cache", cache, "--optimizer-state", "float32")
+        third, _ = self.tune(start, "third", "--teacher-cache", cache)
+        self.assertEqual(tree(third), tree(first))
+        recipe = (second / "bitsmith.json").read_text()
+        self.assertEqual(json.loads(recipe)["tune"]["options"]["teacher_top_k"], 64)
+        self.assertNotIn(str(cache), recipe)
+
+        def refused(says, *options, code=1):
+            self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION, "--context",
+                              CONTEXT, *options, "-o", self.folder / "out", codes=(code,), says=[says])
+
+        refused("temperature", "--teacher-cache", cache, "--loss-temperature", 2)
+        refused("top_k", "--teacher-cache", cache, "--teacher-top-k", 32)
+        refused("no teacher cache", "--teacher-cache", start)
+        refused("--teacher-cache DIR", "--teacher-top-k", 8, code=2)
+        refused("--loss ce", "--teacher-cache", cache, "--loss", "ce", code=2)
+
     def test_what_is_trained(self):
         """What is switched off keeps its bytes."""
         model = TESTDATA / "tiny_qwen3"  # its head is a matrix of its own

@@ -47,12 +47,13 @@ std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, 
 
 class Run {
  public:
-  Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-      const std::string& request_hash, const std::filesystem::path& work,
-      const std::filesystem::path& log, const RunContext& context)
+  Run(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
+      const TuneOptions& options, const std::string& request_hash,
+      const std::filesystem::path& work, const std::filesystem::path& log,
+      const RunContext& context)
       : student_(student),
         teacher_(teacher),
-        targets_(teacher, options.loss.temperature),
+        targets_(targets),
         data_(data),
         options_(options),
         work_(work),
@@ -62,7 +63,7 @@ class Run {
     const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
     validation_ = data.validation.narrow(0, 0, std::min(held_out, data.validation.size(0)));
     batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
-    micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
+    micro_ = std::min(options.micro_windows(length_), batch_);
     total_steps_ =
         options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
     for (auto& tuned : student.linears())
@@ -257,7 +258,7 @@ class Run {
 
   Student& student_;
   Decoder& teacher_;
-  DecoderTeacher targets_;
+  Teacher& targets_;
   const TokenDataset& data_;
   torch::Tensor validation_;
   const TuneOptions& options_;
@@ -289,12 +290,12 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
   return sum / static_cast<double>(windows.numel());
 }
 
-TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
+TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
                  const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
-  return Run(student, teacher, data, options, request_hash, work, log, context).run();
+  return Run(student, teacher, targets, data, options, request_hash, work, log, context).run();
 }
 
 }  // namespace bitsmith

@@ -64,7 +64,9 @@ class Trainer : public testing::TestWithParam<std::string> {
   fs::path log(const std::string& name) { return folder_ / (name + ".jsonl"); }
   TuneResult train_in(const std::string& name) {
     const auto tuned = student();
-    return train(*tuned, *teacher_, data_, options_, "request", work(name), log(name), context_);
+    DecoderTeacher targets(*teacher_, options_.loss.temperature);
+    return train(*tuned, *teacher_, targets, data_, options_, "request", work(name), log(name),
+                 context_);
   }
   size_t lines(const std::string& name) {
     std::ifstream in(log(name));
@@ -223,8 +225,9 @@ TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
   EXPECT_EQ(embedding.linear->name, files_->plan().embedding.name);
   EXPECT_NE(embedding.rule, nullptr);
   const auto before = embedding.representation().dequantize().detach().clone();
-  const TuneResult result =
-      train(*tuned, *teacher_, data_, options_, "request", work("outer"), log("outer"), context_);
+  DecoderTeacher targets(*teacher_);
+  const TuneResult result = train(*tuned, *teacher_, targets, data_, options_, "request",
+                                  work("outer"), log("outer"), context_);
   EXPECT_LT(result.kl_after, result.kl_before);
   EXPECT_GT((embedding.representation().dequantize() - before).abs().max().item<double>(), 0);
   const SafetensorsFile best = open_safetensors(work("outer") / "best.safetensors");
@@ -278,8 +281,10 @@ TEST_F(Trainer, AnotherRequestsStateIsRefused) {
   options_.checkpoint_minutes = 0;
   train_in("state");
   const auto tuned = student();
-  EXPECT_THROW(train(*tuned, *teacher_, data_, options_, "other", work("state"), log("state")),
-               Error);
+  DecoderTeacher targets(*teacher_);
+  EXPECT_THROW(
+      train(*tuned, *teacher_, targets, data_, options_, "other", work("state"), log("state")),
+      Error);
 }
 
 TEST_F(Trainer, DivergenceStopsWithTheBestKept) {

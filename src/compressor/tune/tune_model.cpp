@@ -12,6 +12,7 @@
 #include "compressor/model/attention.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
+#include "compressor/train/teacher_cache.h"
 #include "compressor/tune/trainer.h"
 #include "kernels/cpu_features.h"
 
@@ -106,7 +107,7 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
   const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
                              outer * (outer_gradients + kOuterStepBytes) +
                              (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options));
-  const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
+  const int64_t windows = options.micro_windows(length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
 }
@@ -115,6 +116,21 @@ torch::Dtype named_dtype(const std::string& name) {
   if (name == "bfloat16") return torch::kBFloat16;
   if (name == "float32") return torch::kFloat32;
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
+}
+
+// Where the steps' targets come from.
+std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const std::string& teacher_hash,
+                                          const TokenDataset& data, const std::string& dtype,
+                                          const TuneOptions& options, const RunContext& context) {
+  if (options.teacher_cache.empty())
+    return std::make_unique<DecoderTeacher>(teacher, options.loss.temperature);
+  const TeacherCacheKey key = {.model_hash = teacher_hash,
+                               .data_hash = data.hash,
+                               .dtype = dtype,
+                               .top_k = std::min(options.teacher_top_k, teacher.plan().vocab_size),
+                               .temperature = options.loss.temperature};
+  return std::make_unique<TeacherCache>(options.teacher_cache, key, teacher, data.train,
+                                        options.micro_windows(data.train.size(1)), context);
 }
 
 // The quantized directory's tensors with the tuned ones in place of theirs.
@@ -244,8 +260,11 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
                   options.trained_parts(), memory);
-  TuneResult result =
-      train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
+  const auto targets =
+      training_teacher(*teacher_model, work.request().at("teacher_sha256").get<std::string>(), data,
+                       dtype_name, options, context);
+  TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
+                            work.path(), log, context);
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.

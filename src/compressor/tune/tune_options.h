@@ -1,5 +1,6 @@
 // What a tuning run is asked to do.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@
 
 namespace bitsmith {
 
+// Of a trained model nearly all of the mass.
+constexpr int64_t kDefaultTopK = 64;
+
 struct TuneOptions {
   // How codes move: a name of code_rules(). continuous leaves them: it is faster, takes less
   // memory, and is best where a run is too short for V steps. Default: pv
@@ -24,6 +28,15 @@ struct TuneOptions {
 
   // What the steps lower. Validation is by the KL in any case: results of all losses compare.
   LossOptions loss;
+
+  // Folder that keeps the teacher's likeliest tokens of each position (train/teacher_cache.h), made
+  // once for a model, data and windows: steps then do not run the teacher. It helps where a run
+  // goes over its data more than once, or several do. Default: none, the teacher runs in every step
+  std::string teacher_cache = {};
+
+  // Tokens of a position in it; the rest is known by its mass alone. 8 bytes each.
+  // Default: 0, kDefaultTopK where there is a cache
+  int64_t teacher_top_k = 0;
 
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
   // Default: none
@@ -93,6 +106,10 @@ struct TuneOptions {
 
   TrainedParts trained_parts() const {
     return {{.norms = norms, .biases = biases}, embedding, embedding || head};
+  }
+  // A forward and backward pass's, of `length` tokens each.
+  int64_t micro_windows(int64_t length) const {
+    return std::max<int64_t>(1, micro_tokens / length);
   }
   // With the optimizer's state as it was asked for.
   PStepOptions p_step_options() const {
@@ -250,6 +267,21 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .range = {{0.01, 100}},
            .recorded = kIfChanged},
     o.loss.temperature);
+  v(Option{.key = "teacher_cache",
+           .help =
+               "Folder for the teacher's likeliest tokens of all training text: made once, then\n"
+               "steps do not run the teacher",
+           .recorded = kNever,
+           .shows_default = false},
+    o.teacher_cache);
+  v(Option{.key = "teacher_top_k",
+           .help =
+               "Likeliest tokens of a position that --teacher-cache keeps (default 64); of the\n"
+               "others it keeps the sum",
+           .range = at_least(0),
+           .recorded = kIfChanged,
+           .shows_default = false},
+    o.teacher_top_k);
   v(Option{.key = "optimizer",
            .help = "Of codebooks, scales and norms: adam, or lamb, whose steps have the length of\n"
                    "the learning rate times the tensor's norm",
