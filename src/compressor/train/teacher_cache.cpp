@@ -118,6 +118,7 @@ class TeacherCache::Maker {
         context_(context) {}
 
   void make(const std::vector<int64_t>& shards) {
+    remove_leftovers();
     check_disk(static_cast<int64_t>(shards.size()));
     ReportedTask task(context_, "teacher cache");
     for (size_t i = 0; i < shards.size(); ++i) {
@@ -132,6 +133,14 @@ class TeacherCache::Maker {
   }
 
  private:
+  // Of a process that was killed while it wrote a file.
+  void remove_leftovers() const {
+    std::vector<fs::path> leftovers;
+    for (const auto& entry : fs::directory_iterator(folder_))
+      if (entry.path().extension() == ".tmp") leftovers.push_back(entry.path());
+    for (const fs::path& leftover : leftovers) fs::remove(leftover);
+  }
+
   void check_disk(int64_t shards) const {
     const auto positions = static_cast<uint64_t>(shards * kShardWindows * windows_.size(1));
     const uint64_t needed = positions * (8 * static_cast<uint64_t>(key_.top_k) + 4);

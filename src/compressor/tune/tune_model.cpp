@@ -79,7 +79,10 @@ uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& option
 // Offloaded state needs room in the work folder: itself, and the saved state, new beside old.
 void check_disk(const ModelFiles& quantized, const TuneOptions& options, const fs::path& folder) {
   if (!options.offload_optimizer) return;
-  const uint64_t needed = 3 * rule_state_bytes(quantized, options), free = free_disk_bytes(folder);
+  const fs::path saved = folder / "state.safetensors";  // of a run that goes on
+  const uint64_t times = fs::exists(saved) ? 2 : 3;
+  const uint64_t needed = times * rule_state_bytes(quantized, options),
+                 free = free_disk_bytes(folder);
   if (needed <= free) return;
   throw Error(concat("--offload-optimizer needs about ", format_bytes(static_cast<double>(needed)),
                      " in ", folder.string(), "; ", format_bytes(static_cast<double>(free)),
