@@ -150,6 +150,16 @@ class EndToEnd(ProgramTest):
             self.assertEqual(any("gradient_norm" in step for step in steps), name == "clipped")
         self.assertEqual(len(set(kl.values())), len(kl), kl)
 
+    def test_tuning_names_the_choices(self):
+        start = self.quantize("int8g64", "--method", "rtn")
+        for option, value, says in [("optimizer", "sgd", "adam or lamb"), ("schedule", "step", "constant, linear or cosine"),
+                                    ("optimizer-state", "4bit", "auto, float32, bfloat16 or 8bit"),
+                                    ("warmup-steps", -1, "warmup-steps"), ("weight-decay", -1, "weight-decay"),
+                                    ("max-gradient-norm", -1, "max-gradient-norm"), ("loss-temperature", 0, "loss-temperature"),
+                                    ("teacher-top-k", -1, "teacher-top-k")]:
+            self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 4096, "--data", CALIBRATION, f"--{option}",
+                              value, "-o", self.folder / "out", codes=(2,), says=[says])
+
     def test_teacher_cache(self):
         """Of enough tokens nearly as good as the teacher; whole or not, the same bytes; of another model, refused."""
         start, cache = self.quantize("int2g16-z", tokens=8192), self.folder / "cache"
