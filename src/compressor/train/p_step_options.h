@@ -17,7 +17,7 @@ void parse_option(const std::string& text, Optimizer& optimizer);
 
 struct PStepOptions {
   Optimizer optimizer = Optimizer::kAdam;
-  AdamOptions adam;
+  AdamOptions adam = {};
   // Share of the rate by which a step takes codebooks, scales and factors toward zero, beside the
   // loss (decoupled, Loshchilov & Hutter 2019; with LAMB a part of the direction). Not norms and
   // biases.

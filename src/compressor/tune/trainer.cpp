@@ -135,8 +135,8 @@ class Run {
                     {.step = step, .share = share, .rate = rate},
                     {.micro_windows = micro_,
                      .learning_rate = options_.learning_rate,
-                     .max_gradient_norm = options_.max_gradient_norm,
                      .p_step = options_.p_step_options(),
+                     .max_gradient_norm = options_.max_gradient_norm,
                      .loss = options_.loss,
                      .alternate = options_.code.schedule.alternate});
     if (!std::isfinite(done.loss)) return done.loss;

@@ -14,10 +14,10 @@ struct TuningStepOptions {
   int64_t micro_windows = 1;
   // Of the P step, in units of each tensor's own root mean square, before the run's falling rate.
   double learning_rate = 0.0;
-  PStepOptions p_step;
+  PStepOptions p_step = {};
   // Longer gradients are scaled to this norm; 0: none are.
   double max_gradient_norm = 0;
-  LossOptions loss;
+  LossOptions loss = {};
   // No P step in a step that searches codes: its gradient only goes into the moments.
   bool alternate = false;
 };
