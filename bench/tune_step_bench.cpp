@@ -68,7 +68,9 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
   rule.schedule = {.p_steps = 1, .start = change_codes ? 0.0 : 2.0};
   Student student(std::move(decoder), *teacher, code_rule_factory("pv", rule));
   const int64_t batch = 4, length = 512;
-  const auto ids = torch::randint(0, model.vocab_size, {batch, length}, torch::kInt64);
+  const TrainingWindows windows = {
+      torch::arange(batch), torch::randint(0, model.vocab_size, {batch, length}, torch::kInt64)};
+  DecoderTeacher targets(*teacher);
   TuningStepOptions options;
   options.micro_windows = batch;
   options.learning_rate = 1e-3;
@@ -77,7 +79,7 @@ void tuning_step(benchmark::State& state, torch::Dtype dtype, bool change_codes)
   for (auto _ : state) {
     ++at.step;
     const auto start = std::chrono::steady_clock::now();
-    benchmark::DoNotOptimize(tuning_step(student, *teacher, ids, at, options));
+    benchmark::DoNotOptimize(tuning_step(student, targets, windows, at, options));
     seconds += seconds_since(start);
   }
   const double tokens =

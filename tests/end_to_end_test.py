@@ -1,19 +1,13 @@
 #!/usr/bin/env python3
-"""The whole path on the tiny trained model: quantize, tune, eval in both engines, run, compress."""
+"""The whole path on the tiny trained model: quantize, eval in both engines, run, compress."""
 import json
 import shutil
 
-from support import (CALIBRATION, CONTEXT, HELDOUT, REPRESENTATIONS, TESTDATA, TRAINED, ProgramTest, main,
+from support import (CALIBRATION, CONTEXT, REPRESENTATIONS, TESTDATA, TRAINED, WINDOWS, ProgramTest, main,
                      read_safetensors, relative_error, tree)
-
-WINDOWS = 8
 
 
 class EndToEnd(ProgramTest):
-    def evaluate(self, model, engine="torch", *more):
-        return self.succeed("eval", model, "--text", HELDOUT, "--context", CONTEXT, "--windows", WINDOWS,
-                            "--engine", engine, "--json", *more).json()
-
     def check_quantized(self, representation):
         """Quantizes; judges in both engines. Returns (perplexity, KL)."""
         out = self.quantize(representation)
@@ -77,52 +71,6 @@ class EndToEnd(ProgramTest):
                                   "--threads", threads, "--quiet").out for threads in (1, 2, 3)}
             self.assertEqual(len(texts), 1, texts)
         self.assertIn("7", self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--temperature", "0").out)
-
-    def test_tuning_improves(self):
-        for representation in ["int2g16-z", "aq1x8g8"]:
-            start = self.quantize(representation, tokens=8192)
-            kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
-            for strategy in ["continuous", "pv", "ste"]:
-                out = self.folder / f"{representation}.{strategy}"
-                self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
-                             "--data", CALIBRATION, "--parse-special", "--context", CONTEXT, "-o", out, "--quiet")
-                kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
-                runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
-                self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
-                recipe = json.loads((out / "bitsmith.json").read_text())
-                self.assertRegex(recipe["command_line"], "^bitsmith quantize MODEL --representation " + representation)
-                curve = recipe["tune"]["validations"]
-                self.assertEqual((curve[0]["tokens"], curve[0]["kl"]), (0, recipe["tune"]["validation_kl_before"]))
-                self.assertEqual(curve[-1]["tokens"], recipe["tune"]["tokens"])
-                self.assertEqual(min(v["kl"] for v in curve), recipe["tune"]["validation_kl_after"])
-            self.assertLess(kl["continuous"], 0.9 * kl["start"], kl)
-            self.assertLess(kl["pv"], 0.9 * kl["start"], kl)
-            self.assertLess(kl["ste"], 0.9 * kl["start"], kl)
-            print(representation, {k: round(v, 4) for k, v in kl.items()})
-
-    def test_lattice_codes_are_tuned(self):
-        """Its codebook is fixed: what is tuned is codes, scales and norms."""
-        for representation in ["had:e8p", "had:e8p3"]:
-            start = self.quantize(representation, tokens=8192)
-            kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
-            for strategy in ["continuous", "pv", "ste"]:
-                out = self.folder / f"{representation}.{strategy}"
-                self.succeed("tune", start, "--teacher", TRAINED, "--strategy", strategy, "--tokens", 65536,
-                             "--data", CALIBRATION, "--parse-special", "--context", CONTEXT, "-o", out, "--quiet")
-                kl[strategy] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
-                runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
-                self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
-                stored = [json.loads((model / "config.json").read_text())["quantization_config"] for model in [out, start]]
-                self.assertEqual(stored[0], stored[1])
-                self.assertLess(kl[strategy], kl["start"], kl)
-            print(representation, {k: round(v, 4) for k, v in kl.items()})
-
-    def test_tuning_refuses_a_damaged_recipe_before_work(self):
-        start = self.quantize("int8g64", "--method", "rtn")
-        for text in ["garbage", '{"a":' + "[" * 2000000 + "]" * 2000000 + "}", "[]"]:
-            (start / "bitsmith.json").write_text(text)
-            self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION,
-                              "--context", CONTEXT, "-o", self.folder / "out", codes=(1,), says=["bitsmith.json"])
 
     def test_block_finetuning_brings_blocks_closer(self):
         out = self.quantize("gvq2d2b-n1024", "--finetune-epochs", 4, tokens=8192)
@@ -214,25 +162,6 @@ class EndToEnd(ProgramTest):
                 logits[engine] = read_safetensors(file)["logits"][1]
             self.assertLess(relative_error(logits["runtime"], logits["torch"]), 0.02, representation)
 
-    def test_tuning_trains_an_embedding(self):
-        start = self.quantize("int8g64", "--embedding", "int2g16", tokens=8192)
-        tune = ["tune", "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION, "--parse-special", "--context",
-                CONTEXT, "--quiet"]
-        kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
-        for name, more in {"without": [], "with": ["--embedding"]}.items():
-            out = self.folder / name
-            self.succeed(*tune, start, *more, "-o", out)
-            kl[name] = self.evaluate(out, "torch", "--teacher", TRAINED)["kl"]
-            stored = [json.loads((folder / "config.json").read_text())["quantization_config"] for folder in [out, start]]
-            self.assertEqual(stored[0], stored[1])
-            runtime, torch = self.evaluate(out, "runtime"), self.evaluate(out)
-            self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
-        print({k: round(v, 5) for k, v in kl.items()})
-        self.assertLess(kl["with"], 0.9 * kl["start"], kl)
-        self.assertLess(kl["with"], kl["without"], kl)
-        dense = self.quantize("int2g16", "--method", "rtn", out=self.folder / "dense")
-        self.fail_cleanly(*tune, dense, "--embedding", "-o", self.folder / "none", codes=(2,), says=["nothing to train"])
-
     def test_output_replaced_only_by_force(self):
         out = self.quantize("int8g64", "--method", "rtn")
         before = tree(out)
@@ -274,5 +203,7 @@ def add_tests():
 
 
 add_tests()
+
+
 if __name__ == "__main__":
     main()

@@ -106,6 +106,10 @@ def main():
             check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
                                           "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
                                           "--checkpoint-minutes", 0.01], folder, options.kills, rng)
+        check_stage("tune_8bit", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv+ste",
+                                  "--loss", "js", "--optimizer", "lamb", "--optimizer-state", "8bit", "--offload-optimizer",
+                                  "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
+                                  "--checkpoint-minutes", 0.01], folder, options.kills, rng)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,6 +17,7 @@ TESTDATA = ROOT / "testdata"
 TRAINED = TESTDATA / "tiny_llama_trained"
 HELDOUT = TRAINED / "heldout.txt"
 CONTEXT = 256  # of the tiny models
+WINDOWS = 8
 PROGRAM = os.environ.get("BITSMITH", str(ROOT / "build/release/bitsmith"))
 ENGINES = os.environ.get("BITSMITH_ENGINES", "torch,runtime").split(",")
 HAS_COMPRESSOR = "torch" in ENGINES
@@ -89,6 +90,10 @@ class ProgramTest(unittest.TestCase):
                      "--calibration-tokens", tokens, "--context", CONTEXT, "-o", out, "--quiet", *more)
         return out
 
+    def evaluate(self, model, engine="torch", *more):
+        return self.succeed("eval", model, "--text", HELDOUT, "--context", CONTEXT, "--windows", WINDOWS,
+                            "--engine", engine, "--json", *more).json()
+
 
 def tree(folder):
     """Relative path -> SHA-256 of every file below a folder, and the folders themselves."""
@@ -96,17 +101,22 @@ def tree(folder):
             for p in sorted(Path(folder).rglob("*"))}
 
 
-def read_safetensors(path):
-    """name -> (shape, values): a slow reader of F32 and I64 tensors."""
+def raw_safetensors(path):
+    """name -> (entry of the header, bytes)."""
     data = Path(path).read_bytes()
     (size,) = struct.unpack_from("<Q", data)
+    begin = 8 + size
+    return {name: (entry, data[begin + entry["data_offsets"][0]:begin + entry["data_offsets"][1]])
+            for name, entry in json.loads(data[8:begin]).items() if name != "__metadata__"}
+
+
+def read_safetensors(path):
+    """name -> (shape, values): a slow reader of F32 and I64 tensors."""
     tensors = {}
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            values = array({"F32": "f", "I64": "q"}[entry["dtype"]])
-            values.frombytes(data[8 + size + begin:8 + size + end])
-            tensors[name] = entry["shape"], values
+    for name, (entry, data) in raw_safetensors(path).items():
+        values = array({"F32": "f", "I64": "q"}[entry["dtype"]])
+        values.frombytes(data)
+        tensors[name] = entry["shape"], values
     return tensors
 
 

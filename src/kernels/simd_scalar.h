@@ -77,6 +77,7 @@ struct Simd {
 
   static Words bits(Floats a) { return reinterpret_cast<Words>(a); }
   static Floats from_bits(Words a) { return reinterpret_cast<Floats>(a); }
+  static Floats to_floats(Words a) { return __builtin_convertvector(a, Floats); }
   static Words add(Words a, Words b) { return a + b; }
   static Words either(Words a, Words b) { return a | b; }
   static Words both(Words a, Words b) { return a & b; }

@@ -1,4 +1,4 @@
-// Softmax and KL divergence of one position's logits. Exponentials in float32, summed in float64
+// Softmax and divergences of one position's logits. Exponentials in float32, summed in float64
 // by 256 at a time: relative error of a sum below 3e-7. The same inputs give the same bits at every
 // level. Included by files compiled for AVX: plain types only.
 #pragma once
@@ -19,6 +19,9 @@ struct SoftmaxKernels {
   // softmax(student)) and leaves scale * (softmax(student) - softmax(teacher)), its gradient times
   // scale, in `student`; `teacher` is overwritten.
   double (*kl_gradient)(float* teacher, float* student, int64_t vocab, float scale);
+  // The same of the Jensen-Shannon divergence, KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) /
+  // 2, in [0, ln 2] (Lin 1991): absolute error below 1e-6.
+  double (*js_gradient)(float* teacher, float* student, int64_t vocab, float scale);
 };
 
 void fill_scalar(SoftmaxKernels& kernels);

@@ -30,6 +30,41 @@ class Softmax {
     return t.product / t.sum - (t.max + __builtin_log(t.sum)) + (s.max + __builtin_log(s.sum));
   }
 
+  // d JS / d student_i = q_i (log(q_i / m_i) - KL(q || m)) / 2.
+  static double js_gradient(float* teacher, float* student, int64_t vocab, float scale) {
+    constexpr int64_t kBlock = 256;
+    const ExpSums t = sums<false, true>(teacher, nullptr, vocab, teacher);
+    const ExpSums s = sums<false, true>(student, nullptr, vocab, student);
+    const auto over_t = I::broadcast(1 / static_cast<float>(t.sum));
+    const auto over_s = I::broadcast(1 / static_cast<float>(s.sum));
+    const auto least = I::broadcast(1e-30f);  // so that 0 log 0 is 0
+    double p_part = 0, q_part = 0;            // KL(p || m), KL(q || m)
+    for (int64_t first = 0; first < vocab; first += kBlock) {
+      SixteenSums<I> p_sum, q_sum;
+      for_each_part<I>(vocab - first < kBlock ? vocab - first : kBlock,
+                       [&](int64_t at, int k, auto part) {
+                         const int64_t i = first + at;
+                         const auto p = Row::load(teacher + i, part) * over_t;
+                         const auto q = Row::load(student + i, part) * over_s;
+                         const auto over_m = I::broadcast(2.0f) / I::max(p + q, least);
+                         const auto q_log = q * log<I>(I::max(q * over_m, least));
+                         p_sum.part[k] += p * log<I>(I::max(p * over_m, least));
+                         q_sum.part[k] += q_log;
+                         Row::store(teacher + i, q_log, part);
+                         Row::store(student + i, q, part);
+                       });
+      p_part += static_cast<double>(p_sum.total());
+      q_part += static_cast<double>(q_sum.total());
+    }
+    const auto mean = I::broadcast(static_cast<float>(q_part));
+    const auto half_scale = I::broadcast(0.5f * scale);
+    for_each_register<I>(vocab, [&](int64_t i, auto part) {
+      const auto gradient = Row::load(teacher + i, part) - Row::load(student + i, part) * mean;
+      Row::store(student + i, gradient * half_scale, part);
+    });
+    return 0.5 * (p_part + q_part);
+  }
+
  private:
   using Row = Float32Row<I>;
   using Floats = typename I::Floats;
@@ -72,7 +107,7 @@ class Softmax {
 
 template <typename I>
 SoftmaxKernels make_softmax() {
-  return {Softmax<I>::exp_sums, Softmax<I>::kl_gradient};
+  return {Softmax<I>::exp_sums, Softmax<I>::kl_gradient, Softmax<I>::js_gradient};
 }
 
 }  // namespace

@@ -34,38 +34,79 @@ TEST(Softmax, ExpIsWithinItsBound) {
   }
 }
 
-TEST(Softmax, GradientEqualsTheDefinitionAtEveryLevel) {
+// A divergence of the textbook in float64.
+struct Reference {
+  double value = 0;
+  std::vector<double> gradient;  // by the student's logits
+};
+
+Reference kl_reference(const std::vector<double>& p, const std::vector<double>& q) {
+  Reference r;
+  for (size_t i = 0; i < p.size(); ++i) {
+    if (p[i] > 0) r.value += p[i] * std::log(p[i] / q[i]);
+    r.gradient.push_back(q[i] - p[i]);
+  }
+  return r;
+}
+
+Reference js_reference(const std::vector<double>& p, const std::vector<double>& q) {
+  double of_p = 0, of_q = 0;
+  std::vector<double> log_q;
+  for (size_t i = 0; i < p.size(); ++i) {
+    const double m = (p[i] + q[i]) / 2;
+    if (p[i] > 0) of_p += p[i] * std::log(p[i] / m);
+    log_q.push_back(q[i] > 0 ? std::log(q[i] / m) : 0);
+    of_q += q[i] * log_q.back();
+  }
+  Reference r = {(of_p + of_q) / 2, {}};
+  for (size_t i = 0; i < p.size(); ++i) r.gradient.push_back(q[i] * (log_q[i] - of_q) / 2);
+  return r;
+}
+
+TEST(Softmax, GradientsEqualTheDefinitionAtEveryLevel) {
   Random random(1);
   for (const int64_t n : {1, 2, 15, 16, 17, 255, 256, 257, 300, 1000, 5001}) {
     auto teacher = normal_values(n, random), student = normal_values(n, random);
     for (int64_t i = 0; i < n; ++i) teacher[i] *= 5;
-    const auto softmax = [&](const AlignedBuffer<float>& z, std::vector<double>& p) {
+    const auto softmax = [&](const AlignedBuffer<float>& z) {
       const double max = *std::max_element(z.data(), z.data() + n);
       double sum = 0;
       for (int64_t i = 0; i < n; ++i) sum += std::exp(z[i] - max);
+      std::vector<double> p;
       for (int64_t i = 0; i < n; ++i) p.push_back(std::exp(z[i] - max) / sum);
-      return max + std::log(sum);
+      return p;
     };
-    std::vector<double> p, q;
-    const double lse_p = softmax(teacher, p), lse_q = softmax(student, q);
-    double kl = 0;
-    for (int64_t i = 0; i < n; ++i)
-      kl += p[static_cast<size_t>(i)] * (teacher[i] - lse_p - student[i] + lse_q);
-    std::vector<float> first;
-    double first_kl = 0;
-    for (const KernelTable& level : all_levels()) {
-      std::vector<float> t(teacher.data(), teacher.data() + n),
-          s(student.data(), student.data() + n);
-      const double found = level.softmax.kl_gradient(t.data(), s.data(), n, 3);
-      EXPECT_NEAR(found, kl, 2e-6 * (1 + kl)) << n;
-      for (size_t i = 0; i < s.size(); ++i) EXPECT_NEAR(s[i], 3 * (q[i] - p[i]), 2e-6);
-      if (first.empty()) {
-        first = s;
-        first_kl = found;
+    const auto p = softmax(teacher), q = softmax(student);
+    const auto compare = [&](auto SoftmaxKernels::*kernel, const Reference& reference) {
+      std::vector<float> first;
+      double first_value = 0;
+      for (const KernelTable& level : all_levels()) {
+        std::vector<float> t(teacher.data(), teacher.data() + n),
+            s(student.data(), student.data() + n);
+        const double found = (level.softmax.*kernel)(t.data(), s.data(), n, 3);
+        EXPECT_NEAR(found, reference.value, 2e-6 * (1 + reference.value)) << n;
+        for (size_t i = 0; i < s.size(); ++i) EXPECT_NEAR(s[i], 3 * reference.gradient[i], 2e-6);
+        if (first.empty()) {
+          first = s;
+          first_value = found;
+        }
+        EXPECT_EQ(s, first) << isa_name(level.isa);
+        EXPECT_EQ(found, first_value) << isa_name(level.isa);
       }
-      EXPECT_EQ(s, first) << isa_name(level.isa);
-      EXPECT_EQ(found, first_kl) << isa_name(level.isa);
-    }
+    };
+    compare(&SoftmaxKernels::kl_gradient, kl_reference(p, q));
+    compare(&SoftmaxKernels::js_gradient, js_reference(p, q));
+  }
+}
+
+// Far apart, and equal: the ends of its range.
+TEST(Softmax, JensenShannonStaysInItsRange) {
+  for (const KernelTable& level : all_levels()) {
+    float p[3] = {0, -1000, -1000}, q[3] = {-1000, 0, -1000};
+    EXPECT_NEAR(level.softmax.js_gradient(p, q, 3, 1), std::log(2.0), 1e-6);
+    for (const float gradient : q) EXPECT_NEAR(gradient, 0, 1e-6);
+    float same[2][3] = {{1, 2, 3}, {1, 2, 3}};
+    EXPECT_NEAR(level.softmax.js_gradient(same[0], same[1], 3, 1), 0, 1e-6);
   }
 }
 

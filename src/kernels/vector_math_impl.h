@@ -28,6 +28,31 @@ typename I::Floats exp(typename I::Floats x) {
   return I::drop(p * scale, I::less(x, b(-87.0f)));
 }
 
+// The natural logarithm of normal numbers above 0: error below 2e-7 of 1 and of its value. x = 2^e
+// m, m in [sqrt(1/2), sqrt(2)), Cephes' polynomial for logf.
+template <typename I>
+typename I::Floats log(typename I::Floats x) {
+  const auto b = [](float v) { return I::broadcast(v); };
+  const auto bits = I::bits(x);
+  const auto half = I::either(I::both(bits, I::broadcast(0x7fffff)), I::broadcast(0x3f000000));
+  const auto m = I::from_bits(half);  // in [1/2, 1)
+  const auto small = I::less(m, b(0.707106781f));
+  const auto biased = I::to_floats(I::template shift_right<23>(bits));
+  const auto e = biased - I::select(small, b(127.0f), b(126.0f));
+  const auto r = I::select(small, m + m, m) - b(1.0f), square = r * r;
+  auto p = b(7.0376836292e-2f);
+  p = p * r + b(-1.1514610310e-1f);
+  p = p * r + b(1.1676998740e-1f);
+  p = p * r + b(-1.2420140846e-1f);
+  p = p * r + b(1.4249322787e-1f);
+  p = p * r + b(-1.6668057665e-1f);
+  p = p * r + b(2.0000714765e-1f);
+  p = p * r + b(-2.4999993993e-1f);
+  p = p * r + b(3.3333331174e-1f);
+  const auto tail = p * r * square + e * b(-2.12194440e-4f) - square * b(0.5f);
+  return r + tail + e * b(0.693359375f);
+}
+
 // 1 / (1 + e^-x): relative error below 5e-7 for x >= -87, 0 below.
 template <typename I>
 typename I::Floats sigmoid(typename I::Floats x) {

@@ -14,6 +14,18 @@ int64_t default_generated_tokens(const TuneOptions& options) {
   return options.tokens > 0 ? std::min<int64_t>(options.tokens, 131072) : kDefaultGeneratedTokens;
 }
 
+// How much of the teacher a run sees is a part of its request.
+void settle_teacher_cache(TuneOptions& options) {
+  if (options.teacher_cache.empty()) {
+    if (options.teacher_top_k > 0)
+      throw UsageError("--teacher-top-k is of --teacher-cache DIR: give both");
+    return;
+  }
+  if (!options.loss.needs_teacher())
+    throw UsageError("--teacher-cache: --loss ce never asks the teacher; drop one of the two");
+  if (options.teacher_top_k == 0) options.teacher_top_k = kDefaultTopK;
+}
+
 }  // namespace
 
 TuneResult tune(const TuneJob& job, const RunContext& context) {
@@ -21,6 +33,7 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   options.seed = context.seed;
   if ((options.tokens > 0) == (options.minutes > 0))
     throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
+  settle_teacher_cache(options);
   check_work_folder(job.out, job.force);
   set_torch_threads(context.threads);
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);

@@ -76,7 +76,7 @@ struct VSchedule {
 
 // Adam on the gradient of a matrix with codes. Its momentum is long, for the same reason: it
 // averages over about 2 / (1 - beta1) steps. Lower it for steps of many tokens.
-inline constexpr AdamOptions kCodeAdam = {.beta1 = 0.98};
+inline constexpr AdamOptions kCodeAdam = {.beta1 = 0.98, .moments = MomentFormat::kBFloat16};
 
 // What a rule is given of its matrix and its run.
 struct RuleSetup {
@@ -84,6 +84,7 @@ struct RuleSetup {
   VSchedule schedule = {};
   AdamOptions adam = kCodeAdam;
   CodeDraws draws = {};
+  StateMemory* memory = &StateMemory::plain();  // where the rule's state lies; outlives the rule
 };
 
 }  // namespace bitsmith

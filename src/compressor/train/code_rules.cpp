@@ -13,28 +13,28 @@ constexpr NamedCodeRule kRules[] = {
     {"pv",
      "codes of the few code groups whose updates are largest, by trust ratio (the linearized "
      "subspace V step of PV-Tuning)",
-     4,
+     2, 0,
      [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
        return subspace_pv(o.code_step, o.subspace, setup);
      }},
-    {"pv+ste", "the same toward latent weights, in which small steps add up", 8,
+    {"pv+ste", "the same toward latent weights, in which small steps add up", 2, 4,
      [](const CodedTerm& term, const RuleSetup& setup, const CodeRuleOptions& o) {
        return pv_straight_through(term, o.latent, o.subspace, setup);
      }},
-    {"ste", "all codes, as the nearest to latent weights (straight-through estimation)", 8,
+    {"ste", "all codes, as the nearest to latent weights (straight-through estimation)", 2, 4,
      [](const CodedTerm& term, const RuleSetup& setup, const CodeRuleOptions& o) {
        return straight_through(term, o.latent, setup);
      }},
-    {"stochastic-rounding", "all codes, at random to one of the two nearest to a small step", 4,
+    {"stochastic-rounding", "all codes, at random to one of the two nearest to a small step", 2, 0,
      [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
        return stochastic_rounding(o.rounding, setup);
      }},
-    {"naive-pv", "all codes, as the nearest to one step (the linearized V step)", 4,
+    {"naive-pv", "all codes, as the nearest to one step (the linearized V step)", 2, 0,
      [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
        return naive_pv(o.code_step, setup);
      }},
     {"continuous", "codebooks, scales, zero points and norms alone, which the others train as well",
-     0,
+     0, 0,
      [](const CodedTerm&, const RuleSetup&, const CodeRuleOptions&) {
        return std::unique_ptr<CodeRule>();
      }},
@@ -53,14 +53,20 @@ const NamedCodeRule& find_code_rule(const std::string& name) {
   throw UsageError(concat("unknown strategy '", excerpt(name), "': choose one of ", names));
 }
 
+double state_bytes_a_weight(const NamedCodeRule& rule, MomentFormat format) {
+  const double moments = rule.moments > 0 ? rule.moments * bytes_a_moment(format) : 0;
+  return moments + static_cast<double>(rule.latent_bytes);
+}
+
 CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options,
-                                  uint64_t seed) {
-  return [make = find_code_rule(name).make, options, seed](const CodedTerm& term, double distance,
-                                                           int64_t matrix) {
+                                  uint64_t seed, StateMemory& memory) {
+  return [make = find_code_rule(name).make, options, seed, &memory](
+             const CodedTerm& term, double distance, int64_t matrix) {
     const RuleSetup setup = {.distance = distance,
                              .schedule = options.schedule,
                              .adam = options.adam,
-                             .draws = {.seed = seed, .matrix = matrix}};
+                             .draws = {.seed = seed, .matrix = matrix},
+                             .memory = &memory};
     return make(term, setup, options);
   };
 }

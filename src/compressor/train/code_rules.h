@@ -24,9 +24,10 @@ struct CodeRuleOptions {
 };
 
 struct NamedCodeRule {
-  const char* name;        // of `bitsmith tune --strategy`
-  const char* summary;     // for its help: what moves, and how
-  int64_t bytes_a_weight;  // of the rule's state after the first step
+  const char* name;      // of `bitsmith tune --strategy`
+  const char* summary;   // for its help: what moves, and how
+  int moments;           // of Adam that the rule keeps of each weight
+  int64_t latent_bytes;  // a weight: of the rest of its state
   std::unique_ptr<CodeRule> (*make)(const CodedTerm& term, const RuleSetup& setup,
                                     const CodeRuleOptions& options);  // null: codes stay
 };
@@ -34,9 +35,11 @@ struct NamedCodeRule {
 std::span<const NamedCodeRule> code_rules();
 // UsageError for an unknown name gives the names that there are.
 const NamedCodeRule& find_code_rule(const std::string& name);
-// `seed`: of all random draws.
+// Bytes a weight of the rule's state after the first step.
+double state_bytes_a_weight(const NamedCodeRule& rule, MomentFormat format);
+// `seed`: of all random draws. `memory`: see RuleSetup.
 CodeRuleFactory code_rule_factory(const std::string& name, const CodeRuleOptions& options,
-                                  uint64_t seed = 0);
+                                  uint64_t seed = 0, StateMemory& memory = StateMemory::plain());
 std::vector<std::string> code_rule_names();
 // "pv: ...; continuous: ...", for the help.
 std::string code_rule_help();

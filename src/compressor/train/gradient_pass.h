@@ -1,15 +1,16 @@
 // The forward and backward passes of a training step.
 #pragma once
-#include "compressor/model/decoder.h"
-#include "compressor/torch.h"
+#include "compressor/train/loss_options.h"
+#include "compressor/train/teacher.h"
 #include "compressor/train/tuned_blocks.h"
 
 namespace bitsmith {
 
-// Mean KL(teacher || student) over `windows` [n, length] int64 token ids, nats a token, in
-// micro-batches of `micro_windows`. `tuned` are the student's blocks; their gradients are those of
-// this mean afterwards. Both decoders have one dtype.
-double gradient_pass(TunedBlocks& tuned, Decoder& student, Decoder& teacher,
-                     const torch::Tensor& windows, int64_t micro_windows);
+// Mean loss over `windows`, nats a token, in micro-batches of `micro_windows`. `tuned` are the
+// student's blocks; their gradients are those of this mean afterwards. A cross-entropy alone never
+// asks the teacher.
+double gradient_pass(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
+                     const TrainingWindows& windows, int64_t micro_windows,
+                     const LossOptions& loss = {});
 
 }  // namespace bitsmith

@@ -27,7 +27,9 @@ TEST_P(OuterGradients, AreThoseOfBothUses) {
   ASSERT_EQ(tuned.linears().size(), files->plan().tied ? 1u : 2u);
   torch::manual_seed(2);
   const auto ids = torch::randint(files->plan().vocab_size, {4, 16}, torch::kInt64);
-  const double kl = gradient_pass(tuned, *student, *teacher, ids, /*micro_windows=*/3);
+  DecoderTeacher source(*teacher);
+  const double kl =
+      gradient_pass(tuned, *student, source, {torch::arange(4), ids}, /*micro_windows=*/3);
 
   const auto log_p = [&] {
     const torch::NoGradGuard no_grad;
@@ -37,6 +39,40 @@ TEST_P(OuterGradients, AreThoseOfBothUses) {
       torch::log_softmax(torch::linear(student->hidden_states(ids), student->head().weight), -1);
   const auto loss = (log_p.exp() * (log_p - log_q)).sum() / static_cast<double>(ids.numel());
   EXPECT_NEAR(kl, loss.item<double>(), 1e-4 * kl);
+  loss.backward();
+  for (const TunedLinear& linear : tuned.linears()) {
+    const auto want = linear.linear->weight.grad();
+    EXPECT_LT((linear.gradient - want).norm().item<double>(), 1e-3 * want.norm().item<double>())
+        << linear.linear->name;
+  }
+}
+
+// The mean over the tokens that another follows, however the windows are dealt to micro-batches.
+TEST(GradientPass, CrossEntropyIsThatOfTheNextTokens) {
+  const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama");
+  const auto student = Decoder::load(files, torch::kFloat32);
+  TunedBlocks tuned;
+  for (Linear* linear : student->blocks().front()->linears()) {
+    const torch::NoGradGuard no_grad;
+    linear->representation = quantize_linear(linear->weight, {}, parse_representation("int3g16"),
+                                             {.method = Method::kRtn})
+                                 .representation;
+    tuned.add(*linear, torch::kFloat32);
+  }
+  struct NoTeacher : Teacher {
+    std::unique_ptr<TeacherRows> rows(const TrainingWindows&) override {
+      throw std::runtime_error("a cross-entropy asked the teacher");
+    }
+  } nobody;
+  torch::manual_seed(4);
+  const auto ids = torch::randint(files->plan().vocab_size, {3, 16}, torch::kInt64);
+  const double found = gradient_pass(tuned, *student, nobody, {torch::arange(3), ids}, 2,
+                                     {.loss = Loss::kCrossEntropy});
+
+  const auto logits = torch::linear(student->hidden_states(ids), student->head().weight);
+  const auto loss = torch::nll_loss(torch::log_softmax(logits.narrow(1, 0, 15), -1).flatten(0, 1),
+                                    ids.narrow(1, 1, 15).flatten());
+  EXPECT_NEAR(found, loss.item<double>(), 1e-5 * found);
   loss.backward();
   for (const TunedLinear& linear : tuned.linears()) {
     const auto want = linear.linear->weight.grad();

@@ -2,36 +2,56 @@
 
 #include <vector>
 
+#include "base/name_table.h"
+
 namespace bitsmith {
 namespace {
+
+constexpr NameTable<Optimizer, 2> kOptimizers = {
+    "optimizer", {{Optimizer::kAdam, "adam"}, {Optimizer::kLamb, "lamb"}}};
 
 // Norms are few and act on whole channels: they move at this share of the learning rate.
 constexpr double kNormRate = 0.05;
 
-void adam_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
-               const AdamOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const auto direction = trainable.adam.direction(gradient, step, torch::kFloat32, options);
-  trainable.value.sub_(direction.view_as(trainable.value), rate * trainable.unit);
+// What the direction is multiplied by, before the rate.
+double step_unit(const Trainable& trainable, const torch::Tensor& direction, Optimizer optimizer) {
+  if (optimizer == Optimizer::kAdam) return trainable.unit;
+  const double size = trainable.value.norm().item<double>();
+  const double length = direction.norm().item<double>();
+  return size > 0 && length > 0 ? size / length : trainable.unit;
 }
 
-void matrix_step(TunedLinear& tuned, int64_t step, double rate, const AdamOptions& options) {
+void optimizer_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
+                    double weight_decay, const PStepOptions& options) {
+  const torch::NoGradGuard no_grad;
+  auto direction = trainable.adam.direction(gradient, step, options.adam).view_as(trainable.value);
+  if (weight_decay > 0) direction.add_(trainable.value, weight_decay / trainable.unit);
+  trainable.value.sub_(direction, rate * step_unit(trainable, direction, options.optimizer));
+}
+
+void matrix_step(TunedLinear& tuned, int64_t step, double rate, const PStepOptions& options) {
   std::vector<torch::Tensor> values;
   for (auto& c : tuned.continuous) values.push_back(c.value);
   const auto weight = tuned.representation().dequantize();
   const auto gradients = torch::autograd::grad({weight}, values, {tuned.gradient});
   for (size_t i = 0; i < values.size(); ++i) {
-    adam_step(tuned.continuous[i], gradients[i], step, rate, options);
+    optimizer_step(tuned.continuous[i], gradients[i], step, rate, options.weight_decay, options);
   }
 }
 
 }  // namespace
 
-void p_step(TunedBlocks& blocks, int64_t step, double rate, const AdamOptions& options) {
+std::string option_text(Optimizer optimizer) { return kOptimizers.name(optimizer); }
+void parse_option(const std::string& text, Optimizer& optimizer) {
+  optimizer = kOptimizers.parse(text);
+}
+
+void p_step(TunedBlocks& blocks, int64_t step, double rate, const PStepOptions& options) {
   for (auto& tuned : blocks.linears()) matrix_step(tuned, step, rate, options);
   for (auto& norm : blocks.norms()) {
     if (!norm.live.grad().defined()) continue;
-    adam_step(norm, norm.live.grad().to(torch::kFloat32), step, rate * kNormRate, options);
+    optimizer_step(norm, norm.live.grad().to(torch::kFloat32), step, rate * kNormRate,
+                   /*weight_decay=*/0, options);
   }
 }
 

@@ -61,5 +61,47 @@ TEST(PStep, NormsMoveAtASmallShareOfTheRate) {
   EXPECT_LT((blocks.norms().front().value - expected).abs().max().item<double>(), 1e-6);
 }
 
+// LAMB: whatever the gradient, a step is the rate times the norm of what moves.
+TEST(PStep, LambsStepsHaveTheLengthOfTheRate) {
+  TrainedMatrix matrix("aq1x4g4", 48, 64);
+  torch::manual_seed(5);
+  for (int64_t step = 1; step <= 3; ++step) {
+    matrix.tuned().gradient.copy_(1e-3 * torch::randn({48, 64}));
+    std::vector<torch::Tensor> before;
+    for (auto& c : matrix.tuned().continuous) before.push_back(c.value.detach().clone());
+    p_step(matrix.blocks, step, 0.01, {.optimizer = Optimizer::kLamb});
+    for (size_t i = 0; i < before.size(); ++i) {
+      const auto& c = matrix.tuned().continuous[i];
+      EXPECT_NEAR((c.value - before[i]).norm().item<double>(),
+                  0.01 * before[i].norm().item<double>(), 1e-4 * before[i].norm().item<double>())
+          << c.name;
+    }
+  }
+}
+
+// Decoupled: a step with decay is the step without, and the values' share of the rate besides.
+TEST(PStep, WeightDecayTakesItsShareOfTheRate) {
+  TrainedMatrix plain("int3g16-z", 6, 32), decayed("int3g16-z", 6, 32);
+  torch::manual_seed(6);
+  const auto gradient = torch::randn({6, 32});
+  for (auto* matrix : {&plain, &decayed}) {
+    matrix->tuned().gradient.copy_(gradient);
+    matrix->blocks.norms().push_back(
+        {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0});
+    matrix->blocks.norms().front().live.mutable_grad() = torch::ones({4});
+  }
+  std::vector<torch::Tensor> start;
+  for (auto& c : plain.tuned().continuous) start.push_back(c.value.detach().clone());
+  p_step(plain.blocks, 1, 0.01, {});
+  p_step(decayed.blocks, 1, 0.01, {.weight_decay = 0.5});
+  for (size_t i = 0; i < start.size(); ++i) {
+    const auto wanted = plain.tuned().continuous[i].value - 0.01 * 0.5 * start[i];
+    EXPECT_LT((decayed.tuned().continuous[i].value - wanted).norm().item<double>(),
+              1e-5 * start[i].norm().item<double>());
+  }
+  EXPECT_TRUE(
+      torch::equal(plain.blocks.norms().front().value, decayed.blocks.norms().front().value));
+}
+
 }  // namespace
 }  // namespace bitsmith

@@ -1,6 +1,7 @@
 #include "compressor/train/tuned_blocks.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
@@ -25,7 +26,7 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
     tuned.continuous.push_back({linear.name + "." + parameter.name,
                                 parameter.value,
                                 {},
-                                {},
+                                {.memory = &memory_},
                                 root_mean_square(parameter.value)});
   }
   linear.weight = linear.representation->dequantize().to(dtype).detach().clone();
@@ -33,17 +34,18 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
   return linears_.emplace_back(std::move(tuned));
 }
 
-void TunedBlocks::add(Block& block, const Decoder& decoder) {
+void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vectors) {
   const torch::NoGradGuard no_grad;
   for (Linear* linear : block.linears()) {
     if (linear->representation) add(*linear, decoder.dtype());
   }
   for (const auto& [name, live] : block.dense_vectors()) {
+    if (!(name.ends_with(".bias") ? vectors.biases : vectors.norms)) continue;
     // From the file: the block's own may be rounded to the decoder's dtype.
     const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
     *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);
     live->set_requires_grad(true);
-    norms_.push_back({name, master, *live, {}, root_mean_square(master)});
+    norms_.push_back({name, master, *live, {.memory = &memory_}, root_mean_square(master)});
   }
 }
 
@@ -60,6 +62,28 @@ void TunedBlocks::collect_gradients() {
 void TunedBlocks::clear_gradients() {
   for (auto& tuned : linears_) tuned.gradient.zero_();
   for (auto& norm : norms_) norm.live.mutable_grad().reset();
+}
+
+double TunedBlocks::gradient_norm() const {
+  const torch::NoGradGuard no_grad;
+  double sum = 0;
+  const auto add = [&](const torch::Tensor& gradient) {
+    const double norm = gradient.to(torch::kFloat32).norm().item<double>();
+    sum += norm * norm;
+  };
+  for (const auto& tuned : linears_) add(tuned.gradient);
+  for (const auto& norm : norms_) {
+    if (norm.live.grad().defined()) add(norm.live.grad());
+  }
+  return std::sqrt(sum);
+}
+
+void TunedBlocks::scale_gradients(double factor) {
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_) tuned.gradient.mul_(factor);
+  for (auto& norm : norms_) {
+    if (norm.live.grad().defined()) norm.live.mutable_grad().mul_(factor);
+  }
 }
 
 void TunedBlocks::refresh() {

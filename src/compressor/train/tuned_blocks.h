@@ -33,12 +33,21 @@ struct TunedLinear {
   torch::Tensor code_gradient() const { return representation().to_code_space(gradient); }
 };
 
+// Which vectors of a block learn beside its matrices: weights of norms, biases of norms and
+// linears.
+struct TrainedVectors {
+  bool norms = true, biases = true;
+};
+
 class TunedBlocks {
  public:
+  // `memory`: where moments lie; outlives this.
+  explicit TunedBlocks(StateMemory& memory = StateMemory::plain()) : memory_(memory) {}
+
   // Adds a block of `decoder`, both of which must outlive this: every quantized linear gets its
-  // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do norms and biases,
-  // whose masters are read from the decoder's files in float32.
-  void add(Block& block, const Decoder& decoder);
+  // dense copy in the decoder's dtype, as a leaf that wants a gradient, and so do `vectors`, whose
+  // masters are read from the decoder's files in float32.
+  void add(Block& block, const Decoder& decoder, TrainedVectors vectors = {});
   // One linear alone; it must be quantized.
   TunedLinear& add(Linear& linear, torch::Dtype dtype);
 
@@ -48,6 +57,9 @@ class TunedBlocks {
   // Adds the dense weights' gradients of one backward pass and clears them.
   void collect_gradients();
   void clear_gradients();
+  // Of all that was collected, dense weights, norms and biases: the root of the sum of squares.
+  double gradient_norm() const;
+  void scale_gradients(double factor);
   // Dense copies and live norms as the next training pass is to see them.
   void refresh();
 
@@ -55,6 +67,10 @@ class TunedBlocks {
   void visit_values(const StateVisitor& visitor);
   // All that a step reads and changes: the values, Adam's moments, the rules' state.
   void visit_state(const StateVisitor& visitor);
+  // For a visitor that begins a state.
+  torch::Tensor new_state(at::IntArrayRef shape, torch::Dtype dtype) {
+    return memory_.zeros(shape, dtype);
+  }
 
   // Copies of the values, to put aside and back around a projection.
   std::map<std::string, torch::Tensor> save_values();
@@ -65,6 +81,7 @@ class TunedBlocks {
  private:
   std::vector<TunedLinear> linears_;
   std::vector<Trainable> norms_;
+  StateMemory& memory_;
 };
 
 }  // namespace bitsmith

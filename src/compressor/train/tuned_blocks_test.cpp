@@ -21,5 +21,26 @@ TEST(TunedBlocks, NormsTrainFromTheFilesFloat32ValuesInABfloat16Model) {
   }
 }
 
+// Qwen2's q, k and v have biases.
+TEST(TunedBlocks, TrainTheVectorsThatAreAskedFor) {
+  const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_qwen2");
+  for (const bool norms : {false, true}) {
+    for (const bool biases : {false, true}) {
+      const auto decoder = Decoder::load(files, torch::kFloat32);
+      TunedBlocks blocks;
+      Block& block = *decoder->blocks().front();
+      blocks.add(block, *decoder, {.norms = norms, .biases = biases});
+      size_t wanted = 0;
+      for (const auto& [name, live] : block.dense_vectors()) {
+        const bool trained = name.ends_with(".bias") ? biases : norms;
+        EXPECT_EQ(live->requires_grad(), trained) << name;
+        wanted += trained ? 1 : 0;
+      }
+      EXPECT_EQ(blocks.norms().size(), wanted);
+      EXPECT_EQ(blocks.norms().empty(), !norms && !biases);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bitsmith

@@ -15,8 +15,9 @@ double distance(const Linear& linear, const Linear& teacher) {
 
 }  // namespace
 
-Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule)
-    : decoder_(std::move(decoder)) {
+Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
+                 TrainedParts parts, StateMemory& memory)
+    : TunedBlocks(memory), decoder_(std::move(decoder)) {
   size_t done = 0;
   // Those of `now` that were added last.
   const auto give_rules = [&](const std::vector<Linear*>& now, const std::vector<Linear*>& before) {
@@ -28,13 +29,17 @@ Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeR
     }
   };
   for (const auto& block : decoder_->blocks()) {
-    add(*block, *decoder_);
+    add(*block, *decoder_, parts.vectors);
     give_rules(block->linears(), teacher.blocks()[static_cast<size_t>(block->index)]->linears());
   }
-  for (Linear* linear : decoder_->outer_linears()) {
-    if (linear->representation) add(*linear, decoder_->dtype());
+  std::vector<Linear*> outer, originals;
+  for (size_t i = 0; i < decoder_->outer_linears().size(); ++i) {
+    if (!(i == 0 ? parts.embedding : parts.head)) continue;
+    outer.push_back(decoder_->outer_linears()[i]);
+    originals.push_back(teacher.outer_linears()[i]);
+    if (outer.back()->representation) add(*outer.back(), decoder_->dtype());
   }
-  give_rules(decoder_->outer_linears(), teacher.outer_linears());
+  give_rules(outer, originals);
   if (linears().empty())
     throw Error("this model has no quantized matrix to tune: quantize it first");
 }

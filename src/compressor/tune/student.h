@@ -6,12 +6,20 @@
 
 namespace bitsmith {
 
+// What learns beside the quantized linears of the blocks.
+struct TrainedParts {
+  TrainedVectors vectors;
+  bool embedding = true, head = true;  // where the decoder holds their representations; a tied head
+                                       // is the embedding
+};
+
 class Student : public TunedBlocks {
  public:
-  // Trains every linear that holds a representation: those of the blocks, and embedding and head
-  // where the decoder was loaded with theirs. The rules' steps are in units of the distance to the
-  // teacher. Throws Error when nothing in the decoder is quantized.
-  Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule);
+  // Trains every linear of the blocks that holds a representation, and `parts`. The rules' steps
+  // are in units of the distance to the teacher. `memory`: where Adam's moments lie; outlives this.
+  // Throws Error when nothing in the decoder is quantized.
+  Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
+          TrainedParts parts = {}, StateMemory& memory = StateMemory::plain());
   Decoder& decoder() { return *decoder_; }
 
  private:

@@ -3,13 +3,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "compressor/train/kl_loss.h"
+#include "compressor/train/loss.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -46,11 +47,13 @@ std::vector<int64_t> step_windows(int64_t step, int64_t batch, int64_t windows, 
 
 class Run {
  public:
-  Run(Student& student, Decoder& teacher, const TokenDataset& data, const TuneOptions& options,
-      const std::string& request_hash, const std::filesystem::path& work,
-      const std::filesystem::path& log, const RunContext& context)
+  Run(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
+      const TuneOptions& options, const std::string& request_hash,
+      const std::filesystem::path& work, const std::filesystem::path& log,
+      const RunContext& context)
       : student_(student),
         teacher_(teacher),
+        targets_(targets),
         data_(data),
         options_(options),
         work_(work),
@@ -60,7 +63,7 @@ class Run {
     const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
     validation_ = data.validation.narrow(0, 0, std::min(held_out, data.validation.size(0)));
     batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
-    micro_ = std::clamp<int64_t>(options.micro_tokens / length_, 1, batch_);
+    micro_ = std::min(options.micro_windows(length_), batch_);
     total_steps_ =
         options.tokens > 0 ? std::max<int64_t>(1, options.tokens / (batch_ * length_)) : 0;
     for (auto& tuned : student.linears())
@@ -87,7 +90,7 @@ class Run {
       if (done) return result(false);
       const double loss = step();
       ++steps_here_;
-      if (!std::isfinite(loss) || loss > kDivergence * std::max(progress_.first_kl, 0.05)) {
+      if (!std::isfinite(loss) || loss > kDivergence * std::max(first_loss(), 0.05)) {
         log_warning(concat("the loss is ", loss, " after step ", progress_.step,
                            ": stopped, the best state is kept; a lower learning rate, or a shorter "
                            "step of the strategy (trust ratio, latent rate), may help"));
@@ -113,41 +116,55 @@ class Run {
   }
   bool finished() const { return fraction() >= 1.0; }
 
+  bool trains_kl() const { return options_.loss.loss == Loss::kKl; }
+  // What divergence is measured by: of other losses, the mean up to the first validation.
+  double first_loss() const {
+    if (trains_kl()) return progress_.first_kl;
+    return progress_.validations.size() > 1 ? progress_.validations[1].training_loss
+                                            : std::numeric_limits<double>::infinity();
+  }
+
   double step() {
     const double share = fraction();
-    const double rate = 1.0 - (1.0 - options_.final_rate) * share;
     const auto windows = step_windows(progress_.step, batch_, data_.train.size(0), options_.seed);
-    const auto ids = data_.train.index_select(0, torch::tensor(windows, torch::kInt64));
+    const auto places = torch::tensor(windows, torch::kInt64);
     const int64_t step = progress_.step + 1;
+    const double rate = options_.rates.rate(step, share);
     const TuningStepResult done =
-        tuning_step(student_, teacher_, ids, {.step = step, .share = share, .rate = rate},
+        tuning_step(student_, targets_, {places, data_.train.index_select(0, places)},
+                    {.step = step, .share = share, .rate = rate},
                     {.micro_windows = micro_,
                      .learning_rate = options_.learning_rate,
-                     .adam = options_.adam,
+                     .p_step = options_.p_step_options(),
+                     .max_gradient_norm = options_.max_gradient_norm,
+                     .loss = options_.loss,
                      .alternate = options_.code.schedule.alternate});
-    if (!std::isfinite(done.kl)) return done.kl;
+    if (!std::isfinite(done.loss)) return done.loss;
 
     progress_.step = step;
-    progress_.training_kl_sum += done.kl;
+    progress_.training_loss_sum += done.loss;
     if (done.codes) progress_.changed += done.codes->changed;
-    smooth_kl_ = smooth_kl_ > 0 ? 0.9 * smooth_kl_ + 0.1 * done.kl : done.kl;
-    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"kl\": %.6g, \"seconds\": %.1f",
-                 static_cast<long>(step), static_cast<long>(step * batch_ * length_), done.kl,
-                 elapsed());
+    smooth_loss_ = smooth_loss_ > 0 ? 0.9 * smooth_loss_ + 0.1 * done.loss : done.loss;
+    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"%s\": %.6g, \"seconds\": %.1f",
+                 static_cast<long>(step), static_cast<long>(step * batch_ * length_),
+                 trains_kl() ? "kl" : "loss", done.loss, elapsed());
+    if (done.gradient_norm) std::fprintf(log_, ", \"gradient_norm\": %.4g", *done.gradient_norm);
     if (done.codes) {
       std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
                    static_cast<long>(done.codes->changed), done.codes->update_power);
     }
     std::fprintf(log_, "}\n");
     std::fflush(log_);
-    return done.kl;
+    return done.loss;
   }
 
   void show(ReportedTask& task, double loss) {
     char text[160];
     std::snprintf(
-        text, sizeof(text), "step %ld  KL %.4f  best %.4f  %.0f tokens/s  codes changed %.3f %%",
-        static_cast<long>(progress_.step), smooth_kl_, progress_.best_kl, tokens_per_second(),
+        text, sizeof(text), "step %ld  %s %.4f  best KL %.4f  %.0f tokens/s  codes changed %.3f %%",
+        static_cast<long>(progress_.step),
+        trains_kl() ? "KL" : option_text(options_.loss.loss).c_str(), smooth_loss_,
+        progress_.best_kl, tokens_per_second(),
         100.0 * static_cast<double>(progress_.changed) / static_cast<double>(code_groups_));
     task.update(std::min(1.0, fraction()), text);
   }
@@ -183,9 +200,9 @@ class Run {
     progress_.validations.push_back(
         {.step = progress_.step,
          .tokens = progress_.step * batch_ * length_,
-         .training_kl = steps > 0 ? progress_.training_kl_sum / static_cast<double>(steps) : 0,
+         .training_loss = steps > 0 ? progress_.training_loss_sum / static_cast<double>(steps) : 0,
          .kl = kl});
-    progress_.training_kl_sum = 0;
+    progress_.training_loss_sum = 0;
   }
   void save_student_best() {
     save_student_tensors(work_ / "best.safetensors", student_);
@@ -241,6 +258,7 @@ class Run {
 
   Student& student_;
   Decoder& teacher_;
+  Teacher& targets_;
   const TokenDataset& data_;
   torch::Tensor validation_;
   const TuneOptions& options_;
@@ -249,7 +267,7 @@ class Run {
   double started_;
   std::FILE* log_ = nullptr;
   int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, code_groups_ = 0, steps_here_ = 0;
-  double smooth_kl_ = 0;
+  double smooth_loss_ = 0;
   TuneProgress progress_;
   std::map<std::string, torch::Tensor> held_;
 };
@@ -264,19 +282,20 @@ double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& wi
     const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
     if (context.cancelled())
       throw Interrupted("interrupted while validating; the same command begins with that anew");
-    sum += kl_divergence(teacher.hidden_states(ids).flatten(0, 1), teacher.head(),
-                         student.hidden_states(ids).flatten(0, 1), student.head(), false)
+    HiddenTeacherRows target(teacher.hidden_states(ids).flatten(0, 1), teacher.head());
+    sum += training_loss({}, &target, {}, student.hidden_states(ids).flatten(0, 1), student.head(),
+                         /*with_gradient=*/false)
                .sum;
   }
   return sum / static_cast<double>(windows.numel());
 }
 
-TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
+TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
                  const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
-  return Run(student, teacher, data, options, request_hash, work, log, context).run();
+  return Run(student, teacher, targets, data, options, request_hash, work, log, context).run();
 }
 
 }  // namespace bitsmith

@@ -6,18 +6,20 @@
 
 #include "base/run_context.h"
 #include "compressor/calibration/token_dataset.h"
+#include "compressor/train/teacher.h"
 #include "compressor/tune/student.h"
 #include "compressor/tune/tune_options.h"
 #include "compressor/tune/tune_state.h"
 
 namespace bitsmith {
 
-// Trains `student` toward `teacher` (both of one dtype) on data.train; validates on
-// data.validation. State and best tensors live in `work`; each line of `log` (JSON lines, appended)
-// is one step or validation. When cancelled it throws Interrupted, with the state saved when a step
-// was done; divergence (NaN, or the loss far above its start) stops with the best kept. The best
-// projected tensors are in work/best.safetensors afterwards.
-TuneResult train(Student& student, Decoder& teacher, const TokenDataset& data,
+// Trains `student` on data.train by options.loss, toward `targets` at options.loss.temperature;
+// validates on data.validation, always by the KL to `teacher` (of the student's dtype). State and
+// best tensors live in `work`; each line of `log` (JSON lines, appended) is one step or validation.
+// When cancelled it throws Interrupted, with the state saved when a step was done; divergence (NaN,
+// or the loss far above its start) stops with the best kept. The best projected tensors are in
+// work/best.safetensors afterwards.
+TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
                  const TuneOptions& options, const std::string& request_hash,
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context = {});

@@ -52,8 +52,10 @@ class Trainer : public testing::TestWithParam<std::string> {
     if (!outer_.empty()) {
       for (Linear* linear : decoder->outer_linears()) quantize(*linear, outer_);
     }
-    return std::make_unique<Student>(std::move(decoder), *teacher_,
-                                     code_rule_factory(options_.strategy, options_.code));
+    return std::make_unique<Student>(
+        std::move(decoder), *teacher_,
+        code_rule_factory(options_.strategy, options_.code_options(), 0, *memory_), parts_,
+        *memory_);
   }
   fs::path work(const std::string& name) {
     fs::create_directories(folder_ / name);
@@ -62,7 +64,9 @@ class Trainer : public testing::TestWithParam<std::string> {
   fs::path log(const std::string& name) { return folder_ / (name + ".jsonl"); }
   TuneResult train_in(const std::string& name) {
     const auto tuned = student();
-    return train(*tuned, *teacher_, data_, options_, "request", work(name), log(name), context_);
+    DecoderTeacher targets(*teacher_, options_.loss.temperature);
+    return train(*tuned, *teacher_, targets, data_, options_, "request", work(name), log(name),
+                 context_);
   }
   size_t lines(const std::string& name) {
     std::ifstream in(log(name));
@@ -85,8 +89,41 @@ class Trainer : public testing::TestWithParam<std::string> {
   static std::vector<std::array<double, 3>> points(const TuneResult& result) {
     std::vector<std::array<double, 3>> all;
     for (const Validation& v : result.validations)
-      all.push_back({static_cast<double>(v.tokens), v.training_kl, v.kl});
+      all.push_back({static_cast<double>(v.tokens), v.training_loss, v.kl});
     return all;
+  }
+
+  // A whole run, and one that is cancelled two lines of the log after each start, until a session
+  // reaches the end.
+  void expect_same_bytes_in_parts() {
+    const TuneResult whole = train_in("whole");
+    int sessions = 0;
+    for (bool ended = false; !ended; ++sessions) {
+      ASSERT_LT(sessions, 40);
+      const size_t begin = lines("parts");
+      std::atomic<bool> over = false;
+      std::thread watcher([&] {
+        while (!over && lines("parts") < begin + 2) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        if (!over) cancel_.raise();
+      });
+      try {
+        const TuneResult parts = train_in("parts");
+        ended = true;
+        EXPECT_EQ(parts.kl_after, whole.kl_after);
+        EXPECT_EQ(parts.best_step, whole.best_step);
+        EXPECT_EQ(parts.codes_changed, whole.codes_changed);
+        EXPECT_EQ(points(parts), points(whole));
+      } catch (const Interrupted&) {
+      }
+      over = true;
+      watcher.join();
+      cancel_.clear();
+    }
+    EXPECT_GT(sessions, 2);
+    EXPECT_EQ(best("parts"), best("whole"));
+    EXPECT_LT(whole.kl_after, whole.kl_before);
   }
 
   fs::path folder_;
@@ -94,42 +131,16 @@ class Trainer : public testing::TestWithParam<std::string> {
   std::unique_ptr<Decoder> teacher_;
   TokenDataset data_;
   TuneOptions options_;
+  TrainedParts parts_;
+  StateMemory* memory_ = &StateMemory::plain();
   std::string outer_;  // representation of the embedding; empty: it is not trained
   CancelFlag cancel_;
   RunContext context_{.cancel = &cancel_};
 };
 
-// Cancelled two lines of the log after each start, until a session reaches the end.
 TEST_P(Trainer, InterruptedAgainAndAgainEndsWithTheSameBytes) {
   options_.strategy = GetParam();
-  const TuneResult whole = train_in("whole");
-  int sessions = 0;
-  for (bool ended = false; !ended; ++sessions) {
-    ASSERT_LT(sessions, 40);
-    const size_t begin = lines("parts");
-    std::atomic<bool> over = false;
-    std::thread watcher([&] {
-      while (!over && lines("parts") < begin + 2) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-      if (!over) cancel_.raise();
-    });
-    try {
-      const TuneResult parts = train_in("parts");
-      ended = true;
-      EXPECT_EQ(parts.kl_after, whole.kl_after);
-      EXPECT_EQ(parts.best_step, whole.best_step);
-      EXPECT_EQ(parts.codes_changed, whole.codes_changed);
-      EXPECT_EQ(points(parts), points(whole));
-    } catch (const Interrupted&) {
-    }
-    over = true;
-    watcher.join();
-    cancel_.clear();
-  }
-  EXPECT_GT(sessions, 2);
-  EXPECT_EQ(best("parts"), best("whole"));
-  EXPECT_LT(whole.kl_after, whole.kl_before);
+  expect_same_bytes_in_parts();
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::ValuesIn(code_rule_names()),
@@ -141,6 +152,71 @@ INSTANTIATE_TEST_SUITE_P(Strategies, Trainer, testing::ValuesIn(code_rule_names(
                            return name;
                          });
 
+TEST_F(Trainer, EightBitStateGoesOnWithTheSameBytes) {
+  options_.strategy = "pv+ste";
+  options_.optimizer_state = MomentFormat::kEightBits;
+  expect_same_bytes_in_parts();
+}
+
+TEST_F(Trainer, LambGoesOnWithTheSameBytes) {
+  options_.p_step = {.optimizer = Optimizer::kLamb, .weight_decay = 0.01};
+  expect_same_bytes_in_parts();
+}
+
+// State in files goes on as state in memory does, to the same end.
+TEST_F(Trainer, OffloadedStateGivesTheSameBytes) {
+  options_.strategy = "pv+ste";
+  train_in("memory");
+  StateFiles files(folder_);
+  memory_ = &files;
+  expect_same_bytes_in_parts();
+  EXPECT_EQ(best("whole"), best("memory"));
+}
+
+TEST_F(Trainer, SchedulesAndClippingGoOnWithTheSameBytes) {
+  options_.rates = {.schedule = Schedule::kCosine, .warmup_steps = 3};
+  options_.max_gradient_norm = 1e-3;
+  expect_same_bytes_in_parts();
+}
+
+// Longer ones are; shorter ones stay.
+TEST_F(Trainer, GradientsAreScaledToTheirLargestNorm) {
+  DecoderTeacher targets(*teacher_);
+  const TrainingWindows windows = {torch::arange(2), data_.train.narrow(0, 0, 2)};
+  const auto step = [&](Student& of, double largest) {
+    return tuning_step(of, targets, windows, {.step = 1},
+                       {.micro_windows = 2, .max_gradient_norm = largest});
+  };
+  const auto free = student(), clipped = student(), within = student();
+  EXPECT_FALSE(step(*free, 0).gradient_norm);
+  const double norm = free->gradient_norm();
+  EXPECT_NEAR(*step(*clipped, norm / 8).gradient_norm, norm, 1e-5 * norm);
+  EXPECT_NEAR(clipped->gradient_norm(), norm / 8, 1e-5 * norm);
+  EXPECT_NEAR(*step(*within, 2 * norm).gradient_norm, norm, 1e-5 * norm);
+  EXPECT_TRUE(torch::equal(within->linears().front().gradient, free->linears().front().gradient));
+}
+
+// What does not learn stays as it is, and out of what the result replaces.
+TEST_F(Trainer, NormsStayWhereTheyAreSwitchedOff) {
+  parts_.vectors.norms = false;
+  const TuneResult result = train_in("matrices");
+  EXPECT_LT(result.kl_after, result.kl_before);
+  const SafetensorsFile best = open_safetensors(work("matrices") / "best.safetensors");
+  for (const TensorView& tensor : best.tensors)
+    EXPECT_EQ(tensor.name.find("norm"), std::string::npos) << tensor.name;
+}
+
+TEST_F(Trainer, EveryLossLowersTheKl) {
+  options_.tokens = 30 * 64;
+  for (const Loss loss : {Loss::kKlAndCrossEntropy, Loss::kJensenShannon}) {
+    options_.loss.loss = loss;
+    options_.loss.ce_weight = 0.01;  // the texts are random
+    const TuneResult result = train_in(option_text(loss));
+    EXPECT_LT(result.kl_after, result.kl_before) << option_text(loss);
+    EXPECT_GT(result.validations.back().training_loss, 0);
+  }
+}
+
 TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
   outer_ = "int2g16+rows3";
   options_.tokens = 40 * 64;
@@ -149,8 +225,9 @@ TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
   EXPECT_EQ(embedding.linear->name, files_->plan().embedding.name);
   EXPECT_NE(embedding.rule, nullptr);
   const auto before = embedding.representation().dequantize().detach().clone();
-  const TuneResult result =
-      train(*tuned, *teacher_, data_, options_, "request", work("outer"), log("outer"), context_);
+  DecoderTeacher targets(*teacher_);
+  const TuneResult result = train(*tuned, *teacher_, targets, data_, options_, "request",
+                                  work("outer"), log("outer"), context_);
   EXPECT_LT(result.kl_after, result.kl_before);
   EXPECT_GT((embedding.representation().dequantize() - before).abs().max().item<double>(), 0);
   const SafetensorsFile best = open_safetensors(work("outer") / "best.safetensors");
@@ -178,11 +255,15 @@ TEST_F(Trainer, PAndVStepsTakeTurns) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                       [](const auto& x, const auto& y) { return torch::equal(x, y); });
   };
+  DecoderTeacher targets(*teacher_);
   for (int64_t step = 1; step <= 6; ++step) {
     const auto codes = copies(true), rest = copies(false);
     const auto done = tuning_step(
-        *tuned, *teacher_, data_.train.narrow(0, 2 * step, 2), {.step = step},
-        {.micro_windows = 2, .learning_rate = 0.003, .adam = options_.adam, .alternate = true});
+        *tuned, targets, {torch::arange(2), data_.train.narrow(0, 2 * step, 2)}, {.step = step},
+        {.micro_windows = 2,
+         .learning_rate = 0.003,
+         .p_step = options_.p_step_options(),
+         .alternate = true});
     EXPECT_EQ(done.codes.has_value(), step % 3 == 0);
     EXPECT_EQ(same(codes, copies(true)), step % 3 != 0) << step;
     EXPECT_EQ(same(rest, copies(false)), step % 3 == 0) << step;
@@ -200,8 +281,10 @@ TEST_F(Trainer, AnotherRequestsStateIsRefused) {
   options_.checkpoint_minutes = 0;
   train_in("state");
   const auto tuned = student();
-  EXPECT_THROW(train(*tuned, *teacher_, data_, options_, "other", work("state"), log("state")),
-               Error);
+  DecoderTeacher targets(*teacher_);
+  EXPECT_THROW(
+      train(*tuned, *teacher_, targets, data_, options_, "other", work("state"), log("state")),
+      Error);
 }
 
 TEST_F(Trainer, DivergenceStopsWithTheBestKept) {
@@ -219,7 +302,7 @@ TEST_F(Trainer, DivergenceStopsWithTheBestKept) {
 TEST_F(Trainer, TheBestIsKeptWhenLaterStepsAreWorse) {
   options_.strategy = "continuous";
   options_.learning_rate = 0.05;
-  options_.final_rate = 1.0;
+  options_.rates.final_rate = 1.0;
   options_.tokens = 40 * 64;
   const TuneResult result = train_in("worse");
   EXPECT_FALSE(result.diverged);
@@ -237,7 +320,7 @@ TEST_F(Trainer, TheBestIsKeptWhenLaterStepsAreWorse) {
   for (size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(result.validations[i].step, all[i].first);
     EXPECT_NEAR(result.validations[i].kl, all[i].second, 1e-5 * all[i].second);
-    EXPECT_EQ(result.validations[i].training_kl > 0, i > 0);
+    EXPECT_EQ(result.validations[i].training_loss > 0, i > 0);
   }
   EXPECT_EQ(result.steps, 40);
 }

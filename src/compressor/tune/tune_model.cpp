@@ -1,6 +1,7 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -11,6 +12,7 @@
 #include "compressor/model/attention.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
+#include "compressor/train/teacher_cache.h"
 #include "compressor/tune/trainer.h"
 #include "kernels/cpu_features.h"
 
@@ -31,19 +33,61 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
                           " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
-// Weights of the quantized embedding and head.
-uint64_t quantized_outer_weights(const ModelFiles& files) {
+// Weights of the quantized embedding and head that learn.
+uint64_t trained_outer_weights(const ModelFiles& files, const TuneOptions& options) {
+  const ModelPlan& plan = files.plan();
+  const TrainedParts parts = options.trained_parts();
   uint64_t weights = 0;
-  for (const LinearPlan& matrix : quantizable_matrices(files.plan())) {
-    if (is_outer_matrix(files.plan(), matrix.name) && files.spec(matrix.name))
-      weights += matrix.out_features * matrix.in_features;
-  }
+  const auto add = [&](const LinearPlan& matrix) {
+    if (files.spec(matrix.name)) weights += matrix.out_features * matrix.in_features;
+  };
+  if (parts.embedding) add(plan.embedding);
+  if (parts.head && !plan.tied) add(plan.head);
   return weights;
+}
+
+// Refuses what is asked of the embedding and head and cannot be.
+void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& options) {
+  if (!options.embedding && !options.head) return;
+  const std::string model = quantized.checkpoint().path().string();
+  if (!options.embedding && quantized.plan().tied)
+    throw UsageError(model + " has no head of its own: --embedding trains the matrix that is both");
+  if (trained_outer_weights(quantized, options) > 0) return;
+  throw UsageError(
+      concat(model, options.embedding
+                        ? " has a dense embedding and head: there is nothing to train in them"
+                        : " has a dense head: there is nothing to train in it"));
 }
 
 // What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
 // Those of the blocks are small beside the rest.
 constexpr uint64_t kOuterStepBytes = 40;
+
+// Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
+// the optimizer's state is small.
+uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
+  uint64_t weights = trained_outer_weights(quantized, options);
+  for (const BlockPlan& block : quantized.plan().blocks) {
+    for (const LinearPlan* linear : linears(block))
+      weights += linear->out_features * linear->in_features;
+  }
+  const double each =
+      state_bytes_a_weight(find_code_rule(options.strategy), options.code_options().adam.moments);
+  return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
+}
+
+// Offloaded state needs room in the work folder: itself, and the saved state, new beside old.
+void check_disk(const ModelFiles& quantized, const TuneOptions& options, const fs::path& folder) {
+  if (!options.offload_optimizer) return;
+  const fs::path saved = folder / "state.safetensors";  // of a run that goes on
+  const uint64_t times = fs::exists(saved) ? 2 : 3;
+  const uint64_t needed = times * rule_state_bytes(quantized, options),
+                 free = free_disk_bytes(folder);
+  if (needed <= free) return;
+  throw Error(concat("--offload-optimizer needs about ", format_bytes(static_cast<double>(needed)),
+                     " in ", folder.string(), "; ", format_bytes(static_cast<double>(free)),
+                     " are free: choose an output on another disk, or --optimizer-state 8bit"));
+}
 
 // Bytes that a run takes at its peak: both models, gradients, moments, activations of a
 // micro-batch.
@@ -60,13 +104,13 @@ uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& option
     scores += attention_score_bytes(block.attention, length, element);
   }
   const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
-  const uint64_t outer = options.embedding ? quantized_outer_weights(quantized) : 0;
+  const uint64_t outer = trained_outer_weights(quantized, options);
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const uint64_t outer_gradients = 4 + 2 * element;
-  const uint64_t optimizer =
-      (decoder + outer) * (4 + find_code_rule(options.strategy).bytes_a_weight + element + 1) +
-      outer * (outer_gradients + kOuterStepBytes);
-  const int64_t windows = std::max<int64_t>(1, options.micro_tokens / length);
+  const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
+                             outer * (outer_gradients + kOuterStepBytes) +
+                             (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options));
+  const int64_t windows = options.micro_windows(length);
   const uint64_t activations = windows * (length * element * outputs + scores);
   return weights + optimizer + activations + (uint64_t{400} << 20);
 }
@@ -75,6 +119,21 @@ torch::Dtype named_dtype(const std::string& name) {
   if (name == "bfloat16") return torch::kBFloat16;
   if (name == "float32") return torch::kFloat32;
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
+}
+
+// Where the steps' targets come from.
+std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const std::string& teacher_hash,
+                                          const TokenDataset& data, const std::string& dtype,
+                                          const TuneOptions& options, const RunContext& context) {
+  if (options.teacher_cache.empty())
+    return std::make_unique<DecoderTeacher>(teacher, options.loss.temperature);
+  const TeacherCacheKey key = {.model_hash = teacher_hash,
+                               .data_hash = data.hash,
+                               .dtype = dtype,
+                               .top_k = std::min(options.teacher_top_k, teacher.plan().vocab_size),
+                               .temperature = options.loss.temperature};
+  return std::make_unique<TeacherCache>(options.teacher_cache, key, teacher, data.train,
+                                        options.micro_windows(data.train.size(1)), context);
 }
 
 // The quantized directory's tensors with the tuned ones in place of theirs.
@@ -114,9 +173,9 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
   return card + text;
 }
 
-OrderedJson to_json(const Validation& v) {
+OrderedJson to_json(const Validation& v, Loss loss) {
   OrderedJson json = {{"step", v.step}, {"tokens", v.tokens}};
-  if (v.step > 0) json["training_kl"] = v.training_kl;
+  if (v.step > 0) json[loss == Loss::kKl ? "training_kl" : "training_loss"] = v.training_loss;
   json["kl"] = v.kl;
   return json;
 }
@@ -146,10 +205,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
     throw UsageError(quantized.checkpoint().path().string() +
                      " is not quantized: run bitsmith quantize first");
   }
-  if (options.embedding && quantized_outer_weights(quantized) == 0) {
-    throw UsageError(quantized.checkpoint().path().string() +
-                     " has a dense embedding and head: there is nothing to train in them");
-  }
+  check_outer_matrices(quantized, options);
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = predicted_memory(quantized, options, length),
@@ -159,7 +215,8 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (micro_tokens) need less"));
+                       " are free: fewer tokens a forward pass (micro_tokens) need less, so does "
+                       "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);
@@ -198,11 +255,19 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   const torch::Dtype dtype = named_dtype(dtype_name);
   keep_freed_memory();
 
+  check_disk(*quantized, options, work.path());
+  StateFiles files(work.path());
+  StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
   const auto teacher_model = Decoder::load(teacher, dtype);
-  Student student(Decoder::load(quantized, dtype, options.embedding), *teacher_model,
-                  code_rule_factory(options.strategy, options.code, options.seed));
-  TuneResult result =
-      train(student, *teacher_model, data, options, work.hash(), work.path(), log, context);
+  Student student(Decoder::load(quantized, dtype, options.embedding || options.head),
+                  *teacher_model,
+                  code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
+                  options.trained_parts(), memory);
+  const auto targets =
+      training_teacher(*teacher_model, work.request().at("teacher_sha256").get<std::string>(), data,
+                       dtype_name, options, context);
+  TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
+                            work.path(), log, context);
   result.dtype = dtype_name;
 
   // The result folder is written whole beside the state, then takes OUT's name.
@@ -225,7 +290,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   recipe["codes_changed"] = result.codes_changed;
   recipe["diverged"] = result.diverged;
   recipe["validations"] = OrderedJson::array();
-  for (const Validation& v : result.validations) recipe["validations"].push_back(to_json(v));
+  for (const Validation& v : result.validations)
+    recipe["validations"].push_back(to_json(v, options.loss.loss));
   content.recipe["tune"] = recipe;
   content.model_card = tuned_model_card(base_path, options, result);
   write_quantized_checkpoint(finished, quantized->checkpoint(), content);

@@ -1,5 +1,6 @@
 // What a tuning run is asked to do.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -7,8 +8,15 @@
 #include "base/options.h"
 #include "compressor/train/adam.h"
 #include "compressor/train/code_rules.h"
+#include "compressor/train/loss_options.h"
+#include "compressor/train/p_step_options.h"
+#include "compressor/train/rate_schedule.h"
+#include "compressor/tune/student.h"
 
 namespace bitsmith {
+
+// Of a trained model nearly all of the mass.
+constexpr int64_t kDefaultTopK = 64;
 
 struct TuneOptions {
   // How codes move: a name of code_rules(). continuous leaves them: it is faster, takes less
@@ -17,6 +25,18 @@ struct TuneOptions {
 
   // Of the strategy.
   CodeRuleOptions code;
+
+  // What the steps lower. Validation is by the KL in any case: results of all losses compare.
+  LossOptions loss;
+
+  // Folder that keeps the teacher's likeliest tokens of each position (train/teacher_cache.h), made
+  // once for a model, data and windows: steps then do not run the teacher. It helps where a run
+  // goes over its data more than once, or several do. Default: none, the teacher runs in every step
+  std::string teacher_cache = {};
+
+  // Tokens of a position in it; the rest is known by its mass alone. 8 bytes each.
+  // Default: 0, kDefaultTopK where there is a cache
+  int64_t teacher_top_k = 0;
 
   // The budget: exactly one of the two is positive. Tokens give a reproducible run.
   // Default: none
@@ -36,17 +56,40 @@ struct TuneOptions {
   // Default: 0.003
   double learning_rate = 0.003;
 
-  // The learning rate, the trust ratio and the steps of the other strategies fall linearly to this
-  // share of themselves over the run. Default: 0.1
-  double final_rate = 0.1;
+  RateSchedule rates;
+
+  // Gradients of a step that are longer, over all that learns, are scaled to this length (Pascanu
+  // et al. 2013): a batch of odd text then moves no more than the others. The log shows their
+  // lengths where it is given.
+  // Default: 0, none
+  double max_gradient_norm = 0;
 
   // Of the P step.
-  AdamOptions adam;
+  PStepOptions p_step;
+
+  // Of Adam's moments, of codes and of continuous parameters: auto is bfloat16 and float32. 8 bits
+  // take half of bfloat16's memory, and more time.
+  // Default: auto
+  MomentFormat optimizer_state = MomentFormat::kAuto;
+
+  // Moments and latent weights lie in files of the work folder. The system writes them back where
+  // memory gets short: the same result, slower, with less memory.
+  // Default: false
+  bool offload_optimizer = false;
 
   // Train a quantized embedding and head too. A step then takes about as much longer as the model
   // has weights there.
   // Default: false
   bool embedding = false;
+
+  // Train a quantized head that is not the embedding, and leave that as it is: rare tokens have few
+  // gradients there.
+  // Default: false
+  bool head = false;
+
+  // Train the norms' weights and the biases of the blocks.
+  // Default: true
+  bool norms = true, biases = true;
 
   // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
   // with instructions for it.
@@ -60,6 +103,25 @@ struct TuneOptions {
   // Of the order of windows and the random draws of strategies.
   // Default: 0
   uint64_t seed = 0;
+
+  TrainedParts trained_parts() const {
+    return {{.norms = norms, .biases = biases}, embedding, embedding || head};
+  }
+  // A forward and backward pass's, of `length` tokens each.
+  int64_t micro_windows(int64_t length) const {
+    return std::max<int64_t>(1, micro_tokens / length);
+  }
+  // With the optimizer's state as it was asked for.
+  PStepOptions p_step_options() const {
+    PStepOptions options = p_step;
+    options.adam = options.adam.with(optimizer_state);
+    return options;
+  }
+  CodeRuleOptions code_options() const {
+    CodeRuleOptions options = code;
+    options.adam = options.adam.with(optimizer_state);
+    return options;
+  }
 
   template <typename Self, typename Visitor>
   static void visit(Self& o, Visitor& v);
@@ -87,7 +149,21 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "final_rate",
            .help = "Share of the rates that is left at the end",
            .range = {{0, 1}}},
-    o.final_rate);
+    o.rates.final_rate);
+  v(Option{.key = "schedule",
+           .help = "How rates fall: constant (not), linear or cosine",
+           .recorded = kIfChanged},
+    o.rates.schedule);
+  v(Option{.key = "warmup_steps",
+           .help = "First steps, in which rates rise from 0",
+           .range = at_least(0),
+           .recorded = kIfChanged},
+    o.rates.warmup_steps);
+  v(Option{.key = "max_gradient_norm",
+           .help = "Longer gradients of a step are scaled to this length (0: never)",
+           .range = {{0, 1e9}},
+           .recorded = kIfChanged},
+    o.max_gradient_norm);
   v(Option{.key = "code_step",
            .help = "pv, naive-pv: length of the update whose nearest codes are searched, in units\n"
                    "of each matrix's distance to the original (root mean square a weight)",
@@ -125,7 +201,16 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .help = "Train a quantized embedding and head too, by the gradients of both uses",
            .recorded = kIfChanged},
     o.embedding);
-  v.derived("betas", std::vector<double>{o.adam.beta1, o.adam.beta2});
+  v(Option{.key = "head",
+           .help = "Train a quantized head that is not the embedding, without that",
+           .recorded = kIfChanged},
+    o.head);
+  v(
+      Option{
+          .key = "norms", .help = "Leave the weights of norms as they are", .recorded = kIfChanged},
+      o.norms);
+  v(Option{.key = "biases", .help = "Leave biases as they are", .recorded = kIfChanged}, o.biases);
+  v.derived("betas", std::vector<double>{o.p_step.adam.beta1, o.p_step.adam.beta2});
   v(Option{.key = "dtype",
            .help = "Arithmetic of the passes: float32, bfloat16, or auto: bfloat16 where the "
                    "processor multiplies it"},
@@ -136,9 +221,10 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .recorded = kNever},
     o.checkpoint_minutes);
   v(Option{.key = "seed"}, o.seed);
-  v(Option{.key = "beta1", .recorded = kDerived}, o.adam.beta1);  // see betas
-  v(Option{.key = "beta2", .recorded = kDerived}, o.adam.beta2);
-  v(Option{.key = "epsilon", .recorded = kIfChanged}, o.adam.epsilon);
+  v(Option{.key = "beta1", .recorded = kDerived}, o.p_step.adam.beta1);  // see betas
+  v(Option{.key = "beta2", .recorded = kDerived}, o.p_step.adam.beta2);
+  v(Option{.key = "epsilon", .recorded = kIfChanged}, o.p_step.adam.epsilon);
+  v.constant(o.p_step.adam.moments);  // see optimizer_state
   v(Option{.key = "v_chunk", .recorded = kIfChanged}, o.code.subspace.chunk);
   v(Option{.key = "v_max_chunks", .recorded = kIfChanged}, o.code.subspace.max_chunks);
   v(Option{.key = "latent_rate",
@@ -165,14 +251,68 @@ void TuneOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 1000}},
            .recorded = kIfChanged},
     o.code.rounding.temperature);
+  v(Option{.key = "loss",
+           .help =
+               "What the steps lower: KL to the original (kl), cross-entropy of the text (ce),\n"
+               "kl + ce-weight * ce (kl+ce), or the Jensen-Shannon divergence (js)",
+           .recorded = kIfChanged},
+    o.loss.loss);
+  v(Option{.key = "ce_weight",
+           .help = "kl+ce: weight of the cross-entropy",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.loss.ce_weight);
+  v(Option{.key = "loss_temperature",
+           .help = "kl, kl+ce, js: logits of both models are divided by it",
+           .range = {{0.01, 100}},
+           .recorded = kIfChanged},
+    o.loss.temperature);
+  v(Option{.key = "teacher_cache",
+           .help =
+               "Folder for the teacher's likeliest tokens of all training text: made once, then\n"
+               "steps do not run the teacher",
+           .recorded = kNever,
+           .shows_default = false},
+    o.teacher_cache);
+  v(Option{.key = "teacher_top_k",
+           .help =
+               "Likeliest tokens of a position that --teacher-cache keeps (default 64); of the\n"
+               "others it keeps the sum",
+           .range = at_least(0),
+           .recorded = kIfChanged,
+           .shows_default = false},
+    o.teacher_top_k);
+  v(Option{.key = "optimizer",
+           .help = "Of codebooks, scales and norms: adam, or lamb, whose steps have the length of\n"
+                   "the learning rate times the tensor's norm",
+           .recorded = kIfChanged},
+    o.p_step.optimizer);
+  v(Option{.key = "weight_decay",
+           .help = "Share of the learning rate by which codebooks and scales go toward zero",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.p_step.weight_decay);
+  v(Option{.key = "optimizer_state",
+           .help =
+               "Format of Adam's moments: float32, bfloat16, 8bit, or auto: bfloat16 for codes,\n"
+               "float32 for the rest",
+           .recorded = kIfChanged},
+    o.optimizer_state);
+  v(Option{.key = "offload_optimizer",
+           .help =
+               "Keep the optimizer's state in files of the work folder: the same result with less\n"
+               "memory, slower",
+           .recorded = kNever},
+    o.offload_optimizer);
   v(Option{.key = "code_beta2", .recorded = kIfChanged}, o.code.adam.beta2);
   v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
+  v.constant(o.code.adam.moments);
 }
 
 // The student as it would be kept, at one moment of a run.
 struct Validation {
   int64_t step = 0, tokens = 0;  // done
-  double training_kl = 0;        // mean over the steps since the last validation; 0 at the first
+  double training_loss = 0;      // mean over the steps since the last validation; 0 at the first
   double kl = 0;                 // on the held-out windows
 };
 

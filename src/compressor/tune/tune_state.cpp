@@ -20,6 +20,8 @@ DType file_dtype(const torch::Tensor& tensor) {
       return DType::F16;
     case torch::kInt32:
       return DType::I32;
+    case torch::kUInt8:
+      return DType::U8;
     default:
       BITSMITH_CHECK(false);
   }
@@ -40,11 +42,11 @@ std::string exact(double value) {
   return text;
 }
 
-// A validation after another: "step tokens training_kl kl ".
+// A validation after another: "step tokens training_loss kl ".
 std::string validations_text(const std::vector<Validation>& validations) {
   std::string text;
   for (const Validation& v : validations)
-    text += concat(v.step, " ", v.tokens, " ", exact(v.training_kl), " ", exact(v.kl), " ");
+    text += concat(v.step, " ", v.tokens, " ", exact(v.training_loss), " ", exact(v.kl), " ");
   return text;
 }
 
@@ -56,7 +58,7 @@ std::vector<Validation> read_validations(const std::string& text) {
     Validation v;
     v.step = std::strtoll(at, &next, 10);
     v.tokens = std::strtoll(next, &next, 10);
-    v.training_kl = std::strtod(next, &next);
+    v.training_loss = std::strtod(next, &next);
     v.kl = std::strtod(next, &next);
     if (*next != ' ' || next == at) throw Error("the validations of a tuning state are damaged");
     validations.push_back(v);
@@ -75,6 +77,8 @@ torch::Dtype torch_dtype(DType dtype, const std::string& source) {
       return torch::kHalf;
     case DType::I32:
       return torch::kInt32;
+    case DType::U8:
+      return torch::kUInt8;
     default:
       throw Error(concat(source, ": unexpected dtype ", dtype_name(dtype)));
   }
@@ -99,7 +103,7 @@ void save_tune_state(const std::filesystem::path& path, Student& student,
                      {"last_validation", exact(progress.last_validation)},
                      {"validated_step", std::to_string(progress.validated_step)},
                      {"validations", validations_text(progress.validations)},
-                     {"training_kl_sum", exact(progress.training_kl_sum)}});
+                     {"training_kl_sum", exact(progress.training_loss_sum)}});
 }
 
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
@@ -127,7 +131,7 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
   progress.last_validation = std::strtod(text("last_validation").c_str(), nullptr);
   progress.validated_step = std::strtoll(text("validated_step").c_str(), nullptr, 10);
   progress.validations = read_validations(text("validations"));
-  progress.training_kl_sum = std::strtod(text("training_kl_sum").c_str(), nullptr);
+  progress.training_loss_sum = std::strtod(text("training_kl_sum").c_str(), nullptr);
   const torch::NoGradGuard no_grad;
   student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     const TensorView* stored = file.find(name);
@@ -136,7 +140,7 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
       return;
     }
     const auto dtype = torch_dtype(stored->dtype, path.string());
-    if (!tensor.defined()) tensor = torch::empty(stored->shape, dtype);
+    if (!tensor.defined()) tensor = student.new_state(stored->shape, dtype);
     if (tensor.sizes() != at::IntArrayRef(stored->shape) || tensor.scalar_type() != dtype) {
       throw Error(concat(path.string(), ": tensor ", name, " has shape ",
                          shape_string(stored->shape), ", expected ",

@@ -21,7 +21,7 @@ struct TuneProgress {
   double last_validation = 0;  // share of the budget at the last validation
   int64_t validated_step = 0;  // and steps then done
   std::vector<Validation> validations;
-  double training_kl_sum = 0;  // of the steps since the last
+  double training_loss_sum = 0;  // of the steps since the last
 };
 
 // Atomic. All that TunedBlocks::visit_state() visits, exactly.

@@ -27,14 +27,20 @@ std::optional<CodeChange> move_codes(TunedBlocks& blocks, const RunPosition& at)
 
 }  // namespace
 
-TuningStepResult tuning_step(Student& student, Decoder& teacher, const torch::Tensor& windows,
+TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingWindows& windows,
                              const RunPosition& at, const TuningStepOptions& options) {
   TuningStepResult result;
-  result.kl = gradient_pass(student, student.decoder(), teacher, windows, options.micro_windows);
-  if (!std::isfinite(result.kl)) return result;
+  result.loss = gradient_pass(student, student.decoder(), teacher, windows, options.micro_windows,
+                              options.loss);
+  if (!std::isfinite(result.loss)) return result;
+  if (options.max_gradient_norm > 0) {
+    result.gradient_norm = student.gradient_norm();
+    if (*result.gradient_norm > options.max_gradient_norm)
+      student.scale_gradients(options.max_gradient_norm / *result.gradient_norm);
+  }
   result.codes = move_codes(student, at);
   const bool codes_alone = options.alternate && result.codes;
-  p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.adam);
+  p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.p_step);
   student.refresh();
   return result;
 }

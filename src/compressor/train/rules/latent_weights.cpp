@@ -4,14 +4,17 @@ namespace bitsmith {
 
 LatentWeights::LatentWeights(const CodedTerm& term, const LatentOptions& options,
                              const RuleSetup& setup)
-    : latent_(term.dequantize().detach().clone()),
-      length_(setup.distance * options.rate),
-      decay_(options.decay),
-      adam_(setup.adam) {}
+    : length_(setup.distance * options.rate), decay_(options.decay), adam_(setup.adam) {
+  const torch::NoGradGuard no_grad;
+  const auto start = term.dequantize();
+  latent_ = setup.memory->zeros(start.sizes(), torch::kFloat32);
+  latent_.copy_(start);
+  moments_.memory = setup.memory;
+}
 
 torch::Tensor LatentWeights::step(const torch::Tensor& gradient, const RunPosition& at) {
   const torch::NoGradGuard no_grad;
-  const auto direction = moments_.direction(gradient, at.step, torch::kBFloat16, adam_);
+  const auto direction = moments_.direction(gradient, at.step, adam_);
   latent_.sub_(direction, length_ * at.rate);
   return direction;
 }

@@ -20,7 +20,7 @@ struct LatentOptions {
 
 // Begins as what the codes and codebooks of the start give: from the original weights the first
 // search would undo what one-shot quantization put into the codes. Kept in float32, since one step
-// is less than bfloat16's spacing; Adam's moments in bfloat16.
+// is less than bfloat16's spacing.
 class LatentWeights {
  public:
   LatentWeights(const CodedTerm& term, const LatentOptions& options, const RuleSetup& setup);

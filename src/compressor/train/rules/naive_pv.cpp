@@ -6,12 +6,14 @@ namespace {
 class NaivePv : public CodeRule {
  public:
   NaivePv(double code_step, const RuleSetup& setup)
-      : length_(code_step * setup.distance), setup_(setup) {}
+      : length_(code_step * setup.distance), setup_(setup) {
+    moments_.memory = setup.memory;
+  }
 
   std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
                                  const RunPosition& at) override {
     const torch::NoGradGuard no_grad;
-    const auto direction = moments_.direction(gradient, at.step, torch::kBFloat16, setup_.adam);
+    const auto direction = moments_.direction(gradient, at.step, setup_.adam);
     if (!setup_.schedule.due(at)) return {};
     const auto target = term.dequantize() - length_ * at.rate * direction;
     const auto changed = assign_all_codes(term, term.search_codes(target, {}, {}));

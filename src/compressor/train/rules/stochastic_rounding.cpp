@@ -11,12 +11,14 @@ constexpr int64_t kCodeGroupsAtOnce = int64_t{1} << 20;  // bounds the memory of
 class StochasticRounding : public CodeRule {
  public:
   StochasticRounding(const StochasticRoundingOptions& options, const RuleSetup& setup)
-      : length_(options.step * setup.distance), temperature_(options.temperature), setup_(setup) {}
+      : length_(options.step * setup.distance), temperature_(options.temperature), setup_(setup) {
+    moments_.memory = setup.memory;
+  }
 
   std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
                                  const RunPosition& at) override {
     const torch::NoGradGuard no_grad;
-    const auto direction = moments_.direction(gradient, at.step, torch::kBFloat16, setup_.adam);
+    const auto direction = moments_.direction(gradient, at.step, setup_.adam);
     if (!setup_.schedule.due(at)) return {};
     const auto target = term.dequantize() - length_ * at.rate * direction;
     const auto codes = round_stochastically(term, target, temperature_, setup_.draws.at(at.step));

@@ -27,7 +27,7 @@ torch::Tensor round_stochastically(const CodedTerm& term, const torch::Tensor& t
                                    double temperature, Random random);
 
 // The rule: at a V step all codes are a rounding of W - rate * step * distance * direction. Its
-// state is Adam's moments of the gradient, in bfloat16; momentum is kept, since a code group moves
+// state is Adam's moments of the gradient; momentum is kept, since a code group moves
 // by its update only in the mean.
 std::unique_ptr<CodeRule> stochastic_rounding(const StochasticRoundingOptions& options,
                                               const RuleSetup& setup);

@@ -6,12 +6,14 @@ namespace {
 class SubspacePv : public CodeRule {
  public:
   SubspacePv(double code_step, const SubspaceOptions& options, const RuleSetup& setup)
-      : length_(code_step * setup.distance), options_(options), setup_(setup) {}
+      : length_(code_step * setup.distance), options_(options), setup_(setup) {
+    moments_.memory = setup.memory;
+  }
 
   std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
                                  const RunPosition& at) override {
     const torch::NoGradGuard no_grad;
-    const auto direction = moments_.direction(gradient, at.step, torch::kBFloat16, setup_.adam);
+    const auto direction = moments_.direction(gradient, at.step, setup_.adam);
     if (!setup_.schedule.due(at)) return {};
     SubspaceOptions now = options_;
     now.trust_ratio *= at.rate;
