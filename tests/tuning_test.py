@@ -31,7 +31,7 @@ class Tuning(ProgramTest):
     def test_lattice_codes_are_tuned(self):
         """Its codebook is fixed: what is tuned is codes, scales and norms."""
         for representation in ["had:e8p", "had:e8p3"]:
-            start = self.quantize(representation, tokens=8192)
+            start = self.quantize(representation, "--method", "rtn")
             kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
             for strategy in ["continuous", "pv", "ste"]:
                 out = self.folder / f"{representation}.{strategy}"

@@ -166,7 +166,7 @@ TEST(Options, RecipesStayAsTheyAre) {
   EXPECT_EQ(options_json(CompressOptions()).dump(),
             R"({"preset":"3bit","minutes":0.0,"calibration_tokens":0})");
   EXPECT_EQ(options_json(BudgetOptions()).dump(),
-            R"({"target_size":"0","target_bits":0.0,"target_kl":0.0,"candidates":"",)"
+            R"({"target_size":"0B","target_bits":0.0,"target_kl":0.0,"candidates":"",)"
             R"("embedding_candidates":"","budget_windows":8,"budget_measured":1})");
 }
 

@@ -253,19 +253,22 @@ torch::Tensor search_e8p_reference(const CodedTerm& term, const E8pSpec& spec,
       const auto values = points[stage].index_select(0, codes.select(1, stage)) * scale(stage);
       return linear - torch::matmul(values, sub_hessian);
     };
-    auto best = present;
-    for (const bool from_nothing : {true, false}) {
-      auto trial = present.clone();
-      improve(trial, 0, from_nothing ? linear : left_by(trial, last));
-      if (last == 0) return torch::where(cost(trial) < cost(present), trial, present);
-      improve(trial, 1, left_by(trial, 0));
-      if (from_nothing) {
+    auto from_nothing = present.clone();
+    improve(from_nothing, 0, linear);
+    if (last == 0) return torch::where(cost(from_nothing) < cost(present), from_nothing, present);
+    improve(from_nothing, 1, left_by(from_nothing, 0));
+    const auto descend = [&](torch::Tensor from) {
+      for (;;) {
+        auto trial = from.clone();
         improve(trial, 0, left_by(trial, 1));
         improve(trial, 1, left_by(trial, 0));
+        const auto better = cost(trial) < cost(from);
+        if (!better.any().item<bool>()) return from;
+        from = torch::where(better, trial, from);
       }
-      best = torch::where(cost(trial) < cost(best), trial, best);
-    }
-    return best;
+    };
+    const auto best = descend(present), other = descend(from_nothing);
+    return torch::where(cost(other) < cost(best), other, best);
   };
   return search_codes_reference(term, target, objective, code_groups,
                                 in_chunks(kAtOnce, search_some));

@@ -245,7 +245,8 @@ TEST(WeightMatrix, GvqCodebooks) {
 }
 
 TEST(WeightMatrix, Lattice) {
-  for (const char* representation : {"e8p", "e8p3", "e8p4", "had:e8p3"}) {
+  expect_quantized("had:e8p3", 130, 576, kInt8Inputs);
+  for (const char* representation : {"e8p", "e8p3", "e8p4"}) {
     expect_quantized(representation, 64, 96, kInt8Inputs);
     expect_quantized(representation, 131, 576, kInt8Inputs);  // the last block is not full
     expect_quantized(representation, 70, 1536, kInt8Inputs);

@@ -86,22 +86,23 @@ void E8pSearch::search_residual(const Tables& tables, const float* scales, const
     }
     trial[stage] = best_of_stage(tables, stage, rest);
   };
-  int32_t best[2] = {codes[0], codes[1]};
-  float least = cost(tables, scales, linear, best);
-  for (const bool from_nothing : {true, false}) {
-    int32_t trial[2] = {codes[0], codes[1]};
-    improve(0, point(1, trial[1]), from_nothing ? 0.0f : scales[1], trial);
-    improve(1, point(0, trial[0]), scales[0], trial);
-    if (from_nothing) {
+  // Both stages by turns, until neither helps; returns the cost.
+  const auto descend = [&](int32_t* from) {
+    for (float least = cost(tables, scales, linear, from);;) {
+      int32_t trial[2] = {from[0], from[1]};
       improve(0, point(1, trial[1]), scales[1], trial);
       improve(1, point(0, trial[0]), scales[0], trial);
+      const float reached = cost(tables, scales, linear, trial);
+      if (!(reached < least)) return least;
+      least = reached;
+      std::copy_n(trial, 2, from);
     }
-    const float reached = cost(tables, scales, linear, trial);
-    if (!(reached < least)) continue;
-    least = reached;
-    std::copy_n(trial, 2, best);
-  }
-  std::copy_n(best, 2, codes);
+  };
+  int32_t from_nothing[2] = {codes[0], codes[1]};
+  improve(0, point(1, codes[1]), 0.0f, from_nothing);
+  improve(1, point(0, from_nothing[0]), scales[0], from_nothing);
+  const float least = descend(codes);
+  if (descend(from_nothing) < least) std::copy_n(from_nothing, 2, codes);
 }
 
 void E8pSearch::search_neighbors(int64_t count, const int64_t* code_groups, const float* wanted,

@@ -11,7 +11,7 @@
 namespace bitsmith {
 
 // One stage: exact. Two: residual quantization, each stage's exact best for what the other leaves,
-// from nothing and from the present codes; the better of both, if it is better than those.
+// by turns until neither helps, from nothing and from the present codes; the better of both.
 class E8pSearch : public CodeGroupSearch {
  public:
   // scales [out, stages], float32 on the CPU.
