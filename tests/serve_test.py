@@ -95,13 +95,16 @@ class Server:
     def socket(self, timeout=60):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def wait_until_idle(self, seconds=30):
+    def wait_until(self, count, *names, seconds=30):
+        """Until the metrics add up to a number of requests."""
         end = time.time() + seconds
-        while time.time() < end:
-            if self.metric("requests_running") + self.metric("requests_waiting") == 0:
-                return
+        while sum(self.metric(name) for name in names) != count:
+            if time.time() > end:
+                raise AssertionError(f"{' + '.join(names)} is not {count}")
             time.sleep(0.05)
-        raise AssertionError("requests are still running")
+
+    def wait_until_idle(self):
+        self.wait_until(0, "requests_running", "requests_waiting")
 
 
 def read_all(connection):
@@ -244,9 +247,7 @@ class ConnectionTest(ProgramTest):
                 connection.sendall(post("/v1/completions", json.dumps({**self.LONG, "stream": stream}).encode()))
                 if stream:
                     self.assertIn(b"200 OK", connection.recv(1000))
-                else:
-                    time.sleep(0.5)
-                self.assertEqual(server.metric("requests_running"), 1)
+                server.wait_until(1, "requests_running")
                 connection.close()
                 server.wait_until_idle()
             self.assertEqual(server.metric(r"requests_finished_total"), 2)
@@ -356,8 +357,7 @@ class ConnectionTest(ProgramTest):
             connection = server.socket()
             connection.sendall(post("/v1/completions", json.dumps({**self.LONG, "stream": True}).encode()))
             connection.recv(1000)
-            while server.metric("requests_running") < 1:
-                time.sleep(0.05)
+            server.wait_until(1, "requests_running")
             status, headers, body = server.ask("POST", "/v1/completions", {"prompt": "a"})
             self.assertEqual(status, 503, body)
             self.assertEqual(headers["Retry-After"], "5")
