@@ -131,11 +131,16 @@ OrderedJson Completion::whole() {
 
 std::string Completion::next_events() {
   if (over_) return "";
+  const auto failed = [this](const HttpError& error) {
+    over_ = true;
+    return server_sent_event(error.json()) + "data: [DONE]\n\n";
+  };
   try {
     return wait_events();
   } catch (const HttpError& error) {
-    over_ = true;
-    return server_sent_event(error.json()) + "data: [DONE]\n\n";
+    return failed(error);
+  } catch (const std::exception& error) {
+    return failed(server_error(500, "", error_message(error)));
   }
 }
 

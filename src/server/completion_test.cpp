@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
+#include "base/files.h"
+#include "checkpoint/test_files.h"
 #include "server/test_server.h"
 
 namespace bitsmith {
@@ -116,6 +119,33 @@ TEST(Completion, TextCompletionEchoesLogprobs) {
   EXPECT_EQ(scored["choices"][0]["finish_reason"], "length");
   EXPECT_EQ(scored["usage"]["completion_tokens"], 0);
   EXPECT_EQ(scored["choices"][0]["logprobs"]["token_logprobs"][2], logprobs["token_logprobs"][2]);
+}
+
+TEST(Completion, IdsThatOnlyTheModelHasAreEmptyText) {
+  // The model has one row more than its tokenizer, as those whose rows are padded.
+  const testing::TestFolder folder;
+  for (const char* file : {"config.json", "model.safetensors"})
+    std::filesystem::copy_file(testing::kTrained / file, folder.path() / file);
+  OrderedJson tokenizer =
+      parse_ordered_json(read_text_file(testing::kTrained / "tokenizer.json"), "tokenizer.json");
+  OrderedJson& bpe = tokenizer["model"];
+  std::string last;
+  for (const auto& [token, id] : bpe["vocab"].items())
+    if (id == 383) last = token;
+  bpe["vocab"].erase(last);
+  bpe["merges"].erase(bpe["merges"].size() - 1);
+  write_json_file(folder.path() / "tokenizer.json", tokenizer);
+  TestServer server({}, {}, folder.path());
+  OrderedJson body = {
+      {"prompt", {383, 5, 383}}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 0}};
+  const OrderedJson whole = server.post("/v1/completions", body)["choices"][0]["logprobs"];
+  EXPECT_EQ(whole["tokens"][0], "");
+  EXPECT_EQ(whole["tokens"][2], "");
+  EXPECT_TRUE(whole["token_logprobs"][2].is_number());
+  body["stream"] = true;
+  const auto events = events_of(server.ask("POST", "/v1/completions", body.dump()));
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events[0]["choices"][0]["logprobs"], whole);
 }
 
 TEST(Completion, StreamedTextIsTheWholeText) {

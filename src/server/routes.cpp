@@ -305,11 +305,8 @@ HttpResponse Routes::text_completions(const HttpRequest& http) {
       if (request.echo) prompt.text = *text;
     } else {
       ids = std::get<std::vector<int32_t>>(given);
-      if (request.echo) {
-        for (const int32_t id : ids)
-          prompt.text +=
-              id < model_.tokenizer().vocab_size() ? model_.tokenizer().token_bytes(id) : "";
-      }
+      if (request.echo)
+        for (const int32_t id : ids) prompt.text += token_bytes(model_.tokenizer(), id);
     }
     prompt.request = engine_request(request.options, std::move(ids), kDefaultTokens, http);
     prompt.request.prompt_probabilities = request.echo && request.options.likeliest;
