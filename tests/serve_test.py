@@ -326,6 +326,8 @@ class ConnectionTest(ProgramTest):
                          post("/v1/completions", b"{}", "Content-Encoding: gzip"),
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n\r\n",
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+                         post("/tokenize", b'{"text": "a"}', "Content-Length: 2"),
+                         post("/tokenize", b'{"text": "a"}', "Transfer-Encoding: chunked"),
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"]:
                 connection = server.socket(timeout=20)
                 try:
