@@ -5,6 +5,7 @@
 #include <random>
 
 #include "server/content_security.h"
+#include "server/loopback.h"
 #include "server/page.h"
 
 namespace bitsmith {
@@ -35,10 +36,6 @@ HttpError busy(const std::string& code, const std::string& message) {
 std::string host_name(const std::string& host) {
   if (host.starts_with("[")) return host.substr(0, host.find(']') + 1);
   return host.substr(0, host.find(':'));
-}
-
-bool is_loopback(const std::string& name) {
-  return name == "localhost" || name == "[::1]" || name == "::1" || name.starts_with("127.");
 }
 
 HttpResponse json_response(const OrderedJson& json) {
