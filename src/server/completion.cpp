@@ -52,8 +52,11 @@ Completion::Completion(const CompletionContext& context, const CompletionOptions
   const char* param = chat ? "messages" : "prompt";
   try {
     context_.engine.run([this](Engine& engine) {
+      check_queue(engine);
       for (const Choice& choice : choices_) choice.answer->submit(engine);
     });
+  } catch (const HttpError&) {
+    throw;
   } catch (const RequestTooLong& error) {
     throw HttpError({.param = param, .code = "context_length_exceeded"}, error.what());
   } catch (const RequestError& error) {
@@ -63,6 +66,19 @@ Completion::Completion(const CompletionContext& context, const CompletionOptions
   } catch (const Error& error) {
     throw server_error(503, "stopping", error.what());
   }
+}
+
+void Completion::check_queue(const Engine& engine) const {
+  const EngineStats stats = engine.stats();
+  const int64_t beyond = std::ssize(choices_) - engine.options().max_batch;
+  if (beyond > context_.max_queue)
+    throw HttpError({.param = "prompt"}, concat("there are ", choices_.size(),
+                                                " prompts, more than this server ever "
+                                                "takes in: send fewer in one request"));
+  if (stats.running + stats.waiting + beyond > context_.max_queue)
+    throw server_error(503, "queue_full",
+                       concat("at most ", context_.max_queue, " requests may wait, ", stats.waiting,
+                              " do already: try again later"));
 }
 
 void Completion::check_waiting() const {

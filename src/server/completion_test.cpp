@@ -192,6 +192,18 @@ TEST(Completion, TheContextIsSaid) {
   EXPECT_LE(full["usage"]["completion_tokens"].get<int>(), 3);
 }
 
+TEST(Completion, NoMorePromptsThanRunAndWait) {
+  ServeOptions options;
+  options.batch.parallel = 2;
+  options.max_queue = 1;
+  TestServer server(options);
+  const auto prompts = [](size_t count) -> OrderedJson {
+    return {{"prompt", std::vector<std::string>(count, "Anna")}, {"max_tokens", 2}};
+  };
+  EXPECT_EQ(server.post("/v1/completions", prompts(3))["choices"].size(), 3u);
+  EXPECT_EQ(server.post("/v1/completions", prompts(4), 400)["error"]["param"], "prompt");
+}
+
 TEST(Completion, ManyClients) {
   ServeOptions options;
   options.batch.parallel = 3;
