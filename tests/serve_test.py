@@ -423,6 +423,7 @@ class ConnectionTest(ProgramTest):
 
     def test_usage_errors(self):
         self.fail_cleanly("serve", TRAINED, "--port", 70000, codes=(2,))
+        self.fail_cleanly("serve", TRAINED, "--time-limit", 10**11, codes=(2,))
         self.fail_cleanly("serve", TRAINED, "--kv-cache", "int3", codes=(2,), says=["f16 or int8"])
         self.fail_cleanly("serve", TRAINED, "--kv-memory", "many", codes=(2,), says=["512MiB"])
         self.fail_cleanly("serve", TRAINED, "--kv-memory", "1B", codes=(2,), says=["--kv-memory"])

@@ -162,6 +162,7 @@ std::string Completion::next_events() {
 
 std::string Completion::wait_events() {
   for (;;) {
+    check_waiting();
     std::string events;
     size_t ended = 0;
     for (size_t i = 0; i < choices_.size(); ++i) {
@@ -172,7 +173,6 @@ std::string Completion::wait_events() {
     }
     if (ended == choices_.size()) return events + end_events();
     if (!events.empty()) return events;
-    check_waiting();
     // Several answers come at the same pace: whoever waits for one does not wait long for another.
     const auto running = std::ranges::find_if(choices_, [](const Choice& c) { return !c.ended; });
     const auto patience = choices_.size() > 1 ? 10ms : kPatience;
