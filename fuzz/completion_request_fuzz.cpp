@@ -1,5 +1,5 @@
-// Any body of a completion request: it is read, or refused with an error object that is JSON; so it
-// is by the routes' other readers.
+// Any body, as that of a chat completion and of a text completion: it is read, or refused with an
+// error object that is JSON.
 #include <cstdlib>
 
 #include "server/completion_request.h"

@@ -328,6 +328,8 @@ class ConnectionTest(ProgramTest):
                          post("/v1/completions", b"{}", "Content-Encoding: gzip"),
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n\r\n",
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+                         post("/tokenize", b'{"text": "a"}', "Content-Length: 2"),
+                         post("/tokenize", b'{"text": "a"}', "Transfer-Encoding: chunked"),
                          b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"]:
                 connection = server.socket(timeout=20)
                 try:
@@ -422,6 +424,7 @@ class ConnectionTest(ProgramTest):
 
     def test_usage_errors(self):
         self.fail_cleanly("serve", TRAINED, "--port", 70000, codes=(2,))
+        self.fail_cleanly("serve", TRAINED, "--time-limit", 10**11, codes=(2,))
         self.fail_cleanly("serve", TRAINED, "--kv-cache", "int3", codes=(2,), says=["f16 or int8"])
         self.fail_cleanly("serve", TRAINED, "--kv-memory", "many", codes=(2,), says=["512MiB"])
         self.fail_cleanly("serve", TRAINED, "--kv-memory", "1B", codes=(2,), says=["--kv-memory"])

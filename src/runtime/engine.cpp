@@ -143,11 +143,16 @@ RequestResult Engine::run(Request request, const RunContext& context) {
   }
   request.on_finish = [&](const RequestResult& r) { result = r; };
   const RequestId id = submit(std::move(request));
-  while (!result) {
-    if (context.cancelled())
-      cancel(id);
-    else
-      step();
+  try {
+    while (!result) {
+      if (context.cancelled())
+        cancel(id);
+      else
+        step();
+    }
+  } catch (...) {  // memory ran out; the callbacks end with this call
+    cancel(id);
+    throw;
   }
   if (thrown) std::rethrow_exception(thrown);
   if (result->reason == FinishReason::kError) throw Error(result->error);

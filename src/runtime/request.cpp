@@ -13,7 +13,7 @@ const char* finish_reason_name(FinishReason reason) {
     case FinishReason::kContextFull:
       return "context";
     case FinishReason::kCancelled:
-      return "stopped";
+      return "cancelled";
     case FinishReason::kError:
       return "error";
   }

@@ -20,7 +20,7 @@ enum class FinishReason {
   kCancelled,
   kError
 };
-// "end", "stop_string", "max_tokens", "context", "stopped", "error".
+// "end", "stop_string", "max_tokens", "context", "cancelled", "error".
 const char* finish_reason_name(FinishReason reason);
 
 struct GeneratedToken {

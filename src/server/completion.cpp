@@ -52,8 +52,11 @@ Completion::Completion(const CompletionContext& context, const CompletionOptions
   const char* param = chat ? "messages" : "prompt";
   try {
     context_.engine.run([this](Engine& engine) {
+      check_queue(engine);
       for (const Choice& choice : choices_) choice.answer->submit(engine);
     });
+  } catch (const HttpError&) {
+    throw;
   } catch (const RequestTooLong& error) {
     throw HttpError({.param = param, .code = "context_length_exceeded"}, error.what());
   } catch (const RequestError& error) {
@@ -63,6 +66,19 @@ Completion::Completion(const CompletionContext& context, const CompletionOptions
   } catch (const Error& error) {
     throw server_error(503, "stopping", error.what());
   }
+}
+
+void Completion::check_queue(const Engine& engine) const {
+  const EngineStats stats = engine.stats();
+  const int64_t beyond = std::ssize(choices_) - engine.options().max_batch;
+  if (beyond > context_.max_queue)
+    throw HttpError({.param = "prompt"}, concat("there are ", choices_.size(),
+                                                " prompts, more than this server ever "
+                                                "takes in: send fewer in one request"));
+  if (stats.running + stats.waiting + beyond > context_.max_queue)
+    throw server_error(503, "queue_full",
+                       concat("at most ", context_.max_queue, " requests may wait, ", stats.waiting,
+                              " do already: try again later"));
 }
 
 void Completion::check_waiting() const {
@@ -131,16 +147,22 @@ OrderedJson Completion::whole() {
 
 std::string Completion::next_events() {
   if (over_) return "";
+  const auto failed = [this](const HttpError& error) {
+    over_ = true;
+    return server_sent_event(error.json()) + "data: [DONE]\n\n";
+  };
   try {
     return wait_events();
   } catch (const HttpError& error) {
-    over_ = true;
-    return server_sent_event(error.json()) + "data: [DONE]\n\n";
+    return failed(error);
+  } catch (const std::exception& error) {
+    return failed(server_error(500, "", error_message(error)));
   }
 }
 
 std::string Completion::wait_events() {
   for (;;) {
+    check_waiting();
     std::string events;
     size_t ended = 0;
     for (size_t i = 0; i < choices_.size(); ++i) {
@@ -151,7 +173,6 @@ std::string Completion::wait_events() {
     }
     if (ended == choices_.size()) return events + end_events();
     if (!events.empty()) return events;
-    check_waiting();
     // Several answers come at the same pace: whoever waits for one does not wait long for another.
     const auto running = std::ranges::find_if(choices_, [](const Choice& c) { return !c.ended; });
     const auto patience = choices_.size() > 1 ? 10ms : kPatience;

@@ -21,6 +21,7 @@ struct CompletionContext {
   std::string model;  // its name in the API
   std::string id;     // of this completion
   int64_t created;    // seconds since 1970
+  int64_t max_queue;  // requests that may wait
   std::chrono::steady_clock::time_point deadline;
   std::function<bool()> disconnected;
 };
@@ -34,7 +35,8 @@ struct CompletionPrompt {
 
 class Completion {
  public:
-  // Submits everything. Throws HttpError for what the engine refuses.
+  // Submits everything. Throws HttpError for what the engine refuses: 400, and 503 where too many
+  // requests wait or the server stops.
   Completion(const CompletionContext& context, const CompletionOptions& options, bool chat,
              std::vector<CompletionPrompt> prompts);
 
@@ -54,6 +56,8 @@ class Completion {
     bool begun = false, ended = false;
   };
 
+  // Throws where the queue has no room. In the engine's thread, so nobody comes in between.
+  void check_queue(const Engine& engine) const;
   // Throws beyond the deadline and where the client has gone.
   void check_waiting() const;
   std::string wait_events();

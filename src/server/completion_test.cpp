@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
+#include "base/files.h"
+#include "checkpoint/test_files.h"
 #include "server/test_server.h"
 
 namespace bitsmith {
@@ -118,6 +121,33 @@ TEST(Completion, TextCompletionEchoesLogprobs) {
   EXPECT_EQ(scored["choices"][0]["logprobs"]["token_logprobs"][2], logprobs["token_logprobs"][2]);
 }
 
+TEST(Completion, IdsThatOnlyTheModelHasAreEmptyText) {
+  // The model has one row more than its tokenizer, as those whose rows are padded.
+  const testing::TestFolder folder;
+  for (const char* file : {"config.json", "model.safetensors"})
+    std::filesystem::copy_file(testing::kTrained / file, folder.path() / file);
+  OrderedJson tokenizer =
+      parse_ordered_json(read_text_file(testing::kTrained / "tokenizer.json"), "tokenizer.json");
+  OrderedJson& bpe = tokenizer["model"];
+  std::string last;
+  for (const auto& [token, id] : bpe["vocab"].items())
+    if (id == 383) last = token;
+  bpe["vocab"].erase(last);
+  bpe["merges"].erase(bpe["merges"].size() - 1);
+  write_json_file(folder.path() / "tokenizer.json", tokenizer);
+  TestServer server({}, {}, folder.path());
+  OrderedJson body = {
+      {"prompt", {383, 5, 383}}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 0}};
+  const OrderedJson whole = server.post("/v1/completions", body)["choices"][0]["logprobs"];
+  EXPECT_EQ(whole["tokens"][0], "");
+  EXPECT_EQ(whole["tokens"][2], "");
+  EXPECT_TRUE(whole["token_logprobs"][2].is_number());
+  body["stream"] = true;
+  const auto events = events_of(server.ask("POST", "/v1/completions", body.dump()));
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events[0]["choices"][0]["logprobs"], whole);
+}
+
 TEST(Completion, StreamedTextIsTheWholeText) {
   TestServer server;
   OrderedJson body = {{"prompt", {"Anna has", "The dog"}},
@@ -160,6 +190,18 @@ TEST(Completion, TheContextIsSaid) {
                   {{"prompt", std::vector<int>(30, 3)}, {"max_tokens", 20}, {"temperature", 0}});
   EXPECT_NE(full["choices"][0]["finish_reason"], "error");
   EXPECT_LE(full["usage"]["completion_tokens"].get<int>(), 3);
+}
+
+TEST(Completion, NoMorePromptsThanRunAndWait) {
+  ServeOptions options;
+  options.batch.parallel = 2;
+  options.max_queue = 1;
+  TestServer server(options);
+  const auto prompts = [](size_t count) -> OrderedJson {
+    return {{"prompt", std::vector<std::string>(count, "Anna")}, {"max_tokens", 2}};
+  };
+  EXPECT_EQ(server.post("/v1/completions", prompts(3))["choices"].size(), 3u);
+  EXPECT_EQ(server.post("/v1/completions", prompts(4), 400)["error"]["param"], "prompt");
 }
 
 TEST(Completion, ManyClients) {

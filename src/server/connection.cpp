@@ -37,14 +37,12 @@ Connection::Connection(socket_t socket, const ConnectionLimits& limits,
 
 bool Connection::wait(short events, Clock::time_point deadline) const {
   for (;;) {
+    if (stopping_ && events == POLLIN) return false;  // also where bytes never stop coming
     pollfd entry{socket_, events, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(kSlice.count()));
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
-    if (stopping_) {
-      if (events == POLLIN) return false;
-      deadline = std::min(deadline, Clock::now() + kLastWriteTime);
-    }
+    if (stopping_) deadline = std::min(deadline, Clock::now() + kLastWriteTime);
     if (Clock::now() >= deadline) return false;
   }
 }

@@ -9,9 +9,12 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
+#include "base/log.h"
 #include "server/connection.h"
 
 namespace bitsmith {
@@ -39,12 +42,16 @@ class ConnectionThreads : public httplib::TaskQueue {
       if (!refusing) ++state_->running;
     }
     if (refusing) return serve();
-    std::thread([state = state_, serve = std::move(serve)] {
+    try {
+      std::thread([state = state_, serve] {
+        serve();
+        state->end_one();
+      }).detach();
+    } catch (const std::system_error&) {  // the system has no more threads
+      state_->end_one();
+      refusing = true;
       serve();
-      const std::lock_guard lock(state->mutex);
-      --state->running;
-      state->ended.notify_all();
-    }).detach();
+    }
   }
   void shutdown() override {
     std::unique_lock lock(state_->mutex);
@@ -53,6 +60,11 @@ class ConnectionThreads : public httplib::TaskQueue {
 
  private:
   struct State {
+    void end_one() {
+      const std::lock_guard lock(mutex);
+      --running;
+      ended.notify_all();
+    }
     std::mutex mutex;
     std::condition_variable ended;
     int64_t running = 0;
@@ -60,6 +72,14 @@ class ConnectionThreads : public httplib::TaskQueue {
   int64_t most_;
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
+
+// Where the body ends is said twice: a proxy in front may find another end than the library, and
+// see another request behind it (RFC 9112, section 6.3).
+bool has_unclear_end(const httplib::Request& request) {
+  const size_t lengths = request.get_header_value_count("Content-Length"),
+               encodings = request.get_header_value_count("Transfer-Encoding");
+  return lengths + encodings > 1;
+}
 
 bool has_body(const httplib::Request& request) {
   return request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
@@ -113,6 +133,8 @@ class HttpServer::Server : public httplib::Server {
     set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       if (request.path.size() > kMostPathBytes)
         refuse(414, response);
+      else if (has_unclear_end(request))
+        refuse(400, response);
       else if (request.is_multipart_form_data())
         refuse(415, response);
       else if (request.method != "POST")
@@ -196,18 +218,26 @@ class HttpServer::Server : public httplib::Server {
     } else {
       Connection connection(socket, limits(), stopping_);
       current = &connection;
-      for (bool more = true; more && connection.wait_for_request(kKeepAlive);) {
-        bool closed = false;
-        ++answering_;
-        more = process_request(connection, /*close_connection=*/false, closed, nullptr) &&
-               !closed && !connection.must_close;
-        --answering_;
+      while (connection.wait_for_request(kKeepAlive) && serve_request(connection)) {
       }
       current = nullptr;
     }
     ::shutdown(socket, SHUT_RDWR);
     ::close(socket);
     return true;
+  }
+
+  // Whether the connection may bring another request.
+  bool serve_request(Connection& connection) {
+    bool closed = false, answered = false;
+    ++answering_;
+    try {
+      answered = process_request(connection, /*close_connection=*/false, closed, nullptr);
+    } catch (const std::exception& error) {  // memory ran out while the answer was written
+      log_warning(concat("a connection was cut: ", error_message(error)));
+    }
+    --answering_;
+    return answered && !closed && !connection.must_close;
   }
 
   void refuse_connection(socket_t socket) {

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "server/content_security.h"
+#include "server/loopback.h"
 #include "server/page.h"
 
 namespace bitsmith {
@@ -27,18 +28,10 @@ HttpError refusal(int status, const std::string& code, const std::string& messag
   return {{.status = status, .code = code}, message};
 }
 
-HttpError busy(const std::string& code, const std::string& message) {
-  return {{.status = 503, .type = "server_error", .code = code}, message};
-}
-
 // The name in a Host header, without its port.
 std::string host_name(const std::string& host) {
   if (host.starts_with("[")) return host.substr(0, host.find(']') + 1);
   return host.substr(0, host.find(':'));
-}
-
-bool is_loopback(const std::string& name) {
-  return name == "localhost" || name == "[::1]" || name == "::1" || name.starts_with("127.");
 }
 
 HttpResponse json_response(const OrderedJson& json) {
@@ -170,7 +163,9 @@ HttpResponse Routes::route(const HttpRequest& request) {
     if (type.substr(0, type.find(';')) != "application/json")
       throw refusal(415, "content_type",
                     "the body must be JSON, with 'Content-Type: application/json'");
-    if (draining_) throw busy("stopping", "the server is stopping");
+    if (draining_)
+      throw HttpError({.status = 503, .type = "server_error", .code = "stopping"},
+                      "the server is stopping");
   }
   if (path == "/") {
     HttpResponse response;
@@ -305,11 +300,8 @@ HttpResponse Routes::text_completions(const HttpRequest& http) {
       if (request.echo) prompt.text = *text;
     } else {
       ids = std::get<std::vector<int32_t>>(given);
-      if (request.echo) {
-        for (const int32_t id : ids)
-          prompt.text +=
-              id < model_.tokenizer().vocab_size() ? model_.tokenizer().token_bytes(id) : "";
-      }
+      if (request.echo)
+        for (const int32_t id : ids) prompt.text += token_bytes(model_.tokenizer(), id);
     }
     prompt.request = engine_request(request.options, std::move(ids), kDefaultTokens, http);
     prompt.request.prompt_probabilities = request.echo && request.options.likeliest;
@@ -320,18 +312,13 @@ HttpResponse Routes::text_completions(const HttpRequest& http) {
 
 HttpResponse Routes::complete(const HttpRequest& http, const CompletionOptions& options, bool chat,
                               std::vector<CompletionPrompt> prompts) {
-  const EngineStats stats = engine_.stats();
-  const int64_t free =
-      std::max<int64_t>(0, options_.batch.parallel - stats.running - stats.waiting);
-  if (stats.waiting + std::ssize(prompts) - free > options_.max_queue)
-    throw busy("queue_full", concat("at most ", options_.max_queue, " requests may wait, ",
-                                    stats.waiting, " do already: try again later"));
   const CompletionContext context{
       .engine = engine_,
       .tokenizer = model_.tokenizer(),
       .model = model_name_,
       .id = concat(chat ? "chatcmpl-" : "cmpl-", id_prefix_, next_id_++),
       .created = std::time(nullptr),
+      .max_queue = options_.max_queue,
       .deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options_.time_limit),
       .disconnected = http.disconnected};
   auto completion = std::make_unique<Completion>(context, options, chat, std::move(prompts));

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "server/http_server.h"
+#include "server/loopback.h"
 #include "server/routes.h"
 
 namespace bitsmith {
@@ -19,16 +20,12 @@ std::string default_name(const std::filesystem::path& model) {
   return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
 }
 
-bool is_open_to_others(const std::string& host) {
-  return host != "localhost" && host != "::1" && !host.starts_with("127.");
-}
-
 }  // namespace
 
 void serve(const std::filesystem::path& model, const ServeOptions& options, const RunContext& run,
            const std::function<void(int)>& on_listening) {
   const std::optional<ApiKey> key = ApiKey::find(options.api_key_file);
-  if (!key && is_open_to_others(options.host))
+  if (!key && !is_loopback(options.host))
     log_warning(concat("everybody who reaches ", options.host,
                        " can use this server: give a key (--api-key-file)"));
   TextModel loaded(model, run.threads, options.context, options.batch);

@@ -10,6 +10,8 @@
 namespace bitsmith {
 
 struct ServeOptions {
+  static constexpr int64_t kYear = 365 * 24 * 3600;  // seconds
+
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string api_key_file;
@@ -69,15 +71,15 @@ struct ServeOptions {
             o.max_queue);
     visitor(Option{.key = "time_limit",
                    .help = "Seconds that a request may take, with its wait",
-                   .range = at_least(1)},
+                   .range = OptionRange{1, kYear}},
             o.time_limit);
     visitor(Option{.key = "read_timeout",
                    .help = "Seconds that a client has to send a request",
-                   .range = at_least(1)},
+                   .range = OptionRange{1, kYear}},
             o.read_timeout);
     visitor(Option{.key = "grace",
                    .help = "Seconds that running answers have when the server is told to stop",
-                   .range = at_least(0)},
+                   .range = OptionRange{0, kYear}},
             o.grace);
   }
 };

@@ -10,7 +10,7 @@ namespace {
 
 OrderedJson chat_entry(const Tokenizer& tokenizer, const TokenProbabilities::Entry& entry) {
   OrderedJson bytes = OrderedJson::array();
-  for (const unsigned char byte : tokenizer.token_bytes(entry.token)) bytes.push_back(byte);
+  for (const unsigned char byte : token_bytes(tokenizer, entry.token)) bytes.push_back(byte);
   return {{"token", token_text(tokenizer, entry.token)},
           {"logprob", entry.log_probability},
           {"bytes", bytes}};
@@ -18,8 +18,12 @@ OrderedJson chat_entry(const Tokenizer& tokenizer, const TokenProbabilities::Ent
 
 }  // namespace
 
+std::string token_bytes(const Tokenizer& tokenizer, int32_t token) {
+  return token < tokenizer.vocab_size() ? tokenizer.token_bytes(token) : "";
+}
+
 std::string token_text(const Tokenizer& tokenizer, int32_t token) {
-  const std::string bytes = tokenizer.token_bytes(token);
+  const std::string bytes = token_bytes(tokenizer, token);
   if (is_valid_utf8(bytes)) return bytes;
   constexpr const char* kDigits = "0123456789ABCDEF";
   std::string text = "bytes:";
@@ -39,7 +43,7 @@ void TextLogprobs::add_token(int32_t token) {
   tokens_.push_back(token_text(*tokenizer_, token));
   offsets_.push_back(offset_);
   // Continuation bytes are no characters.
-  offset_ += std::ranges::count_if(tokenizer_->token_bytes(token),
+  offset_ += std::ranges::count_if(token_bytes(*tokenizer_, token),
                                    [](char c) { return (c & 0xC0) != 0x80; });
 }
 

@@ -10,6 +10,9 @@
 
 namespace bitsmith {
 
+// Like Tokenizer::token_bytes, but nothing for an id that the model has and the tokenizer has not:
+// a prompt may name such rows.
+std::string token_bytes(const Tokenizer& tokenizer, int32_t token);
 // A token as text; one that is no whole characters as "bytes:\xE2\x82".
 std::string token_text(const Tokenizer& tokenizer, int32_t token);
 

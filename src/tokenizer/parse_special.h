@@ -17,8 +17,16 @@ class ParseSpecial {
     result.stretches_ = stretches;
     return result;
   }
+  // The same for the text from this byte on.
+  ParseSpecial from(size_t begin) const {
+    ParseSpecial result = *this;
+    result.begin_ += begin;
+    return result;
+  }
   // Of a token that the text spells out in these bytes.
   bool at(size_t begin, size_t end) const {
+    begin += begin_;
+    end += begin_;
     const auto next = std::ranges::partition_point(
         stretches_, [&](const Span& stretch) { return stretch.end <= begin; });
     return everywhere_ && (next == stretches_.end() || next->begin >= end);
@@ -26,6 +34,7 @@ class ParseSpecial {
 
  private:
   bool everywhere_;
+  size_t begin_ = 0;
   std::span<const Span> stretches_;
 };
 

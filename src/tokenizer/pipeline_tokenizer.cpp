@@ -25,9 +25,11 @@ std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_s
       continue;
     }
     const std::string normalized = parts_.normalizer.apply(std::string(raw.text));
-    // Normalized text has other bytes: special tokens in it are recognized if all of them may be.
+    // Where normalizing changed the bytes, special tokens are recognized if all of them may be.
     const auto begin = static_cast<size_t>(raw.text.data() - whole.data());
-    const bool parse_normalized = parse_special.at(begin, begin + raw.text.size());
+    const ParseSpecial parse_normalized =
+        normalized == raw.text ? parse_special.from(begin)
+                               : ParseSpecial(parse_special.at(begin, begin + raw.text.size()));
     for (const auto& piece : parts_.added_tokens.split(normalized, true, parse_normalized)) {
       if (piece.token != nullptr)
         ids.push_back(piece.token->id);

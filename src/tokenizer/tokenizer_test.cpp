@@ -80,21 +80,25 @@ TEST_F(TokenizerFolder, ChatTemplateOfItsOwnFileWins) {
 }
 
 TEST_F(TokenizerFolder, SpecialTokensInsideOfStretchesAreText) {
-  write_tokenizer("<|end|>");
-  const auto t = Tokenizer::open(folder_);
-  const std::string text = "cat<|end|>cat<|end|>";
-  const auto ids = [&](const std::vector<Span>& stretches) {
-    return t->encode(text, false, ParseSpecial::outside_of(stretches));
-  };
-  const auto ends = [](const std::vector<int32_t>& found) {
-    return std::count(found.begin(), found.end(), kEnd);
-  };
-  EXPECT_EQ(ids({}), t->encode(text, false, true));
-  EXPECT_EQ(ids({{0, text.size()}}), t->encode(text, false, false));
-  EXPECT_EQ(ends(ids({})), 2);
-  EXPECT_EQ(ends(ids({{0, 10}})), 1);
-  EXPECT_EQ(ends(ids({{9, 10}, {13, 14}})), 0);  // a single byte of each
-  EXPECT_EQ(ends(ids({{0, 3}, {10, 13}})), 2);   // beside them
+  for (const bool normalized : {false, true}) {  // GPT-2's is searched in normalized text
+    Json json = byte_level_json(english_merges());
+    json["added_tokens"][0]["normalized"] = normalized;
+    write("tokenizer.json", json.dump());
+    const auto t = Tokenizer::open(folder_);
+    const std::string text = "cat<|end|>cat<|end|>";
+    const auto ids = [&](const std::vector<Span>& stretches) {
+      return t->encode(text, false, ParseSpecial::outside_of(stretches));
+    };
+    const auto ends = [](const std::vector<int32_t>& found) {
+      return std::count(found.begin(), found.end(), kEnd);
+    };
+    EXPECT_EQ(ids({}), t->encode(text, false, true));
+    EXPECT_EQ(ids({{0, text.size()}}), t->encode(text, false, false));
+    EXPECT_EQ(ends(ids({})), 2);
+    EXPECT_EQ(ends(ids({{0, 10}})), 1);
+    EXPECT_EQ(ends(ids({{9, 10}, {13, 14}})), 0);  // a single byte of each
+    EXPECT_EQ(ends(ids({{0, 3}, {10, 13}})), 2);   // beside them
+  }
 }
 
 TEST_F(TokenizerFolder, AFileAloneWorksToo) {

@@ -8,14 +8,14 @@ namespace {
 
 Value count_items(Interpreter& run, Values& a) {
   const Values& items = a[0].sequence()->items;
-  run.budget().spend(items.size());
+  run.budget().spend(a[0].size());
   return static_cast<int64_t>(
       std::ranges::count_if(items, [&](const Value& item) { return equals(item, a[1]); }));
 }
 
 Value index_of_item(Interpreter& run, Values& a) {
   const Values& items = a[0].sequence()->items;
-  run.budget().spend(items.size());
+  run.budget().spend(a[0].size());
   const auto found =
       std::ranges::find_if(items, [&](const Value& item) { return equals(item, a[1]); });
   if (found == items.end()) throw Failure("the value is not in the list");

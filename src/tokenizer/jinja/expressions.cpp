@@ -79,8 +79,7 @@ Value Call::evaluate_with(Interpreter& run, Arguments given) const {
   Value object = run.evaluate(*attribute->object);
   const Builtin* method = find_method(object, attribute->name);
   if (!method) return run.call(attribute_of(run, object, attribute->name), std::move(given));
-  given.positional.insert(given.positional.begin(), std::move(object));
-  return call_builtin(run, attribute->name, *method, std::move(given));
+  return call_method(run, attribute->name, *method, std::move(object), std::move(given));
 }
 
 Value Call::evaluate(Interpreter& run) const { return evaluate_with(run, arguments.evaluate(run)); }

@@ -37,8 +37,7 @@ std::optional<Value> own_attribute(Interpreter& run, const Value& object, std::s
   if (!method) return std::nullopt;
   return run.make<Function>(std::string(name), [object, name = std::string(name), method](
                                                    Interpreter& run, Arguments arguments) {
-    arguments.positional.insert(arguments.positional.begin(), object);
-    return call_builtin(run, name, *method, std::move(arguments));
+    return call_method(run, name, *method, object, std::move(arguments));
   });
 }
 
@@ -114,6 +113,13 @@ const Builtin* find_method(const Value& object, std::string_view name) {
   return found == methods->end() ? nullptr : &found->second;
 }
 
+Value call_method(Interpreter& run, std::string_view name, const Builtin& method, Value object,
+                  Arguments arguments) {
+  if (object.text()) run.budget().spend(object.size());
+  arguments.positional.insert(arguments.positional.begin(), std::move(object));
+  return call_builtin(run, name, method, std::move(arguments));
+}
+
 Value attribute_of(Interpreter& run, const Value& object, std::string_view name) {
   require_defined(object);
   if (auto value = own_attribute(run, object, name)) return *value;
@@ -125,6 +131,7 @@ Value attribute_of(Interpreter& run, const Value& object, std::string_view name)
 
 Value item_of(Interpreter& run, const Value& object, const Value& key) {
   require_defined(object);
+  if (object.text()) run.budget().spend(object.size());  // its characters are counted
   if (auto value = own_item(object, key)) return *value;
   if (!key.text())
     return Value::undefined(concat("'", object.type_description(), "' has no element ",

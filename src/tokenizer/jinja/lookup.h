@@ -10,6 +10,9 @@ namespace bitsmith::jinja {
 
 // A method of a string, list, tuple or dict; null if there is none of this name.
 const Builtin* find_method(const Value& object, std::string_view name);
+// Calls one that was found. Most look at a whole string, so that is what a call costs.
+Value call_method(Interpreter& run, std::string_view name, const Builtin& method, Value object,
+                  Arguments arguments);
 // A method comes before an item of the same name. What is not there is undefined.
 Value attribute_of(Interpreter& run, const Value& object, std::string_view name);
 // An item comes before a method.

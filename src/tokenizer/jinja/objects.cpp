@@ -105,6 +105,7 @@ int64_t Loop::length() {
 }
 
 bool Loop::changed(Values values) {
+  for (const Value& value : values) run_.budget().spend(value.size());
   const bool same =
       last_changed_ && std::equal(values.begin(), values.end(), last_changed_->begin(),
                                   last_changed_->end(), equals);

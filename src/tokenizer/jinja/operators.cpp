@@ -222,10 +222,12 @@ bool contains(const Value& values, const Value& value, Budget& budget) {
   if (!values.sequence() && !values.is_undefined())
     throw Failure(concat("argument of type '", values.type_name(), "' is not iterable"));
   const Values items = items_of(values, budget);
+  budget.spend(values.size());
   return std::ranges::any_of(items, [&](const Value& item) { return equals(item, value); });
 }
 
 bool compare(std::string_view sign, const Value& left, const Value& right, Budget& budget) {
+  budget.spend(std::min(left.size(), right.size()));
   if (sign == "==") return equals(left, right);
   if (sign == "!=") return !equals(left, right);
   if (sign == "in") return contains(right, left, budget);

@@ -16,7 +16,8 @@ Value ignoring_case(const Value& value) {
   return value.text() ? Value(lower(*value.text())) : value;
 }
 
-Value length(Interpreter&, Values& a) {
+Value length(Interpreter& run, Values& a) {
+  run.budget().spend(a[0].text() ? a[0].size() : 1);
   if (a[0].text()) return a[0].text()->length();
   if (a[0].dict()) return a[0].dict()->entries().size();
   if (a[0].is_undefined()) return 0;
@@ -78,9 +79,10 @@ struct Keyed {
 };
 
 void sort_by_key(Interpreter& run, std::vector<Keyed>& entries, bool reversed) {
-  size_t rounds = 1;
+  size_t rounds = 1, size = 0;
   for (size_t n = entries.size(); n > 1; n /= 2) ++rounds;
-  run.budget().spend(entries.size() * rounds);
+  for (const Keyed& entry : entries) size += entry.key.size();
+  run.budget().spend(Budget::product(size, rounds));
   // Python keeps the order of equal ones in both directions.
   std::stable_sort(entries.begin(), entries.end(), [&](const Keyed& a, const Keyed& b) {
     return reversed ? less(b.key, a.key) : less(a.key, b.key);

@@ -1,4 +1,5 @@
-// Methods of strings: those that search and cut, and those that change the shape.
+// Methods of strings: those that search and cut, and those that change the shape. Looking at the
+// string has been paid for by call_method().
 #include <algorithm>
 
 #include "tokenizer/jinja/builtin.h"
@@ -65,27 +66,25 @@ Value ends_with(Interpreter&, Values& a) {
 }
 
 // The character at which it is found, -1 for none.
-int64_t place_of(Interpreter& run, const Values& a, bool from_right) {
+int64_t place_of(const Values& a, bool from_right) {
   const Window window(a);
-  run.budget().spend_bytes(window.text.bytes().size());
   if (!window.inside) return -1;
   const std::string& wanted = text_argument(a[1]).bytes();
   const size_t at = from_right ? window.part().rfind(wanted) : window.part().find(wanted);
   if (at == std::string_view::npos) return -1;
   return static_cast<int64_t>(window.text.slice_bytes(0, window.begin + at).length());
 }
-Value find(Interpreter& run, Values& a) { return place_of(run, a, false); }
-Value find_from_right(Interpreter& run, Values& a) { return place_of(run, a, true); }
+Value find(Interpreter&, Values& a) { return place_of(a, false); }
+Value find_from_right(Interpreter&, Values& a) { return place_of(a, true); }
 Value index_where(int64_t place) {
   if (place < 0) throw Failure("substring not found");
   return place;
 }
-Value index(Interpreter& run, Values& a) { return index_where(place_of(run, a, false)); }
-Value index_from_right(Interpreter& run, Values& a) { return index_where(place_of(run, a, true)); }
+Value index(Interpreter&, Values& a) { return index_where(place_of(a, false)); }
+Value index_from_right(Interpreter&, Values& a) { return index_where(place_of(a, true)); }
 
-Value count(Interpreter& run, Values& a) {
+Value count(Interpreter&, Values& a) {
   const Window window(a);
-  run.budget().spend_bytes(window.text.bytes().size());
   const std::string& wanted = text_argument(a[1]).bytes();
   if (!window.inside) return 0;
   if (wanted.empty()) return window.text.slice_bytes(window.begin, window.end).length() + 1;
@@ -97,16 +96,13 @@ Value count(Interpreter& run, Values& a) {
 }
 
 Value split_method(Interpreter& run, Values& a) {
-  run.budget().spend_bytes(text_argument(a[0]).bytes().size());
   return list_of(run, split(text_argument(a[0]), optional_text(a[1]), integer_argument(a[2])));
 }
 Value split_from_right_method(Interpreter& run, Values& a) {
-  run.budget().spend_bytes(text_argument(a[0]).bytes().size());
   return list_of(
       run, split_from_right(text_argument(a[0]), optional_text(a[1]), integer_argument(a[2])));
 }
 Value split_lines_method(Interpreter& run, Values& a) {
-  run.budget().spend_bytes(text_argument(a[0]).bytes().size());
   return list_of(run, split_lines(text_argument(a[0]), a[1].truth()));
 }
 
@@ -166,14 +162,12 @@ Value format_method(Interpreter& run, Values& a) {
 }
 
 template <Ends ends>
-Value strip_method(Interpreter& run, Values& a) {
-  run.budget().spend_bytes(text_argument(a[0]).bytes().size());
+Value strip_method(Interpreter&, Values& a) {
   return strip(text_argument(a[0]), optional_text(a[1]), ends);
 }
 
 template <Text (*change)(const Text&)>
 Value changed(Interpreter& run, Values& a) {
-  run.budget().spend_bytes(text_argument(a[0]).bytes().size());
   run.budget().spend(text_argument(a[0]).bytes().size());
   return change(text_argument(a[0]));
 }

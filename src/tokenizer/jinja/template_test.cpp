@@ -126,6 +126,16 @@ TEST(JinjaTemplate, WorkIsLimited) {
   fails(
       "{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}",
       "deep");
+  // Twice as large each time.
+  const std::string doubled = "{% set x.a = [x.a, x.a] %}{% set x.b = [x.b, x.b] %}";
+  fails("{% set x = namespace(a=1, b=1) %}{% for i in range(99) %}" + doubled + "{% endfor %}",
+        "holds more");
+  fails("{% set x = namespace(a=1, b=1) %}{% for i in range(20) %}" + doubled +
+            "{% endfor %}{{ x.a == x.b }}",
+        "steps");
+  for (const std::string look : {"x[-1]", "x.find('b')", "x | length"})
+    fails("{% set x = 'a' * 9999 %}{% for i in range(999) %}{{ " + look + " }}{% endfor %}",
+          "steps");
   fails("{{ " + std::string(300, '(') + "1" + std::string(300, ')') + " }}", "deep");
   fails("{{ 1" + std::string(3000, '+') + "1 }}", "deep");
   std::string chain = "{{ 1";

@@ -15,6 +15,13 @@ int checked_nesting(int nesting) {
   return nesting;
 }
 
+// Values that hold one another often, as [x, x] in a row, would take for ever to compare.
+size_t checked_size(size_t size) {
+  constexpr size_t kMaxSize = 10'000'000;
+  if (size > kMaxSize) throw Failure(concat("a value holds more than ", kMaxSize, " others"));
+  return size;
+}
+
 bool equal_items(const Values& a, const Values& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), equals);
 }
@@ -43,11 +50,16 @@ Value Value::undefined(std::string reason) {
 
 Value Value::sequence(Sequence::Kind kind, Values items) {
   int nesting = 0;
-  for (const Value& item : items) nesting = std::max(nesting, item.nesting());
+  size_t size = 1;
+  for (const Value& item : items) {
+    nesting = std::max(nesting, item.nesting());
+    size += item.size();
+  }
   auto sequence = std::make_shared<Sequence>();
   sequence->kind = kind;
   sequence->items = std::move(items);
   sequence->nesting = checked_nesting(nesting + 1);
+  sequence->size = checked_size(size);
   Value value;
   value.data_ = std::move(sequence);
   return value;
@@ -102,6 +114,12 @@ int Value::nesting() const {
   return dict() ? dict()->nesting() : 0;
 }
 
+size_t Value::size() const {
+  if (text()) return 1 + text()->bytes().size() / 64;
+  if (const Sequence* s = sequence()) return s->size;
+  return dict() ? dict()->size() : 1;
+}
+
 const char* Value::type_name() const {
   static constexpr const char* kSequences[] = {"list",      "tuple",       "range",     "generator",
                                                "dict_keys", "dict_values", "dict_items"};
@@ -123,8 +141,11 @@ void Dict::set(Value key, Value value) {
   if (key.is(Sequence::Kind::kList) || key.dict())
     throw Failure(concat("unhashable type: '", key.type_name(), "'"));
   nesting_ = checked_nesting(std::max({nesting_, 1 + key.nesting(), 1 + value.nesting()}));
+  size_ = checked_size(size_ + key.size() + value.size());
   if (const auto index = index_of(key)) {
-    entries_[*index].second = std::move(value);
+    Value& old = entries_[*index].second;
+    size_ -= key.size() + old.size();
+    old = std::move(value);
     return;
   }
   constexpr size_t kMaxOthers = 4096;  // they are searched one by one

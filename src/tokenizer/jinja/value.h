@@ -41,6 +41,7 @@ struct Sequence {
   Values items;
   size_t used = 0;  // of a generator
   int nesting = 1;
+  size_t size = 1;
 };
 
 // Values are immutable but for generators and objects. An object belongs to the interpreter that
@@ -61,7 +62,7 @@ class Value {
   Value(Object* object) : data_(object) {}
   // `reason`: what is said when it is used as if it were there.
   static Value undefined(std::string reason);
-  // Throws Failure for values nested too deeply.
+  // Throws Failure for values nested too deeply, and for those of too large a size().
   static Value sequence(Sequence::Kind kind, Values items);
   static Value list(Values items) { return sequence(Sequence::Kind::kList, std::move(items)); }
   static Value tuple(Values items) { return sequence(Sequence::Kind::kTuple, std::move(items)); }
@@ -92,6 +93,9 @@ class Value {
 
   bool truth() const;
   int nesting() const;
+  // What looking at all of it takes, in steps of Limits. A value inside counts as often as it
+  // occurs.
+  size_t size() const;
   const char* type_name() const;         // 'str', 'NoneType', ...
   std::string type_description() const;  // as messages have it: 'str object', 'None'
 
@@ -112,7 +116,8 @@ class Value {
 // Python's dict: pairs in the order of their first insertion.
 class Dict {
  public:
-  // Throws Failure for a key that cannot be hashed, and beyond 4,096 keys that are no strings.
+  // Throws Failure for a key that cannot be hashed, beyond 4,096 keys that are no strings, and as
+  // Value::sequence().
   void set(Value key, Value value);
   const Value* find(const Value& key) const;
   const Value* find_text(std::string_view key) const;
@@ -121,6 +126,7 @@ class Dict {
   Values values() const;
   Values items() const;  // tuples of two
   int nesting() const { return nesting_; }
+  size_t size() const { return size_; }
 
  private:
   std::optional<size_t> index_of(const Value& key) const;
@@ -128,6 +134,7 @@ class Dict {
   std::unordered_map<std::string, size_t> by_text_;
   std::vector<size_t> others_;  // entries whose keys are no strings
   int nesting_ = 1;
+  size_t size_ = 1;
 };
 
 struct Arguments {
