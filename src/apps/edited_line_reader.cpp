@@ -2,15 +2,14 @@
 #include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>
-#include <unistd.h>
 
 #include <clocale>
 #include <cstdio>
 #include <cstring>
 #include <cwchar>
 
-#include "apps/command.h"
 #include "apps/line_reader.h"
+#include "apps/standard_input.h"
 
 namespace bitsmith {
 namespace {
@@ -74,12 +73,8 @@ class EditedLineReader : public LineReader {
     std::mbstate_t state = {};
     for (;;) {
       char byte;
-      const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
-      if (n < 0 && errno == EINTR) {
-        if (!interrupt_flag().raised()) continue;
-        self(editor).interrupted_ = true;
-        return 0;
-      }
+      const ssize_t n = read_standard_input(&byte, 1);
+      if (n < 0 && errno == EINTR) self(editor).interrupted_ = true;
       if (n <= 0) return 0;
       const size_t length = std::mbrtowc(character, &byte, 1, &state);
       if (length == static_cast<size_t>(-2)) continue;  // more bytes belong to it

@@ -6,12 +6,11 @@
 #include <cstdio>
 #include <utility>
 
-#include "apps/command.h"
+#include "apps/standard_input.h"
 
 namespace bitsmith {
 namespace {
 
-// By read(2), so that Ctrl-C is seen at once.
 class PlainLineReader : public LineReader {
  public:
   Event next(const std::string& prompt, std::string& line) override {
@@ -23,11 +22,11 @@ class PlainLineReader : public LineReader {
         return Event::kLine;
       }
       char buffer[4096];
-      const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof(buffer));
+      const ssize_t n = read_standard_input(buffer, sizeof(buffer));
       if (n > 0) {
         pending_.append(buffer, static_cast<size_t>(n));
       } else if (n < 0 && errno == EINTR) {
-        if (interrupt_flag().raised()) return Event::kInterrupt;
+        return Event::kInterrupt;
       } else if (!pending_.empty()) {  // the last line may lack its end
         line = std::exchange(pending_, {});
         return Event::kLine;
