@@ -564,11 +564,13 @@ class ConversationTest(ProgramTest):
         os.close(other_side)
         self.addCleanup(os.close, terminal)
 
-        def expect_prompt():
-            seen = b""
-            while b"> " not in seen:
-                self.assertTrue(select.select([terminal], [], [], 60)[0], seen)
-                seen += os.read(terminal, 1000)
+        screen = bytearray(b"\n")
+
+        def expect_prompt():  # on a line of its own: the editor also writes it when it moves the cursor
+            while b"\n> " not in screen:
+                self.assertTrue(select.select([terminal], [], [], 60)[0], screen)
+                screen.extend(os.read(terminal, 1000))
+            screen.clear()
 
         expect_prompt()
         os.write(terminal, b"What is 3 plus 5\x7f4?\r")  # a backspace

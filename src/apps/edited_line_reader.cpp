@@ -47,6 +47,8 @@ class EditedLineReader : public LineReader {
     prompt_ = prompt;
     interrupted_ = false;
     int count = 0;
+    // Before the prompt is shown, so that a key typed at once is the editor's, Ctrl-D above all.
+    el_set(editor_, EL_PREP_TERM, 1);
     const char* text = el_gets(editor_, &count);
     if (interrupted_) {
       el_reset(editor_);
