@@ -17,9 +17,12 @@ void add_commands(CLI::App& app, const CompressorProgram& compressor) {
   };
   const Engines engines{.has_torch = compressor.exists(), .loader = loader};
   // Known by name and help; its options are read by the compressor.
-  const auto add_compressor_command = [&app, &compressor](const char* name, const std::string& help) {
+  const auto add_compressor_command = [&app, &compressor](const char* name,
+                                                          const std::string& help) {
     if (!compressor.exists()) return;
-    app.add_subcommand(name, help)->preparse_callback([&compressor](size_t) { compressor.take_over(); });
+    app.add_subcommand(name, help)->preparse_callback([&compressor](size_t) {
+      compressor.take_over();
+    });
   };
   add_compressor_command("compress", compress_help());
   add_inspect(app);

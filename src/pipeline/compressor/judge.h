@@ -18,7 +18,7 @@ struct Speed {
   uint64_t peak_memory_bytes = 0;  // of a process that does nothing else
 };
 // Measures the model in a directory, in a process of its own, so that nothing of this one is
-// counted: only the program knows how to start itself. Throws Error, or Interrupted.
+// counted: only a program knows where bitsmith is. Throws Error, or Interrupted.
 using SpeedProbe = std::function<Speed(const std::filesystem::path& model)>;
 
 // One row of the table.
