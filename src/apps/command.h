@@ -32,8 +32,8 @@ inline constexpr const char* kParseSpecialHelp =
     "text";
 // Where this program's messages and progress go.
 Terminal& terminal();
-// Raised by SIGINT and SIGTERM, from the first call on; before they end the process, so that none
-// is lost where it becomes another program.
+// Raised by SIGINT and SIGTERM from the first call on. Until then these end the process: a raised
+// flag would be lost where it becomes another program.
 CancelFlag& interrupt_flag();
 // The terminal, the interrupt flag, the seed, and options.threads or default_threads().
 RunContext run_context(const CommonOptions& options);
