@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runtime-only program must link no LibTorch. usage: no_libtorch_test.sh PROGRAM
+# The program must link no LibTorch, which takes long to load. usage: no_libtorch_test.sh PROGRAM
 set -euo pipefail
 libraries=$(ldd "$1")
 if awk '{print $1}' <<<"$libraries" | grep -E 'torch|c10|mkl|python'; then

@@ -53,6 +53,8 @@ Terminal& terminal() {
 
 CancelFlag& interrupt_flag() {
   static CancelFlag flag;
+  static std::once_flag once;
+  std::call_once(once, [] { install_interrupt_handler(flag); });
   return flag;
 }
 

@@ -1,4 +1,6 @@
-// What every subcommand shares: the common options, and how a command is registered.
+// What every subcommand shares: the common options, messages, results. A command is registered by
+// add_NAME(), defined in the file of its name; its callback throws Error or UsageError, which
+// run_program() reports.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <cstdint>
@@ -30,7 +32,8 @@ inline constexpr const char* kParseSpecialHelp =
     "text";
 // Where this program's messages and progress go.
 Terminal& terminal();
-// Raised by SIGINT and SIGTERM.
+// Raised by SIGINT and SIGTERM from the first call on. Until then these end the process: a raised
+// flag would be lost where it becomes another program.
 CancelFlag& interrupt_flag();
 // The terminal, the interrupt flag, the seed, and options.threads or default_threads().
 RunContext run_context(const CommonOptions& options);
@@ -55,21 +58,5 @@ std::string format(const char* pattern, Args... args) {
   std::snprintf(text, sizeof(text), pattern, args...);
   return text;
 }
-
-// Each defined in the file of its name; registers the subcommand and its callback. A callback
-// throws Error or UsageError; main() reports it.
-void add_compress(CLI::App& app);
-void add_inspect(CLI::App& app);
-void add_tokenize(CLI::App& app);
-void add_logits(CLI::App& app);
-void add_quantize(CLI::App& app);
-void add_hessian(CLI::App& app);
-void add_layer(CLI::App& app);
-void add_tune(CLI::App& app);
-void add_eval(CLI::App& app);
-void add_report(CLI::App& app);
-void add_run(CLI::App& app);
-void add_serve(CLI::App& app);  // where the build has cpp-httplib
-void add_bench(CLI::App& app);
 
 }  // namespace bitsmith

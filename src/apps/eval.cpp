@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "apps/command.h"
-#include "apps/engine_options.h"
+#include "apps/engines.h"
 #include "apps/near_names.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -18,9 +18,10 @@ namespace {
 constexpr int64_t kDefaultGenerations = 32;
 
 struct EvalCommand {
-  CommonOptions common;
-  EvaluateModelJob job;
-  std::vector<std::string> tasks;  // names
+  Engines engines;
+  CommonOptions common = {};
+  EvaluateModelJob job = {};
+  std::vector<std::string> tasks = {};  // names
 
   void run();
 };
@@ -214,6 +215,8 @@ void EvalCommand::run() {
     if (std::ranges::find(job.tasks.tasks, task) == job.tasks.tasks.end())
       job.tasks.tasks.push_back(task);
   }
+  job.engine = resolve_engine(job.engine, engines.has_torch);
+  job.load_engine = engines.loader(job.engine);
   job.version = BITSMITH_VERSION;
   const EvaluateModelResult judged = evaluate_model(job, run_context(common));
   const bool with_teacher = !job.teacher.empty();
@@ -229,11 +232,11 @@ void EvalCommand::run() {
     json["teacher"] = job.teacher.string();
     json["teacher_sha256"] = judged.teacher_sha256;
   }
-  json["engine"] = judged.engine.engine;
+  json["engine"] = job.engine.engine;
   if (!judged.texts.empty()) json["context"] = judged.context;
   json["bos"] = judged.bos;
   json["parse_special"] = job.parse_special;
-  if (!judged.engine.dtype.empty()) json["dtype"] = judged.engine.dtype;
+  if (!job.engine.dtype.empty()) json["dtype"] = job.engine.dtype;
   if (judged.texts.size() == 1) {
     json.update(to_json(judged.texts[0], with_teacher));
   } else if (!judged.texts.empty()) {
@@ -267,9 +270,8 @@ void EvalCommand::run() {
                    job.parse_special ? "are parsed" : "stay text");
     if (job.generations > 0) text += "\n" + generation_table(judged.texts) + "\n";
   }
-  const std::string engine_text = judged.engine.dtype.empty()
-                                      ? judged.engine.engine
-                                      : judged.engine.engine + ", " + judged.engine.dtype;
+  const std::string engine_text =
+      job.engine.dtype.empty() ? job.engine.engine : job.engine.engine + ", " + job.engine.dtype;
   print_result(
       common, json,
       text + format("%.3f bits a weight in the blocks, %.3f in the whole file of %s (%llu bytes)\n"
@@ -282,8 +284,8 @@ void EvalCommand::run() {
 
 }  // namespace
 
-void add_eval(CLI::App& app) {
-  const auto command = std::make_shared<EvalCommand>();
+void add_eval(CLI::App& app, const Engines& engines) {
+  const auto command = std::make_shared<EvalCommand>(EvalCommand{engines});
   CLI::App* sub = app.add_subcommand(
       "eval",
       "Perplexity on texts, with --teacher also KL divergence and top-1 agreement; accuracy on "
@@ -324,7 +326,7 @@ void add_eval(CLI::App& app) {
   sub->add_option("--task-log", command->job.tasks.log,
                   "JSONL file that keeps every item's log-likelihoods; the same command with the "
                   "same file goes on where it stopped");
-  add_engine_options(*sub, command->job.engine);
+  add_engine_options(*sub, command->job.engine, engines.has_torch);
   add_common_options(*sub, command->common);
   sub->callback([command] { command->run(); });
 }

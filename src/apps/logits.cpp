@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "apps/command.h"
-#include "apps/engine_options.h"
+#include "apps/engines.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
@@ -12,19 +12,21 @@ namespace bitsmith {
 namespace {
 
 struct LogitsCommand {
-  CommonOptions common;
-  EngineChoice engine;
-  std::string model, out;
-  std::vector<int32_t> ids;
+  Engines engines;
+  CommonOptions common = {};
+  EngineChoice engine = {};
+  std::string model = {}, out = {};
+  std::vector<int32_t> ids = {};
   bool force = false;
 
   void run() const {
-    const EngineChoice resolved = resolve_engine(engine);
+    const EngineChoice resolved = resolve_engine(engine, engines.has_torch);
     if (std::filesystem::exists(out) && !force) {
       throw UsageError(concat(out, " exists; give another name, or --force to replace it"));
     }
+    const EngineLoader load = engines.loader(resolved);
     const auto start = std::chrono::steady_clock::now();
-    const auto loaded = load_engine(resolved, model, run_context(common).threads);
+    const auto loaded = load(model, run_context(common).threads);
     const auto tokens = static_cast<int64_t>(ids.size());
     std::vector<float> logits(static_cast<size_t>(tokens * loaded->vocab_size()));
     loaded->run(ids);
@@ -47,8 +49,8 @@ struct LogitsCommand {
 
 }  // namespace
 
-void add_logits(CLI::App& app) {
-  const auto command = std::make_shared<LogitsCommand>();
+void add_logits(CLI::App& app, const Engines& engines) {
+  const auto command = std::make_shared<LogitsCommand>(LogitsCommand{engines});
   CLI::App* sub = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
   sub->add_option("MODEL", command->model,
                   "Hugging Face directory, GGUF file or Bitsmith directory")
@@ -56,7 +58,7 @@ void add_logits(CLI::App& app) {
   sub->add_option("--ids", command->ids, "Token ids: 1,2,3")->delimiter(',')->required();
   sub->add_option("-o,--out", command->out, "File for the float32 tensor 'logits' [tokens, vocab]")
       ->required();
-  add_engine_options(*sub, command->engine);
+  add_engine_options(*sub, command->engine, engines.has_torch);
   sub->add_flag("--force", command->force, "Replace an existing OUT");
   add_common_options(*sub, command->common);
   sub->callback([command] { command->run(); });

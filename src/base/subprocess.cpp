@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -41,6 +42,17 @@ std::string output_of(const std::vector<std::string>& arguments) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw fail("did not succeed");
   return text;
+}
+
+std::filesystem::path beside_this_program(const std::string& name) {
+  std::error_code failed;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
+  return failed ? std::filesystem::path() : program.parent_path() / name;
+}
+
+void become(const std::filesystem::path& program, char* const* words) {
+  ::execv(program.c_str(), words);
+  throw Error(concat(program.string(), " cannot be started: ", std::strerror(errno)));
 }
 
 }  // namespace bitsmith

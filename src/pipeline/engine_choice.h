@@ -1,6 +1,7 @@
 // Which engine computes a model's logits: LibTorch (the reference) or the runtime.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,7 +11,7 @@ namespace bitsmith {
 
 struct EngineChoice {
   // "torch" or "runtime".
-  // Default: empty, torch where this build has it
+  // Default: empty, torch where the compressor is there
   std::string engine;
 
   // Of torch only: "float32" or "bfloat16".
@@ -18,13 +19,12 @@ struct EngineChoice {
   std::string dtype;
 };
 
-// Whether this build has LibTorch.
-extern const bool kHasTorch;
+// The choice with defaults filled in. `has_torch`: whether the compressor is there. Throws
+// UsageError for what the build or the engine has not.
+EngineChoice resolve_engine(const EngineChoice& options, bool has_torch);
 
-// The choice with defaults filled in; throws UsageError for what this build or engine has not.
-EngineChoice resolve_engine(const EngineChoice& options);
-// Loads a model into a resolved engine.
-std::unique_ptr<LanguageModel> load_engine(const EngineChoice& resolved,
-                                           const std::filesystem::path& model, int threads);
+// Loads a model into an engine.
+using EngineLoader =
+    std::function<std::unique_ptr<LanguageModel>(const std::filesystem::path& model, int threads)>;
 
 }  // namespace bitsmith

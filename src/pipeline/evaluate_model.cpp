@@ -91,8 +91,8 @@ OrderedJson log_request(const EvaluateModelJob& job, const EvaluateModelResult& 
   OrderedJson request = {
       {"bitsmith", job.version},
       {"model_sha256", sha256(result.model_sha256 + checkpoint.config_json().dump())},
-      {"engine", result.engine.engine}};
-  if (!result.engine.dtype.empty()) request["dtype"] = result.engine.dtype;
+      {"engine", job.engine.engine}};
+  if (!job.engine.dtype.empty()) request["dtype"] = job.engine.dtype;
   request["bos"] = result.bos;
   request["context"] = result.task_context;
   return request;
@@ -126,7 +126,6 @@ void warn_of_absurd_original(const TokenizedText& text, const ModelFiles& files,
 
 EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext& run) {
   EvaluateModelResult result;
-  result.engine = resolve_engine(job.engine);
   const auto files = ModelFiles::open(job.model);
   const int64_t trained = files->plan().context;
   result.context = job.context == 0 ? std::min(kDefaultContext, trained) : job.context;
@@ -153,9 +152,8 @@ EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext
   }
 
   if (job.generations > 0) generate_texts(job, *tokenizer, options.bos, texts, run);
-  const auto student = load_engine(result.engine, job.model, run.threads);
-  const auto teacher =
-      job.teacher.empty() ? nullptr : load_engine(result.engine, job.teacher, run.threads);
+  const auto student = job.load_engine(job.model, run.threads);
+  const auto teacher = job.teacher.empty() ? nullptr : job.load_engine(job.teacher, run.threads);
   if (tasks) result.tasks = tasks->judge(*student, run);
   for (TokenizedText& text : texts) {
     result.texts.push_back(judge_text(text, *student, teacher.get(), options, run));

@@ -18,7 +18,8 @@ struct EvaluateModelJob {
   std::filesystem::path model, teacher;  // teacher empty: no divergence
   std::vector<std::string> texts;        // files (documents.h)
   EvaluateTasksJob tasks;
-  EngineChoice engine;
+  EngineChoice engine;       // resolved
+  EngineLoader load_engine;  // its
   // Tokens a window, and at most before what a task's request judges; 0: what the model was made
   // for, of texts at most 2048.
   int64_t context = 0;
@@ -37,7 +38,6 @@ struct JudgedText {
 };
 
 struct EvaluateModelResult {
-  EngineChoice engine;       // resolved
   int64_t context = 0;       // of texts, resolved
   int64_t task_context = 0;  // of tasks, resolved
   bool bos = false;

@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-// dtype F32 or BF16. Includes no LibTorch, so apps/ need none of its headers.
+// dtype F32 or BF16.
 std::unique_ptr<LanguageModel> load_torch_language_model(const std::filesystem::path& model,
                                                          DType dtype, int threads);
 

@@ -1,0 +1,181 @@
+#include "pipeline/compressor/training_data.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "architecture/model_size.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "compressor/calibration/self_generated.h"
+#include "compressor/calibration/text_checks.h"
+#include "evaluate/documents.h"
+#include "evaluate/text_warnings.h"
+#include "runtime/runtime_language_model.h"
+#include "runtime/self_generator.h"
+#include "tokenizer/tokenizer.h"
+
+namespace bitsmith {
+namespace {
+
+// The runtime writes the text: many windows side by side over bfloat16 weights. The model is
+// loaded when the first one is asked for.
+class Writer {
+ public:
+  Writer(const ModelFiles& model, const RunContext& context) : model_(model), context_(context) {}
+
+  std::vector<std::vector<int32_t>> operator()(const SelfGeneratedRequest& request, int64_t first,
+                                               int64_t count) {
+    if (!runtime_) {
+      runtime_.emplace(load_weights(model_, DensePrecision::kFast), context_.threads);
+      task_.emplace(context_, "generating text");
+      resumed_ = first;
+    }
+    SelfGenerateOptions options;
+    options.first = first;
+    options.count = options.batch = count;
+    options.length = request.context;
+    options.seed = request.seed;
+    options.temperature = request.temperature;
+    options.start = {request.start};
+    options.vocab_size = request.vocab_size;
+    const int64_t before = (first - resumed_) * request.context,
+                  all = (request.count - resumed_) * request.context;
+    const auto report = [&](int64_t done, int64_t) {
+      task_->update(static_cast<double>(before + done) / static_cast<double>(all),
+                    concat(before + done, "/", all, " tokens"));
+    };
+    return generate_sequences(*runtime_, options, report, context_);
+  }
+
+ private:
+  const ModelFiles& model_;
+  const RunContext& context_;
+  int64_t resumed_ = 0;  // windows of an earlier run
+  std::optional<RuntimeModel> runtime_;
+  std::optional<ReportedTask> task_;
+};
+
+// Says a warning, if it is one, and keeps it for the recipe.
+void add_warning(std::vector<std::string>& warnings, const std::string& warning) {
+  if (warning.empty()) return;
+  log_warning(warning);
+  warnings.push_back(warning);
+}
+
+TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& options,
+                        int64_t length, const RunContext& context) {
+  const ChatTemplate chat_template(tokenizer);
+  std::vector<std::vector<int32_t>> documents;
+  int64_t chats = 0;
+  std::vector<std::string> warnings;
+  for (const std::string& file : options.files) {
+    const std::vector<Document> texts = read_documents(file, chat_template);
+    chats += count_chats(texts);
+    int64_t doubled_bos = 0;
+    for (const Document& text : texts) {
+      if (context.cancelled())
+        throw Interrupted("stopped while the text was tokenized; the same command begins anew");
+      documents.push_back(encode_document(text, tokenizer, options.parse_special));
+      doubled_bos += count_doubled_bos(documents.back(), tokenizer);
+    }
+    const std::string name = std::filesystem::path(file).filename().string();
+    if (!options.parse_special)
+      add_warning(warnings, spelled_tokens_warning(name, texts, tokenizer));
+    add_warning(warnings, doubled_bos_warning(name, doubled_bos, tokenizer));
+  }
+  TokenDataset data =
+      pack_documents(documents, tokenizer.document_separator(), tokenizer.added_bos(), length,
+                     options.tokens, options.validation_share, context.seed);
+  data.chats = chats;
+  data.warnings = std::move(warnings);
+  return data;
+}
+
+// Only for models that load and run in seconds.
+void warn_of_absurd_text(const ModelFiles& model, TokenDataset& data, const RunContext& context) {
+  constexpr int64_t kCheapParameters = 300'000'000;
+  const Checkpoint& checkpoint = model.checkpoint();
+  if (model_size(model.plan(), checkpoint.tensors()).parameters > kCheapParameters) return;
+  std::string warning;
+  try {
+    const auto original = load_runtime_language_model(checkpoint.path(), context.threads);
+    warning = absurd_text_warning(*original, data, "training text", context);
+  } catch (const Interrupted&) {
+    throw Interrupted("stopped while the text was looked at; the same command begins anew");
+  } catch (const Error&) {  // a damaged model: the work itself names what is wrong
+  }
+  add_warning(data.warnings, warning);
+}
+
+}  // namespace
+
+int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
+  const int64_t trained = model.plan().context;
+  if (options.context == 0) return std::min(options.default_context, trained);
+  if (options.context > trained && !extends_context(model.plan())) {
+    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
+                            trained, " tokens; give that or less"));
+  }
+  return options.context;
+}
+
+TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
+                                const RunContext& context) {
+  const int64_t length = window_length(model, options);
+  const auto tokenizer = Tokenizer::open(model.checkpoint().path());
+  if (!options.files.empty()) {
+    TokenDataset data = pack_files(*tokenizer, options, length, context);
+    warn_of_absurd_text(model, data, context);
+    return data;
+  }
+  SelfGeneratedRequest request;
+  request.model_hash = model.checkpoint().content_hash();
+  // A model may have more rows than its tokenizer has tokens; those say nothing.
+  request.vocab_size = std::min<int64_t>(model.plan().vocab_size, tokenizer->vocab_size());
+  request.start = tokenizer->added_bos().value_or(tokenizer->document_separator());
+  const int64_t tokens = options.tokens > 0 ? options.tokens : kDefaultGeneratedTokens;
+  request.count = std::max<int64_t>(1, tokens / length);
+  request.context = length;
+  request.seed = context.seed;
+  Writer writer(model, context);
+  return pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
+                      options.validation_share, context.seed);
+}
+
+void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data) {
+  add_warning(data.warnings, few_tokens_warning(data.train.numel(), model.plan()));
+}
+
+std::vector<std::string> training_data_words(const TrainingDataOptions& options,
+                                             const std::string& tokens_flag) {
+  std::vector<std::string> words;
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    words.insert(words.end(), {flag, value});
+  };
+  for (const std::string& file : options.files)
+    add("--data", std::filesystem::path(file).filename().string());
+  if (options.tokens > 0) add(tokens_flag, std::to_string(options.tokens));
+  if (options.context > 0) add("--context", std::to_string(options.context));
+  if (options.parse_special) words.push_back("--parse-special");
+  return words;
+}
+
+OrderedJson training_data_request(const ModelFiles& model, const TrainingDataOptions& options,
+                                  uint64_t seed) {
+  OrderedJson sources = OrderedJson::array();
+  for (const std::string& file : options.files) {
+    sources.push_back({{"file", std::filesystem::path(file).filename().string()},
+                       {"sha256", sha256(MappedFile::open(file)->bytes())}});
+  }
+  return {{"source", options.files.empty() ? OrderedJson("self-generated") : sources},
+          {"parse_special", options.parse_special},
+          {"tokens", options.tokens},
+          {"context", window_length(model, options)},
+          {"validation_share", options.validation_share},
+          {"seed", seed}};
+}
+
+}  // namespace bitsmith
