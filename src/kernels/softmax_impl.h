@@ -88,6 +88,7 @@ class Softmax {
     constexpr int64_t kBlock = 256;
     ExpSums result = {max_of(z, n), 0, 0};
     const Floats max = I::broadcast(result.max);
+    const Floats lowest = I::broadcast(-1e30f);  // so that nothing times minus infinity is nothing
     for (int64_t first = 0; first < n; first += kBlock) {
       const int64_t count = n - first < kBlock ? n - first : kBlock;
       SixteenSums<I> sum, product;
@@ -95,7 +96,8 @@ class Softmax {
         const int64_t i = first + at;
         const Floats v = Row::load(z + i, part), weight = inside<I>(exp<I>(v - max), part);
         sum.part[k] += weight;
-        if constexpr (kProduct) product.part[k] += weight * (v - Row::load(other + i, part));
+        if constexpr (kProduct)
+          product.part[k] += weight * I::max(v - Row::load(other + i, part), lowest);
         if constexpr (kStore) Row::store(e + i, weight, part);
       });
       result.sum += static_cast<double>(sum.total());
