@@ -88,11 +88,7 @@ void TunedBlocks::scale_gradients(double factor) {
 
 void TunedBlocks::refresh() {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) {
-    const Representation& representation = tuned.representation();
-    tuned.linear->weight.copy_(tuned.rule ? tuned.rule->forward_weight(representation)
-                                          : representation.dequantize());
-  }
+  for (auto& tuned : linears_) tuned.linear->weight.copy_(tuned.representation().dequantize());
   for (auto& norm : norms_) norm.live.copy_(norm.value);
 }
 
