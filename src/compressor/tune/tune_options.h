@@ -91,8 +91,8 @@ struct TuneOptions {
   // Default: true
   bool norms = true, biases = true;
 
-  // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
-  // with instructions for it.
+  // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors with
+  // instructions for it.
   // Default: auto
   std::string dtype = "auto";
 
@@ -317,8 +317,8 @@ struct Validation {
 };
 
 struct TuneResult {
-  double kl_before = 0,
-         kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
+  // Validation, nats a token; after: of the best state, which is what is kept.
+  double kl_before = 0, kl_after = 0;
   int64_t tokens = 0, steps = 0;
   int64_t best_step = 0;
   double codes_changed = 0;  // share of code groups changed, every change counted
