@@ -82,6 +82,11 @@ TensorView view_of(const std::string& name, DType dtype, const torch::Tensor& te
 
 }  // namespace
 
+void check_teacher_cache(const fs::path& folder, const TeacherCacheKey& key,
+                         const torch::Tensor& windows, int64_t vocab) {
+  check_owner(folder, identity_of(key, windows, vocab));
+}
+
 TopTokens top_tokens(const torch::Tensor& logits, int64_t top_k, double temperature) {
   const torch::NoGradGuard no_grad;
   auto log_p = torch::log_softmax(logits.to(torch::kFloat32) / temperature, 1);

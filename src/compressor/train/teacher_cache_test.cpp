@@ -142,10 +142,13 @@ TEST_F(Cache, WhatIsMissingIsMadeAnewWithTheSameBytes) {
 TEST_F(Cache, OfAnotherKeyIsRefusedAndStays) {
   open();
   const TeacherCacheKey right = key_;
+  const int64_t vocab = files_->plan().vocab_size;
   const auto other = [&](const char* says, auto change) {
     change(key_);
     expect_refused(says);
+    EXPECT_THROW(check_teacher_cache(folder_, key_, windows_, vocab), Error);
     key_ = right;
+    check_teacher_cache(folder_, key_, windows_, vocab);
   };
   other("model_sha256", [](auto& key) { key.model_hash = "other"; });
   other("data_sha256", [](auto& key) { key.data_hash = "other"; });

@@ -121,17 +121,12 @@ torch::Dtype named_dtype(const std::string& name) {
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
-// Where the steps' targets come from.
-std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const std::string& teacher_hash,
-                                          const TokenDataset& data, const std::string& dtype,
-                                          const TuneOptions& options, const RunContext& context) {
+// Where the steps' targets come from. `key`: of the cache, if there is one.
+std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const TeacherCacheKey& key,
+                                          const TokenDataset& data, const TuneOptions& options,
+                                          const RunContext& context) {
   if (options.teacher_cache.empty())
     return std::make_unique<DecoderTeacher>(teacher, options.loss.temperature);
-  const TeacherCacheKey key = {.model_hash = teacher_hash,
-                               .data_hash = data.hash,
-                               .dtype = dtype,
-                               .top_k = std::min(options.teacher_top_k, teacher.plan().vocab_size),
-                               .temperature = options.loss.temperature};
   return std::make_unique<TeacherCache>(options.teacher_cache, key, teacher, data.train,
                                         options.micro_windows(data.train.size(1)), context);
 }
@@ -215,7 +210,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (micro_tokens) need less, so does "
+                       " are free: fewer tokens a forward pass (--micro-tokens) need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
@@ -256,6 +251,14 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   keep_freed_memory();
 
   check_disk(*quantized, options, work.path());
+  const int64_t vocab = teacher->plan().vocab_size;
+  const TeacherCacheKey key = {.model_hash = work.request().at("teacher_sha256").get<std::string>(),
+                               .data_hash = data.hash,
+                               .dtype = dtype_name,
+                               .top_k = std::min(options.teacher_top_k, vocab),
+                               .temperature = options.loss.temperature};
+  if (!options.teacher_cache.empty())
+    check_teacher_cache(options.teacher_cache, key, data.train, vocab);
   StateFiles files(work.path());
   StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
   const auto teacher_model = Decoder::load(teacher, dtype);
@@ -263,9 +266,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
                   options.trained_parts(), memory);
-  const auto targets =
-      training_teacher(*teacher_model, work.request().at("teacher_sha256").get<std::string>(), data,
-                       dtype_name, options, context);
+  const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
   result.dtype = dtype_name;
