@@ -39,6 +39,8 @@ void check_owner(const fs::path& folder, const OrderedJson& identity) {
   const fs::path file = folder / "cache.json";
   if (!fs::exists(file)) {
     if (!fs::exists(folder)) return;
+    if (!fs::is_directory(folder))
+      throw Error(concat(folder.string(), " is no folder: --teacher-cache wants one"));
     for (const auto& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
       // Of a process that was killed before it wrote the file.

@@ -180,6 +180,9 @@ TEST_F(Cache, DamagedFilesAndOtherFoldersAreRefused) {
   write_file_atomic(folder_ / "thesis.txt", "dear to me");
   expect_refused("thesis.txt");
   EXPECT_EQ(read_text_file(folder_ / "thesis.txt"), "dear to me");
+  fs::remove_all(folder_);
+  write_file_atomic(folder_, "a file");
+  expect_refused("is no folder");
 }
 
 }  // namespace
