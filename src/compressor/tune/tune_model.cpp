@@ -151,7 +151,14 @@ OrderedJson base_recipe(const fs::path& base) {
   OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
   if (!recipe.is_object()) throw Error(file.string() + ": not a JSON object");
   recipe.erase("judged");  // of weights that tuning changes
+  if (recipe.contains("earlier_tunes") && !recipe.at("earlier_tunes").is_array())
+    throw Error(file.string() + ": 'earlier_tunes' is not a list");
   return recipe;
+}
+
+void add_tune(OrderedJson& recipe, OrderedJson tune) {
+  if (recipe.contains("tune")) recipe["earlier_tunes"].push_back(std::move(recipe["tune"]));
+  recipe["tune"] = std::move(tune);
 }
 
 std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
@@ -293,7 +300,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   recipe["validations"] = OrderedJson::array();
   for (const Validation& v : result.validations)
     recipe["validations"].push_back(to_json(v, options.loss.loss));
-  content.recipe["tune"] = recipe;
+  add_tune(content.recipe, std::move(recipe));
   content.model_card = tuned_model_card(base_path, options, result);
   write_quantized_checkpoint(finished, quantized->checkpoint(), content);
   work.publish(finished);
