@@ -1,7 +1,6 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -9,12 +8,11 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
-#include "compressor/model/attention.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/train/teacher_cache.h"
 #include "compressor/tune/trainer.h"
-#include "kernels/cpu_features.h"
+#include "compressor/tune/tune_memory.h"
 
 namespace bitsmith {
 namespace {
@@ -33,19 +31,6 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
                           " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
-// Weights of the quantized embedding and head that learn.
-uint64_t trained_outer_weights(const ModelFiles& files, const TuneOptions& options) {
-  const ModelPlan& plan = files.plan();
-  const TrainedParts parts = options.trained_parts();
-  uint64_t weights = 0;
-  const auto add = [&](const LinearPlan& matrix) {
-    if (files.spec(matrix.name)) weights += matrix.out_features * matrix.in_features;
-  };
-  if (parts.embedding) add(plan.embedding);
-  if (parts.head && !plan.tied) add(plan.head);
-  return weights;
-}
-
 // Refuses what is asked of the embedding and head and cannot be.
 void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& options) {
   if (!options.embedding && !options.head) return;
@@ -59,23 +44,6 @@ void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& option
                         : " has a dense head: there is nothing to train in it"));
 }
 
-// What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
-// Those of the blocks are small beside the rest.
-constexpr uint64_t kOuterStepBytes = 40;
-
-// Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
-// the optimizer's state is small.
-uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
-  uint64_t weights = trained_outer_weights(quantized, options);
-  for (const BlockPlan& block : quantized.plan().blocks) {
-    for (const LinearPlan* linear : linears(block))
-      weights += linear->out_features * linear->in_features;
-  }
-  const double each =
-      state_bytes_a_weight(find_code_rule(options.strategy), options.code_options().adam.moments);
-  return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
-}
-
 // Offloaded state needs room in the work folder: itself, and the saved state, new beside old.
 void check_disk(const ModelFiles& quantized, const TuneOptions& options, const fs::path& folder) {
   if (!options.offload_optimizer) return;
@@ -87,32 +55,6 @@ void check_disk(const ModelFiles& quantized, const TuneOptions& options, const f
   throw Error(concat("--offload-optimizer needs about ", format_bytes(static_cast<double>(needed)),
                      " in ", folder.string(), "; ", format_bytes(static_cast<double>(free)),
                      " are free: choose an output on another disk, or --optimizer-state 8bit"));
-}
-
-// Bytes that a run takes at its peak: both models, gradients, moments, activations of a
-// micro-batch.
-uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
-  const ModelPlan& model = quantized.plan();
-  const uint64_t element = options.dtype == "float32" ? 4 : 2;
-  uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
-  uint64_t scores = 0;                // bytes, of a window
-  for (const BlockPlan& block : model.blocks) {
-    for (const LinearPlan* linear : linears(block))
-      decoder += linear->out_features * linear->in_features;
-    const int64_t used = block.experts ? block.experts->experts_per_token : 1;
-    outputs += 9 * model.hidden_size + 5 * used * mlp_width(block);
-    scores += attention_score_bytes(block.attention, length, element);
-  }
-  const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
-  const uint64_t outer = trained_outer_weights(quantized, options);
-  // Of a micro-batch: the head's gradient, and its sum with the embedding's.
-  const uint64_t outer_gradients = 4 + 2 * element;
-  const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
-                             outer * (outer_gradients + kOuterStepBytes) +
-                             (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options));
-  const int64_t windows = options.micro_windows(length);
-  const uint64_t activations = windows * (length * element * outputs + scores);
-  return weights + optimizer + activations + (uint64_t{400} << 20);
 }
 
 torch::Dtype named_dtype(const std::string& name) {
@@ -210,7 +152,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   check_outer_matrices(quantized, options);
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = predicted_memory(quantized, options, length),
+  const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));
@@ -248,12 +190,8 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                                   {"chats", data.chats}};
   work.require("training_data", data_facts);
   // Settled once: a run goes on as it began, on another processor too.
-  const auto dtype_name = work.settle("dtype",
-                                      [&]() -> OrderedJson {
-                                        if (options.dtype != "auto") return options.dtype;
-                                        return has_bfloat16_products() ? "bfloat16" : "float32";
-                                      })
-                              .get<std::string>();
+  const auto dtype_name =
+      work.settle("dtype", [&]() -> OrderedJson { return run_dtype(options); }).get<std::string>();
   const torch::Dtype dtype = named_dtype(dtype_name);
   keep_freed_memory();
 
