@@ -133,9 +133,13 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "strategy", .help = code_rule_help(), .choices = code_rule_names()}, o.strategy);
   v(Option{.key = "tokens",
            .help = "Length of the run in training tokens: reproducible",
+           .range = at_least(0),
            .shows_default = false},
     o.tokens);
-  v(Option{.key = "minutes", .help = "Length of the run in minutes", .shows_default = false},
+  v(Option{.key = "minutes",
+           .help = "Length of the run in minutes",
+           .range = {{0, 1e6}},
+           .shows_default = false},
     o.minutes);
   v(Option{.key = "batch_tokens", .help = "Tokens a step", .range = at_least(1)}, o.batch_tokens);
   v(Option{.key = "micro_tokens",
