@@ -263,7 +263,7 @@ TEST_F(Trainer, PAndVStepsTakeTurns) {
         {.micro_windows = 2,
          .learning_rate = 0.003,
          .p_step = options_.p_step_options(),
-         .alternate = true});
+         .schedule = options_.code.schedule});
     EXPECT_EQ(done.codes.has_value(), step % 3 == 0);
     EXPECT_EQ(same(codes, copies(true)), step % 3 != 0) << step;
     EXPECT_EQ(same(rest, copies(false)), step % 3 == 0) << step;
