@@ -25,8 +25,8 @@ TEST(TuneMemory, FollowsWhatARunAsksFor) {
             usual - rule_state_bytes(*files, {}));
   EXPECT_LT(bytes([](auto& o) { o.optimizer_state = MomentFormat::kEightBits; }), usual);
   // The same again for as many tokens again.
-  const uint64_t twice = bytes([](auto&o) { o.micro_tokens = 4096; }),
-                 thrice = bytes([](auto&o) { o.micro_tokens = 6144; });
+  const uint64_t twice = bytes([](auto& o) { o.micro_tokens = 4096; });
+  const uint64_t thrice = bytes([](auto& o) { o.micro_tokens = 6144; });
   EXPECT_GT(twice, usual);
   EXPECT_EQ(thrice - twice, twice - usual);
 }
