@@ -88,7 +88,6 @@ class Softmax {
     constexpr int64_t kBlock = 256;
     ExpSums result = {max_of(z, n), 0, 0};
     const Floats max = I::broadcast(result.max);
-    const Floats lowest = I::broadcast(-1e30f);  // so that nothing times minus infinity is nothing
     for (int64_t first = 0; first < n; first += kBlock) {
       const int64_t count = n - first < kBlock ? n - first : kBlock;
       SixteenSums<I> sum, product;
@@ -96,8 +95,11 @@ class Softmax {
         const int64_t i = first + at;
         const Floats v = Row::load(z + i, part), weight = inside<I>(exp<I>(v - max), part);
         sum.part[k] += weight;
-        if constexpr (kProduct)
-          product.part[k] += weight * I::max(v - Row::load(other + i, part), lowest);
+        if constexpr (kProduct) {
+          // Bounded, so that a weight of zero times minus infinity is zero.
+          const Floats apart = I::max(v - Row::load(other + i, part), I::broadcast(-1e30f));
+          product.part[k] += weight * apart;
+        }
         if constexpr (kStore) Row::store(e + i, weight, part);
       });
       result.sum += static_cast<double>(sum.total());
