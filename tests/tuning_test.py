@@ -162,6 +162,15 @@ class Tuning(ProgramTest):
             self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION,
                               "--context", CONTEXT, "-o", self.folder / "out", codes=(1,), says=["bitsmith.json"])
 
+    def test_a_tuned_model_is_tuned_again(self):
+        start = self.quantize("int2g16-z", tokens=8192)
+        once, _ = self.tune(start, "once")
+        twice, _ = self.tune(once, "twice", "--strategy", "continuous")
+        before, after = [json.loads((out / "bitsmith.json").read_text()) for out in [once, twice]]
+        self.assertNotIn("earlier_tunes", before)
+        self.assertEqual(after["earlier_tunes"], [before["tune"]])
+        self.assertEqual(after["tune"]["options"]["strategy"], "continuous")
+
     def test_an_embedding_learns(self):
         start = self.quantize("int8g64", "--embedding", "int2g16", tokens=8192)
         tune = ["tune", "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION, "--parse-special", "--context",

@@ -10,7 +10,7 @@ struct LogSumExp {
   int64_t argmax = 0;  // the first of equals
   double value = 0;    // log sum exp, natural
 };
-// Of all logits of a position; NaN or infinite where a logit is.
+// Of all logits of a position; NaN or infinite where a logit is NaN or plus infinity.
 LogSumExp log_sum_exp(std::span<const float> logits);
 
 struct RowComparison {

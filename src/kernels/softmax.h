@@ -8,8 +8,8 @@ namespace bitsmith {
 
 struct ExpSums {
   float max;       // of the logits; NaN does not count
-  double sum;      // of e^(z - max), natural; NaN where a logit is NaN or infinite
-  double product;  // of e^(z - max) (z - other)
+  double sum;      // of e^(z - max), natural; NaN where a logit is NaN or plus infinity
+  double product;  // of e^(z - max) (z - other); 0 of a z of minus infinity
 };
 
 struct SoftmaxKernels {

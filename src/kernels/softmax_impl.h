@@ -95,7 +95,11 @@ class Softmax {
         const int64_t i = first + at;
         const Floats v = Row::load(z + i, part), weight = inside<I>(exp<I>(v - max), part);
         sum.part[k] += weight;
-        if constexpr (kProduct) product.part[k] += weight * (v - Row::load(other + i, part));
+        if constexpr (kProduct) {
+          // Bounded, so that a weight of zero times minus infinity is zero.
+          const Floats apart = I::max(v - Row::load(other + i, part), I::broadcast(-1e30f));
+          product.part[k] += weight * apart;
+        }
         if constexpr (kStore) Row::store(e + i, weight, part);
       });
       result.sum += static_cast<double>(sum.total());

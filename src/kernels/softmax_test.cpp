@@ -99,6 +99,20 @@ TEST(Softmax, GradientsEqualTheDefinitionAtEveryLevel) {
   }
 }
 
+// Tokens that a teacher rules out add nothing, whatever the student gives them.
+TEST(Softmax, LogitsOfMinusInfinityHaveNoShare) {
+  for (const KernelTable& level : all_levels()) {
+    for (const float ruled_out : {2.0f, -INFINITY}) {
+      for (const auto kernel : {level.softmax.kl_gradient, level.softmax.js_gradient}) {
+        float p[4] = {1, -INFINITY, 0, -INFINITY}, q[4] = {0, -1000, 1, ruled_out};
+        float p_far[4] = {1, -1000, 0, -1000}, q_far[4] = {0, -1000, 1, std::max(ruled_out, -1e3f)};
+        EXPECT_NEAR(kernel(p, q, 4, 1), kernel(p_far, q_far, 4, 1), 1e-6);
+        for (int i = 0; i < 4; ++i) EXPECT_NEAR(q[i], q_far[i], 1e-6);
+      }
+    }
+  }
+}
+
 // Far apart, and equal: the ends of its range.
 TEST(Softmax, JensenShannonStaysInItsRange) {
   for (const KernelTable& level : all_levels()) {

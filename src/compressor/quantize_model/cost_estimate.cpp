@@ -37,9 +37,10 @@ struct QuantizerCost {
 constexpr int64_t kProbeInputs = 1536;
 constexpr int kProbeRounds = 16;  // more are rare, and cost as much as they say
 
-int64_t probe_inputs(const PlannedMatrix& matrix) {
+// A part of the matrix's inputs, `most` or fewer; all of them where no part fits.
+int64_t probe_inputs(const PlannedMatrix& matrix, int64_t most) {
   const int64_t in = matrix.shape.in_features;
-  for (int64_t share = (in + kProbeInputs - 1) / kProbeInputs; share < in; ++share) {
+  for (int64_t share = (in + most - 1) / most; share < in; ++share) {
     if (in % share != 0) continue;
     try {
       check_quantizable(matrix.spec, matrix.shape.out_features, in / share);
@@ -50,13 +51,15 @@ int64_t probe_inputs(const PlannedMatrix& matrix) {
   return in;
 }
 
-// From two matrices with few rows. With n inputs the factors of the Hessian cost n^3, and the
-// sweep over a row n a weight.
-QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
-  const int64_t in = probe_inputs(matrix);
-  const double wider = static_cast<double>(matrix.shape.in_features) / static_cast<double>(in);
+torch::Tensor probe_hessian(int64_t in) {
   const torch::Tensor x = torch::randn({64, in});
-  const torch::Tensor hessian = torch::mm(x.t(), x) / 32 + torch::eye(in);
+  return torch::mm(x.t(), x) / 32 + torch::eye(in);
+}
+
+// Of a matrix with `in` inputs, from two with few rows.
+QuantizerCost measured_cost(const PlannedMatrix& matrix, const QuantizeOptions& options,
+                            int64_t in) {
+  const torch::Tensor hessian = probe_hessian(in);
   QuantizeOptions probe = options;
   RepresentationSpec spec = with_kept_rows(matrix.spec, 0);  // they cost next to nothing
   spec.transform.reset();  // costs little, and few rows may not fit its blocks
@@ -73,8 +76,31 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
   const double short_time = seconds_for(few), long_time = seconds_for(many);
   const double slope =
       std::max(0.0, long_time - short_time) / static_cast<double>((many - few) * in);
-  const double fixed = std::max(0.0, short_time - slope * static_cast<double>(few * in));
-  return {fixed * wider * wider * wider, slope * wider};
+  return {std::max(0.0, short_time - slope * static_cast<double>(few * in)), slope};
+}
+
+// A wide matrix's follows from narrower ones. With n inputs the factors of the Hessian cost n^3,
+// tables n; of a weight, products cost n and searches always the same.
+QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions& options) {
+  const int64_t all = matrix.shape.in_features, in = probe_inputs(matrix, kProbeInputs);
+  const QuantizerCost found = measured_cost(matrix, options, in);
+  if (in == all) return found;
+  const double wider = static_cast<double>(all) / static_cast<double>(in);
+  double factor = 0;
+  if (matrix.method != Method::kRtn) {
+    const Objective objective(probe_hessian(in));
+    factor =
+        std::min(found.fixed_seconds, seconds_of([&] { objective.factor(in, options.damping); }));
+  }
+  const double proportional = found.seconds_per_weight * wider;
+  double per_weight = proportional;
+  if (const int64_t narrow = probe_inputs(matrix, std::max<int64_t>(1, in / 2)); narrow < in) {
+    const double slower =
+        found.seconds_per_weight - measured_cost(matrix, options, narrow).seconds_per_weight;
+    const double steps = static_cast<double>(all - in) / static_cast<double>(in - narrow);
+    per_weight = std::min(proportional, found.seconds_per_weight + std::max(0.0, slower) * steps);
+  }
+  return {factor * wider * wider * wider + (found.fixed_seconds - factor) * wider, per_weight};
 }
 
 // Of the largest block.

@@ -1,5 +1,6 @@
-// Coordinate descent over code groups on the CPU: threads, sweep panels, incremental gradient.
-// What a representation adds is how one code group's best codes are found.
+// Searches over the code groups of a matrix on the CPU: coordinate descent, which keeps its
+// gradient up to date (coordinate_descent.cpp), and one pass with error feedback
+// (error_feedback.cpp). What a representation adds is how one code group's best codes are found.
 #pragma once
 #include <cstdint>
 

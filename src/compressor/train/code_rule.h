@@ -35,11 +35,6 @@ class CodeRule {
  public:
   virtual ~CodeRule() = default;
 
-  // Before a forward pass: the weights [out, in] float32 that training sees. The quantized matrix,
-  // where a rule does not say otherwise. Validation sees the quantized matrix in any case.
-  virtual torch::Tensor forward_weight(const Representation& representation) const {
-    return representation.dequantize();
-  }
   // After the backward passes of a step, each step once: `gradient` [out, in] float32 of the loss
   // in what `term` gives. May assign codes; nothing where this step searches none.
   virtual std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,

@@ -38,7 +38,7 @@ class EveryRule
     torch::manual_seed(static_cast<uint64_t>(step));
     auto& tuned = matrix.tuned();
     tuned.gradient.copy_(torch::randn(tuned.gradient.sizes()));
-    matrix.blocks.norms().front().live.mutable_grad() = torch::randn({4});
+    matrix.blocks.norms().front().gradient = torch::randn({4});
     if (tuned.rule) tuned.rule->step(matrix.term(), tuned.code_gradient(), {.step = step});
     p_step(matrix.blocks, step, 0.01, {.adam = {.moments = format()}});
     matrix.blocks.refresh();

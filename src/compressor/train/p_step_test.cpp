@@ -54,7 +54,7 @@ TEST(PStep, NormsMoveAtASmallShareOfTheRate) {
   TunedBlocks blocks;
   const auto live = torch::full({4}, 2.0f).requires_grad_(true);
   blocks.norms().push_back({"norm", torch::full({4}, 2.0f), live, {}, 2.0});
-  blocks.norms().front().live.mutable_grad() = torch::tensor({1.0f, -1.0f, 0.5f, 0.0f});
+  blocks.norms().front().gradient = torch::tensor({1.0f, -1.0f, 0.5f, 0.0f});
   p_step(blocks, 1, 0.01, {});
   const double way = 0.05 * 0.01 * 2.0;
   const auto expected = torch::tensor({2 - way, 2 + way, 2 - way, 2.0}, torch::kFloat64);
@@ -88,7 +88,7 @@ TEST(PStep, WeightDecayTakesItsShareOfTheRate) {
     matrix->tuned().gradient.copy_(gradient);
     matrix->blocks.norms().push_back(
         {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0});
-    matrix->blocks.norms().front().live.mutable_grad() = torch::ones({4});
+    matrix->blocks.norms().front().gradient = torch::ones({4});
   }
   std::vector<torch::Tensor> start;
   for (auto& c : plain.tuned().continuous) start.push_back(c.value.detach().clone());

@@ -39,6 +39,8 @@ void check_owner(const fs::path& folder, const OrderedJson& identity) {
   const fs::path file = folder / "cache.json";
   if (!fs::exists(file)) {
     if (!fs::exists(folder)) return;
+    if (!fs::is_directory(folder))
+      throw Error(concat(folder.string(), " is no folder: --teacher-cache wants one"));
     for (const auto& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
       // Of a process that was killed before it wrote the file.
@@ -81,6 +83,11 @@ TensorView view_of(const std::string& name, DType dtype, const torch::Tensor& te
 }
 
 }  // namespace
+
+void check_teacher_cache(const fs::path& folder, const TeacherCacheKey& key,
+                         const torch::Tensor& windows, int64_t vocab) {
+  check_owner(folder, identity_of(key, windows, vocab));
+}
 
 TopTokens top_tokens(const torch::Tensor& logits, int64_t top_k, double temperature) {
   const torch::NoGradGuard no_grad;

@@ -22,6 +22,12 @@ struct TeacherCacheKey {
   double temperature = 1;
 };
 
+// Error where `folder` holds something else than the cache of `windows` [n, length] by this key, or
+// a part of it; `vocab`: the teacher's. What can be refused without the teacher; TeacherCache does
+// so as well.
+void check_teacher_cache(const std::filesystem::path& folder, const TeacherCacheKey& key,
+                         const torch::Tensor& windows, int64_t vocab);
+
 // Of each position the `top_k` largest probabilities and the mass of all others, the tail. A loss
 // that reads it sees a teacher whose tail has the student's own shape and the teacher's mass: with
 // p and q as distributions of the top tokens and "another", that is KL(p || q) and its exact

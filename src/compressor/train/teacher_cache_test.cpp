@@ -142,10 +142,13 @@ TEST_F(Cache, WhatIsMissingIsMadeAnewWithTheSameBytes) {
 TEST_F(Cache, OfAnotherKeyIsRefusedAndStays) {
   open();
   const TeacherCacheKey right = key_;
+  const int64_t vocab = files_->plan().vocab_size;
   const auto other = [&](const char* says, auto change) {
     change(key_);
     expect_refused(says);
+    EXPECT_THROW(check_teacher_cache(folder_, key_, windows_, vocab), Error);
     key_ = right;
+    check_teacher_cache(folder_, key_, windows_, vocab);
   };
   other("model_sha256", [](auto& key) { key.model_hash = "other"; });
   other("data_sha256", [](auto& key) { key.data_hash = "other"; });
@@ -177,6 +180,9 @@ TEST_F(Cache, DamagedFilesAndOtherFoldersAreRefused) {
   write_file_atomic(folder_ / "thesis.txt", "dear to me");
   expect_refused("thesis.txt");
   EXPECT_EQ(read_text_file(folder_ / "thesis.txt"), "dear to me");
+  fs::remove_all(folder_);
+  write_file_atomic(folder_, "a file");
+  expect_refused("is no folder");
 }
 
 }  // namespace

@@ -57,23 +57,30 @@ void TunedBlocks::collect_gradients() {
     tuned.gradient.add_(gradient);
     gradient.reset();
   }
+  for (auto& norm : norms_) {
+    auto& gradient = norm.live.mutable_grad();
+    if (!gradient.defined()) continue;
+    if (!norm.gradient.defined()) norm.gradient = torch::zeros(gradient.sizes(), torch::kFloat32);
+    norm.gradient.add_(gradient);
+    gradient.reset();
+  }
 }
 
 void TunedBlocks::clear_gradients() {
   for (auto& tuned : linears_) tuned.gradient.zero_();
-  for (auto& norm : norms_) norm.live.mutable_grad().reset();
+  for (auto& norm : norms_) norm.gradient.reset();
 }
 
 double TunedBlocks::gradient_norm() const {
   const torch::NoGradGuard no_grad;
   double sum = 0;
   const auto add = [&](const torch::Tensor& gradient) {
-    const double norm = gradient.to(torch::kFloat32).norm().item<double>();
+    const double norm = gradient.norm().item<double>();
     sum += norm * norm;
   };
   for (const auto& tuned : linears_) add(tuned.gradient);
   for (const auto& norm : norms_) {
-    if (norm.live.grad().defined()) add(norm.live.grad());
+    if (norm.gradient.defined()) add(norm.gradient);
   }
   return std::sqrt(sum);
 }
@@ -82,17 +89,13 @@ void TunedBlocks::scale_gradients(double factor) {
   const torch::NoGradGuard no_grad;
   for (auto& tuned : linears_) tuned.gradient.mul_(factor);
   for (auto& norm : norms_) {
-    if (norm.live.grad().defined()) norm.live.mutable_grad().mul_(factor);
+    if (norm.gradient.defined()) norm.gradient.mul_(factor);
   }
 }
 
 void TunedBlocks::refresh() {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) {
-    const Representation& representation = tuned.representation();
-    tuned.linear->weight.copy_(tuned.rule ? tuned.rule->forward_weight(representation)
-                                          : representation.dequantize());
-  }
+  for (auto& tuned : linears_) tuned.linear->weight.copy_(tuned.representation().dequantize());
   for (auto& norm : norms_) norm.live.copy_(norm.value);
 }
 

@@ -16,10 +16,13 @@ namespace bitsmith {
 struct Trainable {
   std::string name;     // as in the file: "model.layers.0.mlp.up_proj.codebooks"
   torch::Tensor value;  // float32 master
-  torch::Tensor
-      live;  // norms and biases: the block's own leaf, in the compute dtype; else undefined
+  // Of norms and biases: the block's own leaf, in the compute dtype. Else undefined.
+  torch::Tensor live;
   AdamState adam;
   double unit = 1;  // root mean square of the value at the start: the step's unit
+  // Of norms and biases: float32, summed over the micro-batches of a step; undefined where the
+  // loss does not depend on them.
+  torch::Tensor gradient = {};
 };
 
 // One quantized linear.
@@ -54,7 +57,7 @@ class TunedBlocks {
   std::vector<TunedLinear>& linears() { return linears_; }
   std::vector<Trainable>& norms() { return norms_; }  // and biases
 
-  // Adds the dense weights' gradients of one backward pass and clears them.
+  // Adds the gradients of one backward pass to those that are kept, in float32, and clears them.
   void collect_gradients();
   void clear_gradients();
   // Of all that was collected, dense weights, norms and biases: the root of the sum of squares.

@@ -21,6 +21,23 @@ TEST(TunedBlocks, NormsTrainFromTheFilesFloat32ValuesInABfloat16Model) {
   }
 }
 
+// One and 1/512 is one again in bfloat16.
+TEST(TunedBlocks, GradientsOfMicroBatchesAddUpInFloat32) {
+  TunedBlocks blocks;
+  const auto live = torch::ones({4}, torch::kBFloat16).requires_grad_(true);
+  blocks.norms().push_back({"norm", torch::ones({4}), live, {}, 1.0});
+  EXPECT_FALSE(blocks.norms().front().gradient.defined());
+  for (const double value : {1.0, 1.0 / 512, 1.0 / 512}) {
+    blocks.norms().front().live.mutable_grad() = torch::full({4}, value, torch::kBFloat16);
+    blocks.collect_gradients();
+    EXPECT_FALSE(live.grad().defined());
+  }
+  EXPECT_TRUE(torch::equal(blocks.norms().front().gradient, torch::full({4}, 1 + 2.0 / 512)));
+  EXPECT_NEAR(blocks.gradient_norm(), 2 * (1 + 2.0 / 512), 1e-6);
+  blocks.clear_gradients();
+  EXPECT_EQ(blocks.gradient_norm(), 0);
+}
+
 // Qwen2's q, k and v have biases.
 TEST(TunedBlocks, TrainTheVectorsThatAreAskedFor) {
   const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_qwen2");

@@ -138,7 +138,7 @@ class Run {
                      .p_step = options_.p_step_options(),
                      .max_gradient_norm = options_.max_gradient_norm,
                      .loss = options_.loss,
-                     .alternate = options_.code.schedule.alternate});
+                     .schedule = options_.code.schedule});
     if (!std::isfinite(done.loss)) return done.loss;
 
     progress_.step = step;

@@ -263,7 +263,7 @@ TEST_F(Trainer, PAndVStepsTakeTurns) {
         {.micro_windows = 2,
          .learning_rate = 0.003,
          .p_step = options_.p_step_options(),
-         .alternate = true});
+         .schedule = options_.code.schedule});
     EXPECT_EQ(done.codes.has_value(), step % 3 == 0);
     EXPECT_EQ(same(codes, copies(true)), step % 3 != 0) << step;
     EXPECT_EQ(same(rest, copies(false)), step % 3 == 0) << step;
@@ -285,6 +285,31 @@ TEST_F(Trainer, AnotherRequestsStateIsRefused) {
   EXPECT_THROW(
       train(*tuned, *teacher_, targets, data_, options_, "other", work("state"), log("state")),
       Error);
+}
+
+TEST_F(Trainer, ADamagedStateIsRefused) {
+  options_.tokens = 64;
+  options_.checkpoint_minutes = 0;
+  train_in("state");
+  const fs::path path = work("state") / "state.safetensors";
+  const auto refused = [&](const char* key, const std::string& value) {
+    fs::create_directories(folder_ / key);
+    const SafetensorsFile whole = open_safetensors(path);
+    auto metadata = whole.metadata;
+    metadata.at(key) = value;
+    write_safetensors(folder_ / key / "state.safetensors", whole.tensors, metadata);
+    try {
+      train_in(key);
+      FAIL() << key;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(concat("'", key, "' is damaged")), std::string::npos)
+          << error.what();
+    }
+  };
+  refused("step", "-3");
+  refused("changed", "1e9");
+  refused("best_kl", "small");
+  refused("validations", "0 0 0x0p+0");
 }
 
 TEST_F(Trainer, DivergenceStopsWithTheBestKept) {

@@ -1,7 +1,6 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -9,12 +8,11 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
-#include "compressor/model/attention.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/train/teacher_cache.h"
 #include "compressor/tune/trainer.h"
-#include "kernels/cpu_features.h"
+#include "compressor/tune/tune_memory.h"
 
 namespace bitsmith {
 namespace {
@@ -33,19 +31,6 @@ void check_same_model(const ModelPlan& a, const ModelPlan& b, const fs::path& pa
                           " of ", a.hidden_size, " with ", a.vocab_size));
 }
 
-// Weights of the quantized embedding and head that learn.
-uint64_t trained_outer_weights(const ModelFiles& files, const TuneOptions& options) {
-  const ModelPlan& plan = files.plan();
-  const TrainedParts parts = options.trained_parts();
-  uint64_t weights = 0;
-  const auto add = [&](const LinearPlan& matrix) {
-    if (files.spec(matrix.name)) weights += matrix.out_features * matrix.in_features;
-  };
-  if (parts.embedding) add(plan.embedding);
-  if (parts.head && !plan.tied) add(plan.head);
-  return weights;
-}
-
 // Refuses what is asked of the embedding and head and cannot be.
 void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& options) {
   if (!options.embedding && !options.head) return;
@@ -57,23 +42,6 @@ void check_outer_matrices(const ModelFiles& quantized, const TuneOptions& option
       concat(model, options.embedding
                         ? " has a dense embedding and head: there is nothing to train in them"
                         : " has a dense head: there is nothing to train in it"));
-}
-
-// What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
-// Those of the blocks are small beside the rest.
-constexpr uint64_t kOuterStepBytes = 40;
-
-// Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
-// the optimizer's state is small.
-uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
-  uint64_t weights = trained_outer_weights(quantized, options);
-  for (const BlockPlan& block : quantized.plan().blocks) {
-    for (const LinearPlan* linear : linears(block))
-      weights += linear->out_features * linear->in_features;
-  }
-  const double each =
-      state_bytes_a_weight(find_code_rule(options.strategy), options.code_options().adam.moments);
-  return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
 }
 
 // Offloaded state needs room in the work folder: itself, and the saved state, new beside old.
@@ -89,49 +57,18 @@ void check_disk(const ModelFiles& quantized, const TuneOptions& options, const f
                      " are free: choose an output on another disk, or --optimizer-state 8bit"));
 }
 
-// Bytes that a run takes at its peak: both models, gradients, moments, activations of a
-// micro-batch.
-uint64_t predicted_memory(const ModelFiles& quantized, const TuneOptions& options, int64_t length) {
-  const ModelPlan& model = quantized.plan();
-  const uint64_t element = options.dtype == "float32" ? 4 : 2;
-  uint64_t decoder = 0, outputs = 0;  // weights; values that a token's backward pass needs
-  uint64_t scores = 0;                // bytes, of a window
-  for (const BlockPlan& block : model.blocks) {
-    for (const LinearPlan* linear : linears(block))
-      decoder += linear->out_features * linear->in_features;
-    const int64_t used = block.experts ? block.experts->experts_per_token : 1;
-    outputs += 9 * model.hidden_size + 5 * used * mlp_width(block);
-    scores += attention_score_bytes(block.attention, length, element);
-  }
-  const uint64_t weights = 2 * element * (decoder + model.vocab_size * model.hidden_size);
-  const uint64_t outer = trained_outer_weights(quantized, options);
-  // Of a micro-batch: the head's gradient, and its sum with the embedding's.
-  const uint64_t outer_gradients = 4 + 2 * element;
-  const uint64_t optimizer = (decoder + outer) * (4 + element + 1) +
-                             outer * (outer_gradients + kOuterStepBytes) +
-                             (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options));
-  const int64_t windows = options.micro_windows(length);
-  const uint64_t activations = windows * (length * element * outputs + scores);
-  return weights + optimizer + activations + (uint64_t{400} << 20);
-}
-
 torch::Dtype named_dtype(const std::string& name) {
   if (name == "bfloat16") return torch::kBFloat16;
   if (name == "float32") return torch::kFloat32;
   throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
-// Where the steps' targets come from.
-std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const std::string& teacher_hash,
-                                          const TokenDataset& data, const std::string& dtype,
-                                          const TuneOptions& options, const RunContext& context) {
+// Where the steps' targets come from. `key`: of the cache, if there is one.
+std::unique_ptr<Teacher> training_teacher(Decoder& teacher, const TeacherCacheKey& key,
+                                          const TokenDataset& data, const TuneOptions& options,
+                                          const RunContext& context) {
   if (options.teacher_cache.empty())
     return std::make_unique<DecoderTeacher>(teacher, options.loss.temperature);
-  const TeacherCacheKey key = {.model_hash = teacher_hash,
-                               .data_hash = data.hash,
-                               .dtype = dtype,
-                               .top_k = std::min(options.teacher_top_k, teacher.plan().vocab_size),
-                               .temperature = options.loss.temperature};
   return std::make_unique<TeacherCache>(options.teacher_cache, key, teacher, data.train,
                                         options.micro_windows(data.train.size(1)), context);
 }
@@ -156,7 +93,14 @@ OrderedJson base_recipe(const fs::path& base) {
   OrderedJson recipe = parse_ordered_json(read_text_file(file), file.string());
   if (!recipe.is_object()) throw Error(file.string() + ": not a JSON object");
   recipe.erase("judged");  // of weights that tuning changes
+  if (recipe.contains("earlier_tunes") && !recipe.at("earlier_tunes").is_array())
+    throw Error(file.string() + ": 'earlier_tunes' is not a list");
   return recipe;
+}
+
+void add_tune(OrderedJson& recipe, OrderedJson tune) {
+  if (recipe.contains("tune")) recipe["earlier_tunes"].push_back(std::move(recipe["tune"]));
+  recipe["tune"] = std::move(tune);
 }
 
 std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
@@ -208,14 +152,14 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   check_outer_matrices(quantized, options);
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = predicted_memory(quantized, options, length),
+  const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
   log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (micro_tokens) need less, so does "
+                       " are free: fewer tokens a forward pass (--micro-tokens) need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
@@ -246,16 +190,20 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                                   {"chats", data.chats}};
   work.require("training_data", data_facts);
   // Settled once: a run goes on as it began, on another processor too.
-  const auto dtype_name = work.settle("dtype",
-                                      [&]() -> OrderedJson {
-                                        if (options.dtype != "auto") return options.dtype;
-                                        return has_bfloat16_products() ? "bfloat16" : "float32";
-                                      })
-                              .get<std::string>();
+  const auto dtype_name =
+      work.settle("dtype", [&]() -> OrderedJson { return run_dtype(options); }).get<std::string>();
   const torch::Dtype dtype = named_dtype(dtype_name);
   keep_freed_memory();
 
   check_disk(*quantized, options, work.path());
+  const int64_t vocab = teacher->plan().vocab_size;
+  const TeacherCacheKey key = {.model_hash = work.request().at("teacher_sha256").get<std::string>(),
+                               .data_hash = data.hash,
+                               .dtype = dtype_name,
+                               .top_k = std::min(options.teacher_top_k, vocab),
+                               .temperature = options.loss.temperature};
+  if (!options.teacher_cache.empty())
+    check_teacher_cache(options.teacher_cache, key, data.train, vocab);
   StateFiles files(work.path());
   StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
   const auto teacher_model = Decoder::load(teacher, dtype);
@@ -263,9 +211,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
                   options.trained_parts(), memory);
-  const auto targets =
-      training_teacher(*teacher_model, work.request().at("teacher_sha256").get<std::string>(), data,
-                       dtype_name, options, context);
+  const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
   result.dtype = dtype_name;
@@ -292,7 +238,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   recipe["validations"] = OrderedJson::array();
   for (const Validation& v : result.validations)
     recipe["validations"].push_back(to_json(v, options.loss.loss));
-  content.recipe["tune"] = recipe;
+  add_tune(content.recipe, std::move(recipe));
   content.model_card = tuned_model_card(base_path, options, result);
   write_quantized_checkpoint(finished, quantized->checkpoint(), content);
   work.publish(finished);

@@ -91,8 +91,8 @@ struct TuneOptions {
   // Default: true
   bool norms = true, biases = true;
 
-  // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors
-  // with instructions for it.
+  // Of forward and backward: "float32", "bfloat16", or "auto": bfloat16 on processors with
+  // instructions for it.
   // Default: auto
   std::string dtype = "auto";
 
@@ -133,9 +133,13 @@ void TuneOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "strategy", .help = code_rule_help(), .choices = code_rule_names()}, o.strategy);
   v(Option{.key = "tokens",
            .help = "Length of the run in training tokens: reproducible",
+           .range = at_least(0),
            .shows_default = false},
     o.tokens);
-  v(Option{.key = "minutes", .help = "Length of the run in minutes", .shows_default = false},
+  v(Option{.key = "minutes",
+           .help = "Length of the run in minutes",
+           .range = {{0, 1e6}},
+           .shows_default = false},
     o.minutes);
   v(Option{.key = "batch_tokens", .help = "Tokens a step", .range = at_least(1)}, o.batch_tokens);
   v(Option{.key = "micro_tokens",
@@ -317,8 +321,8 @@ struct Validation {
 };
 
 struct TuneResult {
-  double kl_before = 0,
-         kl_after = 0;  // validation, nats a token; after: of the best state, which is what is kept
+  // Validation, nats a token; after: of the best state, which is what is kept.
+  double kl_before = 0, kl_after = 0;
   int64_t tokens = 0, steps = 0;
   int64_t best_step = 0;
   double codes_changed = 0;  // share of code groups changed, every change counted

@@ -1,8 +1,11 @@
 #include "compressor/tune/tune_state.h"
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <sstream>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
@@ -50,22 +53,54 @@ std::string validations_text(const std::vector<Validation>& validations) {
   return text;
 }
 
-std::vector<Validation> read_validations(const std::string& text) {
-  std::vector<Validation> validations;
-  const char* at = text.c_str();
-  while (*at != '\0') {
-    char* next = nullptr;
-    Validation v;
-    v.step = std::strtoll(at, &next, 10);
-    v.tokens = std::strtoll(next, &next, 10);
-    v.training_loss = std::strtod(next, &next);
-    v.kl = std::strtod(next, &next);
-    if (*next != ' ' || next == at) throw Error("the validations of a tuning state are damaged");
-    validations.push_back(v);
-    at = next + 1;
+// What the metadata of a state file say. Error names file and key.
+class StateFacts {
+ public:
+  StateFacts(const std::filesystem::path& path, const SafetensorsFile& file)
+      : path_(path), metadata_(file.metadata) {}
+
+  std::string text(const std::string& key) const {
+    const auto found = metadata_.find(key);
+    if (found == metadata_.end()) throw Error(concat(path_.string(), ": '", key, "' is missing"));
+    return found->second;
   }
-  return validations;
-}
+  int64_t count(const std::string& key) const { return count_in(text(key), key); }
+  double number(const std::string& key) const { return number_in(text(key), key); }
+  std::vector<Validation> validations(const std::string& key) const {
+    std::vector<Validation> all;
+    std::istringstream words(text(key));
+    for (std::string step; words >> step;) {
+      std::string tokens, loss, kl;
+      words >> tokens >> loss >> kl;
+      all.push_back({.step = count_in(step, key),
+                     .tokens = count_in(tokens, key),
+                     .training_loss = number_in(loss, key),
+                     .kl = number_in(kl, key)});
+    }
+    return all;
+  }
+
+ private:
+  Error damaged(const std::string& word, const std::string& key) const {
+    return Error(concat(path_.string(), ": '", key, "' is damaged: ", excerpt(word)));
+  }
+  int64_t count_in(const std::string& word, const std::string& key) const {
+    int64_t count = -1;
+    const char* end = word.data() + word.size();
+    const auto [rest, error] = std::from_chars(word.data(), end, count);
+    if (error != std::errc() || rest != end || count < 0) throw damaged(word, key);
+    return count;
+  }
+  double number_in(const std::string& word, const std::string& key) const {
+    char* rest = nullptr;
+    const double number = std::strtod(word.c_str(), &rest);
+    if (word.empty() || *rest != '\0') throw damaged(word, key);
+    return number;
+  }
+
+  const std::filesystem::path& path_;
+  const std::map<std::string, std::string>& metadata_;
+};
 
 torch::Dtype torch_dtype(DType dtype, const std::string& source) {
   switch (dtype) {
@@ -116,22 +151,17 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
                " holds another tuning run (other model, data or options): finish it with its own "
                "command, delete it, or choose another output"));
   }
-  const auto text = [&](const std::string& key) {
-    const auto found = file.metadata.find(key);
-    if (found == file.metadata.end())
-      throw Error(concat(path.string(), ": '", key, "' is missing"));
-    return found->second;
-  };
-  progress.step = std::strtoll(text("step").c_str(), nullptr, 10);
-  progress.elapsed_seconds = std::strtod(text("elapsed_seconds").c_str(), nullptr);
-  progress.best_kl = std::strtod(text("best_kl").c_str(), nullptr);
-  progress.first_kl = std::strtod(text("first_kl").c_str(), nullptr);
-  progress.best_step = std::strtoll(text("best_step").c_str(), nullptr, 10);
-  progress.changed = std::strtoll(text("changed").c_str(), nullptr, 10);
-  progress.last_validation = std::strtod(text("last_validation").c_str(), nullptr);
-  progress.validated_step = std::strtoll(text("validated_step").c_str(), nullptr, 10);
-  progress.validations = read_validations(text("validations"));
-  progress.training_loss_sum = std::strtod(text("training_kl_sum").c_str(), nullptr);
+  const StateFacts facts(path, file);
+  progress.step = facts.count("step");
+  progress.elapsed_seconds = facts.number("elapsed_seconds");
+  progress.best_kl = facts.number("best_kl");
+  progress.first_kl = facts.number("first_kl");
+  progress.best_step = facts.count("best_step");
+  progress.changed = facts.count("changed");
+  progress.last_validation = facts.number("last_validation");
+  progress.validated_step = facts.count("validated_step");
+  progress.validations = facts.validations("validations");
+  progress.training_loss_sum = facts.number("training_kl_sum");
   const torch::NoGradGuard no_grad;
   student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     const TensorView* stored = file.find(name);

@@ -1,5 +1,6 @@
 #include "compressor/tune/tuning_step.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "compressor/train/gradient_pass.h"
@@ -7,6 +8,11 @@
 
 namespace bitsmith {
 namespace {
+
+bool have_rules(TunedBlocks& blocks) {
+  return std::ranges::any_of(blocks.linears(),
+                             [](const auto& tuned) { return tuned.rule != nullptr; });
+}
 
 std::optional<CodeChange> move_codes(TunedBlocks& blocks, const RunPosition& at) {
   CodeChange all;
@@ -38,9 +44,10 @@ TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingW
     if (*result.gradient_norm > options.max_gradient_norm)
       student.scale_gradients(options.max_gradient_norm / *result.gradient_norm);
   }
-  result.codes = move_codes(student, at);
-  const bool codes_alone = options.alternate && result.codes;
+  const VSchedule& schedule = options.schedule;
+  const bool codes_alone = schedule.alternate && schedule.due(at) && have_rules(student);
   p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.p_step);
+  result.codes = move_codes(student, at);
   student.refresh();
   return result;
 }

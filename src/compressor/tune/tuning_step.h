@@ -1,5 +1,5 @@
 // One step of tuning (PV-Tuning, Malinovskii et al. 2024, algorithm 3). One gradient of the dense
-// weights serves both halves: the student's code rules (V), and by the chain rule the P step.
+// weights serves both halves: by the chain rule the P step, then the student's code rules (V).
 #pragma once
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
@@ -18,8 +18,9 @@ struct TuningStepOptions {
   // Longer gradients are scaled to this norm; 0: none are.
   double max_gradient_norm = 0;
   LossOptions loss = {};
-  // No P step in a step that searches codes: its gradient only goes into the moments.
-  bool alternate = false;
+  // That of the code rules. Where P and V steps alternate, continuous parameters stay in a step
+  // that searches codes: its gradient only goes into their moments.
+  VSchedule schedule = {};
 };
 
 struct TuningStepResult {

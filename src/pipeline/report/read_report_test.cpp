@@ -164,6 +164,16 @@ TEST_F(ReadReport, TellsEqualNamesApart) {
   EXPECT_EQ(data.originals.size(), 1u);
 }
 
+TEST_F(ReadReport, KnowsEarlierTunes) {
+  const ReportData data = read_report(
+      {make_result("out", R"({"command_line": "first", "tune": {"command_line": "third"},
+                              "earlier_tunes": [{"command_line": "second", "seed": 1,
+                                                 "validations": []}]})")},
+      {});
+  EXPECT_EQ(data.results[0].command_lines, (std::vector<std::string>{"first", "second", "third"}));
+  EXPECT_EQ(data.results[0].recipe.at("earlier_tunes").dump(), R"([{"seed":1}])");
+}
+
 TEST_F(ReadReport, RefusesDamagedFiles) {
   const auto refusal = [&](const std::string& recipe) {
     fs::remove_all(own_.path() / "out");
@@ -175,6 +185,7 @@ TEST_F(ReadReport, RefusesDamagedFiles) {
   EXPECT_NE(refusal(R"({"layers": [{"module": 1}]})").find("module"), std::string::npos);
   EXPECT_NE(refusal(R"({"tune": {"validations": [{"tokens": 1, "kl": 1e300}]}})").find("'kl'"),
             std::string::npos);
+  EXPECT_NE(refusal(R"({"earlier_tunes": 1})").find("earlier_tunes"), std::string::npos);
   EXPECT_NE(refusal(R"({"judged": {"original": 1}})").find("bitsmith.json"), std::string::npos);
   EXPECT_TRUE(read_report({make_result("plain", "{}")}, {}).originals.empty());
   fs::remove(own_.path() / "plain/bitsmith.json");

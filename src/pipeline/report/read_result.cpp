@@ -91,18 +91,27 @@ ResultFiles read_result(const fs::path& folder) {
   add_warnings(tune, "training_data", source, result);
   if (json_get_or<bool>(tune, "diverged", false, source))
     result.warnings.push_back("tuning diverged; the best state before is kept");
-  for (const Json* stage : {&recipe, &tune}) {
-    const auto line = json_get_or<std::string>(*stage, "command_line", "", source);
+  const std::vector<Json> earlier = reported_list(recipe, "earlier_tunes", source);
+  const auto add_command_line = [&](const Json& stage) {
+    const auto line = json_get_or<std::string>(stage, "command_line", "", source);
     if (!line.empty()) result.command_lines.push_back(line);
-  }
+  };
+  add_command_line(recipe);
+  for (const Json& stage : earlier) add_command_line(stage);
+  add_command_line(tune);
   const auto judged = reported_object(recipe, "judged", source);
   if (!judged.empty()) read_judged(judged, source, original, result);
   for (const char* key :
        {"layers", "kl_calibration", "kl_heldout", "judged", "block_finetune", "command_line"})
     result.recipe.erase(key);
-  if (!tune.empty()) {
-    result.recipe["tune"].erase("validations");
-    result.recipe["tune"].erase("command_line");
+  const auto shorten = [](OrderedJson& stage) {
+    if (!stage.is_object()) return;
+    stage.erase("validations");
+    stage.erase("command_line");
+  };
+  if (!tune.empty()) shorten(result.recipe["tune"]);
+  if (!earlier.empty()) {
+    for (OrderedJson& stage : result.recipe["earlier_tunes"]) shorten(stage);
   }
   return read;
 }

@@ -3,38 +3,27 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compressor/train/rules/linearized_rule.h"
+
 namespace bitsmith {
 namespace {
 
 constexpr int64_t kCodeGroupsAtOnce = int64_t{1} << 20;  // bounds the memory of the candidates
 
-class StochasticRounding : public CodeRule {
+class StochasticRounding : public LinearizedRule {
  public:
   StochasticRounding(const StochasticRoundingOptions& options, const RuleSetup& setup)
-      : length_(options.step * setup.distance), temperature_(options.temperature), setup_(setup) {
-    moments_.memory = setup.memory;
-  }
-
-  std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
-                                 const RunPosition& at) override {
-    const torch::NoGradGuard no_grad;
-    const auto direction = moments_.direction(gradient, at.step, setup_.adam);
-    if (!setup_.schedule.due(at)) return {};
-    const auto target = term.dequantize() - length_ * at.rate * direction;
-    const auto codes = round_stochastically(term, target, temperature_, setup_.draws.at(at.step));
-    const auto changed = assign_all_codes(term, codes);
-    return CodeChange{changed.numel(), direction.square().mean().item<double>()};
-  }
-
-  void visit(const std::string& name, const StateVisitor& visitor) override {
-    moments_.visit(name, visitor);
-  }
+      : LinearizedRule(options.step, setup), temperature_(options.temperature) {}
 
  private:
-  double length_;  // of the update where Adam's direction is 1
+  torch::Tensor move_codes(CodedTerm& term, const torch::Tensor& direction,
+                           const RunPosition& at) override {
+    const auto target = term.dequantize() - length_ * at.rate * direction;
+    const auto codes = round_stochastically(term, target, temperature_, setup_.draws.at(at.step));
+    return assign_all_codes(term, codes);
+  }
+
   double temperature_;
-  RuleSetup setup_;
-  AdamState moments_;
 };
 
 // Whether the second candidate is drawn [count] bool; near and far: squares of the distances.

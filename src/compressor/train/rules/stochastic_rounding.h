@@ -14,7 +14,8 @@ struct StochasticRoundingOptions {
   // code groups that a V step moves.
   double step = 0.03;
   // T: a candidate at the distance d from the target is drawn with a probability proportional to
-  // d^(-1/T). 1: the paper's; 0: always the nearest.
+  // d^(-1/T). 1: appendix F's formula; 0.2: what the paper's results were made with (appendix K);
+  // 0: always the nearest.
   double temperature = 1.0;
 };
 
@@ -27,8 +28,8 @@ torch::Tensor round_stochastically(const CodedTerm& term, const torch::Tensor& t
                                    double temperature, Random random);
 
 // The rule: at a V step all codes are a rounding of W - rate * step * distance * direction. Its
-// state is Adam's moments of the gradient; momentum is kept, since a code group moves
-// by its update only in the mean.
+// state is Adam's moments of the gradient; momentum is kept, since a code group moves by its update
+// only in the mean.
 std::unique_ptr<CodeRule> stochastic_rounding(const StochasticRoundingOptions& options,
                                               const RuleSetup& setup);
 

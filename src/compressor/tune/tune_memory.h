@@ -1,0 +1,26 @@
+// What a tuning run takes, before it starts.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "compressor/tune/tune_options.h"
+#include "format/quantized_checkpoint.h"
+
+namespace bitsmith {
+
+// The dtype of the passes: what "auto" is on this processor.
+std::string run_dtype(const TuneOptions& options);
+
+// Weights of the quantized embedding and head that learn.
+int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& options);
+
+// Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
+// the optimizer's state is small.
+uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options);
+
+// Bytes of memory at the peak of a run on windows of `length` tokens: both models, gradients, codes
+// and values with their moments, and what the backward pass of a micro-batch needs. Memory that is
+// free but in pieces comes on top.
+uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t length);
+
+}  // namespace bitsmith
