@@ -67,7 +67,7 @@ void check_memory(const ModelFiles& files, const BudgetOptions& budget,
 // What the rows of sensitivities hang on.
 std::string measurements_hash(const ModelFiles& files, const TokenDataset& data,
                               const QuantizeModelOptions& options, const BudgetOptions& budget) {
-  constexpr int kVersion = 1;
+  constexpr int kVersion = 2;
   const OrderedJson request = {{"version", kVersion},
                                {"model", files.checkpoint().content_hash()},
                                {"data", data.hash},
@@ -99,17 +99,18 @@ OrderedJson chosen_budget(const std::shared_ptr<const ModelFiles>& files, const 
                                                    : std::filesystem::path(budget.measurements),
                        measurements_hash(*files, data, options, budget));
   const SensitivityData windows = sensitivity_data(data, budget.windows);
-  if (!all_measured(units, budget.measured, rows)) {
+  const MeasurementPlan wanted = measurement_plan(units, budget.measured);
+  if (!all_measured(units, wanted, rows)) {
     const int64_t length = data.train.size(1);
     check_memory(*files, budget, units, length);
     const SensitivityTime time =
-        sensitivity_time(files->plan(), units, options, budget.measured, length, context);
+        sensitivity_time(files->plan(), units, wanted, options, length, context);
     log_info(concat("measuring what ", units.size(), " groups of matrices need takes about ",
                     format_duration(time.seconds(windows.judged.size(0))),
                     " where nothing is measured yet"));
-    measure_sensitivity(files, units, windows, options, budget.measured, rows, context);
+    measure_sensitivity(files, units, wanted, windows, options, rows, context);
   }
-  const std::vector<AllocationUnit> allocation_of = allocation_units(units, budget.measured, rows);
+  const std::vector<AllocationUnit> allocation_of = allocation_units(units, wanted, rows);
   const TargetPlan plan = plan_to_target(*files, options, budget, units, allocation_of);
   OrderedJson json = {{"predicted_kl", plan.kl},
                       {"predicted_bytes", plan.file_bytes},
@@ -170,8 +171,8 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
 BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
                        const BudgetOptions& budget, int64_t length, const RunContext& context) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  const SensitivityTime measuring =
-      sensitivity_time(files.plan(), units, options, budget.measured, length, context);
+  const SensitivityTime measuring = sensitivity_time(
+      files.plan(), units, measurement_plan(units, budget.measured), options, length, context);
   return {measuring.candidates, measuring.seconds_per_window,
           quantize_time(files, with_choices(options, units, middle(units)), context)};
 }

@@ -32,8 +32,10 @@ class JudgedModel {
   torch::Tensor windows_;
   RotaryTables rotary_;
   int64_t block_ = 0;
-  torch::Tensor inputs_;   // of block_, in the original model
-  torch::Tensor teacher_;  // final hidden states [positions, hidden]
+  torch::Tensor inputs_;  // of block_, in the original model
+  // Of the original at scored positions: final hidden states [n, hidden], and their logits [n,
+  // vocab], which no call need make again.
+  torch::Tensor teacher_, teacher_logits_;
 };
 
 }  // namespace bitsmith

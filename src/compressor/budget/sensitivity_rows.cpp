@@ -1,7 +1,5 @@
 #include "compressor/budget/sensitivity_rows.h"
 
-#include <algorithm>
-#include <cmath>
 #include <fstream>
 
 #include "base/error.h"
@@ -9,13 +7,8 @@
 #include "base/json.h"
 
 namespace bitsmith {
-namespace {
 
 namespace fs = std::filesystem;
-
-constexpr double kLeastError = 1e-12;
-
-}  // namespace
 
 SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     : path_(std::move(path)), request_hash_(std::move(request_hash)) {
@@ -55,38 +48,6 @@ void SensitivityRows::add(const SensitivityRow& row) {
   file.flush();
   if (!file) throw Error("cannot write " + path_.string());
   rows_[{row.unit, row.representation}] = row;
-}
-
-std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
-                                    const std::vector<std::optional<double>>& measured) {
-  BITSMITH_CHECK(relative_errors.size() == measured.size());
-  struct Point {
-    double error, kl;
-  };
-  std::vector<Point> points;  // by rising error
-  for (size_t i = 0; i < measured.size(); ++i) {
-    if (measured[i])
-      points.push_back(
-          {std::max(relative_errors[i], kLeastError), std::max(*measured[i], kLeastKl)});
-  }
-  BITSMITH_CHECK(!points.empty());
-  std::sort(points.begin(), points.end(),
-            [](const Point& a, const Point& b) { return a.error < b.error; });
-  const auto kl_at = [&](double error) {
-    const auto above = std::find_if(points.begin(), points.end(),
-                                    [&](const Point& point) { return point.error > error; });
-    if (above == points.begin()) return above->kl * error / above->error;
-    const Point& below = *(above - 1);
-    if (above == points.end()) return below.kl * error / below.error;
-    const double share = std::log(error / below.error) / std::log(above->error / below.error);
-    return below.kl * std::pow(above->kl / below.kl, share);
-  };
-  std::vector<double> kl;
-  for (size_t i = 0; i < measured.size(); ++i) {
-    kl.push_back(std::max(
-        kLeastKl, measured[i] ? *measured[i] : kl_at(std::max(relative_errors[i], kLeastError))));
-  }
-  return kl;
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-// What was measured of each unit and candidate, and what follows from it for those that were not.
+// What was measured of each unit and candidate, in a file.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -32,14 +32,5 @@ class SensitivityRows {
   std::string request_hash_;
   std::map<std::pair<std::string, std::string>, SensitivityRow> rows_;
 };
-
-// KL of each candidate from the relative errors of all and the KL of some, of one at least. KL is
-// quadratic in an error of the outputs and so linear in the relative error as long as that is small
-// (Malinovskii et al. 2024, HIGGS, theorem 1): proportional to it beyond the measured ones; between
-// two, a power of it through both. Of no candidate less than kLeastKl, which is what rounding in
-// the passes may be.
-std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
-                                    const std::vector<std::optional<double>>& measured);
-inline constexpr double kLeastKl = 1e-8;
 
 }  // namespace bitsmith

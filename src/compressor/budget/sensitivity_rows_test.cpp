@@ -52,22 +52,5 @@ TEST_F(SensitivityRowsTest, AnUnfinishedLineIsRemovedAndDamageIsAnError) {
   EXPECT_THROW(SensitivityRows(path_, "one"), Error);
 }
 
-TEST(InterpolatedKl, IsProportionalToTheErrorBeyondWhatWasMeasured) {
-  const std::vector<double> kl = interpolated_kl({0.4, 0.2, 0.1, 0.0}, {{}, 0.06, {}, {}});
-  EXPECT_DOUBLE_EQ(kl[0], 0.12);
-  EXPECT_DOUBLE_EQ(kl[1], 0.06);
-  EXPECT_DOUBLE_EQ(kl[2], 0.03);
-  EXPECT_EQ(kl[3], kLeastKl);
-}
-
-TEST(InterpolatedKl, IsAPowerOfTheErrorBetweenTwo) {
-  const std::vector<double> errors = {1, 0.5, 0.25, 0.125};
-  const std::vector<double> kl = interpolated_kl(errors, {{}, 0.5 * 0.5 * 0.5, {}, 0.001953125});
-  EXPECT_DOUBLE_EQ(kl[0], 0.25);
-  EXPECT_NEAR(kl[2], 0.25 * 0.25 * 0.25, 1e-12);
-  // Rounding below zero or above one's neighbor is kept as it was measured, never below the floor.
-  EXPECT_EQ(interpolated_kl({0.1, 0.2}, {-1e-9, 0.1})[0], kLeastKl);
-}
-
 }  // namespace
 }  // namespace bitsmith
