@@ -162,7 +162,8 @@ TEST_F(ReadReport, TellsEqualNamesApart) {
   std::vector<std::string> names;
   for (const ReportedResult& result : data.results) names.push_back(result.name);
   EXPECT_EQ(names, (std::vector<std::string>{"a/out", "b/out", "b/out (2)", "other"}));
-  EXPECT_EQ(data.originals.size(), 1u);
+  ASSERT_EQ(data.originals.size(), 1u);
+  EXPECT_EQ(data.originals[0].texts.size(), 1u);  // the same in all four recipes
 }
 
 // Else no axis could span such a number and a large one.
