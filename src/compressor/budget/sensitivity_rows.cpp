@@ -1,21 +1,34 @@
 #include "compressor/budget/sensitivity_rows.h"
 
+#include <algorithm>
 #include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 
 namespace bitsmith {
+namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kRowBegins = "{\"request\":";
+
+// What a killed run may have written of a row.
+bool may_be_unfinished(std::string_view line) {
+  const size_t known = std::min(line.size(), kRowBegins.size());
+  return line.substr(0, known) == kRowBegins.substr(0, known);
+}
+
+}  // namespace
+
 SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     : path_(std::move(path)), request_hash_(std::move(request_hash)) {
-  if (!fs::exists(path_)) return;
+  if (!std::ofstream(path_, std::ios::app))
+    throw Error("cannot write measurements to " + path_.string());
   const std::string text = read_text_file(path_);
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-  if (whole < text.size()) fs::resize_file(path_, whole);
   const std::string source = path_.string();
   for (size_t begin = 0; begin < whole;) {
     const size_t end = text.find('\n', begin);
@@ -29,6 +42,10 @@ SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     if (line.contains("kl")) row.kl = json_get<double>(line, "kl", source);
     rows_[{row.unit, row.representation}] = row;
   }
+  if (whole == text.size()) return;
+  if (!may_be_unfinished(std::string_view(text).substr(whole)))
+    throw Error(source + " has lines that are no measurements: give another file");
+  fs::resize_file(path_, whole);
 }
 
 const SensitivityRow* SensitivityRows::find(const std::string& unit,

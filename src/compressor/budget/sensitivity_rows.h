@@ -20,7 +20,8 @@ struct SensitivityRow {
 class SensitivityRows {
  public:
   // Reads the rows of `request_hash`; those of other requests stay in the file. An unfinished last
-  // line, a killed run's, is removed. Error for lines that are no rows.
+  // line, a killed run's, is removed. Error for lines that are no rows, with the file as it was,
+  // and where none can be added.
   SensitivityRows(std::filesystem::path path, std::string request_hash);
 
   const SensitivityRow* find(const std::string& unit, const std::string& representation) const;

@@ -48,8 +48,15 @@ TEST_F(SensitivityRowsTest, AnUnfinishedLineIsRemovedAndDamageIsAnError) {
   EXPECT_NE(rows.find("q", "int4g16"), nullptr);
   rows.add({"q", "int2g16", 2, 2.0});
   EXPECT_NE(SensitivityRows(path_, "one").find("q", "int2g16"), nullptr);
-  std::ofstream(path_, std::ios::app) << "no row\n";
-  EXPECT_THROW(SensitivityRows(path_, "one"), Error);
+  // What is no row stays, whether its line ends or not.
+  const std::string rows_alone = read_text_file(path_);
+  for (const std::string more : {"no row\n", "no row", "{\"requests\":1", "{\"a\":1}\n{\"req"}) {
+    SCOPED_TRACE(more);
+    write_file_atomic(path_, rows_alone + more);
+    EXPECT_THROW(SensitivityRows(path_, "one"), Error);
+    EXPECT_EQ(read_text_file(path_), rows_alone + more);
+  }
+  EXPECT_THROW(SensitivityRows(path_ / "none", "one"), Error);
 }
 
 }  // namespace
