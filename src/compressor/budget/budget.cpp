@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "compressor/budget/budget_units.h"
 #include "compressor/budget/sensitivity.h"
+#include "compressor/budget/sensitivity_rows.h"
 #include "compressor/budget/target.h"
 #include "compressor/quantize_model/streamed_kl.h"
 #include "tokenizer/special_tokens.h"
@@ -171,9 +172,8 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
 BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
                        const BudgetOptions& budget, int64_t length, const RunContext& context) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  const SensitivityTime measuring = sensitivity_time(
-      files.plan(), units, measurement_plan(units, budget.measured), options, length, context);
-  return {measuring.candidates, measuring.seconds_per_window,
+  return {sensitivity_time(files.plan(), units, measurement_plan(units, budget.measured), options,
+                           length, context),
           quantize_time(files, with_choices(options, units, middle(units)), context)};
 }
 

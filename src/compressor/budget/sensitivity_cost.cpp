@@ -1,4 +1,5 @@
-// What measuring will take, before it starts.
+#include "compressor/budget/sensitivity_cost.h"
+
 #include <algorithm>
 
 #include "base/error.h"
