@@ -23,16 +23,8 @@ std::vector<BudgetUnit> units_of(const ModelFiles& files, const QuantizeModelOpt
   return budget_units(files.plan(), options, budget, special_tokens(files.checkpoint()));
 }
 
-std::vector<size_t> smallest(const std::vector<BudgetUnit>& units) {
-  return std::vector<size_t>(units.size(), 0);
-}
-std::vector<size_t> largest(const std::vector<BudgetUnit>& units) {
-  std::vector<size_t> choices;
-  for (const BudgetUnit& unit : units) choices.push_back(unit.candidates.size() - 1);
-  return choices;
-}
 std::vector<size_t> middle(const std::vector<BudgetUnit>& units) {
-  std::vector<size_t> choices = largest(units);
+  std::vector<size_t> choices = largest_choices(units);
   for (size_t& choice : choices) choice /= 2;
   return choices;
 }
@@ -149,7 +141,7 @@ void check_budget_request(const ModelFiles& files, const QuantizeModelOptions& o
                           const BudgetOptions& budget, const RunContext& context) {
   check_options(options, budget);
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  check_quantize_request(files, with_choices(options, units, smallest(units)), context);
+  check_quantize_request(files, with_choices(options, units, smallest_choices(units)), context);
   check_target(files, options, budget, units);
 }
 
@@ -165,7 +157,8 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
                             int64_t length) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  check_resources(files, with_choices(options, units, largest(units)), work, tokens, length);
+  check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens,
+                  length);
   check_memory(files, budget, units, length);
 }
 
