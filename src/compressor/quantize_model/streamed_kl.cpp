@@ -133,7 +133,8 @@ std::vector<std::optional<double>> streamed_kl(const std::shared_ptr<const Model
       means.push_back(mean);
     } else {
       means.push_back(std::nullopt);
-      log_warning("the result's logits are not finite: it is of no use");
+      log_warning(
+          "the KL of the result is not finite: its logits are not, or not those of the original");
     }
   }
   return means;
