@@ -100,7 +100,7 @@ void BudgetOptions::visit(Self& o, Visitor& v) {
     o.embedding_candidates);
   v(Option{.key = "budget_windows",
            .help = "With a target: windows of 256 tokens that KL is measured on",
-           .range = at_least(1)},
+           .range = {{1, 100000}}},
     o.windows);
   v(Option{.key = "budget_measured",
            .help = "With a target: candidates whose KL is measured for each group of matrices; "
