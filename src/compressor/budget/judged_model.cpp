@@ -16,7 +16,10 @@ JudgedModel::JudgedModel(const std::shared_ptr<const ModelFiles>& files,
       rotary_(decoder_->rotary(windows.size(1))),
       inputs_(decoder_->embed(windows)),
       teacher_(scored_from(inputs_, 0)),
-      teacher_logits_(kept_logits(teacher_, decoder_->head())) {}
+      teacher_logits_(kept_logits(teacher_, decoder_->head())) {
+  if (!torch::isfinite(teacher_logits_.sum()).item<bool>())
+    throw Error("the original's logits are not finite: its activations overflow");
+}
 
 double JudgedModel::kl_of_block(int64_t block,
                                 const std::map<std::string, torch::Tensor>& weights) {

@@ -13,7 +13,7 @@ namespace bitsmith {
 // each window's last; with the original's own weights it is 0.
 class JudgedModel {
  public:
-  // windows [n, length] int64. Runs the original once.
+  // windows [n, length] int64. Runs the original once; Error where its logits are not finite.
   JudgedModel(const std::shared_ptr<const ModelFiles>& files, const torch::Tensor& windows);
 
   Decoder& decoder() { return *decoder_; }

@@ -113,7 +113,7 @@ class Sensitivity {
         passed += linear->out_features * linear->in_features;
     }
     return made * kTokensACandidate * static_cast<double>(weights(units_[u])) +
-           passes * static_cast<double>(passed * data_.judged.numel());
+           passes * static_cast<double>(passed) * static_cast<double>(data_.judged.numel());
   }
   void stop_if_cancelled() const {
     if (context_.cancelled())
