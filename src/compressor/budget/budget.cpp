@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "compressor/budget/budget_units.h"
 #include "compressor/budget/sensitivity.h"
+#include "compressor/budget/sensitivity_rows.h"
 #include "compressor/budget/target.h"
 #include "compressor/quantize_model/streamed_kl.h"
 #include "tokenizer/special_tokens.h"
@@ -22,16 +23,8 @@ std::vector<BudgetUnit> units_of(const ModelFiles& files, const QuantizeModelOpt
   return budget_units(files.plan(), options, budget, special_tokens(files.checkpoint()));
 }
 
-std::vector<size_t> smallest(const std::vector<BudgetUnit>& units) {
-  return std::vector<size_t>(units.size(), 0);
-}
-std::vector<size_t> largest(const std::vector<BudgetUnit>& units) {
-  std::vector<size_t> choices;
-  for (const BudgetUnit& unit : units) choices.push_back(unit.candidates.size() - 1);
-  return choices;
-}
 std::vector<size_t> middle(const std::vector<BudgetUnit>& units) {
-  std::vector<size_t> choices = largest(units);
+  std::vector<size_t> choices = largest_choices(units);
   for (size_t& choice : choices) choice /= 2;
   return choices;
 }
@@ -67,7 +60,7 @@ void check_memory(const ModelFiles& files, const BudgetOptions& budget,
 // What the rows of sensitivities hang on.
 std::string measurements_hash(const ModelFiles& files, const TokenDataset& data,
                               const QuantizeModelOptions& options, const BudgetOptions& budget) {
-  constexpr int kVersion = 1;
+  constexpr int kVersion = 2;
   const OrderedJson request = {{"version", kVersion},
                                {"model", files.checkpoint().content_hash()},
                                {"data", data.hash},
@@ -99,17 +92,18 @@ OrderedJson chosen_budget(const std::shared_ptr<const ModelFiles>& files, const 
                                                    : std::filesystem::path(budget.measurements),
                        measurements_hash(*files, data, options, budget));
   const SensitivityData windows = sensitivity_data(data, budget.windows);
-  if (!all_measured(units, budget.measured, rows)) {
+  const MeasurementPlan wanted = measurement_plan(units, budget.measured);
+  if (!all_measured(units, wanted, rows)) {
     const int64_t length = data.train.size(1);
     check_memory(*files, budget, units, length);
     const SensitivityTime time =
-        sensitivity_time(files->plan(), units, options, budget.measured, length, context);
+        sensitivity_time(files->plan(), units, wanted, options, length, context);
     log_info(concat("measuring what ", units.size(), " groups of matrices need takes about ",
                     format_duration(time.seconds(windows.judged.size(0))),
                     " where nothing is measured yet"));
-    measure_sensitivity(files, units, windows, options, budget.measured, rows, context);
+    measure_sensitivity(files, units, wanted, windows, options, rows, context);
   }
-  const std::vector<AllocationUnit> allocation_of = allocation_units(units, budget.measured, rows);
+  const std::vector<AllocationUnit> allocation_of = allocation_units(units, wanted, rows);
   const TargetPlan plan = plan_to_target(*files, options, budget, units, allocation_of);
   OrderedJson json = {{"predicted_kl", plan.kl},
                       {"predicted_bytes", plan.file_bytes},
@@ -147,7 +141,7 @@ void check_budget_request(const ModelFiles& files, const QuantizeModelOptions& o
                           const BudgetOptions& budget, const RunContext& context) {
   check_options(options, budget);
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  check_quantize_request(files, with_choices(options, units, smallest(units)), context);
+  check_quantize_request(files, with_choices(options, units, smallest_choices(units)), context);
   check_target(files, options, budget, units);
 }
 
@@ -163,16 +157,16 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
                             int64_t length) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  check_resources(files, with_choices(options, units, largest(units)), work, tokens, length);
+  check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens,
+                  length);
   check_memory(files, budget, units, length);
 }
 
 BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
                        const BudgetOptions& budget, int64_t length, const RunContext& context) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  const SensitivityTime measuring =
-      sensitivity_time(files.plan(), units, options, budget.measured, length, context);
-  return {measuring.candidates, measuring.seconds_per_window,
+  return {sensitivity_time(files.plan(), units, measurement_plan(units, budget.measured), options,
+                           length, context),
           quantize_time(files, with_choices(options, units, middle(units)), context)};
 }
 

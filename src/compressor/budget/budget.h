@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/run_context.h"
 #include "compressor/budget/budget_options.h"
+#include "compressor/budget/sensitivity_cost.h"
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/quantize_model/quantize_model.h"
 
@@ -34,11 +35,8 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
 // Wall time of measuring, with calibration windows of `length`, and of quantizing to candidates in
 // the middle.
 struct BudgetTime {
-  double candidates = 0, seconds_per_window = 0;  // of measuring; for each judged window
+  SensitivityTime measuring;
   QuantizeTime quantizing;
-  double measuring(int64_t windows) const {
-    return candidates + seconds_per_window * static_cast<double>(windows);
-  }
 };
 BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
                        const BudgetOptions& budget, int64_t length, const RunContext& context);

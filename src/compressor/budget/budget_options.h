@@ -39,12 +39,12 @@ struct BudgetOptions {
   // Default: empty, embedding_candidates()
   CandidateList embedding_candidates;
 
-  // Windows of at most 512 tokens that KL is measured on. More: steadier figures, in more time.
-  // Default: 8
-  int64_t windows = 8;
+  // Windows of at most 256 tokens that KL is measured on. More: steadier figures, in more time.
+  // Default: 4
+  int64_t windows = 4;
 
-  // Candidates of a unit whose KL is measured; that of the others follows from their relative
-  // errors. More: better figures far from the middle of the candidates, in more time.
+  // Candidates of a unit of a block whose KL is measured; that of the others follows from their
+  // relative errors. More: better figures far from the middle of the candidates, in more time.
   // Default: 1
   int64_t measured = 1;
 
@@ -99,8 +99,8 @@ void BudgetOptions::visit(Self& o, Visitor& v) {
            .shows_default = false},
     o.embedding_candidates);
   v(Option{.key = "budget_windows",
-           .help = "With a target: windows of 512 tokens that KL is measured on",
-           .range = at_least(1)},
+           .help = "With a target: windows of 256 tokens that KL is measured on",
+           .range = {{1, 100000}}},
     o.windows);
   v(Option{.key = "budget_measured",
            .help = "With a target: candidates whose KL is measured for each group of matrices; "

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "compressor/budget/budget_units.h"
 #include "compressor/budget/judged_model.h"
+#include "compressor/budget/measurement_plan.h"
 #include "compressor/budget/sensitivity.h"
 #include "compressor/budget/target.h"
 #include "compressor/model/dense_tensor.h"
@@ -127,6 +129,28 @@ TEST_F(BudgetTest, TheOriginalHasNoKl) {
   }
 }
 
+// What comes before a changed block is the original's and is kept: no bit hangs on that.
+TEST_F(BudgetTest, KeptInputsGiveTheKlOfAWholePass) {
+  const torch::NoGradGuard no_grad;
+  const auto files = model("tiny_llama_trained");
+  const torch::Tensor windows = data(*files, 4).train;
+  JudgedModel judged(files, windows);
+  const auto decoder = Decoder::load(files, torch::kFloat32);
+  const OutputHead head = decoder->head();
+  const torch::Tensor teacher = scored_states(decoder->hidden_states(windows));
+  for (const int64_t block : {0, 1, 3}) {
+    SCOPED_TRACE(block);
+    Linear* linear = decoder->blocks()[static_cast<size_t>(block)]->linears().back();
+    const torch::Tensor original = linear->weight, changed = 1.1 * original;
+    linear->weight = changed;
+    const double whole =
+        mean_kl(teacher, head, scored_states(decoder->hidden_states(windows)), head);
+    linear->weight = original;
+    EXPECT_GT(whole, 1e-7);
+    EXPECT_EQ(judged.kl_of_block(block, {{linear->name, changed}}), whole);
+  }
+}
+
 // A row says what the model has that is quantized so.
 TEST_F(BudgetTest, MeasuredKlIsThatOfTheModelWithOneUnitQuantized) {
   const auto files = model("tiny_llama_trained");
@@ -137,7 +161,8 @@ TEST_F(BudgetTest, MeasuredKlIsThatOfTheModelWithOneUnitQuantized) {
   const TokenDataset text = data(*files);
   const SensitivityData windows = sensitivity_data(text, budget_.windows);
   SensitivityRows rows(folder_ / "rows.jsonl", "test");
-  measure_sensitivity(files, found, windows, options_, budget_.measured, rows, {});
+  const MeasurementPlan plan = measurement_plan(found, budget_.measured);
+  measure_sensitivity(files, found, plan, windows, options_, rows, {});
   const auto kl_of = [&](const std::string& keep, const std::string& out) {
     options_.keep = {keep};
     options_.representation = parse_representation("int2g16");
@@ -152,8 +177,69 @@ TEST_F(BudgetTest, MeasuredKlIsThatOfTheModelWithOneUnitQuantized) {
   const double of_embedding = kl_of("layers", "embedding");
   EXPECT_NEAR(*rows.find("model.embed_tokens", "int3g16")->kl, of_embedding, 1e-3 * of_embedding);
   // More bits, less KL, by all that is measured.
-  for (const AllocationUnit& unit : allocation_units(found, budget_.measured, rows))
+  for (const AllocationUnit& unit : allocation_units(found, plan, rows))
     EXPECT_TRUE(std::is_sorted(unit.kl.rbegin(), unit.kl.rend()));
+}
+
+// What the choice stands on.
+TEST_F(BudgetTest, KlOfSmallErrorsAddsUp) {
+  const auto files = model("tiny_llama_trained");
+  options_.method = Method::kRtn;
+  options_.representation = parse_representation("int5g16");
+  parse_option("int5g16", budget_.candidates);
+  parse_option("int5g16", budget_.embedding_candidates);
+  budget_.target_size.bytes = 1;
+  const std::vector<BudgetUnit> found = units(*files);
+  const MeasurementPlan plan = measurement_plan(found, 1);
+  const TokenDataset text = data(*files);
+  const SensitivityData windows = sensitivity_data(text, budget_.windows);
+  SensitivityRows rows(folder_ / "rows.jsonl", "test");
+  measure_sensitivity(files, found, plan, windows, options_, rows, {});
+  double sum = 0;
+  for (const AllocationUnit& unit : allocation_units(found, plan, rows)) sum += unit.kl[0];
+  options_.embedding.representation = options_.representation;
+  quantize(files, text, folder_ / "whole");
+  const double whole = *streamed_kl(files, ModelFiles::open(folder_ / "whole"), {windows.judged},
+                                    torch::kFloat32, {})
+                            .front();
+  EXPECT_NEAR(sum, whole, 0.3 * whole);
+}
+
+TEST_F(BudgetTest, LaddersThatWereNotMadeFollowFromThoseOfLikeUnits) {
+  const auto files = ModelFiles::open(deep_model(12));
+  budget_.target_bits = 4;
+  const std::vector<BudgetUnit> found = units(*files);
+  const std::vector<std::vector<size_t>> families = like_units(found);
+  ASSERT_EQ(families.size(), 5u);
+  for (const std::vector<size_t>& family : families) EXPECT_EQ(family.size(), 12u);
+  const MeasurementPlan plan = measurement_plan(found, 1);
+  MeasurementPlan everything = plan;
+  std::map<Measurement, int> counts;
+  for (std::vector<Measurement>& unit : everything) {
+    for (Measurement& wanted : unit) {
+      ++counts[wanted];
+      if (wanted == Measurement::kNone) wanted = Measurement::kError;
+    }
+  }
+  EXPECT_EQ(counts[Measurement::kKl], 60);            // one a unit
+  EXPECT_EQ(counts[Measurement::kError], 5 * 4 * 3);  // in four blocks of twelve
+  EXPECT_EQ(counts[Measurement::kNone], 5 * (12 - 4) * 3);
+
+  SensitivityRows rows(folder_ / "rows.jsonl", "test");
+  const SensitivityData windows = sensitivity_data(data(*files), budget_.windows);
+  measure_sensitivity(files, found, plan, windows, options_, rows, {});
+  EXPECT_TRUE(all_measured(found, plan, rows));
+  EXPECT_FALSE(all_measured(found, everything, rows));
+  const auto followed = allocation_units(found, plan, rows);
+  measure_sensitivity(files, found, everything, windows, options_, rows, {});
+  const auto made = allocation_units(found, everything, rows);
+  for (size_t u = 0; u < found.size(); ++u) {
+    SCOPED_TRACE(found[u].name);
+    for (size_t c = 0; c < made[u].kl.size(); ++c)
+      EXPECT_NEAR(followed[u].kl[c], made[u].kl[c], 0.25 * made[u].kl[c]) << c;
+    // Rows that the plan does not ask for change nothing.
+    EXPECT_EQ(allocation_units(found, plan, rows)[u].kl, followed[u].kl);
+  }
 }
 
 // Tied and not, kinds with different parts: headers count too.
@@ -273,12 +359,11 @@ TEST_F(BudgetTest, WhatCannotBeIsRefusedBeforeTheWork) {
 }
 
 TEST(MeasuredCandidates, AreSpreadInsideTheLadder) {
-  EXPECT_EQ(measured_candidates(8, 1, false), (std::vector<bool>{0, 0, 0, 1, 0, 0, 0, 0}));
-  EXPECT_EQ(measured_candidates(8, 2, false), (std::vector<bool>{0, 0, 1, 0, 1, 0, 0, 0}));
-  EXPECT_EQ(measured_candidates(2, 1, false), (std::vector<bool>{1, 0}));
-  EXPECT_EQ(measured_candidates(1, 1, false), std::vector<bool>{1});
-  EXPECT_EQ(measured_candidates(3, 9, false), (std::vector<bool>{1, 1, 1}));
-  EXPECT_EQ(measured_candidates(3, 1, true), (std::vector<bool>{1, 1, 1}));
+  EXPECT_EQ(measured_candidates(8, 1), (std::vector<bool>{0, 0, 0, 1, 0, 0, 0, 0}));
+  EXPECT_EQ(measured_candidates(8, 2), (std::vector<bool>{0, 0, 1, 0, 1, 0, 0, 0}));
+  EXPECT_EQ(measured_candidates(2, 1), (std::vector<bool>{1, 0}));
+  EXPECT_EQ(measured_candidates(1, 1), std::vector<bool>{1});
+  EXPECT_EQ(measured_candidates(3, 9), (std::vector<bool>{1, 1, 1}));
 }
 
 }  // namespace

@@ -162,6 +162,16 @@ QuantizeModelOptions with_choices(const QuantizeModelOptions& options,
   return chosen;
 }
 
+std::vector<size_t> smallest_choices(const std::vector<BudgetUnit>& units) {
+  return std::vector<size_t>(units.size(), 0);
+}
+
+std::vector<size_t> largest_choices(const std::vector<BudgetUnit>& units) {
+  std::vector<size_t> choices;
+  for (const BudgetUnit& unit : units) choices.push_back(unit.candidates.size() - 1);
+  return choices;
+}
+
 int64_t weights(const BudgetUnit& unit) {
   return std::accumulate(unit.matrices.begin(), unit.matrices.end(), int64_t{0},
                          [](int64_t sum, const LinearPlan& matrix) {

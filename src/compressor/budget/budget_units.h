@@ -35,6 +35,10 @@ QuantizeModelOptions with_choices(const QuantizeModelOptions& options,
                                   const std::vector<BudgetUnit>& units,
                                   const std::vector<size_t>& choices);
 
+// For each unit the candidate with the fewest bytes, or with the most.
+std::vector<size_t> smallest_choices(const std::vector<BudgetUnit>& units);
+std::vector<size_t> largest_choices(const std::vector<BudgetUnit>& units);
+
 // Weights of its matrices, and bits of a candidate's bytes for each.
 int64_t weights(const BudgetUnit& unit);
 double bits(const BudgetUnit& unit, size_t candidate);

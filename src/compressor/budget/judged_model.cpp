@@ -15,7 +15,11 @@ JudgedModel::JudgedModel(const std::shared_ptr<const ModelFiles>& files,
       windows_(windows),
       rotary_(decoder_->rotary(windows.size(1))),
       inputs_(decoder_->embed(windows)),
-      teacher_(scored_from(inputs_, 0)) {}
+      teacher_(scored_from(inputs_, 0)),
+      teacher_logits_(kept_logits(teacher_, decoder_->head())) {
+  if (!torch::isfinite(teacher_logits_.sum()).item<bool>())
+    throw Error("the original's logits are not finite: its activations overflow");
+}
 
 double JudgedModel::kl_of_block(int64_t block,
                                 const std::map<std::string, torch::Tensor>& weights) {
@@ -30,7 +34,7 @@ double JudgedModel::kl_of_block(int64_t block,
   }
   const torch::Tensor student = scored_from(inputs_, block);
   for (auto& [linear, weight] : originals) linear->weight = weight;
-  return mean_kl(teacher_, decoder_->head(), student, decoder_->head());
+  return mean_kl(teacher_logits_, student, decoder_->head());
 }
 
 double JudgedModel::kl_of_outer(const std::string& module, const torch::Tensor& weight) {
@@ -40,7 +44,7 @@ double JudgedModel::kl_of_outer(const std::string& module, const torch::Tensor& 
   if (module == plan.embedding.name)
     student = scored_from(decoder_->embed_with(weight, windows_), 0);
   if (plan.tied || module == plan.head.name) head.weight = weight;
-  return mean_kl(teacher_, decoder_->head(), student, head);
+  return mean_kl(teacher_logits_, student, head);
 }
 
 torch::Tensor JudgedModel::run_block(const torch::Tensor& x, int64_t block) const {

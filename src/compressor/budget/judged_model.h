@@ -13,7 +13,7 @@ namespace bitsmith {
 // each window's last; with the original's own weights it is 0.
 class JudgedModel {
  public:
-  // windows [n, length] int64. Runs the original once.
+  // windows [n, length] int64. Runs the original once; Error where its logits are not finite.
   JudgedModel(const std::shared_ptr<const ModelFiles>& files, const torch::Tensor& windows);
 
   Decoder& decoder() { return *decoder_; }
@@ -32,8 +32,10 @@ class JudgedModel {
   torch::Tensor windows_;
   RotaryTables rotary_;
   int64_t block_ = 0;
-  torch::Tensor inputs_;   // of block_, in the original model
-  torch::Tensor teacher_;  // final hidden states [positions, hidden]
+  torch::Tensor inputs_;  // of block_, in the original model
+  // Of the original at scored positions: final hidden states [n, hidden], and their logits [n,
+  // vocab], which no call need make again.
+  torch::Tensor teacher_, teacher_logits_;
 };
 
 }  // namespace bitsmith

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "base/error.h"
 #include "compressor/budget/judged_model.h"
+#include "compressor/budget/ladder.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/quantize_model/block_stream.h"
 #include "compressor/quantize_model/linear_hessians.h"
@@ -19,20 +21,17 @@ namespace {
 
 constexpr int64_t kTokensAtOnce = 4096;
 
-std::vector<bool> measured_of(const BudgetUnit& unit, int64_t measured) {
-  return measured_candidates(unit.candidates.size(), measured, unit.block < 0);
-}
-
-bool is_there(const BudgetUnit& unit, size_t candidate, const std::vector<bool>& wanted,
+bool is_there(const BudgetUnit& unit, size_t candidate, Measurement wanted,
               const SensitivityRows& rows) {
+  if (wanted == Measurement::kNone) return true;
   const SensitivityRow* row = rows.find(unit.name, to_string(unit.candidates[candidate]));
-  return row && (row->kl || !wanted[candidate]);
+  return row && (row->kl || wanted == Measurement::kError);
 }
 
-bool is_complete(const BudgetUnit& unit, int64_t measured, const SensitivityRows& rows) {
-  const std::vector<bool> wanted = measured_of(unit, measured);
+bool is_complete(const BudgetUnit& unit, const std::vector<Measurement>& wanted,
+                 const SensitivityRows& rows) {
   for (size_t c = 0; c < unit.candidates.size(); ++c)
-    if (!is_there(unit, c, wanted, rows)) return false;
+    if (!is_there(unit, c, wanted[c], rows)) return false;
   return true;
 }
 
@@ -41,35 +40,35 @@ struct UnitSums {
   size_t matrices = 0;
   double energy = 0;                                          // of the original's outputs
   std::vector<double> errors;                                 // of each candidate
-  std::vector<std::map<std::string, torch::Tensor>> weights;  // of the measured ones
+  std::vector<std::map<std::string, torch::Tensor>> weights;  // of those that the model runs with
 };
 
 class Sensitivity {
  public:
   Sensitivity(const std::shared_ptr<const ModelFiles>& files, const std::vector<BudgetUnit>& units,
-              const SensitivityData& data, const QuantizeModelOptions& options, int64_t measured,
-              SensitivityRows& rows, const RunContext& context)
+              const MeasurementPlan& plan, const SensitivityData& data,
+              const QuantizeModelOptions& options, SensitivityRows& rows, const RunContext& context)
       : files_(files),
         units_(units),
+        plan_(plan),
         data_(data),
         options_(options),
-        measured_(measured),
         rows_(rows),
         context_(context),
         task_(context, "measuring"),
         model_(files, data.judged) {
-    for (const BudgetUnit& unit : units_) {
-      if (!is_complete(unit)) pending_work_ += work(unit);
+    for (size_t u = 0; u < units_.size(); ++u) {
+      if (!is_complete(u)) pending_work_ += work(u);
     }
   }
 
   void run() {
-    std::map<std::string, const BudgetUnit*> by_module;
+    std::map<std::string, size_t> unit_of;
     std::set<std::string> modules;
-    for (const BudgetUnit& unit : units_) {
-      if (unit.block < 0 || is_complete(unit)) continue;
-      for (const LinearPlan& matrix : unit.matrices) {
-        by_module[matrix.name] = &unit;
+    for (size_t u = 0; u < units_.size(); ++u) {
+      if (units_[u].block < 0 || is_complete(u)) continue;
+      for (const LinearPlan& matrix : units_[u].matrices) {
+        unit_of[matrix.name] = u;
         modules.insert(matrix.name);
       }
     }
@@ -80,7 +79,7 @@ class Sensitivity {
         each_linear_hessian(
             files_, data_.calibration, torch::kFloat32, modules,
             [&](const Linear& linear, const torch::Tensor& hessian) {
-              add(*by_module.at(linear.name), linear, hessian);
+              add(unit_of.at(linear.name), linear, hessian);
             },
             quiet);
       } catch (const Interrupted&) {
@@ -92,21 +91,29 @@ class Sensitivity {
   }
 
  private:
-  std::vector<bool> wanted(const BudgetUnit& unit) const { return measured_of(unit, measured_); }
-  bool is_there(const BudgetUnit& unit, size_t candidate) const {
-    return bitsmith::is_there(unit, candidate, wanted(unit), rows_);
+  bool is_there(size_t u, size_t candidate) const {
+    return bitsmith::is_there(units_[u], candidate, plan_[u][candidate], rows_);
   }
-  bool is_complete(const BudgetUnit& unit) const {
-    return bitsmith::is_complete(unit, measured_, rows_);
-  }
-  // About what a unit takes, for the progress line: a pass weighs as much as all of a unit's
-  // candidates.
-  double work(const BudgetUnit& unit) const {
-    const auto blocks = static_cast<double>(files_->plan().num_blocks());
-    const std::vector<bool> chosen = wanted(unit);
-    const auto passes = static_cast<double>(std::count(chosen.begin(), chosen.end(), true));
-    return 1 + passes * (1 + 2 * (blocks - static_cast<double>(std::max<int64_t>(unit.block, 0))) /
-                                 blocks);
+  bool is_complete(size_t u) const { return bitsmith::is_complete(units_[u], plan_[u], rows_); }
+
+  // About what a unit takes, for the progress line: weights times the tokens that pass them.
+  double work(size_t u) const {
+    constexpr double kTokensACandidate = 50'000;  // that pass a weight while it is quantized
+    const ModelPlan& model = files_->plan();
+    const auto made =
+        static_cast<double>(std::count_if(plan_[u].begin(), plan_[u].end(), [](Measurement wanted) {
+          return wanted != Measurement::kNone;
+        }));
+    const auto passes =
+        static_cast<double>(std::count(plan_[u].begin(), plan_[u].end(), Measurement::kKl));
+    int64_t passed = model.vocab_size * model.hidden_size;
+    for (auto b = static_cast<size_t>(std::max<int64_t>(units_[u].block, 0));
+         b < model.blocks.size(); ++b) {
+      for (const LinearPlan* linear : linears(model.blocks[b]))
+        passed += linear->out_features * linear->in_features;
+    }
+    return made * kTokensACandidate * static_cast<double>(weights(units_[u])) +
+           passes * static_cast<double>(passed) * static_cast<double>(data_.judged.numel());
   }
   void stop_if_cancelled() const {
     if (context_.cancelled())
@@ -114,10 +121,10 @@ class Sensitivity {
                                " groups of matrices; what was measured is kept, and the same "
                                "command goes on from there"));
   }
-  void finish(const BudgetUnit& unit) {
+  void finish(size_t u) {
     ++done_;
-    done_work_ += work(unit);
-    task_.update(std::min(1.0, done_work_ / pending_work_), unit.name);
+    done_work_ += work(u);
+    task_.update(std::min(1.0, done_work_ / pending_work_), units_[u].name);
     stop_if_cancelled();
   }
   void report(const BudgetUnit& unit, size_t candidate, double error, std::optional<double> kl) {
@@ -128,16 +135,16 @@ class Sensitivity {
     rows_.add({unit.name, to_string(unit.candidates[candidate]), error, kl});
   }
 
-  void add(const BudgetUnit& unit, const Linear& linear, const torch::Tensor& hessian) {
+  void add(size_t u, const Linear& linear, const torch::Tensor& hessian) {
     stop_if_cancelled();
-    UnitSums& sums = sums_[unit.name];
+    const BudgetUnit& unit = units_[u];
+    UnitSums& sums = sums_[u];
     sums.errors.resize(unit.candidates.size());
     sums.weights.resize(unit.candidates.size());
     const Objective objective(hessian);
     const double energy = objective.error(linear.weight);
-    const std::vector<bool> chosen = wanted(unit);
     for (size_t c = 0; c < unit.candidates.size(); ++c) {
-      if (is_there(unit, c)) continue;
+      if (is_there(u, c)) continue;
       QuantizeOptions own = quick_options(options_.linear);
       own.method = method_for(unit.candidates[c], options_);
       own.cancel = context_.cancel;
@@ -145,7 +152,8 @@ class Sensitivity {
         const QuantizedLinear quantized =
             quantize_linear(linear.weight, objective, unit.candidates[c], own);
         sums.errors[c] += quantized.relative_error * energy;
-        if (chosen[c]) sums.weights[c][linear.name] = quantized.representation->dequantize();
+        if (plan_[u][c] == Measurement::kKl)
+          sums.weights[c][linear.name] = quantized.representation->dequantize();
       } catch (const Interrupted&) {
         stop_if_cancelled();
         throw;
@@ -156,28 +164,29 @@ class Sensitivity {
     sums.energy += energy;
     if (++sums.matrices < unit.matrices.size()) return;
     for (size_t c = 0; c < unit.candidates.size(); ++c) {
-      if (is_there(unit, c)) continue;
+      if (is_there(u, c)) continue;
       std::optional<double> kl;
-      if (chosen[c]) kl = model_.kl_of_block(unit.block, sums.weights[c]);
+      if (plan_[u][c] == Measurement::kKl) kl = model_.kl_of_block(unit.block, sums.weights[c]);
       report(unit, c, sums.energy > 0 ? sums.errors[c] / sums.energy : 0, kl);
       stop_if_cancelled();
     }
-    sums_.erase(unit.name);
-    finish(unit);
+    sums_.erase(u);
+    finish(u);
   }
 
   // Embedding and head, in their own objective (outer_quantizer.h).
   void measure_outer() {
     torch::Tensor final_states;  // their Hessian
     std::vector<int64_t> specials;
-    for (const BudgetUnit& unit : units_) {
-      if (unit.block >= 0 || is_complete(unit)) continue;
+    for (size_t u = 0; u < units_.size(); ++u) {
+      const BudgetUnit& unit = units_[u];
+      if (unit.block >= 0 || is_complete(u)) continue;
       if (!final_states.defined()) {
         final_states = final_states_hessian();
         specials = special_tokens(files_->checkpoint());
       }
       for (size_t c = 0; c < unit.candidates.size(); ++c) {
-        if (is_there(unit, c)) continue;
+        if (is_there(u, c)) continue;
         stop_if_cancelled();
         const QuantizedModules made =
             quantized_outer(unit, unit.candidates[c], final_states, specials);
@@ -186,7 +195,7 @@ class Sensitivity {
         report(unit, c, made.linears.back().relative_error,
                model_.kl_of_outer(unit.matrices[0].name, weight));
       }
-      finish(unit);
+      finish(u);
     }
   }
   torch::Tensor final_states_hessian() {
@@ -226,14 +235,14 @@ class Sensitivity {
 
   const std::shared_ptr<const ModelFiles>& files_;
   const std::vector<BudgetUnit>& units_;
+  const MeasurementPlan& plan_;
   const SensitivityData& data_;
   const QuantizeModelOptions& options_;
-  int64_t measured_;
   SensitivityRows& rows_;
   const RunContext& context_;
   ReportedTask task_;
   JudgedModel model_;
-  std::map<std::string, UnitSums> sums_;  // of units whose matrices come just now
+  std::map<size_t, UnitSums> sums_;  // of units whose matrices come just now
   int64_t done_ = 0;
   double done_work_ = 0, pending_work_ = 0;
 };
@@ -241,7 +250,7 @@ class Sensitivity {
 }  // namespace
 
 SensitivityTokens sensitivity_tokens(int64_t length, int64_t windows) {
-  constexpr int64_t kCalibrationTokens = 16384, kLongest = 512;
+  constexpr int64_t kCalibrationTokens = 16384, kLongest = 256;
   return {std::max<int64_t>(1, kCalibrationTokens / length) * length,
           windows * std::min(length, kLongest)};
 }
@@ -259,14 +268,6 @@ SensitivityData sensitivity_data(const TokenDataset& data, int64_t windows) {
               .contiguous()};
 }
 
-std::vector<bool> measured_candidates(size_t count, int64_t measured, bool is_embedding) {
-  std::vector<bool> chosen(count, is_embedding || measured >= static_cast<int64_t>(count));
-  if (chosen.front()) return chosen;
-  for (int64_t i = 1; i <= measured; ++i)
-    chosen[static_cast<size_t>(i) * (count - 1) / static_cast<size_t>(measured + 1)] = true;
-  return chosen;
-}
-
 QuantizeOptions quick_options(const QuantizeOptions& options) {
   constexpr int kRounds = 1, kKmeansIterations = 8;
   QuantizeOptions quick = options;
@@ -275,35 +276,48 @@ QuantizeOptions quick_options(const QuantizeOptions& options) {
   return quick;
 }
 
-bool all_measured(const std::vector<BudgetUnit>& units, int64_t measured,
+bool all_measured(const std::vector<BudgetUnit>& units, const MeasurementPlan& plan,
                   const SensitivityRows& rows) {
-  return std::all_of(units.begin(), units.end(),
-                     [&](const BudgetUnit& unit) { return is_complete(unit, measured, rows); });
+  for (size_t u = 0; u < units.size(); ++u)
+    if (!is_complete(units[u], plan[u], rows)) return false;
+  return true;
 }
 
 void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
-                         const std::vector<BudgetUnit>& units, const SensitivityData& data,
-                         const QuantizeModelOptions& options, int64_t measured,
+                         const std::vector<BudgetUnit>& units, const MeasurementPlan& plan,
+                         const SensitivityData& data, const QuantizeModelOptions& options,
                          SensitivityRows& rows, const RunContext& context) {
-  if (all_measured(units, measured, rows)) return;
+  if (all_measured(units, plan, rows)) return;
   const torch::NoGradGuard no_grad;
-  Sensitivity(files, units, data, options, measured, rows, context).run();
+  Sensitivity(files, units, plan, data, options, rows, context).run();
 }
 
-std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units, int64_t measured,
+std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units,
+                                             const MeasurementPlan& plan,
                                              const SensitivityRows& rows) {
-  std::vector<AllocationUnit> allocation;
-  for (const BudgetUnit& unit : units) {
-    const std::vector<bool> wanted = measured_of(unit, measured);
-    std::vector<double> errors;
-    std::vector<std::optional<double>> kl;
-    for (size_t c = 0; c < unit.candidates.size(); ++c) {
-      const SensitivityRow* row = rows.find(unit.name, to_string(unit.candidates[c]));
-      BITSMITH_CHECK(row);
-      errors.push_back(row->relative_error);
-      kl.push_back(wanted[c] ? row->kl : std::nullopt);
+  std::vector<std::vector<std::optional<double>>> errors(units.size()), kl(units.size());
+  for (size_t u = 0; u < units.size(); ++u) {
+    for (size_t c = 0; c < units[u].candidates.size(); ++c) {
+      const SensitivityRow* row = rows.find(units[u].name, to_string(units[u].candidates[c]));
+      const Measurement wanted = plan[u][c];
+      BITSMITH_CHECK(row || wanted == Measurement::kNone);
+      errors[u].push_back(wanted == Measurement::kNone ? std::nullopt
+                                                       : std::optional(row->relative_error));
+      kl[u].push_back(wanted == Measurement::kKl ? row->kl : std::nullopt);
     }
-    allocation.push_back({unit.bytes, interpolated_kl(errors, kl)});
+  }
+  for (const std::vector<size_t>& family : like_units(units)) {
+    std::vector<std::vector<std::optional<double>>> own;
+    for (const size_t u : family) own.push_back(errors[u]);
+    const auto completed = completed_ladders(own);
+    for (size_t i = 0; i < family.size(); ++i)
+      errors[family[i]].assign(completed[i].begin(), completed[i].end());
+  }
+  std::vector<AllocationUnit> allocation;
+  for (size_t u = 0; u < units.size(); ++u) {
+    std::vector<double> all;
+    for (const std::optional<double>& error : errors[u]) all.push_back(error.value());
+    allocation.push_back({units[u].bytes, interpolated_kl(all, kl[u])});
   }
   return allocation;
 }

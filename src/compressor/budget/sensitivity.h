@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "base/run_context.h"
-#include "compressor/budget/budget_units.h"
+#include "compressor/budget/allocation.h"
+#include "compressor/budget/measurement_plan.h"
 #include "compressor/budget/sensitivity_rows.h"
 #include "compressor/calibration/token_dataset.h"
 #include "compressor/torch.h"
@@ -24,42 +25,26 @@ struct SensitivityTokens {
 };
 SensitivityTokens sensitivity_tokens(int64_t length, int64_t windows);
 
-// Which of `count` candidates are measured: so many, evenly spread inside the list; all of an
-// embedding.
-std::vector<bool> measured_candidates(size_t count, int64_t measured, bool is_embedding);
-
 // The linear options that candidates are made with: few rounds.
 QuantizeOptions quick_options(const QuantizeOptions& options);
 
-// Adds to `rows` what is missing there: of every candidate of a unit the relative error of its
-// outputs by its own method on the original model's Hessians (tr of all its matrices' errors over
-// that of their outputs), and of some the KL against the original over `data.judged`, float32. A
-// unit of block b changes blocks from b on, so that only these run. Holds the whole model in
-// float32. Throws Interrupted; the rows that are there stay.
+// Adds to `rows` what `plan` asks for and is missing there: of candidates of a unit the relative
+// error of its outputs by its own method on the original model's Hessians (tr of all its matrices'
+// errors over that of their outputs), and of some the KL against the original over `data.judged`,
+// float32. A unit of block b changes blocks from b on, so that only these run. Holds the whole
+// model in float32. Throws Interrupted; the rows that are there stay.
 void measure_sensitivity(const std::shared_ptr<const ModelFiles>& files,
-                         const std::vector<BudgetUnit>& units, const SensitivityData& data,
-                         const QuantizeModelOptions& options, int64_t measured,
+                         const std::vector<BudgetUnit>& units, const MeasurementPlan& plan,
+                         const SensitivityData& data, const QuantizeModelOptions& options,
                          SensitivityRows& rows, const RunContext& context);
 
-bool all_measured(const std::vector<BudgetUnit>& units, int64_t measured,
+bool all_measured(const std::vector<BudgetUnit>& units, const MeasurementPlan& plan,
                   const SensitivityRows& rows);
 
-// Every candidate's bytes and KL, from complete rows.
-std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units, int64_t measured,
+// Every candidate's bytes and KL: measured, or what follows from the others (ladder.h). The rows
+// have all that the plan asks for; what they have besides changes nothing.
+std::vector<AllocationUnit> allocation_units(const std::vector<BudgetUnit>& units,
+                                             const MeasurementPlan& plan,
                                              const SensitivityRows& rows);
-
-// Seconds that measuring takes, all of it: candidates are made, and judged windows run.
-struct SensitivityTime {
-  double candidates = 0, seconds_per_window = 0;
-  double seconds(int64_t windows) const {
-    return candidates + seconds_per_window * static_cast<double>(windows);
-  }
-};
-SensitivityTime sensitivity_time(const ModelPlan& model, const std::vector<BudgetUnit>& units,
-                                 const QuantizeModelOptions& options, int64_t measured,
-                                 int64_t length, const RunContext& context);
-// Bytes of the process at its peak.
-uint64_t sensitivity_memory(const ModelPlan& model, const std::vector<BudgetUnit>& units,
-                            const BudgetOptions& budget, int64_t length);
 
 }  // namespace bitsmith

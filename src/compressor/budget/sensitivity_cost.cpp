@@ -1,4 +1,5 @@
-// What measuring will take, before it starts.
+#include "compressor/budget/sensitivity_cost.h"
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -7,31 +8,36 @@
 namespace bitsmith {
 
 SensitivityTime sensitivity_time(const ModelPlan& model, const std::vector<BudgetUnit>& units,
-                                 const QuantizeModelOptions& options, int64_t measured,
+                                 const MeasurementPlan& plan, const QuantizeModelOptions& options,
                                  int64_t length, const RunContext& context) {
   const SensitivityTokens tokens = sensitivity_tokens(length, 1);
-  QuantizationPlan all;  // each candidate of each matrix as a matrix of its own
-  all.blocks = model.num_blocks();
+  QuantizationPlan made;  // each candidate of each matrix as a matrix of its own
+  made.blocks = model.num_blocks();
   const PassTime pass = pass_time(model, torch::kFloat32);
   const auto blocks = static_cast<double>(model.num_blocks());
   double passes = pass.blocks + pass.head;  // seconds for each judged token; first, the original
-  for (const BudgetUnit& unit : units) {
-    for (const RepresentationSpec& spec : unit.candidates) {
+  bool has_outer = false;
+  for (size_t u = 0; u < units.size(); ++u) {
+    const BudgetUnit& unit = units[u];
+    for (size_t c = 0; c < unit.candidates.size(); ++c) {
+      if (plan[u][c] == Measurement::kNone) continue;
+      const RepresentationSpec& spec = unit.candidates[c];
       for (const LinearPlan& matrix : unit.matrices)
-        all.matrices[concat(matrix.name, " ", to_string(spec))] = {matrix, spec,
-                                                                   method_for(spec, options)};
+        made.matrices[concat(matrix.name, " ", to_string(spec))] = {matrix, spec,
+                                                                    method_for(spec, options)};
     }
-    const std::vector<bool> chosen =
-        measured_candidates(unit.candidates.size(), measured, unit.block < 0);
-    const double after = 1 - static_cast<double>(std::max<int64_t>(unit.block, 0)) / blocks;
-    passes += static_cast<double>(std::count(chosen.begin(), chosen.end(), true)) *
-              (after * pass.blocks + 2 * pass.head);
+    double after = 1 - static_cast<double>(std::max<int64_t>(unit.block, 0)) / blocks;
+    if (!model.tied && unit.name == model.head.name) after = 0;
+    passes += static_cast<double>(std::count(plan[u].begin(), plan[u].end(), Measurement::kKl)) *
+              (after * pass.blocks + pass.head);
+    has_outer |= unit.block < 0;
   }
   QuantizeModelOptions quick;  // the plain objective, without a cross term
   quick.cross_term = 0;
   quick.linear = quick_options(options.linear);
-  return {estimate_time(all, model, quick, context).seconds(tokens.calibration),
-          passes * static_cast<double>(tokens.judged)};
+  QuantizeTime making = one_shot_time(made, model, quick, context);
+  if (has_outer) making.seconds_per_token += pass.blocks;  // to the final hidden states
+  return {making.seconds(tokens.calibration), passes * static_cast<double>(tokens.judged)};
 }
 
 uint64_t sensitivity_memory(const ModelPlan& model, const std::vector<BudgetUnit>& units,
@@ -54,7 +60,8 @@ uint64_t sensitivity_memory(const ModelPlan& model, const std::vector<BudgetUnit
   for (const PlannedTensor& tensor : planned_tensors(model))
     parameters += element_count(tensor.shape);
   return largest.memory_bytes +
-         4 * static_cast<uint64_t>(parameters + 6 * tokens.judged * model.hidden_size);
+         4 * static_cast<uint64_t>(parameters +
+                                   tokens.judged * (6 * model.hidden_size + model.vocab_size));
 }
 
 }  // namespace bitsmith

@@ -1,8 +1,8 @@
 #include "compressor/budget/sensitivity_rows.h"
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,16 +13,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kLeastError = 1e-12;
+constexpr std::string_view kRowBegins = "{\"request\":";
+
+// What a killed run may have written of a row.
+bool may_be_unfinished(std::string_view line) {
+  const size_t known = std::min(line.size(), kRowBegins.size());
+  return line.substr(0, known) == kRowBegins.substr(0, known);
+}
 
 }  // namespace
 
 SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     : path_(std::move(path)), request_hash_(std::move(request_hash)) {
-  if (!fs::exists(path_)) return;
+  if (!std::ofstream(path_, std::ios::app))
+    throw Error("cannot write measurements to " + path_.string());
   const std::string text = read_text_file(path_);
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-  if (whole < text.size()) fs::resize_file(path_, whole);
   const std::string source = path_.string();
   for (size_t begin = 0; begin < whole;) {
     const size_t end = text.find('\n', begin);
@@ -36,6 +42,10 @@ SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     if (line.contains("kl")) row.kl = json_get<double>(line, "kl", source);
     rows_[{row.unit, row.representation}] = row;
   }
+  if (whole == text.size()) return;
+  if (!may_be_unfinished(std::string_view(text).substr(whole)))
+    throw Error(source + " has lines that are no measurements: give another file");
+  fs::resize_file(path_, whole);
 }
 
 const SensitivityRow* SensitivityRows::find(const std::string& unit,
@@ -55,38 +65,6 @@ void SensitivityRows::add(const SensitivityRow& row) {
   file.flush();
   if (!file) throw Error("cannot write " + path_.string());
   rows_[{row.unit, row.representation}] = row;
-}
-
-std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
-                                    const std::vector<std::optional<double>>& measured) {
-  BITSMITH_CHECK(relative_errors.size() == measured.size());
-  struct Point {
-    double error, kl;
-  };
-  std::vector<Point> points;  // by rising error
-  for (size_t i = 0; i < measured.size(); ++i) {
-    if (measured[i])
-      points.push_back(
-          {std::max(relative_errors[i], kLeastError), std::max(*measured[i], kLeastKl)});
-  }
-  BITSMITH_CHECK(!points.empty());
-  std::sort(points.begin(), points.end(),
-            [](const Point& a, const Point& b) { return a.error < b.error; });
-  const auto kl_at = [&](double error) {
-    const auto above = std::find_if(points.begin(), points.end(),
-                                    [&](const Point& point) { return point.error > error; });
-    if (above == points.begin()) return above->kl * error / above->error;
-    const Point& below = *(above - 1);
-    if (above == points.end()) return below.kl * error / below.error;
-    const double share = std::log(error / below.error) / std::log(above->error / below.error);
-    return below.kl * std::pow(above->kl / below.kl, share);
-  };
-  std::vector<double> kl;
-  for (size_t i = 0; i < measured.size(); ++i) {
-    kl.push_back(std::max(
-        kLeastKl, measured[i] ? *measured[i] : kl_at(std::max(relative_errors[i], kLeastError))));
-  }
-  return kl;
 }
 
 }  // namespace bitsmith

@@ -1,4 +1,4 @@
-// What was measured of each unit and candidate, and what follows from it for those that were not.
+// What was measured of each unit and candidate, in a file.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -20,7 +20,8 @@ struct SensitivityRow {
 class SensitivityRows {
  public:
   // Reads the rows of `request_hash`; those of other requests stay in the file. An unfinished last
-  // line, a killed run's, is removed. Error for lines that are no rows.
+  // line, a killed run's, is removed. Error for lines that are no rows, with the file as it was,
+  // and where none can be added.
   SensitivityRows(std::filesystem::path path, std::string request_hash);
 
   const SensitivityRow* find(const std::string& unit, const std::string& representation) const;
@@ -32,14 +33,5 @@ class SensitivityRows {
   std::string request_hash_;
   std::map<std::pair<std::string, std::string>, SensitivityRow> rows_;
 };
-
-// KL of each candidate from the relative errors of all and the KL of some, of one at least. KL is
-// quadratic in an error of the outputs and so linear in the relative error as long as that is small
-// (Malinovskii et al. 2024, HIGGS, theorem 1): proportional to it beyond the measured ones; between
-// two, a power of it through both. Of no candidate less than kLeastKl, which is what rounding in
-// the passes may be.
-std::vector<double> interpolated_kl(const std::vector<double>& relative_errors,
-                                    const std::vector<std::optional<double>>& measured);
-inline constexpr double kLeastKl = 1e-8;
 
 }  // namespace bitsmith

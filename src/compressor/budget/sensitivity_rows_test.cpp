@@ -48,25 +48,15 @@ TEST_F(SensitivityRowsTest, AnUnfinishedLineIsRemovedAndDamageIsAnError) {
   EXPECT_NE(rows.find("q", "int4g16"), nullptr);
   rows.add({"q", "int2g16", 2, 2.0});
   EXPECT_NE(SensitivityRows(path_, "one").find("q", "int2g16"), nullptr);
-  std::ofstream(path_, std::ios::app) << "no row\n";
-  EXPECT_THROW(SensitivityRows(path_, "one"), Error);
-}
-
-TEST(InterpolatedKl, IsProportionalToTheErrorBeyondWhatWasMeasured) {
-  const std::vector<double> kl = interpolated_kl({0.4, 0.2, 0.1, 0.0}, {{}, 0.06, {}, {}});
-  EXPECT_DOUBLE_EQ(kl[0], 0.12);
-  EXPECT_DOUBLE_EQ(kl[1], 0.06);
-  EXPECT_DOUBLE_EQ(kl[2], 0.03);
-  EXPECT_EQ(kl[3], kLeastKl);
-}
-
-TEST(InterpolatedKl, IsAPowerOfTheErrorBetweenTwo) {
-  const std::vector<double> errors = {1, 0.5, 0.25, 0.125};
-  const std::vector<double> kl = interpolated_kl(errors, {{}, 0.5 * 0.5 * 0.5, {}, 0.001953125});
-  EXPECT_DOUBLE_EQ(kl[0], 0.25);
-  EXPECT_NEAR(kl[2], 0.25 * 0.25 * 0.25, 1e-12);
-  // Rounding below zero or above one's neighbor is kept as it was measured, never below the floor.
-  EXPECT_EQ(interpolated_kl({0.1, 0.2}, {-1e-9, 0.1})[0], kLeastKl);
+  // What is no row stays, whether its line ends or not.
+  const std::string rows_alone = read_text_file(path_);
+  for (const std::string more : {"no row\n", "no row", "{\"requests\":1", "{\"a\":1}\n{\"req"}) {
+    SCOPED_TRACE(more);
+    write_file_atomic(path_, rows_alone + more);
+    EXPECT_THROW(SensitivityRows(path_, "one"), Error);
+    EXPECT_EQ(read_text_file(path_), rows_alone + more);
+  }
+  EXPECT_THROW(SensitivityRows(path_ / "none", "one"), Error);
 }
 
 }  // namespace

@@ -76,12 +76,6 @@ class Limit {
   ResultSizes sizes_;
 };
 
-std::vector<size_t> ends(const std::vector<BudgetUnit>& units, bool largest) {
-  std::vector<size_t> choices;
-  for (const BudgetUnit& unit : units) choices.push_back(largest ? unit.candidates.size() - 1 : 0);
-  return choices;
-}
-
 // The best choice whose true bytes are within the limit. What the units' bytes leave out (or
 // count too much: headers) is found from a choice, and changes little from one to the next.
 Allocation within_limit(const Limit& limit, const std::vector<BudgetUnit>& units,
@@ -95,7 +89,7 @@ Allocation within_limit(const Limit& limit, const std::vector<BudgetUnit>& units
     }
     return allocation;
   };
-  Allocation best = allocation_of(ends(units, /*largest=*/false));
+  Allocation best = allocation_of(smallest_choices(units));
   int64_t beside = limit.bytes(best.choices) - static_cast<int64_t>(best.bytes);
   for (int round = 0; round < kRounds; ++round) {
     const int64_t capacity = limit.most() - beside;
@@ -118,8 +112,8 @@ void check_target(const ModelFiles& files, const QuantizeModelOptions& options,
                   const BudgetOptions& budget, const std::vector<BudgetUnit>& units) {
   if (budget.target_kl > 0) return;
   const Limit limit(files, options, budget, units);
-  const int64_t least = limit.bytes(ends(units, /*largest=*/false)),
-                most = limit.bytes(ends(units, /*largest=*/true));
+  const int64_t least = limit.bytes(smallest_choices(units)),
+                most = limit.bytes(largest_choices(units));
   if (limit.most() >= least && limit.most() <= most) return;
   throw UsageError(concat(limit.asked(), " is ", limit.most() < least ? "below" : "above",
                           " what the candidates can come to: ", limit.text(least), " to ",

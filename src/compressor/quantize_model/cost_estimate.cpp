@@ -252,7 +252,7 @@ PassTime pass_time(const ModelPlan& model, torch::Dtype dtype) {
   return pass_time(model, block_sizes(model, /*guided=*/false), product_rate(dtype));
 }
 
-QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
+QuantizeTime one_shot_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
   const BlockSizes sizes = block_sizes(model, options.guided());
@@ -267,14 +267,9 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
   linear.cancel = context.cancel;
   QuantizeTime time;
   time.seconds_per_token = (products + sums) * static_cast<double>(plan.blocks);
-  const PassTime pass = pass_time(model, sizes, rate);
-  const double whole_pass = pass.blocks + pass.head;
-  // Forward, and back with the values computed anew.
-  if (options.uses_gradients()) time.seconds_per_token += 3 * whole_pass;
-  if (plan.needs_calibration()) {  // original and result are judged at the end
-    constexpr int64_t kUsualLength = 1024;
-    const int64_t judged = 2 * kGapWindows * std::min(kUsualLength, model.context);
-    time.fixed_seconds += 2 * whole_pass * static_cast<double>(judged);
+  if (options.uses_gradients()) {  // forward, and back with the values computed anew
+    const PassTime pass = pass_time(model, sizes, rate);
+    time.seconds_per_token += 3 * (pass.blocks + pass.head);
   }
   std::map<std::string, QuantizerCost> probed;  // by representation, method and inputs
   for (const auto& [module, matrix] : plan.matrices) {
@@ -285,6 +280,19 @@ QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
     if (!probed.contains(key)) probed[key] = quantizer_cost(matrix, linear);
     const auto weights = static_cast<double>(matrix.shape.out_features * matrix.shape.in_features);
     time.fixed_seconds += probed[key].fixed_seconds + probed[key].seconds_per_weight * weights;
+  }
+  return time;
+}
+
+QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
+                           const QuantizeModelOptions& options, const RunContext& context) {
+  QuantizeTime time = one_shot_time(plan, model, options, context);
+  if (plan.needs_calibration()) {  // original and result run over a few windows
+    constexpr int64_t kUsualLength = 1024;
+    const int64_t judged = 2 * kGapWindows * std::min(kUsualLength, model.context);
+    const PassTime pass =
+        pass_time(model, options.dtype == "bfloat16" ? torch::kBFloat16 : torch::kFloat32);
+    time.fixed_seconds += 2 * (pass.blocks + pass.head) * static_cast<double>(judged);
   }
   return time;
 }

@@ -56,8 +56,11 @@ PassTime pass_time(const ModelPlan& model, torch::Dtype dtype);
 // what they take there; once a plan. Measures nothing.
 void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
                         int64_t length, const QuantizeModelOptions& options);
-// Runs each method on small matrices and one matrix product to learn this machine's speed
-// (seconds). Throws Interrupted.
+// Of one-shot quantization. Runs each method on small matrices and one matrix product to learn this
+// machine's speed (seconds). Throws Interrupted.
+QuantizeTime one_shot_time(const QuantizationPlan& plan, const ModelPlan& model,
+                           const QuantizeModelOptions& options, const RunContext& context);
+// The same with the judging that follows it.
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context);
 

@@ -39,20 +39,23 @@ torch::Tensor streamed_hidden_states(const Decoder& decoder, const torch::Tensor
   return decoder.final_norm(x);
 }
 
-}  // namespace
+constexpr int64_t kRowsAtOnce = 128;  // of logits
 
-double mean_kl(const torch::Tensor& teacher, const OutputHead& teacher_head,
-               const torch::Tensor& student, const OutputHead& student_head) {
-  constexpr int64_t kChunk = 128;
-  const int64_t n = teacher.size(0);
+torch::Tensor logits_of_rows(const torch::Tensor& hidden, const OutputHead& head, int64_t first,
+                             int64_t count) {
+  return head.logits(hidden.narrow(0, first, count)).to(torch::kFloat32).contiguous();
+}
+
+// teacher_rows(first, count): its logits.
+template <typename TeacherRows>
+double mean_kl_of(const TeacherRows& teacher_rows, const torch::Tensor& student,
+                  const OutputHead& student_head) {
+  const int64_t n = student.size(0);
   std::vector<double> kl(static_cast<size_t>(n));
-  for (int64_t first = 0; first < n; first += kChunk) {
-    const int64_t count = std::min(kChunk, n - first);
-    const auto logits = [&](const torch::Tensor& hidden, const OutputHead& head) {
-      return head.logits(hidden.narrow(0, first, count)).to(torch::kFloat32).contiguous();
-    };
-    const torch::Tensor expected = logits(teacher, teacher_head),
-                        got = logits(student, student_head);
+  for (int64_t first = 0; first < n; first += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, n - first);
+    const torch::Tensor expected = teacher_rows(first, count),
+                        got = logits_of_rows(student, student_head, first, count);
     const auto row = [](const torch::Tensor& values, int64_t i) {
       const auto vocab = static_cast<size_t>(values.size(1));
       return std::span(values.const_data_ptr<float>() + i * values.size(1), vocab);
@@ -62,6 +65,36 @@ double mean_kl(const torch::Tensor& teacher, const OutputHead& teacher_head,
     });
   }
   return std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(n);
+}
+
+}  // namespace
+
+double mean_kl(const torch::Tensor& teacher, const OutputHead& teacher_head,
+               const torch::Tensor& student, const OutputHead& student_head) {
+  BITSMITH_CHECK(teacher.size(0) == student.size(0));
+  return mean_kl_of(
+      [&](int64_t first, int64_t count) {
+        return logits_of_rows(teacher, teacher_head, first, count);
+      },
+      student, student_head);
+}
+
+double mean_kl(const torch::Tensor& teacher_logits, const torch::Tensor& student,
+               const OutputHead& student_head) {
+  BITSMITH_CHECK(teacher_logits.size(0) == student.size(0));
+  return mean_kl_of(
+      [&](int64_t first, int64_t count) { return teacher_logits.narrow(0, first, count); }, student,
+      student_head);
+}
+
+torch::Tensor kept_logits(const torch::Tensor& hidden, const OutputHead& head) {
+  const int64_t n = hidden.size(0);
+  torch::Tensor logits = torch::empty({n, head.weight.size(0)}, torch::kFloat32);
+  for (int64_t first = 0; first < n; first += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, n - first);
+    logits.narrow(0, first, count).copy_(logits_of_rows(hidden, head, first, count));
+  }
+  return logits;
 }
 
 torch::Tensor scored_states(const torch::Tensor& hidden) {
@@ -100,7 +133,8 @@ std::vector<std::optional<double>> streamed_kl(const std::shared_ptr<const Model
       means.push_back(mean);
     } else {
       means.push_back(std::nullopt);
-      log_warning("the result's logits are not finite: it is of no use");
+      log_warning(
+          "the KL of the result is not finite: its logits are not, or not those of the original");
     }
   }
   return means;

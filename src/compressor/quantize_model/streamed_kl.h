@@ -15,6 +15,12 @@ namespace bitsmith {
 // norm. Logits exist for few rows at a time.
 double mean_kl(const torch::Tensor& teacher, const OutputHead& teacher_head,
                const torch::Tensor& student, const OutputHead& student_head);
+// The same, bit by bit, by the teacher's kept_logits().
+double mean_kl(const torch::Tensor& teacher_logits, const torch::Tensor& student,
+               const OutputHead& student_head);
+// [n, vocab] float32 of final hidden states [n, hidden]: half of the work of mean_kl(), for a
+// teacher of many students.
+torch::Tensor kept_logits(const torch::Tensor& hidden, const OutputHead& head);
 
 // All positions of hidden states [windows, length, hidden] but the last of each window, which
 // predicts nothing: [n, hidden].

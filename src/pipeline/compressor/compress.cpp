@@ -154,10 +154,10 @@ class Compression {
         budget_time(files, options, budget_, window_length(files, data_), context_);
     int64_t windows = budget_.windows;
     while (windows / 2 >= kFewestMeasuredWindows &&
-           time.measuring(windows) > kMeasuringShare * minutes_ * 60)
+           time.measuring.seconds(windows) > kMeasuringShare * minutes_ * 60)
       windows /= 2;
     QuantizeTime all = time.quantizing;
-    all.fixed_seconds += time.measuring(windows);
+    all.fixed_seconds += time.measuring.seconds(windows);
     return {{"calibration_tokens", fitting_tokens(all)}, {"measured_windows", windows}};
   }
 

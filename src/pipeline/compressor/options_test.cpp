@@ -167,7 +167,7 @@ TEST(Options, RecipesStayAsTheyAre) {
             R"({"preset":"3bit","minutes":0.0,"calibration_tokens":0})");
   EXPECT_EQ(options_json(BudgetOptions()).dump(),
             R"({"target_size":"0B","target_bits":0.0,"target_kl":0.0,"candidates":"",)"
-            R"("embedding_candidates":"","budget_windows":8,"budget_measured":1})");
+            R"("embedding_candidates":"","budget_windows":4,"budget_measured":1})");
 }
 
 // Its recipe holds what the options come to for a model: hashes of the files, the window length.

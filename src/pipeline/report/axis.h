@@ -25,7 +25,8 @@ enum class AxisScale {
   kLogWhereWide,  // logarithmic where all values are positive and the largest is more than ten
                   // times the smallest
 };
-// Spans the values, finite and at least one, with a margin.
+// Spans the values, with a margin. There is at least one; in magnitude they are zero or between
+// 1e-30 and 1e20.
 Axis fitting_axis(const std::vector<double>& values, AxisScale scale, int most_ticks = 6);
 
 // "0.05", "120", "25k", "1.5M".

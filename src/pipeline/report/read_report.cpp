@@ -30,6 +30,13 @@ void add_judgments(const Judgments& judgments, ReportedModel& model) {
   append(model.warnings, judged.warnings);
 }
 
+// Results of one original on one text each say what the original has there.
+bool has_text(const ReportedModel& model, const ReportedText& text) {
+  return std::ranges::any_of(model.texts, [&](const ReportedText& own) {
+    return own.text == text.text && own.protocol == text.protocol;
+  });
+}
+
 // The original of that hash, or of that name where a recipe tells no more.
 ReportedModel* find_original(ReportData& data, const ReportedModel& model) {
   if (model.name.empty() && model.sha256.empty()) return nullptr;
@@ -41,7 +48,8 @@ ReportedModel* find_original(ReportData& data, const ReportedModel& model) {
 void add_result(const fs::path& folder, ReportData& data) {
   ResultFiles read = read_result(folder);
   if (ReportedModel* original = find_original(data, read.original)) {
-    append(original->texts, read.original.texts);
+    for (const ReportedText& text : read.original.texts)
+      if (!has_text(*original, text)) original->texts.push_back(text);
     if (original->file_bytes == 0) original->file_bytes = read.original.file_bytes;
     if (!original->decoder_bits) original->decoder_bits = read.original.decoder_bits;
   }

@@ -10,7 +10,8 @@
 namespace bitsmith {
 
 // Bytes by place (embedding, attention, MLP, head, norms and the rest) and by part (codes,
-// codebooks, scales, corrections, dense). What tensors do not account for is "headers" in both.
+// codebooks, scales, corrections, rotations, dense). What tensors do not account for is "headers"
+// in both.
 std::vector<ReportedBytes> bytes_by_place(const ModelFiles& files);
 std::vector<ReportedBytes> bytes_by_part(const ModelFiles& files);
 

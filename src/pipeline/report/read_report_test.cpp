@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "checkpoint/test_files.h"
+#include "pipeline/report/report_html.h"
 
 namespace bitsmith {
 namespace {
@@ -161,7 +162,18 @@ TEST_F(ReadReport, TellsEqualNamesApart) {
   std::vector<std::string> names;
   for (const ReportedResult& result : data.results) names.push_back(result.name);
   EXPECT_EQ(names, (std::vector<std::string>{"a/out", "b/out", "b/out (2)", "other"}));
-  EXPECT_EQ(data.originals.size(), 1u);
+  ASSERT_EQ(data.originals.size(), 1u);
+  EXPECT_EQ(data.originals[0].texts.size(), 1u);  // the same in all four recipes
+}
+
+// Else no axis could span such a number and a large one.
+TEST_F(ReadReport, TakesWhatIsNextToNothingAsZero) {
+  const ReportData data = read_report({make_result("out", R"({"tune": {"validations": [
+      {"tokens": 1, "kl": 4e-320}, {"tokens": 2, "kl": 9e17}]}})")},
+                                      {});
+  EXPECT_EQ(data.results[0].validations.at(0).kl, 0);
+  EXPECT_EQ(data.results[0].validations.at(1).kl, 9e17);
+  EXPECT_NE(report_html(data).find("KL while tuning"), std::string::npos);
 }
 
 TEST_F(ReadReport, KnowsEarlierTunes) {

@@ -10,7 +10,7 @@ namespace {
 constexpr const char *kEmbedding = "embedding", *kHead = "head", *kAttention = "attention",
                      *kMlp = "MLP", *kNorms = "norms and the rest", *kHeaders = "headers";
 constexpr const char *kCodes = "codes", *kCodebooks = "codebooks", *kScales = "scales",
-                     *kCorrections = "corrections", *kDense = "dense";
+                     *kCorrections = "corrections", *kRotations = "rotations", *kDense = "dense";
 
 std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
 
@@ -37,6 +37,7 @@ const char* part_use(std::string_view part) {
   if (part == "codes") return kCodes;
   if (has("scale") || has("zeros")) return kScales;
   if (has("codebook")) return kCodebooks;
+  if (has("signs")) return kRotations;
   return kCorrections;
 }
 
@@ -69,7 +70,7 @@ std::vector<ReportedBytes> bytes_by_place(const ModelFiles& files) {
 }
 
 std::vector<ReportedBytes> bytes_by_part(const ModelFiles& files) {
-  return divided(files, {kCodes, kCodebooks, kScales, kCorrections, kDense, kHeaders},
+  return divided(files, {kCodes, kCodebooks, kScales, kCorrections, kRotations, kDense, kHeaders},
                  [&](const std::string& tensor) -> std::string {
                    const bool quantized =
                        files.specs().contains(module_of(tensor)) && !tensor.ends_with(".bias");

@@ -1,5 +1,6 @@
 // What the page of `bitsmith report` shows, read from results and from outputs of `eval --json`.
-// Texts are as files have them: nothing is escaped yet. Numbers are finite.
+// Texts are as files have them: nothing is escaped yet. Numbers are finite, and of a magnitude that
+// an axis can span (report_json.h).
 #pragma once
 #include <cstdint>
 #include <optional>

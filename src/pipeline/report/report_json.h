@@ -10,9 +10,10 @@
 
 namespace bitsmith {
 
-// Finite and below 1e18 in magnitude.
+// Finite and below 1e18 in magnitude; zero where it is nearer to it than 1e-30.
 inline double reported_number(const Json& json, const std::string& key, const std::string& source) {
   const double value = json_get<double>(json, key, source);
+  if (std::abs(value) < 1e-30) return 0;
   if (std::abs(value) < 1e18) return value;
   throw Error(concat(source, ": '", excerpt(key), "' is ", value, ", which cannot be drawn"));
 }
