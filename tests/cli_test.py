@@ -83,7 +83,7 @@ class TwoPrograms(ProgramTest):
         out = self.run_copy("--help").stdout
         for command in COMPRESSOR_COMMANDS:
             self.assertNotIn(f"  {command} ", out)
-            run = self.run_copy(command, "--help")
+            run = self.run_copy(command, TRAINED)
             self.assertEqual(run.returncode, 2)
             self.assertIn(f"unknown command '{command}'", run.stderr)
         self.assertIn("no LibTorch", self.run_copy("eval", "--help").stdout)
