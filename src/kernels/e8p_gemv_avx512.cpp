@@ -57,7 +57,8 @@ __m512i magnitudes(__m512i levels) {
 
 template <int k>
 __m512i add_products(__m512i dot, __m512i levels, __m512i signs, const int8_t* inputs) {
-  const __mmask64 minus = _mm512_test_epi8_mask(signs, _mm512_set1_epi16(0x1001 << k));
+  const __mmask64 minus =
+      _mm512_test_epi8_mask(signs, _mm512_set1_epi16(static_cast<int16_t>(0x1001 << k)));
   const __m512i x = _mm512_loadu_si512(inputs + 64 * k);
   const __m512i with_signs = _mm512_mask_sub_epi8(x, minus, _mm512_setzero_si512(), x);
   return _mm512_dpbusd_epi32(dot, magnitudes<k>(levels), with_signs);
