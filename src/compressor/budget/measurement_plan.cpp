@@ -14,7 +14,8 @@ std::string likeness(const BudgetUnit& unit) {
   std::string text = unit.part;
   for (const LinearPlan& matrix : unit.matrices)
     text += concat(" ", matrix.out_features, "x", matrix.in_features);
-  for (const RepresentationSpec& candidate : unit.candidates) text += concat(" ", to_string(candidate));
+  for (const RepresentationSpec& candidate : unit.candidates)
+    text += concat(" ", to_string(candidate));
   return text;
 }
 
