@@ -172,8 +172,7 @@ struct TwoTexts {
     return reader.length();
   }
 
-  const std::shared_ptr<KvPool> pool =
-      std::make_shared<KvPool>(two_heads(4), 4, KvType::kFloat16);
+  const std::shared_ptr<KvPool> pool = std::make_shared<KvPool>(two_heads(4), 4, KvType::kFloat16);
   const std::vector<int32_t> old_text = counted(0, 32), new_text = counted(100, 32);
   const PrefixIndex::NodeId root = PrefixIndex::root(1);
 };
