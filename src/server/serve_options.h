@@ -5,7 +5,7 @@
 
 #include "base/byte_size.h"
 #include "base/options.h"
-#include "runtime/text_model.h"
+#include "runtime/batch_options.h"
 
 namespace bitsmith {
 
