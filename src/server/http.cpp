@@ -25,6 +25,7 @@ HttpResponse HttpError::response() const {
   HttpResponse response;
   response.status = details_.status;
   response.body = json_text(json());
+  if (details_.status == 503) response.headers.emplace("Retry-After", "5");
   return response;
 }
 

@@ -28,6 +28,10 @@ HttpError refusal(int status, const std::string& code, const std::string& messag
   return {{.status = status, .code = code}, message};
 }
 
+HttpError server_error(int status, const std::string& code, const std::string& message) {
+  return {{.status = status, .type = "server_error", .code = code}, message};
+}
+
 // The name in a Host header, without its port.
 std::string host_name(const std::string& host) {
   if (host.starts_with("[")) return host.substr(0, host.find(']') + 1);
@@ -77,22 +81,39 @@ Routes::Routes(TextModel& model, EngineThread& engine, const ServeOptions& optio
   id_prefix_ = prefix.str();
 }
 
-HttpResponse Routes::handle(const HttpRequest& request) {
+template <typename Make>
+HttpResponse Routes::answered(const HttpRequest& request, const Make& make) {
   HttpResponse response;
   try {
-    check_access(request);
-    response = request.method == "OPTIONS" ? preflight() : route(request);
+    response = make();
   } catch (const HttpError& error) {
     response = error.response();
-    if (error.details().status == 503) response.headers.emplace("Retry-After", "5");
     if (error.details().status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
+  } catch (const DeadlineError& error) {
+    response = server_error(504, "timeout", error.what()).response();
   } catch (const std::exception& error) {
-    response = HttpError({.status = 500, .type = "server_error"}, error_message(error)).response();
+    response = server_error(500, "", error_message(error)).response();
   }
   add_cors(response);
   response.headers.emplace("X-Content-Type-Options", "nosniff");
   metrics_.count_response(route_name(request.path), response.status);
   return response;
+}
+
+std::optional<HttpResponse> Routes::refusal(const HttpRequest& head) {
+  try {
+    check_head(head);
+    return std::nullopt;
+  } catch (const HttpError& error) {
+    return answered(head, [&]() -> HttpResponse { throw error; });
+  }
+}
+
+HttpResponse Routes::handle(HttpRequest request) {
+  return answered(request, [&] {
+    check_head(request);
+    return request.method == "OPTIONS" ? preflight() : route(request);
+  });
 }
 
 HttpResponse Routes::http_error(int status) const {
@@ -101,7 +122,7 @@ HttpResponse Routes::http_error(int status) const {
                         : status == 411 ? "a body needs a Content-Length"
                         : status == 408 ? "the request did not come in time"
                         : status == 415 ? "forms are not read: send JSON as application/json"
-                        : status == 503 ? "there are too many connections: try again later"
+                        : status == 503 ? "there are too many requests at once: try again later"
                         : status >= 500 ? "the server failed"
                                         : "this is no HTTP request that the server understands";
   return HttpError(
@@ -147,7 +168,9 @@ HttpResponse Routes::preflight() const {
   return response;
 }
 
-HttpResponse Routes::route(const HttpRequest& request) {
+void Routes::check_head(const HttpRequest& request) const {
+  check_access(request);
+  if (request.method == "OPTIONS") return;
   const std::string& path = request.path;
   std::string allowed;
   for (const Route& route : kRoutes)
@@ -163,10 +186,12 @@ HttpResponse Routes::route(const HttpRequest& request) {
     if (type.substr(0, type.find(';')) != "application/json")
       throw refusal(415, "content_type",
                     "the body must be JSON, with 'Content-Type: application/json'");
-    if (draining_)
-      throw HttpError({.status = 503, .type = "server_error", .code = "stopping"},
-                      "the server is stopping");
+    if (draining_) throw server_error(503, "stopping", "the server is stopping");
   }
+}
+
+HttpResponse Routes::route(HttpRequest& request) {
+  const std::string& path = request.path;
   if (path == "/") {
     HttpResponse response;
     response.content_type = "text/html; charset=utf-8";
@@ -222,7 +247,7 @@ HttpResponse Routes::tokenize(const HttpRequest& request) const {
   const bool add_special = fields.boolean("add_special").value_or(true);
   const bool parse_special = fields.boolean("parse_special").value_or(true);
   fields.finish();
-  const auto ids = model_.tokenizer().encode(*text, add_special, parse_special);
+  const auto ids = model_.tokenizer().encode(*text, add_special, parse_special, new_deadline());
   return json_response({{"tokens", ids}, {"count", ids.size()}});
 }
 
@@ -269,37 +294,60 @@ Request Routes::engine_request(const CompletionOptions& options, std::vector<int
   return request;
 }
 
-HttpResponse Routes::chat_completions(const HttpRequest& http) {
-  ChatCompletionRequest request = read_chat_completion(http.body);
+HttpResponse Routes::chat_completions(HttpRequest& http) {
+  const Deadline deadline = new_deadline();
+  std::vector<CompletionPrompt> prompts;
+  CompletionOptions options;
+  {
+    ChatCompletionRequest request = read_chat_completion(http.body);
+    prompts.push_back(chat_prompt(request, http, deadline));
+    options = std::move(request.options);
+  }
+  http.drop_body();
+  return complete(http, options, true, std::move(prompts), deadline);
+}
+
+CompletionPrompt Routes::chat_prompt(const ChatCompletionRequest& request, const HttpRequest& http,
+                                     const Deadline& deadline) {
   check_model(request.options.model);
   if (!model_.chat_template().supported())
     throw HttpError({}, model_.chat_template().reason() + "; use /v1/completions");
   std::vector<int32_t> prompt;
   try {
-    prompt = model_.encode_chat(request.chat);
+    prompt = model_.encode_chat(request.chat, deadline);
+  } catch (const DeadlineError&) {
+    throw;
   } catch (const Error& error) {  // the template refuses the conversation
     throw HttpError({.param = "messages"}, error.what());
   }
-  std::vector<CompletionPrompt> prompts(1);
-  prompts[0].request =
-      engine_request(request.options, std::move(prompt), options_.answer_tokens, http);
-  return complete(http, request.options, true, std::move(prompts));
+  return {.request =
+              engine_request(request.options, std::move(prompt), options_.answer_tokens, http)};
 }
 
-HttpResponse Routes::text_completions(const HttpRequest& http) {
+HttpResponse Routes::text_completions(HttpRequest& http) {
+  const Deadline deadline = new_deadline();
+  TextCompletionRequest request = read_text_completion(http.body);
+  CompletionOptions options = request.options;
+  std::vector<CompletionPrompt> prompts = text_prompts(std::move(request), http, deadline);
+  http.drop_body();
+  return complete(http, options, false, std::move(prompts), deadline);
+}
+
+std::vector<CompletionPrompt> Routes::text_prompts(TextCompletionRequest request,
+                                                   const HttpRequest& http,
+                                                   const Deadline& deadline) {
   constexpr int64_t kDefaultTokens = 16;  // OpenAI's
-  const TextCompletionRequest request = read_text_completion(http.body);
   check_model(request.options.model);
   std::vector<CompletionPrompt> prompts;
-  for (const TextCompletionRequest::Prompt& given : request.prompts) {
+  for (TextCompletionRequest::Prompt& given : request.prompts) {
     CompletionPrompt prompt;
     prompt.echo = request.echo;
     std::vector<int32_t> ids;
-    if (const auto* text = std::get_if<std::string>(&given)) {
-      ids = model_.encode_text(*text);
-      if (request.echo) prompt.text = *text;
+    if (auto* text = std::get_if<std::string>(&given)) {
+      ids = model_.encode_text(*text, deadline);
+      if (request.echo) prompt.text = std::move(*text);
     } else {
-      ids = std::get<std::vector<int32_t>>(given);
+      ids = std::move(std::get<std::vector<int32_t>>(given));
       if (request.echo)
         for (const int32_t id : ids) prompt.text += token_bytes(model_.tokenizer(), id);
     }
@@ -307,21 +355,24 @@ HttpResponse Routes::text_completions(const HttpRequest& http) {
     prompt.request.prompt_probabilities = request.echo && request.options.likeliest;
     prompts.push_back(std::move(prompt));
   }
-  return complete(http, request.options, false, std::move(prompts));
+  return prompts;
 }
 
 HttpResponse Routes::complete(const HttpRequest& http, const CompletionOptions& options, bool chat,
-                              std::vector<CompletionPrompt> prompts) {
+                              std::vector<CompletionPrompt> prompts, const Deadline& deadline) {
   const CompletionContext context{
       .engine = engine_,
       .tokenizer = model_.tokenizer(),
-      .model = model_name_,
-      .id = concat(chat ? "chatcmpl-" : "cmpl-", id_prefix_, next_id_++),
-      .created = std::time(nullptr),
+      .format =
+          CompletionFormat({.chat = chat,
+                            .id = concat(chat ? "chatcmpl-" : "cmpl-", id_prefix_, next_id_++),
+                            .created = std::time(nullptr),
+                            .model = model_name_,
+                            .ends_with_usage = options.include_usage}),
       .max_queue = options_.max_queue,
-      .deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options_.time_limit),
+      .deadline = deadline,
       .disconnected = http.disconnected};
-  auto completion = std::make_unique<Completion>(context, options, chat, std::move(prompts));
+  auto completion = std::make_unique<Completion>(context, options, std::move(prompts));
   if (!options.stream) return json_response(completion->whole());
   HttpResponse response;
   response.content_type = "text/event-stream";

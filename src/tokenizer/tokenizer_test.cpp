@@ -125,6 +125,14 @@ TEST_F(TokenizerFolder, ANormalizerDoesNotMixTheTextsOfUsersAndTemplates) {
   EXPECT_EQ(starts(wide, {{4, wide.size()}}), 1);
 }
 
+TEST_F(TokenizerFolder, EncodingEndsAtTheDeadline) {
+  const Deadline over(std::chrono::seconds(0)), later(std::chrono::seconds(600));
+  write_tokenizer("<|end|>");
+  const auto t = Tokenizer::open(folder_);
+  EXPECT_THROW(t->encode("cat", true, true, over), DeadlineError);
+  EXPECT_EQ(t->encode("cat", true, true, later), t->encode("cat"));
+}
+
 TEST_F(TokenizerFolder, AFileAloneWorksToo) {
   write_tokenizer("<|end|>");
   EXPECT_EQ(Tokenizer::open(folder_ / "tokenizer.json")->encode("cat"), std::vector<int32_t>{kCat});
