@@ -10,10 +10,6 @@ using namespace std::chrono_literals;
 // How long a client that has gone, and the deadline, may stay unnoticed.
 constexpr auto kPatience = 100ms;
 
-HttpError server_error(int status, const std::string& code, const std::string& message) {
-  return {{.status = status, .type = "server_error", .code = code}, message};
-}
-
 }  // namespace
 
 Completion::Completion(const CompletionContext& context, const CompletionOptions& options,
@@ -41,9 +37,9 @@ void Completion::submit() {
   } catch (const UsageError& error) {
     throw HttpError({}, error.what());
   } catch (const EngineStopped& error) {
-    throw server_error(503, "stopping", error.what());
+    throw HttpError::server_error(503, "stopping", error.what());
   } catch (const std::exception& error) {
-    throw server_error(500, "", error_message(error));
+    throw HttpError::server_error(500, "", error_message(error));
   }
 }
 
@@ -55,21 +51,22 @@ void Completion::check_queue(const Engine& engine) const {
                                                 " prompts, more than this server ever "
                                                 "takes in: send fewer in one request"));
   if (stats.running + stats.waiting + beyond > context_.max_queue)
-    throw server_error(503, "queue_full",
-                       concat("at most ", context_.max_queue, " requests may wait, ", stats.waiting,
-                              " do already: try again later"));
+    throw HttpError::server_error(503, "queue_full",
+                                  concat("at most ", context_.max_queue, " requests may wait, ",
+                                         stats.waiting, " do already: try again later"));
 }
 
 void Completion::check_waiting() const {
   if (context_.disconnected())
-    throw server_error(499, "client_closed_request", "the client closed the connection");
+    throw HttpError::server_error(499, "client_closed_request", "the client closed the connection");
   if (context_.deadline.passed())
-    throw server_error(504, "timeout", "the request took longer than the server's time limit");
+    throw HttpError::server_error(504, "timeout",
+                                  "the request took longer than the server's time limit");
 }
 
 HttpError Completion::failure(const std::string& error) const {
-  return context_.engine.stopping() ? server_error(503, "stopping", error)
-                                    : server_error(500, "", error);
+  return context_.engine.stopping() ? HttpError::server_error(503, "stopping", error)
+                                    : HttpError::server_error(500, "", error);
 }
 
 OrderedJson Completion::whole() {
@@ -105,7 +102,7 @@ std::string Completion::next_events() {
   } catch (const HttpError& error) {
     end_with(error);
   } catch (const std::exception& error) {
-    end_with(server_error(500, "", error_message(error)));
+    end_with(HttpError::server_error(500, "", error_message(error)));
   }
   return events;
 }

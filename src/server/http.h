@@ -86,6 +86,10 @@ class HttpError : public Error {
   static HttpError invalid_field(const std::string& param, const std::string& message) {
     return {{.param = param}, concat("'", param, "' ", message)};
   }
+  // The request is not at fault. `code` may be empty.
+  static HttpError server_error(int status, const std::string& code, const std::string& message) {
+    return {{.status = status, .type = "server_error", .code = code}, message};
+  }
 
  private:
   Details details_;

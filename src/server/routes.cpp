@@ -28,10 +28,6 @@ HttpError refusal(int status, const std::string& code, const std::string& messag
   return {{.status = status, .code = code}, message};
 }
 
-HttpError server_error(int status, const std::string& code, const std::string& message) {
-  return {{.status = status, .type = "server_error", .code = code}, message};
-}
-
 // The name in a Host header, without its port.
 std::string host_name(const std::string& host) {
   if (host.starts_with("[")) return host.substr(0, host.find(']') + 1);
@@ -90,9 +86,9 @@ HttpResponse Routes::answered(const HttpRequest& request, const Make& make) {
     response = error.response();
     if (error.details().status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
   } catch (const DeadlineError& error) {
-    response = server_error(504, "timeout", error.what()).response();
+    response = HttpError::server_error(504, "timeout", error.what()).response();
   } catch (const std::exception& error) {
-    response = server_error(500, "", error_message(error)).response();
+    response = HttpError::server_error(500, "", error_message(error)).response();
   }
   add_cors(response);
   response.headers.emplace("X-Content-Type-Options", "nosniff");
@@ -186,7 +182,7 @@ void Routes::check_head(const HttpRequest& request) const {
     if (type.substr(0, type.find(';')) != "application/json")
       throw refusal(415, "content_type",
                     "the body must be JSON, with 'Content-Type: application/json'");
-    if (draining_) throw server_error(503, "stopping", "the server is stopping");
+    if (draining_) throw HttpError::server_error(503, "stopping", "the server is stopping");
   }
 }
 

@@ -106,8 +106,9 @@ TEST_F(TokenizerFolder, SpecialTokensInsideOfStretchesAreText) {
 TEST_F(TokenizerFolder, ANormalizerDoesNotMixTheTextsOfUsersAndTemplates) {
   Json json = metaspace_json({"\u2581"}, {});
   for (Json& token : json["added_tokens"]) token["normalized"] = true;
-  json["normalizer"]["normalizers"].insert(json["normalizer"]["normalizers"].begin(),
-                                           {{"type", "NFKC"}});
+  Json& steps = json["normalizer"]["normalizers"];
+  const Json wide_to_narrow = {{"type", "NFKC"}};
+  steps.insert(steps.begin(), wide_to_narrow);
   write("tokenizer.json", json.dump());
   const auto t = Tokenizer::open(folder_);
   const auto starts = [&](const std::string& text, const std::vector<Span>& stretches) {
