@@ -59,7 +59,7 @@ class HttpHandler {
   virtual ~HttpHandler() = default;
   // The answer to a request that is refused by its head: its body is not read. Nothing: handle() is
   // asked.
-  virtual std::optional<HttpResponse> refusal(const HttpRequest& head) = 0;
+  virtual std::optional<HttpResponse> refusal_by_head(const HttpRequest& head) = 0;
   // Waits for the answer unless it is a stream.
   virtual HttpResponse handle(HttpRequest request) = 0;
   // What is said where neither was asked: 400, 408, 411, 413, 414, 415, 500, 503.
@@ -97,5 +97,6 @@ class HttpError : public Error {
 
 // JSON as text, in one line; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const OrderedJson& json);
+HttpResponse json_response(const OrderedJson& json);  // 200
 
 }  // namespace bitsmith

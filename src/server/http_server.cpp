@@ -209,7 +209,8 @@ class HttpServer::Server : public httplib::Server {
       refuse(415, response);
     else if (post && !has_body(request))
       refuse(411, response);
-    else if (auto refusal = post ? handler_.refusal(plain_request(request)) : std::nullopt) {
+    else if (auto refusal =
+                 post ? handler_.refusal_by_head(plain_request(request)) : std::nullopt) {
       current->must_close = true;
       fill(std::move(*refusal), response);
     } else {

@@ -23,7 +23,7 @@ class Routes : public HttpHandler {
   Routes(TextModel& model, EngineThread& engine, const ServeOptions& options,
          std::optional<ApiKey> key, const std::string& model_name, uint64_t seed);
 
-  std::optional<HttpResponse> refusal(const HttpRequest& head) override;
+  std::optional<HttpResponse> refusal_by_head(const HttpRequest& head) override;
   HttpResponse handle(HttpRequest request) override;
   HttpResponse http_error(int status) const override;
   // From now on completions are refused with 503, and /health says so.

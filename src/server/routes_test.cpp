@@ -177,7 +177,7 @@ TEST(Routes, WhatIsRefusedByItsHead) {
     head.method = "POST";
     head.path = path;
     head.headers = {{"authorization", "Bearer " + key}, {"content-type", type}};
-    const auto refusal = server.routes.refusal(head);
+    const auto refusal = server.routes.refusal_by_head(head);
     return refusal ? refusal->status : 0;
   };
   EXPECT_EQ(status("/v1/completions", "secret"), 0);
