@@ -595,7 +595,8 @@ class ConversationTest(ProgramTest):
         self.assertEqual(self.succeed("run", TRAINED, "-f", file).out, "3 plus 4 is 7.\n")
         self.assertEqual(self.chat(question, "-f", "-").stdout, "3 plus 4 is 7.\n")
         together = self.succeed("run", TRAINED, "-p", "Hello.", "-f", file, "--max-tokens", 1, "--json").json()
-        alone = self.succeed("run", TRAINED, "-f", file, "--max-tokens", 1, "--json").json()
+        alone = self.succeed("run", TRAINED, "-f", file, "--max-tokens", 1, "--repetition-penalty", 1.1, "--json").json()
+        self.assertEqual(alone["finish_reason"], "max_tokens")
         self.assertGreater(together["prompt_tokens"], alone["prompt_tokens"])
         self.fail_cleanly("run", TRAINED, "-f", self.folder / "none", codes=(1,), says=["none"])
 

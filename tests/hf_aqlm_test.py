@@ -4,12 +4,10 @@ one made there in Bitsmith. Slow: it installs PyTorch and transformers."""
 import json
 import os
 import subprocess
-import sys
 
-from support import ROOT, ProgramTest, main, read_safetensors, relative_error
+from support import ProgramTest, main, read_safetensors, relative_error, virtual_environment
 
 TOLERANCE = 1e-2  # of the norm; the package computes in float32 with float16 codebooks
-VENV = ROOT / "build" / "hf_aqlm_venv"
 PACKAGES = ["torch==2.13.0", "transformers", "accelerate", "aqlm", "numba", "scipy", "safetensors"]
 IDS = list(range(1, 120, 3))
 
@@ -31,19 +29,10 @@ AutoModelForCausalLM.from_pretrained(sys.argv[1], torch_dtype=torch.float16).sav
 """
 
 
-def environment():
-    python = VENV / "bin" / "python"
-    if not (VENV / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
-        (VENV / "complete").touch()
-    return python
-
-
 class HuggingFaceAqlm(ProgramTest):
     @classmethod
     def setUpClass(cls):
-        cls.python = environment()
+        cls.python = virtual_environment("hf_aqlm_venv", PACKAGES)
 
     def run_python(self, program, *arguments):
         # The package's kernel for CPUs has a race: one thread.

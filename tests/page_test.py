@@ -46,6 +46,11 @@ class PageTest(ProgramTest):
         self.assertIn("complete", self.page.run("document.getElementById('status').textContent"))
         self.page.reload()
         self.assertEqual(self.page.run(LAST), "3 plus 4 is 7.")
+        # What is answered anew is not there any more, also where the answer never comes.
+        self.page.run("window.fetch = () => new Promise(() => {})")
+        self.page.run("document.getElementById('again').click()")
+        self.page.reload()
+        self.assertEqual(self.page.run("document.querySelectorAll('.message').length"), 1)
         self.page.run("document.getElementById('again').click()")
         self.page.wait(IDLE + " && document.querySelector('.assistant .note').textContent !== ''")
         self.assertEqual(self.page.run(LAST), "3 plus 4 is 7.")

@@ -83,7 +83,7 @@ class Server:
         assert response.status == 200, response.read()
         assert response.getheader("Content-Type") == "text/event-stream"
         for event in response.read().decode().split("\n\n"):
-            if event:
+            if event and not event.startswith(":"):  # a comment
                 assert event.startswith("data: "), event
                 yield None if event == "data: [DONE]" else json.loads(event[6:])
         connection.close()
@@ -354,6 +354,18 @@ class ConnectionTest(ProgramTest):
             time.sleep(0.5)
             self.assertEqual(server.json("GET", "/health"), {"status": "ok"})
 
+    def test_connections_that_are_too_many_hold_nobody_up(self):
+        with Server("--max-connections", 1) as server:
+            held = server.socket()
+            time.sleep(0.3)
+            start = time.time()
+            silent = [server.socket() for _ in range(20)]
+            for connection in silent:
+                self.assertIn(b"Retry-After: 5", read_all(connection))
+                connection.close()
+            self.assertLess(time.time() - start, 5)
+            held.close()
+
     def test_a_full_queue_refuses(self):
         with Server("--context", 200000, "--parallel", 1, "--max-queue", 0) as server:
             connection = server.socket()
@@ -364,6 +376,71 @@ class ConnectionTest(ProgramTest):
             self.assertEqual(status, 503, body)
             self.assertEqual(headers["Retry-After"], "5")
             connection.close()
+
+    def test_a_client_that_has_said_everything_gets_its_answer(self):
+        """One that closes its sending side alone, as nc does."""
+        with Server() as server:
+            body = json.dumps({**QUESTION, "max_tokens": 50}).encode()
+            for version in (b"HTTP/1.1", b"HTTP/1.0"):
+                for stream in (False, True):
+                    connection = server.socket()
+                    sent = json.dumps({**QUESTION, "max_tokens": 50, "stream": stream}).encode()
+                    connection.sendall(post("/v1/chat/completions", sent).replace(b"HTTP/1.1", version))
+                    connection.shutdown(socket.SHUT_WR)
+                    answer = read_all(connection)
+                    self.assertIn(b" 200 OK\r\n", answer)
+                    self.assertIn(b"[DONE]" if stream else b"3 plus 4 is 7.", answer)
+                    connection.close()
+            # While it waits: the interim response that asks whether anybody is there is none of a 1.0 client's.
+            slow = json.dumps({"prompt": "Anna", "max_tokens": 200, "temperature": 2, "ignore_eos": True}).encode()
+            for version in (b"HTTP/1.1", b"HTTP/1.0"):
+                connection = server.socket()
+                connection.sendall(post("/v1/completions", slow).replace(b"HTTP/1.1", version))
+                connection.shutdown(socket.SHUT_WR)
+                answer = read_all(connection)
+                self.assertRegex(answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n") if version == b"HTTP/1.1" else answer,
+                                 rb"^HTTP/1\.\d 200 OK\r\n")
+                connection.close()
+
+    def test_a_key_is_asked_for_before_the_body(self):
+        with Server(environment={"BITSMITH_API_KEY": "secret"}) as server:
+            for more in ([], ["Expect: 100-continue"]):
+                connection = server.socket(timeout=20)
+                connection.sendall(post("/v1/completions", b" " * 5000000, *more)[:-5000000])
+                self.assertRegex(read_all(connection), rb"^HTTP/1.1 401 ")
+                connection.close()
+            # Who sends it all the same reads the refusal.
+            server.json("POST", "/v1/completions", {"prompt": "a" * 5000000}, status=401)
+            # With the key the body is asked for.
+            connection = server.socket(timeout=20)
+            body = json.dumps({"text": "Anna"}).encode()
+            head = post("/tokenize", body, "Expect: 100-continue", "Authorization: Bearer secret")[:-len(body)]
+            connection.sendall(head)
+            self.assertIn(b" 100 Continue", connection.recv(1000))
+            connection.sendall(body)
+            self.assertIn(b'"tokens"', connection.recv(10000))
+            connection.close()
+
+    def test_bodies_share_their_memory(self):
+        with Server("--max-body", "1MB", "--body-memory", "48MB") as server:
+            body = json.dumps({"text": "a" * 900000}).encode()
+            held = server.socket()
+            held.sendall(post("/tokenize", body)[:-1])
+            end = time.time() + 30
+            status = None
+            while status != 503 and time.time() < end:
+                status, headers, data = server.ask("POST", "/tokenize", {"text": "a" * 300000})
+            self.assertEqual(status, 503, data)
+            self.assertEqual(headers["Retry-After"], "5")
+            self.assertIn(b"try again later", data)
+            held.sendall(body[-1:])
+            self.assertIn(b" 200 OK", held.recv(1000))
+            held.close()
+            end = time.time() + 30
+            while status != 200 and time.time() < end:
+                status = server.ask("POST", "/tokenize", {"text": "a" * 300000})[0]
+            self.assertEqual(status, 200)
+        self.fail_cleanly("serve", TRAINED, "--max-body", "1MB", "--body-memory", "47MB", codes=(2,), says=["--body-memory", "48"])
 
     def test_time_limit(self):
         with Server("--context", 200000, "--time-limit", 1) as server:
@@ -421,6 +498,13 @@ class ConnectionTest(ProgramTest):
             self.assertIn(b"data: [DONE]", data)
             connection.close()
             idle.close()
+
+    def test_an_output_that_cannot_be_written_ends_it(self):
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([PROGRAM, "serve", str(TRAINED), "--port", "0", "--json"], stdout=full,
+                                 stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertEqual(run.stderr.count("No space left"), 1, run.stderr)
 
     def test_usage_errors(self):
         self.fail_cleanly("serve", TRAINED, "--port", 70000, codes=(2,))

@@ -95,6 +95,20 @@ class ProgramTest(unittest.TestCase):
                             "--engine", engine, "--json", *more).json()
 
 
+def virtual_environment(name, packages):
+    """The Python of a virtual environment with these packages, made once a build folder; the test is skipped where they
+    cannot be had."""
+    folder = ROOT / "build" / name
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        run = subprocess.run([python, "-m", "pip", "install", "-q", *packages], stderr=subprocess.PIPE, text=True)
+        if run.returncode != 0:
+            raise unittest.SkipTest(f"pip cannot install {' '.join(packages)} (is there a network?): {run.stderr.strip()[-500:]}")
+        (folder / "complete").touch()
+    return python
+
+
 def tree(folder):
     """Relative path -> SHA-256 of every file below a folder, and the folders themselves."""
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"

@@ -1,5 +1,8 @@
 #include "base/json.h"
 
+#include <cstdint>
+#include <vector>
+
 #include "base/files.h"
 
 namespace bitsmith {
@@ -7,9 +10,9 @@ namespace bitsmith {
 namespace {
 
 // The parser recurses nowhere, but copying, comparing and printing a very deep value does.
-void check_depth(std::string_view text, const std::string& source) {
-  constexpr int kMaxDepth = 100;
-  int depth = 0;
+void check_shape(std::string_view text, const std::string& source, size_t most_keys) {
+  constexpr size_t kMaxDepth = 100;
+  std::vector<size_t> keys = {0};  // of each object that is open
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -21,17 +24,20 @@ void check_depth(std::string_view text, const std::string& source) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth)
+      keys.push_back(0);
+      if (keys.size() > kMaxDepth + 1)
         throw Error(concat(source, ": not valid JSON: nested more than ", kMaxDepth, " deep"));
     } else if (c == '}' || c == ']') {
-      --depth;
+      if (keys.size() > 1) keys.pop_back();
+    } else if (c == ':' && ++keys.back() > most_keys) {
+      throw Error(concat(source, ": an object has more than ", most_keys, " keys"));
     }
   }
 }
 
 template <typename Value>
-Value parse(std::string_view text, const std::string& source) {
-  check_depth(text, source);
+Value parse(std::string_view text, const std::string& source, size_t most_keys = SIZE_MAX) {
+  check_shape(text, source, most_keys);
   try {
     return Value::parse(text);
   } catch (const nlohmann::json::exception& e) {
@@ -47,6 +53,10 @@ Json parse_json(std::string_view text, const std::string& source) {
 
 OrderedJson parse_ordered_json(std::string_view text, const std::string& source) {
   return parse<OrderedJson>(text, source);
+}
+
+OrderedJson parse_foreign_json(std::string_view text, const std::string& source) {
+  return parse<OrderedJson>(text, source, 1000);
 }
 
 Json read_json_file(const std::filesystem::path& path) {

@@ -22,6 +22,9 @@ using OrderedJson = nlohmann::ordered_json;  // keys in the order written
 // 100, which would overflow the stack later). All JSON comes in through these.
 Json parse_json(std::string_view text, const std::string& source);
 OrderedJson parse_ordered_json(std::string_view text, const std::string& source);
+// Of someone who may want to keep us busy: also throws for objects of more than 1000 keys, which
+// are searched one by one.
+OrderedJson parse_foreign_json(std::string_view text, const std::string& source);
 Json read_json_file(const std::filesystem::path& path);
 // Bytes of strings that are not UTF-8 become U+FFFD.
 void write_json_file(const std::filesystem::path& path, const OrderedJson& value);

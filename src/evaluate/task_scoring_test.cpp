@@ -18,8 +18,8 @@ class LetterTokenizer : public Tokenizer {
  public:
   explicit LetterTokenizer(bool adds_bos) : adds_bos_(adds_bos) { bos_id = 0; }
 
-  std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              ParseSpecial parse_special) const override {
+  std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
+                              const Deadline&) const override {
     std::vector<int32_t> ids;
     if (adds_bos_ && add_special) ids.push_back(0);
     while (!text.empty()) {
@@ -103,7 +103,7 @@ class PrefixModel : public LanguageModel {
 };
 
 std::vector<int32_t> letters(std::string_view text) {
-  return LetterTokenizer(false).encode(text, false, false);
+  return LetterTokenizer(false).encode(text, false, false, {});
 }
 
 TaskItem item_of(std::vector<TaskRequest> requests) {
@@ -156,7 +156,7 @@ TEST(TaskRequests, LongOnesAreCutOnTheLeft) {
   for (const int64_t context : {2, 3, 5, 6, 7}) {
     const auto encoded =
         RequestEncoder(tokenizer, context, {}).encode(item_of({{"abcd", " xy"}}), "here");
-    auto whole = tokenizer.encode("abcd xy", true, true);  // 7 tokens, of which 2 are judged
+    auto whole = tokenizer.encode("abcd xy", true, true, {});  // 7 tokens, of which 2 are judged
     if (context < 6) whole.erase(whole.begin(), whole.end() - (context + 1));
     EXPECT_EQ(encoded[0].tokens, whole) << context;
     EXPECT_EQ(encoded[0].judged, 2);

@@ -14,7 +14,8 @@ class SpecialTokenizer : public Tokenizer {
     bos_id = 1;
     eos_id = 2;
   }
-  std::vector<int32_t> encode(std::string_view, bool add_special, ParseSpecial) const override {
+  std::vector<int32_t> encode(std::string_view, bool add_special, ParseSpecial,
+                              const Deadline&) const override {
     return adds_ && add_special ? std::vector<int32_t>{1} : std::vector<int32_t>{};
   }
   std::string decode(std::span<const int32_t>, bool) const override { return ""; }

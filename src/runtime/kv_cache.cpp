@@ -94,11 +94,6 @@ void KvCache::share_prefix(PrefixIndex::NodeId root, std::span<const int32_t> pr
   touch_path();
 }
 
-int64_t KvCache::prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
-                              std::span<const int32_t> prompt, int64_t most) {
-  return std::ssize(find_path(pool, root, prompt, most));
-}
-
 int64_t KvCache::held_prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
                                    std::span<const int32_t> prompt, int64_t most) {
   const auto path = find_path(pool, root, prompt, most);

@@ -48,9 +48,7 @@ class KvCache {
   // Takes what the pool has kept of the beginning of `prompt`, but at most `most` positions; the
   // sequence is empty. `root` is that of the sequence's rope_class.
   void share_prefix(PrefixIndex::NodeId root, std::span<const int32_t> prompt, int64_t most);
-  // Pages that share_prefix would take, and those of them that a sequence holds now.
-  static int64_t prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
-                              std::span<const int32_t> prompt, int64_t most);
+  // Of the pages that share_prefix would take those that a sequence holds now.
   static int64_t held_prefix_pages(const KvPool& pool, PrefixIndex::NodeId root,
                                    std::span<const int32_t> prompt, int64_t most);
   // Lets sequences to come share the whole pages among the first `length` positions, which are

@@ -129,8 +129,9 @@ TEST(KvCache, EqualWholePagesAreShared) {
   }
   // The sequences are gone, their whole pages are not. The last position is always left to run.
   EXPECT_EQ(pool->held_pages(), 0);
-  EXPECT_EQ(KvCache::prefix_pages(*pool, root, prompt, 39), 2);
-  KvCache third(pool, 100);
+  KvCache again(pool, 100), third(pool, 100);
+  again.share_prefix(root, prompt, 39);
+  EXPECT_EQ(again.length(), 32);
   third.share_prefix(root, std::span(prompt).first(32), 31);
   EXPECT_EQ(third.length(), 16);
 }
@@ -154,34 +155,46 @@ TEST(KvCache, TheSamePageIsNotKeptTwice) {
   EXPECT_EQ(pool->kept_pages(), 2);
 }
 
+// A pool of four pages that has kept two of an old text and two of a new one.
+struct TwoTexts {
+  TwoTexts() {
+    for (const auto& text : {old_text, new_text}) {
+      KvCache cache(pool, 64);
+      cache.share_prefix(root, text, 31);
+      append(cache, text);
+      cache.keep_pages(32, true);
+    }
+  }
+  // Positions of a text that a sequence finds; looking counts as a use.
+  int64_t known(const std::vector<int32_t>& text) {
+    KvCache reader(pool, 64);
+    reader.share_prefix(root, text, 32);
+    return reader.length();
+  }
+
+  const std::shared_ptr<KvPool> pool = std::make_shared<KvPool>(two_heads(4), 4, KvType::kFloat16);
+  const std::vector<int32_t> old_text = counted(0, 32), new_text = counted(100, 32);
+  const PrefixIndex::NodeId root = PrefixIndex::root(1);
+};
+
 TEST(KvPool, WhatWasNotUsedForTheLongestTimeGoesAndEndsGoBeforeBeginnings) {
-  const auto pool = std::make_shared<KvPool>(two_heads(4), 4, KvType::kFloat16);
-  const auto old_text = counted(0, 32), new_text = counted(100, 32);
-  const auto root = PrefixIndex::root(1);
-  for (const auto& text : {old_text, new_text}) {
-    KvCache cache(pool, 64);
-    cache.share_prefix(root, text, 31);
-    append(cache, text);
-    cache.keep_pages(32, true);
+  for (const int32_t wanted : {0, 1, 2}) {
+    TwoTexts texts;
+    KvCache fresh(texts.pool, 64);
+    append(fresh, counted(200, 16 * wanted));
+    EXPECT_EQ(texts.known(texts.old_text), 32 - 16 * wanted);
+    EXPECT_EQ(texts.known(texts.new_text), 32);
   }
-  const auto pages_known = [&](const std::vector<int32_t>& text) {
-    return KvCache::prefix_pages(*pool, root, text, 32);
-  };
-  EXPECT_EQ(pages_known(old_text), 2);
-  KvCache fresh(pool, 64);
-  append(fresh, counted(200, 16));
-  EXPECT_EQ(pages_known(old_text), 1);
+}
+
+TEST(KvPool, WhatIsHeldStays) {
+  TwoTexts texts;
+  KvCache fresh(texts.pool, 64), reader(texts.pool, 64);
+  append(fresh, counted(200, 32));
+  reader.share_prefix(texts.root, texts.new_text, 16);
   append(fresh, counted(300, 16));
-  EXPECT_EQ(pages_known(old_text), 0);
-  EXPECT_EQ(pages_known(new_text), 2);
-  {
-    KvCache reader(pool, 64);  // holds what it shares
-    reader.share_prefix(root, new_text, 16);
-    append(fresh, counted(400, 16));
-    EXPECT_EQ(pages_known(new_text), 1);
-    EXPECT_EQ(reader.length(), 16);
-  }
-  EXPECT_EQ(pages_known(new_text), 1);
+  EXPECT_EQ(reader.length(), 16);
+  EXPECT_EQ(texts.known(texts.new_text), 16);
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/text_model.h"
 #include "server/engine_thread.h"
+#include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
 

@@ -118,7 +118,7 @@ void read_tool_calls(OrderedJson& message, const std::string& where) {
     const auto arguments = function->find("arguments");
     if (arguments == function->end() || !arguments->is_string()) continue;
     try {
-      *arguments = parse_ordered_json(arguments->get<std::string>(), "arguments");
+      *arguments = parse_foreign_json(arguments->get<std::string>(), "arguments");
     } catch (const Error& error) {
       throw HttpError::invalid_field(concat(name, "[", i, "].function.arguments"),
                                      concat("must be JSON: ", error.what()));
@@ -201,7 +201,7 @@ std::vector<TextCompletionRequest::Prompt> read_prompts(const OrderedJson* promp
 OrderedJson read_body(const std::string& body) {
   OrderedJson json;
   try {
-    json = parse_ordered_json(body, "the body");
+    json = parse_foreign_json(body, "the body");
   } catch (const Error& error) {
     throw HttpError({}, error.what());
   }

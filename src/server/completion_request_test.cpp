@@ -157,6 +157,21 @@ TEST(TextCompletionRequest, Refused) {
   expect_refused({(prompts + "]}").c_str(), "prompt", "at most 256"}, read_text_completion);
 }
 
+// Their reading would be quadratic.
+TEST(CompletionRequest, ObjectsOfManyKeysAreRefused) {
+  const auto object = [](int keys) {
+    std::string text = "{";
+    for (int i = 0; i < keys; ++i) text += concat(i ? "," : "", "\"k", i, "\":0");
+    return text + "}";
+  };
+  const std::string many = object(300'000);
+  expect_refused({many.c_str(), "", "more than 1000 keys"}, read_text_completion);
+  const std::string variables =
+      concat(R"({"messages": [{"role": "user", "content": "a:b"}], "chat_template_kwargs": )",
+             object(1000), "}");
+  EXPECT_EQ(read_chat_completion(variables).chat.variables.size(), 1000u);
+}
+
 TEST(TextCompletionRequest, FormsOfThePrompt) {
   using Ids = std::vector<int32_t>;
   const auto prompts = [](const std::string& form) {

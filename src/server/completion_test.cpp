@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <thread>
 
+#include "architecture/checkpoint.h"
+#include "architecture/test_models.h"
 #include "base/files.h"
 #include "checkpoint/test_files.h"
 #include "server/test_server.h"
@@ -164,6 +168,83 @@ TEST(Completion, StreamedTextIsTheWholeText) {
   }
   for (size_t i = 0; i < 2; ++i) EXPECT_EQ(texts[i], whole["choices"][i]["text"]);
   EXPECT_TRUE(texts[1].starts_with("The dog"));
+}
+
+// What the answers of a stream had said when one of them failed comes before the error.
+TEST(Completion, NoPieceIsLostToAnError) {
+  ServeOptions options;
+  options.context.context = 8000;
+  options.batch.parallel = 2;
+  TestServer server(options);
+  const OrderedJson body = {{"prompt", {"Anna has", "The dog"}},
+                            {"max_tokens", 7000},
+                            {"ignore_eos", true},
+                            {"logprobs", 0},
+                            {"stream", true}};
+  HttpResponse response = server.ask("POST", "/v1/completions", body.dump());
+  std::string text, piece;
+  ASSERT_TRUE(response.stream->next(text));
+  while (server.engine.stats().generated_tokens < 100)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  server.engine.stop();
+  while (response.stream->next(piece)) text += piece;
+  int64_t said = 0;
+  OrderedJson last;
+  for (size_t begin = 0, end; (end = text.find("\n\n", begin)) != text.npos; begin = end + 2) {
+    const std::string data = text.substr(begin + 6, end - begin - 6);
+    if (data == "[DONE]") break;
+    last = OrderedJson::parse(data);
+    if (last.contains("choices") && !last["choices"][0]["logprobs"].is_null())
+      said += std::ssize(last["choices"][0]["logprobs"]["tokens"]);
+  }
+  EXPECT_EQ(said, server.engine.stats().generated_tokens);
+  EXPECT_EQ(last["error"]["code"], "stopping");
+}
+
+TEST(Completion, ErrorsOfTheModelAreTheServers) {
+  const testing::TestFolder folder;
+  const auto trained = Checkpoint::open(testing::kTrained);
+  testing::TestModel model;
+  model.config = trained->config_json();
+  for (const TensorView& tensor : trained->tensors()) {
+    auto& values = model.tensors[tensor.name] = trained->read(tensor.name);
+    model.shapes[tensor.name] = tensor.shape;
+    if (tensor.name == "model.norm.weight") std::ranges::fill(values, 3e38f);
+  }
+  model.write(folder.path());
+  std::filesystem::copy_file(testing::kTrained / "tokenizer.json",
+                             folder.path() / "tokenizer.json");
+  TestServer server({}, {}, folder.path());
+  const OrderedJson error = server.post("/v1/completions", {{"prompt", "Anna"}}, 500)["error"];
+  EXPECT_NE(error["message"].get<std::string>().find("not a number"), std::string::npos);
+  EXPECT_EQ(error["type"], "server_error");
+  server.engine.stop();
+  EXPECT_THROW(server.engine.run([](Engine&) {}), EngineStopped);
+}
+
+// A client that has gone is noticed only when something is written to it.
+TEST(Completion, ASilentStreamSaysThatItIsThere) {
+  TestServer server;
+  CompletionPrompt prompt;
+  prompt.request.prompt = std::vector<int32_t>(200, 3);
+  prompt.request.max_tokens = 3;
+  std::vector<CompletionPrompt> prompts;
+  prompts.push_back(std::move(prompt));
+  Completion completion(
+      {.engine = server.engine,
+       .tokenizer = server.model.tokenizer(),
+       .format = CompletionFormat({.chat = false, .id = "1", .created = 0, .model = "tiny"}),
+       .max_queue = 8,
+       .deadline = {},
+       .disconnected = [] { return false; },
+       .silence = std::chrono::milliseconds(0)},
+      {}, std::move(prompts));
+  int64_t comments = 0;
+  std::string last;
+  for (std::string events; !(events = completion.next_events()).empty(); last = events)
+    comments += events == CompletionFormat::comment_event();
+  EXPECT_GT(comments, 0);
+  EXPECT_TRUE(last.ends_with("data: [DONE]\n\n"));
 }
 
 TEST(Completion, ASeedDecides) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <string_view>
+#include <utility>
 
 namespace bitsmith {
 namespace {
@@ -50,6 +52,7 @@ bool Connection::wait(short events, Clock::time_point deadline) const {
 bool Connection::wait_for_request(std::chrono::seconds most) {
   bytes_ = line_bytes_ = 0;
   in_header_ = true;
+  may_ask = false;
   if (!has_buffered()) {
     char byte;
     if (!wait(POLLIN, Clock::now() + most)) return false;
@@ -59,9 +62,20 @@ bool Connection::wait_for_request(std::chrono::seconds most) {
   return true;
 }
 
-bool Connection::disconnected() const {
+bool Connection::disconnected() {
+  if (closed()) return true;
   pollfd entry{socket_, POLLRDHUP, 0};
-  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  const bool half_closed = ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLRDHUP) != 0;
+  if (half_closed && std::exchange(may_ask, false)) {
+    constexpr std::string_view kInterim = "HTTP/1.1 100 Continue\r\n\r\n";
+    ::send(socket_, kInterim.data(), kInterim.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  return false;
+}
+
+bool Connection::closed() const {
+  pollfd entry{socket_, 0, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 bool Connection::is_readable() const {
@@ -71,7 +85,7 @@ bool Connection::is_readable() const {
 }
 
 bool Connection::is_writable() const {
-  return wait(POLLOUT, Clock::now() + kWriteTime) && !disconnected();
+  return wait(POLLOUT, Clock::now() + kWriteTime) && !closed();
 }
 
 ssize_t Connection::read(char* data, size_t size) {

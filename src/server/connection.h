@@ -25,8 +25,12 @@ class Connection : public httplib::Stream {
 
   // Waits for the first byte of the next request; false: none came in time, or the peer has gone.
   bool wait_for_request(std::chrono::seconds most);
-  // Whether the peer has closed its side.
-  bool disconnected() const;
+  // Whether the peer has gone. One that has closed its sending side may still wait for the answer:
+  // it is sent an interim response, if may_ask, which resets the connection where nobody is there.
+  bool disconnected();
+  // An interim response may be sent now (RFC 9110, section 15.2): the request is of HTTP/1.1 and
+  // its answer has not begun.
+  bool may_ask = false;
   // The request did not come in its time.
   bool timed_out() const { return timed_out_; }
   // Nothing more can be read after this request: its end was not found.
@@ -41,6 +45,8 @@ class Connection : public httplib::Stream {
   socket_t socket() const override { return socket_; }
 
  private:
+  // Whether both sides are closed, or the connection was reset.
+  bool closed() const;
   // Whether one of the events, or the end, came before the deadline.
   bool wait(short events, Clock::time_point deadline) const;
   bool has_buffered() const { return begin_ < end_; }

@@ -4,8 +4,6 @@
 #include <future>
 #include <memory>
 
-#include "base/error.h"
-
 namespace bitsmith {
 namespace {
 
@@ -25,7 +23,7 @@ void EngineThread::run(const Task& task) {
   std::future<void> end = done->get_future();
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_) throw Error(kStopping);
+    if (stopping_) throw EngineStopped(kStopping);
     tasks_.push_back([&task, done](Engine& engine) {
       try {
         task(engine);
@@ -60,6 +58,11 @@ void EngineThread::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+}
+
+bool EngineThread::stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
 }
 
 void EngineThread::loop() {

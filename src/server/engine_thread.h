@@ -7,9 +7,16 @@
 #include <mutex>
 #include <thread>
 
+#include "base/error.h"
 #include "runtime/engine.h"
 
 namespace bitsmith {
+
+// The thread takes no more work.
+class EngineStopped : public Error {
+ public:
+  using Error::Error;
+};
 
 class EngineThread {
  public:
@@ -20,8 +27,8 @@ class EngineThread {
   EngineThread& operator=(const EngineThread&) = delete;
 
   using Task = std::function<void(Engine&)>;
-  // Runs the task in the engine's thread and waits for it; throws what it throws, and Error where
-  // the thread has stopped. From any other thread.
+  // Runs the task in the engine's thread and waits for it; throws what it throws, and EngineStopped
+  // where the thread has stopped. From any other thread.
   void run(const Task& task);
   // Runs the task later, unless the thread stops before. The task does not throw.
   void post(Task task);
@@ -29,6 +36,7 @@ class EngineThread {
   EngineStats stats() const;
   // Fails all requests and ends the thread. Twice is once.
   void stop();
+  bool stopping() const;  // stop() was called. From any thread.
 
  private:
   void loop();

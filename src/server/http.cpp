@@ -13,6 +13,12 @@ std::string json_text(const OrderedJson& json) {
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
+HttpResponse json_response(const OrderedJson& json) {
+  HttpResponse response;
+  response.body = json_text(json);
+  return response;
+}
+
 OrderedJson HttpError::json() const {
   return {{"error",
            {{"message", what()},
@@ -22,9 +28,9 @@ OrderedJson HttpError::json() const {
 }
 
 HttpResponse HttpError::response() const {
-  HttpResponse response;
+  HttpResponse response = json_response(json());
   response.status = details_.status;
-  response.body = json_text(json());
+  if (details_.status == 503) response.headers.emplace("Retry-After", "5");
   return response;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "server/connection.h"
+#include "server/lingering_closer.h"
 
 namespace bitsmith {
 namespace {
@@ -24,6 +25,9 @@ constexpr int64_t kMostHeaderBytes = 64 << 10;  // with the request line
 constexpr size_t kMostPathBytes = 1024;
 constexpr std::chrono::seconds kKeepAlive(30), kLastWords(5);
 constexpr std::chrono::milliseconds kLook(1);
+// Connections that are over for the server.
+constexpr size_t kMostLingering = 64;
+constexpr std::chrono::seconds kLingering(2);
 
 // Of this thread, while it answers.
 thread_local Connection* current = nullptr;
@@ -95,12 +99,15 @@ HttpRequest plain_request(const httplib::Request& from) {
     std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
     request.headers.emplace(lower, value);  // the first of several
   }
+  current->may_ask = from.version == "HTTP/1.1";
   request.disconnected = [connection = current] { return connection->disconnected(); };
   return request;
 }
 
 void fill(HttpResponse from, httplib::Response& to) {
+  current->may_ask = false;
   to.status = from.status;
+  if (current->must_close) to.set_header("Connection", "close");
   for (const auto& [name, value] : from.headers) to.set_header(name, value);
   if (!from.stream) {
     if (from.status != 204) to.set_content(from.body, from.content_type);
@@ -119,30 +126,29 @@ void fill(HttpResponse from, httplib::Response& to) {
 
 class HttpServer::Server : public httplib::Server {
  public:
-  Server(HttpServer::Handler handler, ErrorPage error_page, const HttpLimits& limits)
-      : handler_(std::move(handler)), error_page_(std::move(error_page)), limits_(limits) {
+  Server(HttpHandler& handler, const HttpLimits& limits)
+      : handler_(handler),
+        limits_(limits),
+        bodies_(limits.body_total),
+        closer_(kMostLingering, kLingering) {
     new_task_queue = [most = limits.connections] { return new ConnectionThreads(most); };
-    set_payload_max_length(limits.body_bytes);
+    set_payload_max_length(static_cast<size_t>(limits.body_bytes));
     set_tcp_nodelay(true);
     set_keep_alive_timeout(kKeepAlive.count());
     set_socket_options([](socket_t socket) {
       const int yes = 1;  // not SO_REUSEPORT: another server on the port is an error
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
+    // Before the library asks for the rest of a request whose client waits to be asked.
+    set_expect_100_continue_handler(
+        [this](const httplib::Request& request, httplib::Response& response) {
+          return refused(request, response) ? response.status : 100;
+        });
     // All but what has a body is answered here; the library's own routing uses regular expressions.
     set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
-      if (request.path.size() > kMostPathBytes)
-        refuse(414, response);
-      else if (has_unclear_end(request))
-        refuse(400, response);
-      else if (request.is_multipart_form_data())
-        refuse(415, response);
-      else if (request.method != "POST")
-        answer(request, response);
-      else if (!has_body(request))
-        refuse(411, response);
-      else
-        return HandlerResponse::Unhandled;
+      if (refused(request, response)) return HandlerResponse::Handled;
+      if (request.method == "POST") return HandlerResponse::Unhandled;
+      answer(request, response);
       return HandlerResponse::Handled;
     });
     Post(".*", [this](const httplib::Request& request, httplib::Response& response,
@@ -185,45 +191,77 @@ class HttpServer::Server : public httplib::Server {
  private:
   ConnectionLimits limits() const {
     return {.header_bytes = kMostHeaderBytes,
-            .request_bytes = static_cast<int64_t>(limits_.body_bytes) + kMostHeaderBytes,
+            .request_bytes = limits_.body_bytes + kMostHeaderBytes,
             .read_time = std::chrono::seconds(limits_.read_seconds)};
   }
   void refuse(int status, httplib::Response& response) {
-    if (current) current->must_close = true;
-    fill(error_page_(status), response);
+    current->must_close = true;
+    fill(handler_.http_error(status), response);
+  }
+  // What is refused before its body is read.
+  bool refused(const httplib::Request& request, httplib::Response& response) {
+    const bool post = request.method == "POST";
+    if (request.path.size() > kMostPathBytes)
+      refuse(414, response);
+    else if (has_unclear_end(request))
+      refuse(400, response);
+    else if (request.is_multipart_form_data())
+      refuse(415, response);
+    else if (post && !has_body(request))
+      refuse(411, response);
+    else if (auto refusal =
+                 post ? handler_.refusal_by_head(plain_request(request)) : std::nullopt) {
+      current->must_close = true;
+      fill(std::move(*refusal), response);
+    } else {
+      return false;
+    }
+    return true;
   }
 
   void answer(const httplib::Request& request, httplib::Response& response) {
     current->must_close = has_body(request);  // which nobody reads
-    fill(handler_(plain_request(request)), response);
+    fill(handler_.handle(plain_request(request)), response);
   }
 
   void post(const httplib::Request& request, httplib::Response& response,
             const httplib::ContentReader& read) {
     HttpRequest plain = plain_request(request);
-    bool too_large = false;
+    plain.memory = MemoryShare(bodies_);
+    int status = 0;  // that it is refused with
     const bool complete = read([&](const char* data, size_t size) {
-      too_large = plain.body.size() + size > limits_.body_bytes;  // unpacked
-      if (!too_large) plain.body.append(data, size);
-      return !too_large;
+      const auto bytes = static_cast<int64_t>(size);
+      if (std::ssize(plain.body) + bytes > limits_.body_bytes)  // unpacked
+        status = 413;
+      else if (!plain.memory.grow(bytes))
+        status = 503;
+      else
+        plain.body.append(data, size);
+      return status == 0;
     });
-    if (complete) return fill(handler_(plain), response);
-    const bool too_long = too_large || response.status == 413;
-    refuse(too_long ? 413 : current->timed_out() ? 408 : 400, response);
+    if (complete) return fill(handler_.handle(std::move(plain)), response);
+    plain.drop_body();
+    if (status == 0) status = response.status == 413 ? 413 : current->timed_out() ? 408 : 400;
+    refuse(status, response);
   }
 
   bool process_and_close_socket(socket_t socket) override {
     if (refusing) {
       refuse_connection(socket);
-    } else {
-      Connection connection(socket, limits(), stopping_);
-      current = &connection;
-      while (connection.wait_for_request(kKeepAlive) && serve_request(connection)) {
-      }
-      current = nullptr;
+      closer_.close(socket);
+      return true;
     }
-    ::shutdown(socket, SHUT_RDWR);
-    ::close(socket);
+    Connection connection(socket, limits(), stopping_);
+    current = &connection;
+    while (connection.wait_for_request(kKeepAlive) && serve_request(connection)) {
+    }
+    current = nullptr;
+    if (connection.must_close) {  // the client may still be sending
+      closer_.close(socket);
+    } else {
+      ::shutdown(socket, SHUT_RDWR);
+      ::close(socket);
+    }
     return true;
   }
 
@@ -240,31 +278,28 @@ class HttpServer::Server : public httplib::Server {
     return answered && !closed && !connection.must_close;
   }
 
+  // In the thread that accepts connections: it does not wait.
   void refuse_connection(socket_t socket) {
-    const HttpResponse page = error_page_(503);
-    const std::string text = concat(
+    const HttpResponse page = handler_.http_error(503);
+    std::string text =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: "
-        "close\r\n"
-        "Retry-After: 5\r\nContent-Length: ",
-        page.body.size(), "\r\n\r\n", page.body);
-    Connection connection(socket, limits(), stopping_);
-    // What was sent is read, or closing would take the answer back.
-    char ignored[4096];
-    if (connection.wait_for_request(std::chrono::seconds(1)))
-      ::recv(socket, ignored, sizeof(ignored), MSG_DONTWAIT);
-    connection.write(text.data(), text.size());
+        "close\r\n";
+    for (const auto& [name, value] : page.headers) text += concat(name, ": ", value, "\r\n");
+    text += concat("Content-Length: ", page.body.size(), "\r\n\r\n", page.body);
+    ::send(socket, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  HttpServer::Handler handler_;
-  ErrorPage error_page_;
-  HttpLimits limits_;
+  HttpHandler& handler_;
+  const HttpLimits limits_;
+  MemoryBudget bodies_;
+  LingeringCloser closer_;
   std::atomic<bool> stopping_ = false, ended_ = false;
   std::atomic<int64_t> answering_ = 0;
   std::thread thread_;
 };
 
-HttpServer::HttpServer(Handler handler, ErrorPage error_page, const HttpLimits& limits)
-    : server_(std::make_unique<Server>(std::move(handler), std::move(error_page), limits)) {}
+HttpServer::HttpServer(HttpHandler& handler, const HttpLimits& limits)
+    : server_(std::make_unique<Server>(handler, limits)) {}
 HttpServer::~HttpServer() = default;
 
 int HttpServer::bind(const std::string& host, int port) { return server_->open(host, port); }

@@ -1,6 +1,5 @@
 #include "server/routes.h"
 
-#include <algorithm>
 #include <ctime>
 #include <random>
 
@@ -34,25 +33,6 @@ std::string host_name(const std::string& host) {
   return host.substr(0, host.find(':'));
 }
 
-HttpResponse json_response(const OrderedJson& json) {
-  HttpResponse response;
-  response.body = json_text(json);
-  return response;
-}
-
-class CompletionStream : public BodyStream {
- public:
-  explicit CompletionStream(std::unique_ptr<Completion> completion)
-      : completion_(std::move(completion)) {}
-  bool next(std::string& piece) override {
-    piece = completion_->next_events();
-    return !piece.empty();
-  }
-
- private:
-  std::unique_ptr<Completion> completion_;
-};
-
 // For logs and metrics: a path from outside is no label.
 std::string route_name(const std::string& path) {
   for (const Route& route : kRoutes)
@@ -77,22 +57,39 @@ Routes::Routes(TextModel& model, EngineThread& engine, const ServeOptions& optio
   id_prefix_ = prefix.str();
 }
 
-HttpResponse Routes::handle(const HttpRequest& request) {
+template <typename Make>
+HttpResponse Routes::answered(const HttpRequest& request, const Make& make) {
   HttpResponse response;
   try {
-    check_access(request);
-    response = request.method == "OPTIONS" ? preflight() : route(request);
+    response = make();
   } catch (const HttpError& error) {
     response = error.response();
-    if (error.details().status == 503) response.headers.emplace("Retry-After", "5");
     if (error.details().status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
+  } catch (const DeadlineError& error) {
+    response = HttpError::server_error(504, "timeout", error.what()).response();
   } catch (const std::exception& error) {
-    response = HttpError({.status = 500, .type = "server_error"}, error_message(error)).response();
+    response = HttpError::server_error(500, "", error_message(error)).response();
   }
   add_cors(response);
   response.headers.emplace("X-Content-Type-Options", "nosniff");
   metrics_.count_response(route_name(request.path), response.status);
   return response;
+}
+
+std::optional<HttpResponse> Routes::refusal_by_head(const HttpRequest& head) {
+  try {
+    check_head(head);
+    return std::nullopt;
+  } catch (const HttpError& error) {
+    return answered(head, [&]() -> HttpResponse { throw error; });
+  }
+}
+
+HttpResponse Routes::handle(HttpRequest request) {
+  return answered(request, [&] {
+    check_head(request);
+    return request.method == "OPTIONS" ? preflight() : route(request);
+  });
 }
 
 HttpResponse Routes::http_error(int status) const {
@@ -101,7 +98,7 @@ HttpResponse Routes::http_error(int status) const {
                         : status == 411 ? "a body needs a Content-Length"
                         : status == 408 ? "the request did not come in time"
                         : status == 415 ? "forms are not read: send JSON as application/json"
-                        : status == 503 ? "there are too many connections: try again later"
+                        : status == 503 ? "there are too many requests at once: try again later"
                         : status >= 500 ? "the server failed"
                                         : "this is no HTTP request that the server understands";
   return HttpError(
@@ -147,7 +144,9 @@ HttpResponse Routes::preflight() const {
   return response;
 }
 
-HttpResponse Routes::route(const HttpRequest& request) {
+void Routes::check_head(const HttpRequest& request) const {
+  check_access(request);
+  if (request.method == "OPTIONS") return;
   const std::string& path = request.path;
   std::string allowed;
   for (const Route& route : kRoutes)
@@ -163,10 +162,12 @@ HttpResponse Routes::route(const HttpRequest& request) {
     if (type.substr(0, type.find(';')) != "application/json")
       throw refusal(415, "content_type",
                     "the body must be JSON, with 'Content-Type: application/json'");
-    if (draining_)
-      throw HttpError({.status = 503, .type = "server_error", .code = "stopping"},
-                      "the server is stopping");
+    if (draining_) throw HttpError::server_error(503, "stopping", "the server is stopping");
   }
+}
+
+HttpResponse Routes::route(HttpRequest& request) {
+  const std::string& path = request.path;
   if (path == "/") {
     HttpResponse response;
     response.content_type = "text/html; charset=utf-8";
@@ -222,7 +223,7 @@ HttpResponse Routes::tokenize(const HttpRequest& request) const {
   const bool add_special = fields.boolean("add_special").value_or(true);
   const bool parse_special = fields.boolean("parse_special").value_or(true);
   fields.finish();
-  const auto ids = model_.tokenizer().encode(*text, add_special, parse_special);
+  const auto ids = model_.tokenizer().encode(*text, add_special, parse_special, new_deadline());
   return json_response({{"tokens", ids}, {"count", ids.size()}});
 }
 
@@ -241,94 +242,6 @@ HttpResponse Routes::detokenize(const HttpRequest& request) const {
                                             model_.tokenizer().vocab_size(), " entries"));
   }
   return json_response({{"text", model_.tokenizer().decode(ids, skip_special)}});
-}
-
-Request Routes::engine_request(const CompletionOptions& options, std::vector<int32_t> prompt,
-                               int64_t default_tokens, const HttpRequest& http) {
-  const int64_t tokens = std::ssize(prompt);
-  if (options_.max_prompt > 0 && tokens > options_.max_prompt)
-    throw refusal(400, "context_length_exceeded",
-                  concat("the prompt has ", tokens, " tokens, but the server takes at most ",
-                         options_.max_prompt));
-  const int64_t most = options_.max_tokens > 0 ? options_.max_tokens : model_.context();
-  if (options.max_tokens && *options.max_tokens > most)
-    throw HttpError::invalid_field(
-        "max_tokens", concat("is ", *options.max_tokens, ", but the server allows at most ", most));
-  // What nobody asked for shall not be refused for want of memory.
-  const EngineOptions& engine = model_.engine().options();
-  const int64_t room = std::max<int64_t>(1, engine.kv_pages * KvPool::kPage - tokens);
-  Request request;
-  request.prompt = std::move(prompt);
-  request.sampling = options.sampling;
-  request.max_tokens = options.max_tokens.value_or(std::min({default_tokens, most, room}));
-  request.seed = options.seed.value_or(seed_);
-  request.stream = options.seed ? 0 : next_stream_++;
-  if (!options.ignore_eos) request.end_tokens = model_.end_tokens();
-  request.client = http.client;
-  request.likeliest = options.likeliest;
-  return request;
-}
-
-HttpResponse Routes::chat_completions(const HttpRequest& http) {
-  ChatCompletionRequest request = read_chat_completion(http.body);
-  check_model(request.options.model);
-  if (!model_.chat_template().supported())
-    throw HttpError({}, model_.chat_template().reason() + "; use /v1/completions");
-  std::vector<int32_t> prompt;
-  try {
-    prompt = model_.encode_chat(request.chat);
-  } catch (const Error& error) {  // the template refuses the conversation
-    throw HttpError({.param = "messages"}, error.what());
-  }
-  std::vector<CompletionPrompt> prompts(1);
-  prompts[0].request =
-      engine_request(request.options, std::move(prompt), options_.answer_tokens, http);
-  return complete(http, request.options, true, std::move(prompts));
-}
-
-HttpResponse Routes::text_completions(const HttpRequest& http) {
-  constexpr int64_t kDefaultTokens = 16;  // OpenAI's
-  const TextCompletionRequest request = read_text_completion(http.body);
-  check_model(request.options.model);
-  std::vector<CompletionPrompt> prompts;
-  for (const TextCompletionRequest::Prompt& given : request.prompts) {
-    CompletionPrompt prompt;
-    prompt.echo = request.echo;
-    std::vector<int32_t> ids;
-    if (const auto* text = std::get_if<std::string>(&given)) {
-      ids = model_.encode_text(*text);
-      if (request.echo) prompt.text = *text;
-    } else {
-      ids = std::get<std::vector<int32_t>>(given);
-      if (request.echo)
-        for (const int32_t id : ids) prompt.text += token_bytes(model_.tokenizer(), id);
-    }
-    prompt.request = engine_request(request.options, std::move(ids), kDefaultTokens, http);
-    prompt.request.prompt_probabilities = request.echo && request.options.likeliest;
-    prompts.push_back(std::move(prompt));
-  }
-  return complete(http, request.options, false, std::move(prompts));
-}
-
-HttpResponse Routes::complete(const HttpRequest& http, const CompletionOptions& options, bool chat,
-                              std::vector<CompletionPrompt> prompts) {
-  const CompletionContext context{
-      .engine = engine_,
-      .tokenizer = model_.tokenizer(),
-      .model = model_name_,
-      .id = concat(chat ? "chatcmpl-" : "cmpl-", id_prefix_, next_id_++),
-      .created = std::time(nullptr),
-      .max_queue = options_.max_queue,
-      .deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options_.time_limit),
-      .disconnected = http.disconnected};
-  auto completion = std::make_unique<Completion>(context, options, chat, std::move(prompts));
-  if (!options.stream) return json_response(completion->whole());
-  HttpResponse response;
-  response.content_type = "text/event-stream";
-  response.headers.emplace("Cache-Control", "no-cache");
-  response.headers.emplace("X-Accel-Buffering", "no");
-  response.stream = std::make_unique<CompletionStream>(std::move(completion));
-  return response;
 }
 
 }  // namespace bitsmith

@@ -136,12 +136,13 @@ TEST(Routes, WhoGoesAwayIsNotServed) {
   request.headers = {{"content-type", "application/json"}};
   request.body = R"({"prompt": "Anna", "max_tokens": 3900, "ignore_eos": true})";
   request.disconnected = [] { return true; };
-  const HttpResponse response = server.routes.handle(request);
+  const std::string text = request.body;
+  const HttpResponse response = server.routes.handle(std::move(request));
   if (response.status != 200) {  // else it was quick
     EXPECT_EQ(response.status, 499);
   }
   // A stream that nobody reads anymore.
-  OrderedJson body = OrderedJson::parse(request.body);
+  OrderedJson body = OrderedJson::parse(text);
   body["stream"] = true;
   {
     HttpResponse stream = server.ask("POST", "/v1/completions", body.dump());
@@ -160,9 +161,35 @@ TEST(Routes, BeyondTheTimeLimit) {
   options.time_limit = 0;
   options.context.context = 4000;
   TestServer server(options);
-  const OrderedJson body = {{"prompt", "Anna"}, {"max_tokens", 3900}, {"ignore_eos", true}};
-  const HttpResponse response = server.ask("POST", "/v1/completions", body.dump());
-  EXPECT_TRUE(response.status == 504 || response.status == 200) << response.body;
+  // The making of tokens is a part of the request's time.
+  EXPECT_EQ(server.post("/tokenize", {{"text", "Anna"}}, 504)["error"]["code"], "timeout");
+  EXPECT_EQ(server.post("/v1/completions", {{"prompt", "Anna"}}, 504)["error"]["code"], "timeout");
+  EXPECT_EQ(server.post("/v1/chat/completions", question(), 504)["error"]["code"], "timeout");
+  const OrderedJson ids = {{"prompt", {3, 4}}, {"max_tokens", 3900}, {"ignore_eos", true}};
+  server.post("/v1/completions", ids, 504);
+}
+
+TEST(Routes, WhatIsRefusedByItsHead) {
+  TestServer server({}, ApiKey("secret"));
+  const auto status = [&](const std::string& path, const std::string& key,
+                          const std::string& type = "application/json") {
+    HttpRequest head;
+    head.method = "POST";
+    head.path = path;
+    head.headers = {{"authorization", "Bearer " + key}, {"content-type", type}};
+    const auto refusal = server.routes.refusal_by_head(head);
+    return refusal ? refusal->status : 0;
+  };
+  EXPECT_EQ(status("/v1/completions", "secret"), 0);
+  EXPECT_EQ(status("/v1/completions", "wrong"), 401);
+  EXPECT_EQ(status("/none", "secret"), 404);
+  EXPECT_EQ(status("/health", "secret"), 405);
+  EXPECT_EQ(status("/tokenize", "secret", "text/plain"), 415);
+  server.routes.drain();
+  EXPECT_EQ(status("/tokenize", "secret"), 503);
+  EXPECT_NE(server.ask("GET", "/metrics", "", {{"authorization", "Bearer secret"}})
+                .body.find("route=\"/v1/completions\",status=\"401\"} 1\n"),
+            std::string::npos);
 }
 
 TEST(Routes, StoppingFailsWhatRuns) {

@@ -1,6 +1,8 @@
 #include "server/serve.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <thread>
 
 #include "base/log.h"
@@ -20,10 +22,38 @@ std::string default_name(const std::filesystem::path& model) {
   return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
 }
 
+HttpLimits http_limits(const ServeOptions& options) {
+  constexpr auto kMost = static_cast<uint64_t>(INT64_MAX);
+  const auto body = static_cast<int64_t>(std::min(options.max_body.bytes, kMost / 2));
+  const auto total = static_cast<int64_t>(std::min(options.body_memory.bytes, kMost)) /
+                     ServeOptions::kMemoryOfBodyByte;
+  if (body > total)
+    throw UsageError(concat("--body-memory ", option_text(options.body_memory),
+                            " is too little for a body of --max-body ",
+                            option_text(options.max_body), ": it must be ",
+                            ServeOptions::kMemoryOfBodyByte, " times as much"));
+  return {.body_bytes = body,
+          .body_total = total,
+          .connections = options.max_connections,
+          .read_seconds = options.read_timeout};
+}
+
+// At the end, also where something throws: the engine stops first, so that no connection waits for
+// an answer.
+struct Stop {
+  EngineThread& engine;
+  HttpServer& http;
+  ~Stop() {
+    engine.stop();
+    http.stop();
+  }
+};
+
 }  // namespace
 
 void serve(const std::filesystem::path& model, const ServeOptions& options, const RunContext& run,
            const std::function<void(int)>& on_listening) {
+  const HttpLimits limits = http_limits(options);
   const std::optional<ApiKey> key = ApiKey::find(options.api_key_file);
   if (!key && !is_loopback(options.host))
     log_warning(concat("everybody who reaches ", options.host,
@@ -37,11 +67,8 @@ void serve(const std::filesystem::path& model, const ServeOptions& options, cons
   EngineThread engine(loaded.engine());
   Routes routes(loaded, engine, options, key,
                 options.model_name.empty() ? default_name(model) : options.model_name, run.seed);
-  HttpServer http([&](const HttpRequest& request) { return routes.handle(request); },
-                  [&](int status) { return routes.http_error(status); },
-                  {.body_bytes = options.max_body.bytes,
-                   .connections = options.max_connections,
-                   .read_seconds = options.read_timeout});
+  HttpServer http(routes, limits);
+  const Stop stop{engine, http};
   const int port = http.bind(options.host, static_cast<int>(options.port));
   http.start();
   on_listening(port);
@@ -55,8 +82,6 @@ void serve(const std::filesystem::path& model, const ServeOptions& options, cons
     return stats.running + stats.waiting > 0;
   };
   while (busy() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(kLook);
-  engine.stop();
-  http.stop();
 }
 
 }  // namespace bitsmith

@@ -5,12 +5,15 @@
 
 #include "base/byte_size.h"
 #include "base/options.h"
-#include "runtime/text_model.h"
+#include "runtime/batch_options.h"
 
 namespace bitsmith {
 
 struct ServeOptions {
   static constexpr int64_t kYear = 365 * 24 * 3600;  // seconds
+  // What a byte of a body may take until its prompts are made: JSON of small values takes 30 times
+  // its bytes when it is parsed, and a text as much while tokens are made of it.
+  static constexpr int64_t kMemoryOfBodyByte = 48;
 
   std::string host = "127.0.0.1";
   int64_t port = 8080;
@@ -18,7 +21,7 @@ struct ServeOptions {
   std::string cors;
   std::string model_name;
   int64_t answer_tokens = 1024, max_tokens = 0, max_prompt = 0;
-  ByteSize max_body = {8 << 20};
+  ByteSize max_body = {8 << 20}, body_memory = {512 << 20};
   int64_t max_connections = 64, max_queue = 64;
   int64_t time_limit = 600, read_timeout = 30, grace = 10;  // seconds
   ContextOptions context;
@@ -61,6 +64,11 @@ struct ServeOptions {
                    .range = at_least(0)},
             o.max_prompt);
     visitor(Option{.key = "max_body", .help = "Most bytes of a request's body"}, o.max_body);
+    visitor(Option{.key = "body_memory",
+                   .help = concat("Memory for the bodies of all requests that are read at once; a "
+                                  "byte of them counts as ",
+                                  kMemoryOfBodyByte)},
+            o.body_memory);
     visitor(Option{.key = "max_connections",
                    .help = "Most connections at once",
                    .range = OptionRange{1, 900}},

@@ -18,10 +18,10 @@ inline const std::filesystem::path kTrained =
 class TestServer {
  public:
   explicit TestServer(const ServeOptions& options = {}, std::optional<ApiKey> key = {},
-                      const std::filesystem::path& model = kTrained)
-      : model_(model, 2, options.context, options.batch),
-        engine(model_.engine()),
-        routes(model_, engine, options, std::move(key), "tiny", 0) {}
+                      const std::filesystem::path& path = kTrained)
+      : model(path, 2, options.context, options.batch),
+        engine(model.engine()),
+        routes(model, engine, options, std::move(key), "tiny", 0) {}
 
   HttpResponse ask(const std::string& method, const std::string& path, const std::string& body = "",
                    std::map<std::string, std::string> headers = {}) {
@@ -32,7 +32,7 @@ class TestServer {
     request.headers = std::move(headers);
     if (method == "POST") request.headers.emplace("content-type", "application/json");
     request.client = "test";
-    return routes.handle(request);
+    return routes.handle(std::move(request));
   }
   OrderedJson get(const std::string& path) { return json(ask("GET", path)); }
   OrderedJson post(const std::string& path, const OrderedJson& body, int status = 200) {
@@ -44,10 +44,7 @@ class TestServer {
     return OrderedJson::parse(response.body);
   }
 
- private:
-  TextModel model_;
-
- public:
+  TextModel model;
   EngineThread engine;
   Routes routes;
 };

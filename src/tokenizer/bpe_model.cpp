@@ -31,7 +31,7 @@ struct Candidate {
 
 BpeModel::BpeModel(Vocabulary vocabulary, const Merges& merges, BpeOptions options,
                    const std::string& source)
-    : vocabulary_(std::move(vocabulary)), options_(options) {
+    : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
   merges_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
@@ -41,6 +41,7 @@ BpeModel::BpeModel(Vocabulary vocabulary, const Merges& merges, BpeOptions optio
       throw Error(concat(source, ": merge ", rank, " (", excerpt(left), " ", excerpt(right),
                          "): ", !a ? "its left part" : (!b ? "its right part" : "its result"),
                          " is not in the vocabulary"));
+    if (options_.special.contains(left + right)) continue;
     merges_[pair_key(*a, *b)] = {static_cast<uint32_t>(rank), *merged};
   }
 }
@@ -79,8 +80,9 @@ std::vector<int32_t> BpeModel::initial_symbols(std::string_view word) const {
   return ids;
 }
 
-void BpeModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
-  if (options_.ignore_merges) {
+void BpeModel::encode(std::string_view word, const Deadline& deadline,
+                      std::vector<int32_t>& ids) const {
+  if (options_.ignore_merges && !options_.special.contains(std::string(word))) {
     if (const auto id = vocabulary_.find(word)) {
       ids.push_back(*id);
       return;
@@ -99,7 +101,8 @@ void BpeModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
     symbols[i] = {initial[i], i - 1, i + 1 < count ? i + 1 : -1};
     consider(i - 1, i);
   }
-  while (!queue.empty()) {
+  for (size_t step = 0; !queue.empty(); ++step) {
+    if (step % kStepsBetweenChecks == 0) deadline.check();
     const Candidate candidate = queue.top();
     queue.pop();
     Symbol& left = symbols[candidate.left];

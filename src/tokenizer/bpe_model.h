@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct BpeOptions {
   bool fuse_unknown = false;       // neighboring unknown characters become one token
   bool byte_fallback = false;      // characters outside the vocabulary as <0x..> tokens
   bool ignore_merges = false;      // a whole word of the vocabulary is its token
+  std::unordered_set<std::string> special = {};  // texts that no word and no merge becomes
 };
 
 class BpeModel final : public TokenModel {
@@ -29,7 +31,8 @@ class BpeModel final : public TokenModel {
            const std::string& source);
 
   // Appends the ids of `word`, valid UTF-8. O(n log n). Thread-safe.
-  void encode(std::string_view word, std::vector<int32_t>& ids) const override;
+  void encode(std::string_view word, const Deadline& deadline,
+              std::vector<int32_t>& ids) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:

@@ -17,7 +17,7 @@ Vocabulary vocabulary(const std::vector<std::string>& tokens) { return Vocabular
 
 Ids encode(const BpeModel& model, const std::string& word) {
   Ids ids;
-  model.encode(word, ids);
+  model.encode(word, {}, ids);
   return ids;
 }
 
@@ -89,6 +89,18 @@ TEST(BpeModel, IgnoreMergesTakesWholeWords) {
   const BpeModel model(vocabulary(tokens), {{"a", "b"}}, options, "test");
   EXPECT_EQ(encode(model, "aba"), Ids{3});
   EXPECT_EQ(encode(model, "abab"), (Ids{2, 2}));
+}
+
+TEST(BpeModel, SpecialTokensAreNoPiecesOfWords) {
+  const std::vector<std::string> tokens = {"a", "b", "ab", "aba"};
+  const BpeModel::Merges merges = {{"a", "b"}, {"ab", "a"}};
+  BpeOptions options;
+  options.special = {"aba"};
+  options.ignore_merges = true;
+  EXPECT_EQ(encode(BpeModel(vocabulary(tokens), merges, options, "test"), "aba"), (Ids{2, 0}));
+  options.special = {"ab"};
+  EXPECT_EQ(encode(BpeModel(vocabulary(tokens), merges, options, "test"), "abab"),
+            (Ids{0, 1, 0, 1}));
 }
 
 TEST(BpeModel, MergesOutsideTheVocabularyAreErrors) {

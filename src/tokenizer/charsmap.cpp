@@ -70,16 +70,18 @@ std::optional<std::string_view> Charsmap::find(std::string_view text) const {
   return std::nullopt;
 }
 
-std::string Charsmap::apply(std::string_view text) const {
+std::string Charsmap::apply(std::string_view text, Stretches& stretches) const {
   constexpr size_t kWholeGrapheme = 6;
+  const size_t size = text.size();
   std::string out;
-  out.reserve(text.size());
+  out.reserve(size);
   while (!text.empty()) {
     std::string_view grapheme = text.substr(0, grapheme_length(text));
     text.remove_prefix(grapheme.size());
     if (grapheme.size() < kWholeGrapheme)
       if (const auto found = find(grapheme)) {
         out += *found;
+        stretches.rewritten(size - text.size(), out.size());
         continue;
       }
     while (!grapheme.empty()) {
@@ -87,6 +89,7 @@ std::string Charsmap::apply(std::string_view text) const {
           grapheme.substr(0, static_cast<size_t>(next_utf8(grapheme).length));
       grapheme.remove_prefix(character.size());
       out += find(character).value_or(character);
+      stretches.rewritten(size - text.size() - grapheme.size(), out.size());
     }
   }
   return out;

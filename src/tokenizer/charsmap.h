@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/stretches.h"
+
 namespace bitsmith {
 
 class Charsmap {
@@ -17,7 +19,7 @@ class Charsmap {
 
   // As Hugging Face tokenizers does: a grapheme of fewer than six bytes is replaced as a whole by
   // the rule of its shortest beginning that has one, other characters one by one.
-  std::string apply(std::string_view text) const;
+  std::string apply(std::string_view text, Stretches& stretches) const;
 
  private:
   std::optional<std::string_view> find(std::string_view text) const;

@@ -34,8 +34,9 @@ OrderedJson chat_message(const std::string& role, const std::string& content) {
   return {{"role", role}, {"content", content}};
 }
 
-std::vector<int32_t> ChatPrompt::encode(const Tokenizer& tokenizer) const {
-  return tokenizer.encode(text, /*add_special=*/false, ParseSpecial::outside_of(foreign));
+std::vector<int32_t> ChatPrompt::encode(const Tokenizer& tokenizer,
+                                        const Deadline& deadline) const {
+  return tokenizer.encode(text, /*add_special=*/false, ParseSpecial::outside_of(foreign), deadline);
 }
 
 ChatTemplate::ChatTemplate(const Tokenizer& tokenizer) : named_tokens_(tokenizer.named_tokens) {

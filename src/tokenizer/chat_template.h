@@ -33,7 +33,7 @@ struct ChatPrompt {
   std::vector<Span> foreign;
 
   // Ids for the model. The template itself writes every special token, BOS too.
-  std::vector<int32_t> encode(const Tokenizer& tokenizer) const;
+  std::vector<int32_t> encode(const Tokenizer& tokenizer, const Deadline& deadline = {}) const;
 };
 
 // Immutable; several threads may render at once.

@@ -232,7 +232,10 @@ TEST(ChatTemplate, ToolsAndDocumentsAreNoneWithoutThem) {
 
 class OnlyTemplates : public Tokenizer {
  public:
-  std::vector<int32_t> encode(std::string_view, bool, ParseSpecial) const override { return {}; }
+  std::vector<int32_t> encode(std::string_view, bool, ParseSpecial,
+                              const Deadline&) const override {
+    return {};
+  }
   std::string decode(std::span<const int32_t>, bool) const override { return ""; }
   std::string token_bytes(int32_t) const override { return ""; }
   int32_t vocab_size() const override { return 0; }

@@ -107,8 +107,9 @@ AddedTokens recognized(const GgufVocabulary& vocabulary) {
 std::unique_ptr<TokenModel> make_bpe(GgufVocabulary& from) {
   BpeOptions options;
   options.ignore_merges = from.pre->ignore_merges;
-  return std::make_unique<BpeModel>(Vocabulary(std::move(from.tokens)), from.merges, options,
-                                    from.source);
+  options.special = from.special_texts();
+  return std::make_unique<BpeModel>(Vocabulary(std::move(from.tokens)), from.merges,
+                                    std::move(options), from.source);
 }
 
 std::unique_ptr<TokenModel> make_unigram(GgufVocabulary& from) {
@@ -116,8 +117,7 @@ std::unique_ptr<TokenModel> make_unigram(GgufVocabulary& from) {
   parts.scores.assign(from.scores.begin(), from.scores.end());
   parts.unknown = *from.unknown;
   parts.byte_fallback = from.has_all_bytes();
-  for (const AddedToken& token : from.added_tokens())
-    if (token.special) parts.special.insert(token.content);
+  parts.special = from.special_texts();
   parts.tokens = std::move(from.tokens);
   return std::make_unique<UnigramModel>(std::move(parts));
 }
@@ -165,6 +165,13 @@ std::vector<AddedToken> GgufVocabulary::added_tokens() const {
     added.push_back(std::move(token));
   }
   return added;
+}
+
+std::unordered_set<std::string> GgufVocabulary::special_texts() const {
+  std::unordered_set<std::string> texts;
+  for (const AddedToken& token : added_tokens())
+    if (token.special) texts.insert(token.content);
+  return texts;
 }
 
 bool GgufVocabulary::has_all_bytes() const {

@@ -16,10 +16,31 @@ namespace {
 class UnicodeForm final : public NormalizerStep {
  public:
   explicit UnicodeForm(int options) : options_(options) {}
-  std::string apply(std::string text) const override {
-    const bool ascii =
-        std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
-    if (ascii) return text;
+  // An ASCII character changes nothing before it and is changed by nothing before it: each with the
+  // others behind it is normalized by itself.
+  std::string apply(std::string text, Stretches& stretches) const override {
+    const auto is_ascii = [](char c) { return (c & 0x80) == 0; };
+    std::string out;
+    for (auto done = text.cbegin(); done != text.cend();) {
+      auto begin = std::find_if_not(done, text.cend(), is_ascii);
+      const auto end = std::find_if(begin, text.cend(), is_ascii);
+      if (begin != done && begin != text.cend()) --begin;  // what marks are put on
+      out.append(done, begin);
+      stretches.copied(static_cast<size_t>(begin - text.cbegin()));
+      if (begin != end) {
+        const std::string form = form_of({begin, end});
+        if (is_ascii(*begin) && form.starts_with(*begin))
+          stretches.copied(static_cast<size_t>(begin - text.cbegin()) + 1);
+        out += form;
+      }
+      stretches.rewritten(static_cast<size_t>(end - text.cbegin()), out.size());
+      done = end;
+    }
+    return out;
+  }
+
+ private:
+  std::string form_of(std::string_view text) const {
     utf8proc_uint8_t* out = nullptr;
     const utf8proc_ssize_t size = utf8proc_map(
         reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
@@ -29,15 +50,17 @@ class UnicodeForm final : public NormalizerStep {
     return std::string(reinterpret_cast<const char*>(out), size);
   }
 
- private:
   int options_;
 };
 
 class Prepend final : public NormalizerStep {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
-  std::string apply(std::string text) const override {
-    return text.empty() ? text : prefix_ + text;
+  std::string apply(std::string text, Stretches& stretches) const override {
+    if (text.empty()) return text;
+    stretches.rewritten(0, prefix_.size());
+    stretches.copied(text.size());
+    return prefix_ + text;
   }
 
  private:
@@ -48,8 +71,8 @@ class Replace final : public NormalizerStep {
  public:
   Replace(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  std::string apply(std::string text) const override {
-    return replace_all(text, pattern_, content_);
+  std::string apply(std::string text, Stretches& stretches) const override {
+    return replace_all(text, pattern_, content_, stretches);
   }
 
  private:
@@ -60,7 +83,9 @@ class Replace final : public NormalizerStep {
 class Precompiled final : public NormalizerStep {
  public:
   explicit Precompiled(Charsmap charsmap) : charsmap_(std::move(charsmap)) {}
-  std::string apply(std::string text) const override { return charsmap_.apply(text); }
+  std::string apply(std::string text, Stretches& stretches) const override {
+    return charsmap_.apply(text, stretches);
+  }
 
  private:
   Charsmap charsmap_;
@@ -69,9 +94,14 @@ class Precompiled final : public NormalizerStep {
 class Strip final : public NormalizerStep {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
-  std::string apply(std::string text) const override {
-    if (right_) text.resize(text.size() - trailing_space(text));
-    if (left_) text.erase(0, leading_space(text));
+  std::string apply(std::string text, Stretches& stretches) const override {
+    const size_t size = text.size();
+    if (right_) text.resize(size - trailing_space(text));
+    const size_t end = text.size(), begin = left_ ? leading_space(text) : 0;
+    text.erase(0, begin);
+    stretches.rewritten(begin, 0);
+    stretches.copied(end);
+    stretches.rewritten(size, text.size());
     return text;
   }
 
@@ -84,12 +114,13 @@ class Characters final : public NormalizerStep {
  public:
   using Append = void (*)(char32_t, std::string&);
   explicit Characters(Append append) : append_(append) {}
-  std::string apply(std::string text) const override {
+  std::string apply(std::string text, Stretches& stretches) const override {
     std::string out;
     for (std::string_view rest = text; !rest.empty();) {
       const Utf8Unit unit = next_utf8(rest);
       append_(unit.code_point, out);
       rest.remove_prefix(static_cast<size_t>(unit.length));
+      stretches.rewritten(text.size() - rest.size(), out.size());
     }
     return out;
   }
@@ -164,23 +195,40 @@ Normalizer Normalizer::nfc() {
 }
 
 std::string Normalizer::apply(std::string text) const {
+  std::vector<Span> none;
+  return apply(std::move(text), none);
+}
+
+std::string Normalizer::apply(std::string text, std::vector<Span>& stretches) const {
   const size_t limit = expansion_limit(text.size());
   for (const auto& step : steps_) {
-    text = step->apply(std::move(text));
+    Stretches followed(stretches);
+    text = step->apply(std::move(text), followed);
+    stretches = std::move(followed).in_output();
     check_expansion(text.size(), limit);
   }
   return text;
 }
 
 std::string replace_all(std::string_view text, const Regex& pattern, std::string_view content) {
+  const std::vector<Span> none;
+  Stretches stretches(none);
+  return replace_all(text, pattern, content, stretches);
+}
+
+std::string replace_all(std::string_view text, const Regex& pattern, std::string_view content,
+                        Stretches& stretches) {
   const size_t limit = expansion_limit(text.size());
   std::string out;
   size_t done = 0;
   pattern.for_each_match(text, [&](Span match) {
     out.append(text.substr(done, match.begin - done)).append(content);
     check_expansion(out.size(), limit);
+    stretches.copied(match.begin);
+    stretches.rewritten(match.end, out.size());
     done = match.end;
   });
+  stretches.copied(text.size());
   return out.append(text.substr(done));
 }
 

@@ -10,7 +10,8 @@ PipelineTokenizer::PipelineTokenizer(Parts parts) : parts_(std::move(parts)) {
 }
 
 std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_special,
-                                               ParseSpecial parse_special) const {
+                                               ParseSpecial parse_special,
+                                               const Deadline& deadline) const {
   constexpr size_t kMaxText = size_t{1} << 30;  // positions inside a word are 32-bit
   if (text.size() > kMaxText)
     throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
@@ -20,23 +21,22 @@ std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_s
   if (add_special) ids = parts_.prefix;
   const std::string whole = repair_utf8(text);
   for (const auto& raw : parts_.added_tokens.split(whole, false, parse_special)) {
+    deadline.check();
     if (raw.token != nullptr) {
       ids.push_back(raw.token->id);
       continue;
     }
-    const std::string normalized = parts_.normalizer.apply(std::string(raw.text));
-    // Where normalizing changed the bytes, special tokens are recognized if all of them may be.
     const auto begin = static_cast<size_t>(raw.text.data() - whole.data());
-    const ParseSpecial parse_normalized =
-        normalized == raw.text ? parse_special.from(begin)
-                               : ParseSpecial(parse_special.at(begin, begin + raw.text.size()));
+    std::vector<Span> stretches = parse_special.stretches_in(begin, begin + raw.text.size());
+    const std::string normalized = parts_.normalizer.apply(std::string(raw.text), stretches);
+    const ParseSpecial parse_normalized = parse_special.with(stretches);
     for (const auto& piece : parts_.added_tokens.split(normalized, true, parse_normalized)) {
       if (piece.token != nullptr)
         ids.push_back(piece.token->id);
       else
-        encode_words(
-            parts_.pre_tokenizer.apply(std::string(piece.text), raw.at_start && piece.at_start),
-            ids);
+        encode_words(parts_.pre_tokenizer.apply(std::string(piece.text),
+                                                raw.at_start && piece.at_start, deadline),
+                     deadline, ids);
     }
   }
   if (add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
@@ -44,7 +44,8 @@ std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_s
 }
 
 // Words repeat: the ids of one already seen are copied from where they stand in the output.
-void PipelineTokenizer::encode_words(const Pieces& pieces, std::vector<int32_t>& ids) const {
+void PipelineTokenizer::encode_words(const Pieces& pieces, const Deadline& deadline,
+                                     std::vector<int32_t>& ids) const {
   constexpr size_t kMaxCachedWord = 64, kMaxCacheSize = 1 << 17;
   std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;  // -> [begin, end) of ids
   for (const Span& span : pieces.spans) {
@@ -54,7 +55,7 @@ void PipelineTokenizer::encode_words(const Pieces& pieces, std::vector<int32_t>&
       for (size_t i = it->second.first; i < it->second.second; ++i) ids.push_back(ids[i]);
       continue;
     }
-    parts_.model->encode(word, ids);
+    parts_.model->encode(word, deadline, ids);
     if (word.size() <= kMaxCachedWord && seen.size() < kMaxCacheSize)
       seen.emplace(word, std::pair{begin, ids.size()});
   }

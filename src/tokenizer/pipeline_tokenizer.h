@@ -21,8 +21,8 @@ class PipelineTokenizer final : public Tokenizer {
   };
   explicit PipelineTokenizer(Parts parts);
 
-  std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              ParseSpecial parse_special) const override;
+  std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
+                              const Deadline& deadline) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return vocab_size_; }
@@ -32,7 +32,8 @@ class PipelineTokenizer final : public Tokenizer {
   }
 
  private:
-  void encode_words(const Pieces& pieces, std::vector<int32_t>& ids) const;
+  void encode_words(const Pieces& pieces, const Deadline& deadline,
+                    std::vector<int32_t>& ids) const;
   const std::string& token_text(int32_t id) const;  // Error if out of range
 
   Parts parts_;

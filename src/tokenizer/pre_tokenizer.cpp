@@ -45,7 +45,10 @@ class RegexSplit final : public PreTokenizerStep {
       : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
   void apply(Pieces& pieces) const override {
     cut(pieces, behavior_, invert_, [&](std::string_view piece, std::vector<Span>& matches) {
-      pattern_.for_each_match(piece, [&](Span match) { matches.push_back(match); });
+      pattern_.for_each_match(piece, [&](Span match) {
+        pieces.deadline.check();
+        matches.push_back(match);
+      });
     });
   }
 
@@ -199,9 +202,9 @@ PreTokenizer::PreTokenizer(const Json& json, const std::string& source) {
   if (!json.is_null()) add_steps(json, source + ": pre_tokenizer", steps_);
 }
 
-Pieces PreTokenizer::apply(std::string text, bool at_start) const {
+Pieces PreTokenizer::apply(std::string text, bool at_start, const Deadline& deadline) const {
   const size_t limit = expansion_limit(text.size());
-  Pieces pieces{std::move(text), {}, at_start};
+  Pieces pieces{std::move(text), {}, at_start, deadline};
   if (!pieces.text.empty()) pieces.spans.push_back({0, pieces.text.size()});
   for (const auto& step : steps_) {
     step->apply(pieces);

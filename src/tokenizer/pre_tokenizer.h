@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/json.h"
 #include "tokenizer/regex.h"
 
@@ -14,6 +15,7 @@ struct Pieces {
   std::string text;
   std::vector<Span> spans;  // not empty, in order; what lies between them was removed
   bool at_start = false;    // the first piece begins where the whole input begins
+  Deadline deadline = {};   // of the cutting: steps throw DeadlineError
 };
 
 class PreTokenizerStep {
@@ -29,7 +31,7 @@ class PreTokenizer {
   PreTokenizer(const Json& json, const std::string& source);
 
   // at_start: `text` begins where the whole input begins.
-  Pieces apply(std::string text, bool at_start) const;
+  Pieces apply(std::string text, bool at_start, const Deadline& deadline = {}) const;
 
  private:
   std::vector<std::unique_ptr<PreTokenizerStep>> steps_;  // nested sequences laid out flat

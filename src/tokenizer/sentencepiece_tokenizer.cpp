@@ -47,12 +47,13 @@ class SentencePieceTokenizer final : public Tokenizer {
     add_eos_ = options.add_eos && eos_id.has_value();
   }
 
-  std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              ParseSpecial parse_special) const override {
+  std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
+                              const Deadline& deadline) const override {
     std::vector<int32_t> ids;
     if (add_special && add_bos_) ids.push_back(*bos_id);
     const std::string whole = repair_utf8(text);
     for (const auto& piece : added_.split(whole, false, parse_special)) {
+      deadline.check();
       if (piece.token != nullptr) {
         ids.push_back(piece.token->id);
         continue;

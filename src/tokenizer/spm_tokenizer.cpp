@@ -3,6 +3,7 @@
 #include <queue>
 
 #include "base/error.h"
+#include "tokenizer/token_model.h"
 #include "tokenizer/utf8.h"
 
 namespace bitsmith {
@@ -25,7 +26,8 @@ struct SpmCandidate {
 }  // namespace
 
 std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_special,
-                                          ParseSpecial parse_special) const {
+                                          ParseSpecial parse_special,
+                                          const Deadline& deadline) const {
   constexpr size_t kMaxText = size_t{1} << 30;  // positions are 32-bit
   if (text.size() > kMaxText)
     throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
@@ -40,13 +42,15 @@ std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_specia
       continue;
     }
     const std::string marked = replace_each(piece.text, " ", kSpaceMark);
-    encode_piece(parts_.add_space_prefix ? std::string(kSpaceMark) + marked : marked, ids);
+    encode_piece(parts_.add_space_prefix ? std::string(kSpaceMark) + marked : marked, deadline,
+                 ids);
   }
   if (add_special) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
   return ids;
 }
 
-void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& ids) const {
+void SpmTokenizer::encode_piece(const std::string& text, const Deadline& deadline,
+                                std::vector<int32_t>& ids) const {
   std::vector<SpmSymbol> symbols;
   std::priority_queue<SpmCandidate> queue;
   const auto consider = [&](int32_t left, int32_t right) {
@@ -64,7 +68,8 @@ void SpmTokenizer::encode_piece(const std::string& text, std::vector<int32_t>& i
     consider(index - 1, index);
     rest.remove_prefix(length);
   }
-  while (!queue.empty()) {
+  for (size_t step = 0; !queue.empty(); ++step) {
+    if (step % kStepsBetweenChecks == 0) deadline.check();
     const SpmCandidate candidate = queue.top();
     queue.pop();
     SpmSymbol& left = symbols[candidate.left];

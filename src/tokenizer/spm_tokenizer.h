@@ -20,8 +20,8 @@ class SpmTokenizer final : public Tokenizer {
   };
   explicit SpmTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
-  std::vector<int32_t> encode(std::string_view text, bool add_special,
-                              ParseSpecial parse_special) const override;
+  std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
+                              const Deadline& deadline) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
   std::string token_bytes(int32_t id) const override;
   int32_t vocab_size() const override { return parts_.vocabulary.size(); }
@@ -33,7 +33,8 @@ class SpmTokenizer final : public Tokenizer {
   }
 
  private:
-  void encode_piece(const std::string& text, std::vector<int32_t>& ids) const;
+  void encode_piece(const std::string& text, const Deadline& deadline,
+                    std::vector<int32_t>& ids) const;
   void append_symbol(std::string_view symbol, bool& unknown, std::vector<int32_t>& ids) const;
 
   Parts parts_;

@@ -4,15 +4,20 @@
 #include <string_view>
 #include <vector>
 
+#include "base/deadline.h"
 #include "tokenizer/vocabulary.h"
 
 namespace bitsmith {
 
+// A look at the clock takes as long as a step of a model.
+inline constexpr size_t kStepsBetweenChecks = 256;
+
 class TokenModel {
  public:
   virtual ~TokenModel() = default;
-  // Appends the ids of `word`, valid UTF-8. Thread-safe.
-  virtual void encode(std::string_view word, std::vector<int32_t>& ids) const = 0;
+  // Appends the ids of `word`, valid UTF-8. Throws DeadlineError. Thread-safe.
+  virtual void encode(std::string_view word, const Deadline& deadline,
+                      std::vector<int32_t>& ids) const = 0;
   virtual const Vocabulary& vocabulary() const = 0;
 };
 

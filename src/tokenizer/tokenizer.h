@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/deadline.h"
 #include "tokenizer/parse_special.h"
 
 namespace bitsmith {
@@ -24,9 +25,10 @@ class Tokenizer {
 
   // add_special: also what the model's post-processor adds (BOS and the like). parse_special: where
   // special tokens written in the text (<|im_start|>) are recognized. Never fails on invalid UTF-8,
-  // but the bytes of parse_special are those of valid text. Thread-safe.
+  // but the bytes of parse_special are those of valid text. Throws DeadlineError. Thread-safe.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special = true,
-                                      ParseSpecial parse_special = true) const = 0;
+                                      ParseSpecial parse_special = true,
+                                      const Deadline& deadline = {}) const = 0;
   // skip_special: leave control tokens out. Ids out of range throw Error.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special = false) const = 0;
   // The bytes of one token inside a text (no stripping of a leading space), for streaming.

@@ -52,7 +52,18 @@ BpeModel::Merges read_merges(const Json& json, const std::string& source) {
   return merges;
 }
 
-std::unique_ptr<TokenModel> read_bpe(const Json& json, const std::string& source) {
+// Texts that are no pieces of a word: those of the special ones among the tokenizer's added tokens.
+std::unordered_set<std::string> read_special(const Json& added, const std::string& source) {
+  std::unordered_set<std::string> special;
+  if (added.is_array())
+    for (const Json& token : added)
+      if (token.is_object() && json_get_or<bool>(token, "special", false, source))
+        special.insert(json_get<std::string>(token, "content", source));
+  return special;
+}
+
+std::unique_ptr<TokenModel> read_bpe(const Json& json, const Json& added,
+                                     const std::string& source) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!json_get_or<std::string>(json, key, "", source).empty())
       throw Error(concat(source, ": a BPE model with '", key, "' is not supported"));
@@ -67,11 +78,12 @@ std::unique_ptr<TokenModel> read_bpe(const Json& json, const std::string& source
     if (!options.unknown)
       throw Error(concat(source, ": unk_token '", excerpt(unknown), "' is not in the vocabulary"));
   }
+  options.special = read_special(added, source);
   return std::make_unique<BpeModel>(std::move(vocabulary),
-                                    read_merges(member(json, "merges"), source), options, source);
+                                    read_merges(member(json, "merges"), source), std::move(options),
+                                    source);
 }
 
-// `added` are the tokenizer's added tokens: special ones are not pieces of a word.
 std::unique_ptr<TokenModel> read_unigram(const Json& json, const Json& added,
                                          const std::string& source) {
   UnigramModel::Parts parts;
@@ -96,10 +108,7 @@ std::unique_ptr<TokenModel> read_unigram(const Json& json, const Json& added,
                        parts.tokens.size()));
   parts.unknown = static_cast<int32_t>(unknown);
   parts.byte_fallback = json_get_or<bool>(json, "byte_fallback", false, source);
-  if (added.is_array())
-    for (const Json& token : added)
-      if (token.is_object() && json_get_or<bool>(token, "special", false, source))
-        parts.special.insert(json_get<std::string>(token, "content", source));
+  parts.special = read_special(added, source);
   return std::make_unique<UnigramModel>(std::move(parts));
 }
 
@@ -107,7 +116,7 @@ std::unique_ptr<TokenModel> read_model(const Json& json, const Json& added,
                                        const std::string& source) {
   // Files from before the models had names have a BPE's vocab and merges and no type.
   const auto type = json_get_or<std::string>(json, "type", "BPE", source);
-  if (type == "BPE") return read_bpe(json, source);
+  if (type == "BPE") return read_bpe(json, added, source);
   if (type == "Unigram") return read_unigram(json, added, source);
   throw Error(concat(source, ": the tokenizer model '", excerpt(type),
                      "' is not supported; supported: BPE, Unigram (and SentencePiece's "

@@ -101,6 +101,39 @@ TEST_F(TokenizerFolder, SpecialTokensInsideOfStretchesAreText) {
   }
 }
 
+// Llama's first tokenizers: a normalizer changes every text, and special tokens are searched behind
+// it.
+TEST_F(TokenizerFolder, ANormalizerDoesNotMixTheTextsOfUsersAndTemplates) {
+  Json json = metaspace_json({"\u2581"}, {});
+  for (Json& token : json["added_tokens"]) token["normalized"] = true;
+  Json& steps = json["normalizer"]["normalizers"];
+  const Json wide_to_narrow = {{"type", "NFKC"}};
+  steps.insert(steps.begin(), wide_to_narrow);
+  write("tokenizer.json", json.dump());
+  const auto t = Tokenizer::open(folder_);
+  const auto starts = [&](const std::string& text, const std::vector<Span>& stretches) {
+    const auto ids = t->encode(text, false, ParseSpecial::outside_of(stretches));
+    return std::count(ids.begin(), ids.end(), 1);
+  };
+  const std::string text = "<s>h\u00E9 <s>";  // normalized, both are a mark and <s>
+  EXPECT_EQ(starts(text, {}), 2);
+  EXPECT_EQ(starts(text, {{3, 6}}), 2);  // what the template wrote, beside a user's text
+  EXPECT_EQ(starts(text, {{3, 10}}), 1);
+  EXPECT_EQ(starts(text, {{0, 10}}), 0);
+  // Wide letters, which the normalizer makes narrow.
+  const std::string wide = "<s> \uFF1Cs\uFF1E";
+  EXPECT_EQ(starts(wide, {}), 2);
+  EXPECT_EQ(starts(wide, {{4, wide.size()}}), 1);
+}
+
+TEST_F(TokenizerFolder, EncodingEndsAtTheDeadline) {
+  const Deadline over(std::chrono::seconds(0)), later(std::chrono::seconds(600));
+  write_tokenizer("<|end|>");
+  const auto t = Tokenizer::open(folder_);
+  EXPECT_THROW(t->encode("cat", true, true, over), DeadlineError);
+  EXPECT_EQ(t->encode("cat", true, true, later), t->encode("cat"));
+}
+
 TEST_F(TokenizerFolder, AFileAloneWorksToo) {
   write_tokenizer("<|end|>");
   EXPECT_EQ(Tokenizer::open(folder_ / "tokenizer.json")->encode("cat"), std::vector<int32_t>{kCat});

@@ -31,12 +31,14 @@ UnigramModel::UnigramModel(Parts parts)
   unknown_score_ = *std::min_element(scores_.begin(), scores_.end()) - kUnknownPenalty;
 }
 
-void UnigramModel::encode(std::string_view word, std::vector<int32_t>& ids) const {
+void UnigramModel::encode(std::string_view word, const Deadline& deadline,
+                          std::vector<int32_t>& ids) const {
   std::vector<Best> best(word.size() + 1);
   const auto offer = [&](size_t end, double score, size_t begin, int32_t id) {
     if (best[end].begin == SIZE_MAX || score > best[end].score) best[end] = {score, begin, id};
   };
-  for (size_t begin = 0; begin < word.size();) {
+  for (size_t begin = 0, step = 0; begin < word.size(); ++step) {
+    if (step % kStepsBetweenChecks == 0) deadline.check();
     const std::string_view rest = word.substr(begin);
     const size_t character = static_cast<size_t>(next_utf8(rest).length);
     const double before = best[begin].score;

@@ -22,7 +22,8 @@ class UnigramModel final : public TokenModel {
   explicit UnigramModel(Parts parts);
 
   // O(bytes times the length of the longest token).
-  void encode(std::string_view word, std::vector<int32_t>& ids) const override;
+  void encode(std::string_view word, const Deadline& deadline,
+              std::vector<int32_t>& ids) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:

@@ -11,7 +11,7 @@ using Ids = std::vector<int32_t>;
 
 Ids encode(const UnigramModel& model, const std::string& word) {
   Ids ids;
-  model.encode(word, ids);
+  model.encode(word, {}, ids);
   return ids;
 }
 

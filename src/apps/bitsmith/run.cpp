@@ -159,7 +159,7 @@ void RunCommand::answer_once(TextSession& session, const std::string& question) 
                         {"tokens_per_second", generated.tokens_per_second()},
                         {"prompt_tokens", generated.prompt_tokens},
                         {"prompt_tokens_per_second", generated.prompt_tokens_per_second()},
-                        {"stop_reason", finish_reason_name(generated.reason)}};
+                        {"finish_reason", finish_reason_name(generated.reason)}};
     print_result(common, json, "");
   }
   log_info(speed_line(generated));
@@ -268,7 +268,7 @@ void add_run(CLI::App& app) {
                    "Only tokens at least this many times as likely as the likeliest; 0: all")
       ->capture_default_str();
   command
-      ->add_option("--repeat-penalty", run->options.sampling.repetition_penalty,
+      ->add_option("--repetition-penalty", run->options.sampling.repetition_penalty,
                    "Above 1 makes tokens of the text so far less likely")
       ->capture_default_str();
   add_options(*command, run->context);

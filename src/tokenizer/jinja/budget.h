@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "tokenizer/jinja/value.h"
 
@@ -11,6 +12,7 @@ struct Limits {
   int64_t steps = 30'000'000;         // expressions, statements, values made; each 64 bytes of text
   int64_t output = int64_t{1} << 26;  // bytes of one string, and of the result
   int depth = 1000;                   // of expressions, statements and macros inside one another
+  Deadline deadline = {};             // DeadlineError beyond it
 };
 
 class Budget {
@@ -21,6 +23,7 @@ class Budget {
     if (steps > static_cast<size_t>(left_))
       throw Failure(concat("the template takes more than ", limits_.steps, " steps"));
     left_ -= static_cast<int64_t>(steps);
+    if (++spent_ % 1024 == 0) limits_.deadline.check();
   }
   void check_size(size_t bytes) const {
     if (bytes > static_cast<size_t>(limits_.output))
@@ -46,6 +49,7 @@ class Budget {
  private:
   Limits limits_;
   int64_t left_;
+  uint64_t spent_ = 0;  // times
   int depth_ = 0;
 };
 

@@ -108,6 +108,12 @@ TEST(JinjaTemplate, TimeOfTheRequest) {
   expect_failure("{{ strftime_now('%Q') }}", {"%Q"});
 }
 
+TEST(JinjaTemplate, EndsAtTheDeadline) {
+  const Limits over{.deadline = Deadline(std::chrono::seconds(0))};
+  EXPECT_THROW(render_text("{% for a in range(9999) %}a{% endfor %}", kTestVariables, over),
+               DeadlineError);
+}
+
 TEST(JinjaTemplate, WorkIsLimited) {
   const Limits few{.steps = 100'000, .output = 10'000, .depth = 100};
   const auto fails = [&](const std::string& source, const std::string& part) {
