@@ -58,6 +58,15 @@ struct GvqLookupKernels {
   // sums[r, l] += what lane l of row r adds to y[r], r in [0, rows). Integer sums are exact; the
   // rest as in dense_gemv.h.
   void (*multiply)(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums);
+  // values[r * stride + (g * places + p) * D + t] = coordinate t of the centroid at place p, of
+  // `places` in each column group g, of row r: int8 as the table has it. Up to 64 D numbers past a
+  // row's last are overwritten: the stride has room for them.
+  void (*decode)(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
+                 int64_t stride);
+  // scales[r * stride + g * blocks + b] = the tile's scale times that of scale block b, of `blocks`
+  // in each column group g, of row r. Needs block scales.
+  void (*decode_scales)(const GvqLookupTiles& tiles, int64_t rows, int64_t blocks, float* scales,
+                        int64_t stride);
 };
 
 void fill_scalar(GvqLookupKernels& kernels);

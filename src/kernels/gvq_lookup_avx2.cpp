@@ -55,6 +55,18 @@ struct Avx2 : Simd {
       return _mm256_or_si256(high, load_nibbles(p + 16, half));
     }
   }
+  static __m256i to_signed(__m256i values) { return values; }
+
+  // Coordinates of the first half's positions, then of the second half's, in the order of places.
+  template <bool kPairs, int kSize>
+  static void store_places(__m256i* values, int8_t* to) {
+    if constexpr (kPairs) {
+      interleave<2 * kSize>(values, to);
+    } else {
+      interleave<kSize>(values, to);
+      interleave<kSize>(values + kSize, to + 32 * kSize);
+    }
+  }
   static __m256i start(const int32_t*) { return _mm256_setzero_si256(); }
   // Lanes of four products: |values| is at most 128, so that sums of two fit 16 bits.
   static __m256i add_products(__m256i dot, __m256i values, const int8_t* inputs) {
@@ -72,6 +84,26 @@ struct Avx2 : Simd {
     }
     __m256 low, high;
   };
+
+ private:
+  // to[N i + k] = byte i of v[k]. Of a place in the N registers, as a number of bits, each round
+  // moves the highest bit to the lowest place.
+  template <int N>
+  static void interleave(__m256i* v, int8_t* to) {
+    for (int done = 1; done < N; done *= 2) {
+      __m256i shuffled[N];
+      for (int i = 0; i < N / 2; ++i) {
+        shuffled[2 * i] = _mm256_unpacklo_epi8(v[i], v[i + N / 2]);
+        shuffled[2 * i + 1] = _mm256_unpackhi_epi8(v[i], v[i + N / 2]);
+      }
+      for (int i = 0; i < N; ++i) v[i] = shuffled[i];
+    }
+    auto* sixteen = reinterpret_cast<__m128i*>(to);
+    for (int i = 0; i < N; ++i) {
+      _mm_storeu_si128(sixteen + i, _mm256_castsi256_si128(v[i]));
+      _mm_storeu_si128(sixteen + N + i, _mm256_extracti128_si256(v[i], 1));
+    }
+  }
 };
 
 void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums) {
@@ -80,8 +112,15 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   multiply_bits<Avx2, 6>(tiles, rows, x, sums);
 }
 
+void decode(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
+            int64_t stride) {
+  if (tiles.code_bits == 2) return decode_bits<Avx2, 2>(tiles, rows, places, values, stride);
+  if (tiles.code_bits == 4) return decode_bits<Avx2, 4>(tiles, rows, places, values, stride);
+  decode_bits<Avx2, 6>(tiles, rows, places, values, stride);
+}
+
 }  // namespace
 
-void fill_avx2(GvqLookupKernels& kernels) { kernels = {6, multiply}; }
+void fill_avx2(GvqLookupKernels& kernels) { kernels = {6, multiply, decode, decode_scales<Avx2>}; }
 
 }  // namespace bitsmith

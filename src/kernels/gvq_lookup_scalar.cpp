@@ -48,8 +48,41 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   }
 }
 
+void decode(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
+            int64_t stride) {
+  const int64_t d = tiles.vector_size, entries = gvq_table_entries(tiles.code_bits);
+  const int64_t packet_bytes = gvq_packet_bytes(tiles.code_bits, kGvqPacket);
+  for (int64_t g = 0; g < tiles.column_groups; ++g) {
+    const int8_t* table = tiles.tables + g * d * entries;
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* codes = tiles.codes + g * tiles.column_group_bytes + r * tiles.row_bytes;
+      for (int64_t p = 0; p < places; ++p) {
+        const int code = load_gvq_code(codes + p / kGvqPacket * packet_bytes, tiles.code_bits,
+                                       gvq_position(tiles.code_bits, p % kGvqPacket));
+        for (int64_t t = 0; t < d; ++t) {
+          values[r * stride + (g * places + p) * d + t] = table[t * entries + code];
+        }
+      }
+    }
+  }
+}
+
+void decode_scales(const GvqLookupTiles& tiles, int64_t rows, int64_t blocks, float* scales,
+                   int64_t stride) {
+  for (int64_t g = 0; g < tiles.column_groups; ++g) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* codes =
+          tiles.block_scales + r * tiles.scale_row_bytes + g * tiles.scale_column_group_bytes;
+      for (int64_t b = 0; b < blocks; ++b) {
+        scales[r * stride + g * blocks + b] =
+            tiles.scale_values[g * 16 + (codes[b / 2] >> (b % 2 * 4) & 15)] * tiles.scales[g];
+      }
+    }
+  }
+}
+
 }  // namespace
 
-void fill_scalar(GvqLookupKernels& kernels) { kernels = {8, multiply}; }
+void fill_scalar(GvqLookupKernels& kernels) { kernels = {8, multiply, decode, decode_scales}; }
 
 }  // namespace bitsmith

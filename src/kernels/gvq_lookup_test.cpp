@@ -127,5 +127,45 @@ TEST(GvqLookup, EveryLevelGivesTheScalarSums) {
   }
 }
 
+TEST(GvqLookup, EveryLevelDecodesTheSameBytes) {
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  for (const KernelTable& level : vector_levels()) {
+    for (const int bits : {2, 4, 6, 8}) {
+      if (bits > level.gvq_lookup.most_code_bits) continue;
+      for (const int vector_size : {1, 2, 4}) {
+        for (const int64_t places : {4, 60, 64, 72, 128, 320}) {
+          const int64_t packets = (places + kGvqPacket - 1) / kGvqPacket;
+          const Problem p(bits, vector_size, packets, false);
+          const int64_t inputs = Problem::kColumnGroups * places * vector_size;
+          const int64_t stride = inputs + kGvqPacket * vector_size;
+          std::vector<int8_t> expected(static_cast<size_t>(kRows * stride)), found = expected;
+          scalar.gvq_lookup.decode(p.tiles, kRows, places, expected.data(), stride);
+          level.gvq_lookup.decode(p.tiles, kRows, places, found.data(), stride);
+          for (int64_t r = 0; r < kRows; ++r) {
+            const auto row = expected.begin() + r * stride;
+            EXPECT_TRUE(std::equal(row, row + inputs, found.begin() + r * stride))
+                << isa_name(level.isa) << ", " << bits << " bits, D " << vector_size << ", "
+                << places << " places, row " << r;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(GvqLookup, EveryLevelDecodesTheSameScales) {
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  const Problem p(4, 2, 1, /*scaled=*/true);
+  for (const KernelTable& level : vector_levels()) {
+    for (const int64_t blocks : {1, 2, 7, 8, 9, 10}) {
+      const int64_t stride = Problem::kColumnGroups * blocks + 1;
+      std::vector<float> expected(static_cast<size_t>(kRows * stride), 7.0f), found = expected;
+      scalar.gvq_lookup.decode_scales(p.tiles, kRows, blocks, expected.data(), stride);
+      level.gvq_lookup.decode_scales(p.tiles, kRows, blocks, found.data(), stride);
+      EXPECT_EQ(found, expected) << isa_name(level.isa) << ", " << blocks << " blocks";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bitsmith
