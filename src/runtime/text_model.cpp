@@ -12,8 +12,9 @@ namespace {
 
 constexpr NameTable<KvType, 2> kKvTypes{"key and value cache",
                                         {{KvType::kFloat16, "f16"}, {KvType::kInt8, "int8"}}};
-constexpr NameTable<Products, 2> kProducts{
-    "way of products", {{Products::kSingle, "single"}, {Products::kMany, "many"}}};
+constexpr NameTable<Products, 3> kProducts{
+    "way of products",
+    {{Products::kSingle, "single"}, {Products::kInt8, "int8"}, {Products::kExact, "exact"}}};
 constexpr NameTable<Reuse, 3> kReuse{
     "reuse", {{Reuse::kOff, "off"}, {Reuse::kPrompts, "prompts"}, {Reuse::kAnswers, "answers"}}};
 
@@ -71,7 +72,8 @@ TextModel::TextModel(const std::filesystem::path& model, int threads, const Cont
                      const BatchOptions& batch)
     : tokenizer_(Tokenizer::open(model)),
       chat_template_(*tokenizer_),
-      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads),
+      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads,
+             batch.products == Products::kExact ? Products::kExact : Products::kInt8),
       end_tokens_(model_.plan().eos_token_ids) {
   EngineOptions options{.context = choose_context(model_.plan(), context.context),
                         .max_batch = batch.parallel,

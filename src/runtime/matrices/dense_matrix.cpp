@@ -42,6 +42,8 @@ class DenseMatrix final : public PanelMatrix {
     return true;
   }
 
+  std::optional<Int8Blocks> int8_blocks() const override { return std::nullopt; }
+
   void decode_panel(int64_t p, float* panel) const override {
     const int64_t row = p * kPanelRows, rows = std::min(kPanelRows, out_features - row);
     const T* w = weights_.data() + row * in_features;

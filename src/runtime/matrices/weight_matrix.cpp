@@ -6,9 +6,10 @@
 
 namespace bitsmith {
 
-void WeightMatrix::add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) {
+void WeightMatrix::add_product(Products products, const float* x, int64_t tokens, float* y,
+                               ThreadPool& pool) {
   std::vector<float> product(static_cast<size_t>(tokens * out_features));
-  multiply(x, tokens, product.data(), pool);
+  multiply(products, x, tokens, product.data(), pool);
   for (size_t i = 0; i < product.size(); ++i) y[i] += product[i];
 }
 
