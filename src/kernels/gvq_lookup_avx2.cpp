@@ -1,3 +1,4 @@
+#include "kernels/gvq_decode_impl.h"
 #include "kernels/gvq_lookup_impl.h"
 #include "kernels/simd_avx2.h"
 
@@ -24,7 +25,7 @@ inline __m256i load_nibbles(const uint8_t* p, int half) {
 template <int kBits>
 struct SignedTable {
   static constexpr int kRegisters = kBits == 6 ? 4 : 1;
-  explicit SignedTable(const int8_t* values) {
+  explicit SignedTable(const int8_t* values, int = 0) {  // never biased
     for (int i = 0; i < kRegisters; ++i) {
       part[i] = _mm256_broadcastsi128_si256(
           _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 16 * i)));
@@ -38,6 +39,9 @@ struct SignedTable {
     return _mm256_blendv_epi8(_mm256_blendv_epi8(quarter(0), quarter(1), bit4),
                               _mm256_blendv_epi8(quarter(2), quarter(3), bit4), bit5);
   }
+  void replace(__m256i mask, const SignedTable& other) {
+    part[0] = _mm256_blendv_epi8(part[0], other.part[0], mask);
+  }
   __m256i part[kRegisters];
 };
 
@@ -46,6 +50,11 @@ struct Avx2 : Simd {
   template <int kBits>
   using Table = SignedTable<kBits>;
 
+  // kCount bits of each byte, from bit kFirst on.
+  template <int kFirst, int kCount>
+  static __m256i take_bits(__m256i bytes) {
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8((1 << kCount) - 1));
+  }
   template <int kBits>
   static __m256i load_codes(const uint8_t* p, int half) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p, half);
@@ -53,18 +62,6 @@ struct Avx2 : Simd {
     if constexpr (kBits == 6) {
       const __m256i high = _mm256_slli_epi16(load_pairs_of_bits(p, half), 4);
       return _mm256_or_si256(high, load_nibbles(p + 16, half));
-    }
-  }
-  static __m256i to_signed(__m256i values) { return values; }
-
-  // Coordinates of the first half's positions, then of the second half's, in the order of places.
-  template <bool kPairs, int kSize>
-  static void store_places(__m256i* values, int8_t* to) {
-    if constexpr (kPairs) {
-      interleave<2 * kSize>(values, to);
-    } else {
-      interleave<kSize>(values, to);
-      interleave<kSize>(values + kSize, to + 32 * kSize);
     }
   }
   static __m256i start(const int32_t*) { return _mm256_setzero_si256(); }
@@ -84,26 +81,6 @@ struct Avx2 : Simd {
     }
     __m256 low, high;
   };
-
- private:
-  // to[N i + k] = byte i of v[k]. Of a place in the N registers, as a number of bits, each round
-  // moves the highest bit to the lowest place.
-  template <int N>
-  static void interleave(__m256i* v, int8_t* to) {
-    for (int done = 1; done < N; done *= 2) {
-      __m256i shuffled[N];
-      for (int i = 0; i < N / 2; ++i) {
-        shuffled[2 * i] = _mm256_unpacklo_epi8(v[i], v[i + N / 2]);
-        shuffled[2 * i + 1] = _mm256_unpackhi_epi8(v[i], v[i + N / 2]);
-      }
-      for (int i = 0; i < N; ++i) v[i] = shuffled[i];
-    }
-    auto* sixteen = reinterpret_cast<__m128i*>(to);
-    for (int i = 0; i < N; ++i) {
-      _mm_storeu_si128(sixteen + i, _mm256_castsi256_si128(v[i]));
-      _mm_storeu_si128(sixteen + N + i, _mm256_extracti128_si256(v[i], 1));
-    }
-  }
 };
 
 void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums) {
@@ -112,11 +89,11 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   multiply_bits<Avx2, 6>(tiles, rows, x, sums);
 }
 
-void decode(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
-            int64_t stride) {
-  if (tiles.code_bits == 2) return decode_bits<Avx2, 2>(tiles, rows, places, values, stride);
-  if (tiles.code_bits == 4) return decode_bits<Avx2, 4>(tiles, rows, places, values, stride);
-  decode_bits<Avx2, 6>(tiles, rows, places, values, stride);
+void decode(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes) {
+  const int code_bits = strips->tiles.code_bits;
+  if (code_bits == 2) return decode_bits<Avx2, 2>(strips, count, places, codes);
+  if (code_bits == 4) return decode_bits<Avx2, 4>(strips, count, places, codes);
+  decode_bits<Avx2, 6>(strips, count, places, codes);
 }
 
 }  // namespace

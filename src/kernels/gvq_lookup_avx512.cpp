@@ -1,3 +1,4 @@
+#include "kernels/gvq_decode_impl.h"
 #include "kernels/gvq_lookup_impl.h"
 #include "kernels/simd_avx512.h"
 
@@ -21,12 +22,12 @@ inline __m512i load_nibbles(const uint8_t* p) {
   return _mm512_and_si512(halves, _mm512_set1_epi8(15));
 }
 
-// One coordinate of the centroids, plus 128 to have no sign.
+// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign.
 template <int kBits>
 struct BiasedTable {
   static constexpr int kRegisters = kBits == 8 ? 4 : 1;
-  explicit BiasedTable(const int8_t* values) {
-    const __m512i sign = _mm512_set1_epi8(-128);
+  explicit BiasedTable(const int8_t* values, int bias = 128) {
+    const __m512i sign = _mm512_set1_epi8(static_cast<char>(bias));
     if constexpr (kBits <= 4) {
       const __m128i few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
       part[0] = _mm512_xor_si512(_mm512_broadcast_i32x4(few), sign);
@@ -45,30 +46,22 @@ struct BiasedTable {
       return _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
     }
   }
+  void replace(__mmask16 mask, const BiasedTable& other) {
+    part[0] = _mm512_mask_mov_epi32(part[0], mask, other.part[0]);
+  }
   __m512i part[kRegisters];
 };
-
-// Where byte i of register k of a packet in the order of places comes from: its position, and in
-// bit 6 whether it is of an odd coordinate.
-struct PlaceOrder {
-  alignas(64) uint8_t index[64];
-};
-template <bool kPairs, int kSize>
-constexpr PlaceOrder place_order(int k) {
-  PlaceOrder order{};
-  for (int i = 0; i < 64; ++i) {
-    const int place = (64 * k + i) / kSize, coordinate = (64 * k + i) % kSize;
-    const int position = kPairs ? place % 2 * 32 + place / 2 : place;
-    order.index[i] = static_cast<uint8_t>(position | coordinate % 2 << 6);
-  }
-  return order;
-}
 
 struct Avx512 : Simd {
   static constexpr int kParts = 1;  // registers of a packet
   template <int kBits>
   using Table = BiasedTable<kBits>;
 
+  // kCount bits of each byte, from bit kFirst on.
+  template <int kFirst, int kCount>
+  static __m512i take_bits(__m512i bytes) {
+    return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8((1 << kCount) - 1));
+  }
   template <int kBits>
   static __m512i load_codes(const uint8_t* p, int) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p);
@@ -77,31 +70,6 @@ struct Avx512 : Simd {
       return _mm512_or_si512(_mm512_slli_epi16(load_pairs_of_bits(p), 4), load_nibbles(p + 16));
     }
     if constexpr (kBits == 8) return _mm512_loadu_si512(p);
-  }
-  static __m512i to_signed(__m512i biased) {
-    return _mm512_xor_si512(biased, _mm512_set1_epi8(-128));
-  }
-
-  // A packet's coordinates, each by positions, in the order of places.
-  template <bool kPairs, int kSize>
-  static void store_places(const __m512i* values, int8_t* to) {
-    store_places<kPairs, kSize, 0>(values, to);
-  }
-  template <bool kPairs, int kSize, int k>
-  static void store_places(const __m512i* values, int8_t* to) {
-    if constexpr (k < kSize) {
-      static constexpr PlaceOrder kOrder = place_order<kPairs, kSize>(k);
-      const __m512i order = _mm512_load_si512(kOrder.index);
-      __m512i bytes = values[0];
-      if constexpr (kSize == 1 && kPairs) bytes = _mm512_permutexvar_epi8(order, values[0]);
-      if constexpr (kSize > 1) bytes = _mm512_permutex2var_epi8(values[0], order, values[1]);
-      if constexpr (kSize == 4) {  // bytes 2 and 3 of each four are of the other two coordinates
-        bytes = _mm512_mask_blend_epi8(0xcccccccccccccccc, bytes,
-                                       _mm512_permutex2var_epi8(values[2], order, values[3]));
-      }
-      _mm512_storeu_si512(to + 64 * k, bytes);
-      store_places<kPairs, kSize, k + 1>(values, to);
-    }
   }
   // What the tables' 128 will add too much.
   static __m512i start(const int32_t* offsets) { return _mm512_loadu_si512(offsets); }
@@ -131,17 +99,16 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   }
 }
 
-void decode(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
-            int64_t stride) {
-  switch (tiles.code_bits) {
+void decode(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes) {
+  switch (strips->tiles.code_bits) {
     case 2:
-      return decode_bits<Avx512, 2>(tiles, rows, places, values, stride);
+      return decode_bits<Avx512, 2>(strips, count, places, codes);
     case 4:
-      return decode_bits<Avx512, 4>(tiles, rows, places, values, stride);
+      return decode_bits<Avx512, 4>(strips, count, places, codes);
     case 6:
-      return decode_bits<Avx512, 6>(tiles, rows, places, values, stride);
+      return decode_bits<Avx512, 6>(strips, count, places, codes);
     default:
-      return decode_bits<Avx512, 8>(tiles, rows, places, values, stride);
+      return decode_bits<Avx512, 8>(strips, count, places, codes);
   }
 }
 

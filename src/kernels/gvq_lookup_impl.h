@@ -28,64 +28,24 @@ class GvqLookup {
     kernel(tiles, rows, x, sums);
   }
 
-  static void decode(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
-                     int64_t stride) {
-    const auto kernel = tiles.vector_size == 1   ? decode_column_groups<1>
-                        : tiles.vector_size == 2 ? decode_column_groups<2>
-                                                 : decode_column_groups<4>;
-    kernel(tiles, rows, places, values, stride);
-  }
-
  private:
   using Floats = typename I::Floats;
   static constexpr int64_t kLanes = kGvqLanes / I::kParts;
-  static constexpr bool kPairs = kBits == 4 || kBits == 6;  // as in gvq_place()
-
-  // run(column group, the table of each coordinate).
-  template <int kSize, typename Run>
-  static void each_column_group(const GvqLookupTiles& tiles, const Run& run) {
-    using T = typename I::template Table<kBits>;
-    constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
-    const int8_t* t = tiles.tables;
-    for (int64_t g = 0; g < tiles.column_groups; ++g, t += kSize * kEntries) {
-      if constexpr (kSize == 1) run(g, T(t));
-      if constexpr (kSize == 2) run(g, T(t), T(t + kEntries));
-      if constexpr (kSize == 4) {
-        run(g, T(t), T(t + kEntries), T(t + 2 * kEntries), T(t + 3 * kEntries));
-      }
-    }
-  }
 
   template <int kSize>
   static void multiply_column_groups(const GvqLookupTiles& tiles, int64_t rows,
                                      const GvqLookupInput& x, float* sums) {
-    each_column_group<kSize>(tiles, [&](int64_t g, const auto&... tables) {
-      multiply_rows(tiles, g, rows, x, sums, tables...);
-    });
-  }
-
-  template <int kSize>
-  static void decode_column_groups(const GvqLookupTiles& tiles, int64_t rows, int64_t places,
-                                   int8_t* values, int64_t stride) {
-    each_column_group<kSize>(tiles, [&](int64_t g, const auto&... tables) {
-      decode_rows(tiles, g, rows, values + g * places * kSize, stride, tables...);
-    });
-  }
-
-  template <typename... Tables>
-  static void decode_rows(const GvqLookupTiles& tiles, int64_t column_group, int64_t rows,
-                          int8_t* values, int64_t stride, const Tables&... tables) {
-    constexpr int kSize = sizeof...(tables);
-    const uint8_t* row = tiles.codes + column_group * tiles.column_group_bytes;
-    for (int64_t r = 0; r < rows; ++r, row += tiles.row_bytes, values += stride) {
-      for (int64_t b = 0; b < tiles.packets; ++b) {
-        typename I::Words looked_up[I::kParts * kSize];  // of each part each coordinate
-        int at = 0;
-        for (int part = 0; part < I::kParts; ++part) {
-          const auto codes = I::template load_codes<kBits>(row + b * kPacketBytes<kBits>, part);
-          ((looked_up[at++] = I::to_signed(tables[codes])), ...);
-        }
-        I::template store_places<kPairs, kSize>(looked_up, values + b * kGvqPacket * kSize);
+    using T = typename I::template Table<kBits>;
+    constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
+    const int8_t* t = tiles.tables;
+    for (int64_t g = 0; g < tiles.column_groups; ++g, t += kSize * kEntries) {
+      const auto run = [&](const auto&... tables) {
+        multiply_rows(tiles, g, rows, x, sums, tables...);
+      };
+      if constexpr (kSize == 1) run(T(t));
+      if constexpr (kSize == 2) run(T(t), T(t + kEntries));
+      if constexpr (kSize == 4) {
+        run(T(t), T(t + kEntries), T(t + 2 * kEntries), T(t + 3 * kEntries));
       }
     }
   }
@@ -133,34 +93,6 @@ void multiply_bits(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInp
   const auto kernel = tiles.block_scales ? GvqLookup<I, kBits, true>::multiply
                                          : GvqLookup<I, kBits, false>::multiply;
   kernel(tiles, rows, x, sums);
-}
-
-template <typename I, int kBits>
-void decode_bits(const GvqLookupTiles& tiles, int64_t rows, int64_t places, int8_t* values,
-                 int64_t stride) {
-  GvqLookup<I, kBits, false>::decode(tiles, rows, places, values, stride);
-}
-
-template <typename I>
-void decode_scales(const GvqLookupTiles& tiles, int64_t rows, int64_t blocks, float* scales,
-                   int64_t stride) {
-  constexpr int64_t kCodes = 8;  // in four bytes
-  static constexpr int32_t kShifts[16] = {0, 4, 8, 12, 16, 20, 24, 28};
-  for (int64_t g = 0; g < tiles.column_groups; ++g) {
-    const typename I::Scales values(tiles.scale_values + g * 16);
-    const auto tile_scale = I::broadcast(tiles.scales[g]);
-    const uint8_t* codes = tiles.block_scales + g * tiles.scale_column_group_bytes;
-    float* to = scales + g * blocks;
-    for (int64_t r = 0; r < rows; ++r, codes += tiles.scale_row_bytes, to += stride) {
-      for (int64_t b = 0; b < blocks; b += kCodes) {
-        int32_t packed;
-        __builtin_memcpy(&packed, codes + b / 2, sizeof(packed));
-        const int64_t left = blocks - b;
-        I::store_first(to + b, values.look_up(packed, kShifts) * tile_scale,
-                       left < kCodes ? left : kCodes);
-      }
-    }
-  }
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ struct Int8GemmKernels {
   // A panel's codes from `rows` <= 32 rows of int8 numbers, `stride` apart; `inputs` is a multiple
   // of 32. Rows that are missing become zeros.
   void (*pack)(const int8_t* w, int64_t rows, int64_t stride, int64_t inputs, int8_t* codes);
+  // Of each of `units` runs of 32 numbers, place i gets what place order[i] < 32 had.
+  void (*reorder)(int8_t* codes, int64_t units, const uint8_t* order);
 };
 
 void fill_scalar(Int8GemmKernels& kernels);

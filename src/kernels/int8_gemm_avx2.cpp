@@ -23,10 +23,23 @@ struct Avx2 : Simd {
   }
 };
 
+void reorder(int8_t* codes, int64_t units, const uint8_t* order) {
+  const __m256i from = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(order));
+  const __m256i upper = _mm256_slli_epi16(from, 3);  // bit 4 as the sign
+  for (int64_t u = 0; u < units; ++u, codes += kInt8Unit) {
+    auto* unit = reinterpret_cast<__m256i*>(codes);
+    const __m256i bytes = _mm256_loadu_si256(unit);
+    const __m256i low = _mm256_permute2x128_si256(bytes, bytes, 0x00);
+    const __m256i high = _mm256_permute2x128_si256(bytes, bytes, 0x11);
+    _mm256_storeu_si256(unit, _mm256_blendv_epi8(_mm256_shuffle_epi8(low, from),
+                                                 _mm256_shuffle_epi8(high, from), upper));
+  }
+}
+
 }  // namespace
 
 void fill_avx2(Int8GemmKernels& kernels) {
-  kernels = {Int8Gemm<Avx2>::multiply, Int8Gemm<Avx2>::pack};
+  kernels = {Int8Gemm<Avx2>::multiply, Int8Gemm<Avx2>::pack, reorder};
 }
 
 }  // namespace bitsmith

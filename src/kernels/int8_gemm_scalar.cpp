@@ -28,8 +28,16 @@ void pack(const int8_t* w, int64_t rows, int64_t stride, int64_t inputs, int8_t*
   }
 }
 
+void reorder(int8_t* codes, int64_t units, const uint8_t* order) {
+  for (int64_t u = 0; u < units; ++u, codes += kInt8Unit) {
+    int8_t before[kInt8Unit];
+    for (int64_t i = 0; i < kInt8Unit; ++i) before[i] = codes[i];
+    for (int64_t i = 0; i < kInt8Unit; ++i) codes[i] = before[order[i]];
+  }
+}
+
 }  // namespace
 
-void fill_scalar(Int8GemmKernels& kernels) { kernels = {multiply, pack}; }
+void fill_scalar(Int8GemmKernels& kernels) { kernels = {multiply, pack, reorder}; }
 
 }  // namespace bitsmith

@@ -151,5 +151,22 @@ TEST(Int8Gemm, PackingIsExact) {
   }
 }
 
+TEST(Int8Gemm, ReorderedUnits) {
+  constexpr int64_t kUnits = 5;
+  Random random(4);
+  uint8_t order[kInt8Unit];
+  for (uint8_t& from : order) from = static_cast<uint8_t>(random.below(kInt8Unit));
+  std::vector<int8_t> codes(kUnits * kInt8Unit);
+  for (int8_t& code : codes) code = static_cast<int8_t>(random.below(256));
+  for (const KernelTable& level : all_levels()) {
+    std::vector<int8_t> found = codes;
+    level.int8_gemm.reorder(found.data(), kUnits, order);
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const size_t first = i / kInt8Unit * kInt8Unit;
+      EXPECT_EQ(found[i], codes[first + order[i - first]]) << isa_name(level.isa) << " " << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bitsmith

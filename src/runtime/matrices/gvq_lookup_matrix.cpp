@@ -66,6 +66,10 @@ class GvqLookupMatrix final : public PanelMatrix {
     for (int64_t tile = 0; tile < tiles; ++tile) repack_codebook(tensor, tile);
     if (spec_.scale_block > 0) repack_block_scales(tensor);
     plan_inputs();
+    for (int64_t i = 0; i < kInt8Unit; ++i) {
+      panel_order_[static_cast<size_t>(i)] =
+          static_cast<uint8_t>(gvq_panel_input(shape_.code_bits, layout_.vector_size, i));
+    }
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -126,31 +130,31 @@ class GvqLookupMatrix final : public PanelMatrix {
     const int64_t column_groups =
         std::clamp<int64_t>(kInputs / layout_.tile_columns, 1, layout_.column_groups);
     return Int8Blocks{.inputs = column_groups * layout_.tile_columns,
-                      .chunk = static_cast<int>(std::gcd(inputs_of_scale(), kInt8Unit))};
+                      .chunk = static_cast<int>(std::gcd(inputs_of_scale(), kInt8Unit)),
+                      .order = panel_order_.data()};
   }
 
   // Values of the codebooks as they are; only the product of the two scales is rounded.
   void decode_int8(int64_t p, int64_t first, const Int8Panel& panel) const override {
     const int64_t begin = p * kInt8Rows, end = std::min(begin + kInt8Rows, out_features);
-    const int64_t d = layout_.vector_size, stride = panel.inputs + kGvqPacket * d;
     const int64_t scales = panel.inputs / inputs_of_scale();  // of a row
-    int8_t* row_values = thread_scratch<int8_t, GvqLookupMatrix>(kInt8Rows * stride);
     float* row_scales = thread_scratch<float, GvqLookupMatrix>(kInt8Rows * scales);
+    std::array<GvqStripRows, kInt8Rows> strips;
+    int64_t count = 0;
     for (int64_t row = begin, rows = 0; row < end; row += rows) {
       const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
       rows = std::min(layout_.tile_rows - r, end - row);
       const GvqLookupTiles tiles = some_column_groups(
           tiles_at(strip, r), first / layout_.tile_columns, panel.inputs / layout_.tile_columns);
-      kernels().gvq_lookup.decode(tiles, rows, layout_.codes_per_tile_row(),
-                                  row_values + (row - begin) * stride, stride);
       float* to = row_scales + (row - begin) * scales;
       if (tiles.block_scales) {
         kernels().gvq_lookup.decode_scales(tiles, rows, scales / tiles.column_groups, to, scales);
       } else {
         for (int64_t i = 0; i < rows; ++i) std::copy_n(tiles.scales, scales, to + i * scales);
       }
+      strips[static_cast<size_t>(count++)] = {tiles, rows};
     }
-    kernels().int8_gemm.pack(row_values, end - begin, stride, panel.inputs, panel.codes);
+    kernels().gvq_lookup.decode(strips.data(), count, layout_.codes_per_tile_row(), panel.codes);
     pack_scales(row_scales, end - begin, scales, panel);
   }
 
@@ -347,6 +351,7 @@ class GvqLookupMatrix final : public PanelMatrix {
   AlignedBuffer<float> rounded_scales_, input_scales_;
   AlignedBuffer<int32_t> rounded_sums_, input_offsets_;
   std::vector<int32_t> input_of_code_, unit_of_lane_;
+  std::array<uint8_t, kInt8Unit> panel_order_;  // of a unit's inputs in int8 panels
 };
 
 }  // namespace

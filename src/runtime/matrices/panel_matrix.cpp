@@ -83,6 +83,8 @@ void PanelMatrix::multiply_int8(const Int8Blocks& blocks, const float* x, int64_
       kernels().uniform.quantize(
           x + t * in_features, in_features, blocks.chunk,
           {codes + t * stride, scales + t * stride / kInt8Unit, code_sums + t * stride / chunk});
+      if (blocks.order)
+        kernels().int8_gemm.reorder(codes + t * stride, stride / kInt8Unit, blocks.order);
     }
   });
   const int64_t panels = (out_features + kInt8Rows - 1) / kInt8Rows;

@@ -28,8 +28,10 @@ class PanelMatrix : public WeightMatrix {
 
   // How decode_int8() cuts a row.
   struct Int8Blocks {
-    int64_t inputs;            // at a time: a multiple of 32
-    int chunk;                 // of Int8Panel
+    int64_t inputs;  // at a time: a multiple of 32
+    int chunk;       // of Int8Panel
+    const uint8_t* order =
+        nullptr;               // [32]: place i of a unit has its input order[i], within a chunk
     bool same_as_one = false;  // the products are those of multiply_one(), bit for bit
   };
   // Here the whole row. Nothing where products in int8 would lose what the weights are kept for:
