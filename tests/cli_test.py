@@ -925,6 +925,11 @@ class Bench(ProgramTest):
                 for embedding in ["16", "8", "gvq2d2b-n1024+rows3"]}
         self.assertLess(bits["8"], bits["16"])
         self.assertLess(bits["gvq2d2b-n1024+rows3"], bits["8"])
+        for products in ["single", "int8", "exact"]:
+            result = self.succeed(*shape, "--parallel", 3, "--products", products).json()
+            self.assertEqual(result["products"], products)
+            self.assertGreater(result["parallel_tokens_per_second"], 0)
+        self.fail_cleanly(*shape, "--products", "many", codes=(2,), says=["single, int8 or exact"])
         self.fail_cleanly("bench", TRAINED, "--embedding", "8", *few, codes=(2,), says=["--shape"])
         self.fail_cleanly(*shape, "--embedding", "5", codes=(2,), says=["16, 8, 4 or a representation"])
 

@@ -295,8 +295,20 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
 
 // The same bits, whatever rows run beside a row and however a prompt is cut.
 TEST(RuntimeModel, RowsDoNotInfluenceEachOther) {
-  for (const std::string name : {"tiny_llama_trained", "families/tiny_mixtral"}) {
-    RuntimeModel model(load_weights(*ModelFiles::open(model_path(name)), DensePrecision::kFast), 2);
+  for (const auto& [name, representation] :
+       {std::pair<std::string, std::string>{"tiny_llama_trained", ""},
+        {"families/tiny_mixtral", ""},
+        {"tiny_llama_trained", "int4g16"},
+        {"tiny_llama_trained", "gvq2d2b-n512"},
+        {"tiny_llama_trained", "aq2x8g8"},
+        {"tiny_llama_trained", "had:e8p"},
+        {"families/tiny_mixtral", "int3g16-z"}}) {
+    const auto files = ModelFiles::open(model_path(name));
+    std::optional<RepresentationSpec> spec;
+    if (!representation.empty()) spec = parse_representation(representation);
+    RuntimeModel model(spec ? random_weights(files->plan(), spec, {}, 1)
+                            : load_weights(*files, DensePrecision::kFast),
+                       2);
     const auto width = static_cast<size_t>(model.plan().hidden_size);
     const auto vocab = static_cast<size_t>(model.plan().vocab_size);
     const std::vector<int32_t> ids = {5, 17, 60, 3, 3, 90, 201, 44, 8, 120, 7, 31};
@@ -322,10 +334,10 @@ TEST(RuntimeModel, RowsDoNotInfluenceEachOther) {
         return all;
       };
       const auto alone = run(ids.size(), 0);
-      EXPECT_EQ(run(1, 0), alone) << name;
-      EXPECT_EQ(run(5, 0), alone) << name;
-      EXPECT_EQ(run(4, 3), alone) << name;
-      EXPECT_EQ(run(1, 2), alone) << name;
+      EXPECT_EQ(run(1, 0), alone) << name << " " << representation;
+      EXPECT_EQ(run(5, 0), alone) << name << " " << representation;
+      EXPECT_EQ(run(4, 3), alone) << name << " " << representation;
+      EXPECT_EQ(run(1, 2), alone) << name << " " << representation;
     }
   }
 }
