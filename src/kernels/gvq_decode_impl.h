@@ -42,6 +42,7 @@ class GvqDecode {
   static constexpr int64_t kPacketWords = kPacketBytes / 4;
   static constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
   static constexpr int64_t kFourBytes = 4 * kInt8Rows;  // from four inputs of a row to the next
+  struct AllLanes {};
 
   // Rows [first, first + kLanes) of the panel. Where there are fewer, the last lanes are the first
   // row once more.
@@ -90,20 +91,25 @@ class GvqDecode {
       }
       return merged;
     };
-    const Mask* mask = first == 0 ? nullptr : &lanes.segment[first].mask;
-    if constexpr (kSize == 1) decode_packets(lanes, g, mask, places, to, table(0));
-    if constexpr (kSize == 2) decode_packets(lanes, g, mask, places, to, table(0), table(1));
-    if constexpr (kSize == 4) {
-      decode_packets(lanes, g, mask, places, to, table(0), table(1), table(2), table(3));
-    }
+    const auto run = [&](const auto&... tables) {
+      if (first == 0) {
+        decode_packets(lanes, g, AllLanes(), places, to, tables...);
+      } else {
+        decode_packets(lanes, g, lanes.segment[first].mask, places, to, tables...);
+      }
+    };
+    if constexpr (kSize == 1) run(table(0));
+    if constexpr (kSize == 2) run(table(0), table(1));
+    if constexpr (kSize == 4) run(table(0), table(1), table(2), table(3));
   }
   static Table table_of(const typename Lanes::Segment& segment, int64_t g, int t) {
     return Table(segment.tiles->tables + (g * kSize + t) * kEntries, /*bias=*/0);
   }
 
-  template <typename... Tables>
-  static void decode_packets(const Lanes& lanes, int64_t g, const Mask* mask, int64_t places,
-                             int8_t* to, const Tables&... tables) {
+  // M: Mask or AllLanes.
+  template <typename M, typename... Tables>
+  static void decode_packets(const Lanes& lanes, int64_t g, M mask, int64_t places, int8_t* to,
+                             const Tables&... tables) {
     constexpr int64_t kAtOnce = kLoadWords / kPacketWords;  // packets
     const int64_t packets = lanes.segment[0].tiles->packets;
     for (int64_t b = 0; b < packets; b += kAtOnce) {
@@ -146,8 +152,8 @@ class GvqDecode {
   }
 
   // The coordinates of the codes at positions 4 Q and up of a packet, of which `places` are there.
-  template <int Q, typename... Tables>
-  static void store_fours(const int32_t* words, const Mask* mask, int64_t places, int8_t* to,
+  template <int Q, typename M, typename... Tables>
+  static void store_fours(const int32_t* words, M mask, int64_t places, int8_t* to,
                           const Tables&... tables) {
     if constexpr (Q < 16) {
       constexpr int kFirstPlace = kPairs ? Q % 8 * 8 : Q * 4;  // of those that lie together
@@ -161,10 +167,12 @@ class GvqDecode {
     }
   }
 
-  static void store(int8_t* to, const Mask* mask, Words values) {
-    if (mask)
-      values = I::select(*mask, values, I::bits(I::load(reinterpret_cast<const float*>(to))));
+  static void store(int8_t* to, AllLanes, Words values) {
     I::store(reinterpret_cast<int32_t*>(to), values);
+  }
+  static void store(int8_t* to, Mask mask, Words values) {
+    const Words before = I::bits(I::load(reinterpret_cast<const float*>(to)));
+    I::store(reinterpret_cast<int32_t*>(to), I::select(mask, values, before));
   }
 };
 

@@ -87,24 +87,35 @@ void PanelMatrix::multiply_int8(const Int8Blocks& blocks, const float* x, int64_
         kernels().int8_gemm.reorder(codes + t * stride, stride / kInt8Unit, blocks.order);
     }
   });
+  // Some panels at a time, so that a block of activations comes for all of them from the
+  // second-level cache.
   const int64_t panels = (out_features + kInt8Rows - 1) / kInt8Rows;
-  pool.run(panels, [&](int64_t p) {
+  const int64_t at_once = std::clamp<int64_t>(panels / (4 * pool.size()), 1, 4);
+  const int64_t tasks = (panels + at_once - 1) / at_once;
+  pool.run(tasks, [&](int64_t task) {
+    const int64_t begin = panels * task / tasks, end = panels * (task + 1) / tasks;
     Int8Panel panel = {.inputs = 0,
                        .chunk = blocks.chunk,
                        .codes = thread_scratch<int8_t, Block>(blocks.inputs * kInt8Rows),
                        .scales = thread_scratch<float, Block>(blocks.inputs / chunk * kInt8Rows)};
-    float* sums = thread_scratch<float, Sums>(tokens * kInt8Rows);
-    std::fill_n(sums, tokens * kInt8Rows, 0.0f);
+    const int64_t panel_sums = tokens * kInt8Rows;
+    float* sums = thread_scratch<float, Sums>((end - begin) * panel_sums);
+    std::fill_n(sums, (end - begin) * panel_sums, 0.0f);
     for (int64_t first = 0; first < stride; first += blocks.inputs) {
       panel.inputs = std::min(blocks.inputs, stride - first);
-      decode_int8(p, first, panel);
-      kernels().int8_gemm.multiply(
-          panel, {codes + first, scales + first / kInt8Unit, code_sums + first / chunk, stride},
-          tokens, sums);
+      const Int8Inputs inputs = {codes + first, scales + first / kInt8Unit,
+                                 code_sums + first / chunk, stride};
+      for (int64_t p = begin; p < end; ++p) {
+        decode_int8(p, first, panel);
+        kernels().int8_gemm.multiply(panel, inputs, tokens, sums + (p - begin) * panel_sums);
+      }
     }
-    const int64_t row = p * kInt8Rows, rows = std::min(kInt8Rows, out_features - row);
-    for (int64_t t = 0; t < tokens; ++t)
-      std::copy_n(sums + t * kInt8Rows, rows, y + t * out_features + row);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t row = p * kInt8Rows, rows = std::min(kInt8Rows, out_features - row);
+      const float* from = sums + (p - begin) * panel_sums;
+      for (int64_t t = 0; t < tokens; ++t)
+        std::copy_n(from + t * kInt8Rows, rows, y + t * out_features + row);
+    }
   });
 }
 
