@@ -42,7 +42,11 @@ class GvqDecode {
   static constexpr int64_t kPacketWords = kPacketBytes / 4;
   static constexpr int64_t kEntries = kBits <= 4 ? 16 : 1 << kBits;
   static constexpr int64_t kFourBytes = 4 * kInt8Rows;  // from four inputs of a row to the next
+  // What of a register is stored.
   struct AllLanes {};
+  struct SomeLanes {
+    Mask mask;
+  };
 
   // Rows [first, first + kLanes) of the panel. Where there are fewer, the last lanes are the first
   // row once more.
@@ -95,7 +99,7 @@ class GvqDecode {
       if (first == 0) {
         decode_packets(lanes, g, AllLanes(), places, to, tables...);
       } else {
-        decode_packets(lanes, g, lanes.segment[first].mask, places, to, tables...);
+        decode_packets(lanes, g, SomeLanes{lanes.segment[first].mask}, places, to, tables...);
       }
     };
     if constexpr (kSize == 1) run(table(0));
@@ -106,10 +110,9 @@ class GvqDecode {
     return Table(segment.tiles->tables + (g * kSize + t) * kEntries, /*bias=*/0);
   }
 
-  // M: Mask or AllLanes.
-  template <typename M, typename... Tables>
-  static void decode_packets(const Lanes& lanes, int64_t g, M mask, int64_t places, int8_t* to,
-                             const Tables&... tables) {
+  template <typename Stored, typename... Tables>
+  static void decode_packets(const Lanes& lanes, int64_t g, Stored stored, int64_t places,
+                             int8_t* to, const Tables&... tables) {
     constexpr int64_t kAtOnce = kLoadWords / kPacketWords;  // packets
     const int64_t packets = lanes.segment[0].tiles->packets;
     for (int64_t b = 0; b < packets; b += kAtOnce) {
@@ -117,7 +120,7 @@ class GvqDecode {
       transpose_codes(lanes, g, b * kPacketBytes, words);
       for (int64_t k = 0; k < kAtOnce && b + k < packets; ++k) {
         const int64_t before = (b + k) * kGvqPacket;
-        store_fours<0>(words + k * kPacketWords * I::kLanes, mask, places - before,
+        store_fours<0>(words + k * kPacketWords * I::kLanes, stored, places - before,
                        to + before * kSize * kInt8Rows, tables...);
       }
     }
@@ -152,8 +155,8 @@ class GvqDecode {
   }
 
   // The coordinates of the codes at positions 4 Q and up of a packet, of which `places` are there.
-  template <int Q, typename M, typename... Tables>
-  static void store_fours(const int32_t* words, M mask, int64_t places, int8_t* to,
+  template <int Q, typename Stored, typename... Tables>
+  static void store_fours(const int32_t* words, Stored stored, int64_t places, int8_t* to,
                           const Tables&... tables) {
     if constexpr (Q < 16) {
       constexpr int kFirstPlace = kPairs ? Q % 8 * 8 : Q * 4;  // of those that lie together
@@ -161,18 +164,18 @@ class GvqDecode {
       if (kFirstPlace < places) {
         const Words codes = four_codes<Q>(words);
         int8_t* four = to + kBefore * kSize * kFourBytes;
-        ((store(four, mask, tables[codes]), four += kFourBytes), ...);
+        ((store(four, stored, tables[codes]), four += kFourBytes), ...);
       }
-      store_fours<Q + 1>(words, mask, places, to, tables...);
+      store_fours<Q + 1>(words, stored, places, to, tables...);
     }
   }
 
   static void store(int8_t* to, AllLanes, Words values) {
     I::store(reinterpret_cast<int32_t*>(to), values);
   }
-  static void store(int8_t* to, Mask mask, Words values) {
+  static void store(int8_t* to, SomeLanes some, Words values) {
     const Words before = I::bits(I::load(reinterpret_cast<const float*>(to)));
-    I::store(reinterpret_cast<int32_t*>(to), I::select(mask, values, before));
+    I::store(reinterpret_cast<int32_t*>(to), I::select(some.mask, values, before));
   }
 };
 
