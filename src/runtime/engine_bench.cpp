@@ -86,6 +86,8 @@ void generate(benchmark::State& state, const std::string& representation) {
 }
 
 BENCHMARK_CAPTURE(generate, int4g64, "int4g64")->Iterations(5)->Unit(benchmark::kSecond);
+BENCHMARK_CAPTURE(generate, gvq2d2b, "gvq2d2b")->Iterations(5)->Unit(benchmark::kSecond);
+BENCHMARK_CAPTURE(generate, aq2x8g8, "aq2x8g8")->Iterations(5)->Unit(benchmark::kSecond);
 BENCHMARK_CAPTURE(generate, bf16, "bf16")->Iterations(5)->Unit(benchmark::kSecond);
 
 }  // namespace
