@@ -55,9 +55,9 @@ class GvqDecode {
       const GvqLookupTiles* tiles;
       Mask mask;
     };
-    const uint8_t* codes[I::kLanes];
-    int64_t column_group_bytes[I::kLanes];
-    Segment segment[I::kLanes];
+    const uint8_t* codes[I::kLanes] = {};
+    int64_t column_group_bytes[I::kLanes] = {};
+    Segment segment[I::kLanes] = {};
     int segments = 0;
     bool by_fours = true;  // segments begin at multiples of four lanes
 

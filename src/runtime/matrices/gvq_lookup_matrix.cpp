@@ -139,7 +139,7 @@ class GvqLookupMatrix final : public PanelMatrix {
     const int64_t begin = p * kInt8Rows, end = std::min(begin + kInt8Rows, out_features);
     const int64_t scales = panel.inputs / inputs_of_scale();  // of a row
     float* row_scales = thread_scratch<float, GvqLookupMatrix>(kInt8Rows * scales);
-    std::array<GvqStripRows, kInt8Rows> strips;
+    std::array<GvqStripRows, kInt8Rows> strips = {};
     int64_t count = 0;
     for (int64_t row = begin, rows = 0; row < end; row += rows) {
       const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
