@@ -39,7 +39,7 @@ class Help(ProgramTest):
             self.assertIn("--threads", self.succeed(command, "--help").out)
 
     def test_version(self):
-        self.assertRegex(self.succeed("--version").out, r"^bitsmith \d+\.\d+\.\d+ \((scalar|avx2|avx512) kernels\)\s*$")
+        self.assertRegex(self.succeed("--version").out, r"^bitsmith \d+\.\d+\.\d+ \((scalar|avx2|avx512|amx) kernels\)\s*$")
 
     def test_wrong_usage_is_code_2(self):
         for arguments in [[], ["frobnicate"], ["inspect"], ["inspect", TRAINED, "--frobnicate"],
@@ -1000,6 +1000,11 @@ class Bench(ProgramTest):
                 for embedding in ["16", "8", "gvq2d2b-n1024+rows3"]}
         self.assertLess(bits["8"], bits["16"])
         self.assertLess(bits["gvq2d2b-n1024+rows3"], bits["8"])
+        for products in ["single", "int8", "exact"]:
+            result = self.succeed(*shape, "--parallel", 3, "--products", products).json()
+            self.assertEqual(result["products"], products)
+            self.assertGreater(result["parallel_tokens_per_second"], 0)
+        self.fail_cleanly(*shape, "--products", "many", codes=(2,), says=["single, int8 or exact"])
         self.fail_cleanly("bench", TRAINED, "--embedding", "8", *few, codes=(2,), says=["--shape"])
         self.fail_cleanly(*shape, "--embedding", "5", codes=(2,), says=["16, 8, 4 or a representation"])
 

@@ -127,15 +127,20 @@ TEST_P(Conformance, TheRuntimeMultiplies) {
   const auto w = matrix(rows).to(torch::kDouble);
   const auto prepared = make_quantized_matrix(file);
   ThreadPool one(1), three(3);
-  for (const int64_t tokens : {1, 2, 9}) {
-    const auto x = torch::randn({tokens, kIn});
-    auto y = torch::empty({tokens, kOut}), again = torch::empty({tokens, kOut});
-    prepared->multiply(x.const_data_ptr<float>(), tokens, y.mutable_data_ptr<float>(), one);
-    prepared->multiply(x.const_data_ptr<float>(), tokens, again.mutable_data_ptr<float>(), three);
-    EXPECT_TRUE(torch::equal(y, again));
-    const auto exact = x.to(torch::kDouble).mm(w.t());
-    // One token may go through int8 inputs: steps of 1/127 of the largest.
-    EXPECT_LT((y - exact).norm().item<double>(), 0.02 * exact.norm().item<double>()) << tokens;
+  // int8 inputs, and weights with kInt8: steps of 1/127 of the largest of 32.
+  for (const auto& [products, error] :
+       {std::pair{Products::kSingle, 0.02}, std::pair{Products::kInt8, 0.03},
+        std::pair{Products::kExact, 1e-5}}) {
+    for (const int64_t tokens : {1, 2, 9}) {
+      const auto x = torch::randn({tokens, kIn});
+      auto y = torch::empty({tokens, kOut}), again = torch::empty({tokens, kOut});
+      float *to = y.mutable_data_ptr<float>(), *to_again = again.mutable_data_ptr<float>();
+      prepared->multiply(products, x.const_data_ptr<float>(), tokens, to, one);
+      prepared->multiply(products, x.const_data_ptr<float>(), tokens, to_again, three);
+      EXPECT_TRUE(torch::equal(y, again));
+      const auto exact = x.to(torch::kDouble).mm(w.t());
+      EXPECT_LT((y - exact).norm().item<double>(), error * exact.norm().item<double>()) << tokens;
+    }
   }
 }
 

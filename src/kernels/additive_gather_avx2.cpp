@@ -87,23 +87,37 @@ void gemv(const AdditiveCodebooks& w, const void* codes, const uint8_t* scale_co
   }
 }
 
-template <typename Code>
-void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
-                  const uint8_t* scale_codes, float scale, float* out) {
+template <int M, int G, bool kScaled = false, typename Code>
+void decode_groups(const AdditiveCodebooks& codebooks, const Code* codes, int64_t stride,
+                   const uint8_t* scale_codes, float scale, float* out) {
+  const AdditiveCodebooks w = codebooks;  // a copy stays in registers
+  const int64_t size = G > 0 ? G : w.in_group_size;
   __m256 scales = _mm256_set1_ps(scale);
-  for (int64_t j = 0; j < w.groups; ++j, out += w.in_group_size) {
-    if (w.group_scales != nullptr) {
-      scales = _mm256_set1_ps(scale * w.group_scales[scale_codes[j]]);
-    }
-    for (int64_t i = 0; i < w.in_group_size; i += 8) {
-      const __m256 v = _mm256_mul_ps(vector_sum<0, 0>(w, codes, stride, i), scales);
-      if (w.in_group_size - i >= 8) {
+  for (int64_t j = 0; j < w.groups; ++j, out += size) {
+    if (kScaled) scales = _mm256_set1_ps(scale * w.group_scales[scale_codes[j]]);
+    for (int64_t i = 0; i < size; i += 8) {
+      const __m256 v = _mm256_mul_ps(vector_sum<M, G>(w, codes, stride, i), scales);
+      if (G > 0 || size - i >= 8) {
         _mm256_storeu_ps(out + i, v);
       } else {
-        _mm256_maskstore_ps(out + i, Simd::first_lanes(w.in_group_size - i), v);
+        _mm256_maskstore_ps(out + i, Simd::first_lanes(size - i), v);
       }
     }
     codes += w.num_codebooks * stride;
+  }
+}
+
+template <typename Code>
+void decode_typed(const AdditiveCodebooks& w, const Code* codes, int64_t stride,
+                  const uint8_t* scale_codes, float scale, float* out) {
+  if (w.group_scales != nullptr) {
+    decode_groups<0, 0, true>(w, codes, stride, scale_codes, scale, out);
+  } else if (w.in_group_size == 8 && w.num_codebooks == 1) {
+    decode_groups<1, 8>(w, codes, stride, scale_codes, scale, out);
+  } else if (w.in_group_size == 8 && w.num_codebooks == 2) {
+    decode_groups<2, 8>(w, codes, stride, scale_codes, scale, out);
+  } else {
+    decode_groups<0, 0>(w, codes, stride, scale_codes, scale, out);
   }
 }
 

@@ -17,6 +17,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/int8_gemm.h"
+
 namespace bitsmith {
 
 inline constexpr int64_t kGvqPacket = 64;  // codes of a packet
@@ -46,6 +48,12 @@ struct GvqLookupTiles {
   const float* scale_values;    // of a tile [16]
 };
 
+// Some rows of a strip, from the first of `tiles` on.
+struct GvqStripRows {
+  GvqLookupTiles tiles;
+  int64_t rows;
+};
+
 // One token's activations in the order of the packets; zeros past the end of a column group.
 struct GvqLookupInput {
   const int8_t* codes;     // [column_groups, packets, D, 64], on a 64-byte boundary
@@ -58,6 +66,15 @@ struct GvqLookupKernels {
   // sums[r, l] += what lane l of row r adds to y[r], r in [0, rows). Integer sums are exact; the
   // rest as in dense_gemv.h.
   void (*multiply)(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums);
+  // The codes of an int8 panel: the rows of `count` strips one after another, at most 32, with
+  // `places` codes in each column group. Values are as the tables have them, inputs in the order of
+  // gvq_panel_input(). Rows that are missing become anything. Whole runs of that order must fit:
+  // places is a multiple of 8, or of 4 where codes have 2 or 8 bits.
+  void (*decode)(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes);
+  // scales[r * stride + g * blocks + b] = the tile's scale times that of scale block b, of `blocks`
+  // in each column group g, of row r. Needs block scales.
+  void (*decode_scales)(const GvqLookupTiles& tiles, int64_t rows, int64_t blocks, float* scales,
+                        int64_t stride);
 };
 
 void fill_scalar(GvqLookupKernels& kernels);

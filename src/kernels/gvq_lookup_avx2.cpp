@@ -1,3 +1,4 @@
+#include "kernels/gvq_decode_impl.h"
 #include "kernels/gvq_lookup_impl.h"
 #include "kernels/simd_avx2.h"
 
@@ -24,7 +25,7 @@ inline __m256i load_nibbles(const uint8_t* p, int half) {
 template <int kBits>
 struct SignedTable {
   static constexpr int kRegisters = kBits == 6 ? 4 : 1;
-  explicit SignedTable(const int8_t* values) {
+  explicit SignedTable(const int8_t* values, int = 0) {  // never biased
     for (int i = 0; i < kRegisters; ++i) {
       part[i] = _mm256_broadcastsi128_si256(
           _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 16 * i)));
@@ -38,6 +39,9 @@ struct SignedTable {
     return _mm256_blendv_epi8(_mm256_blendv_epi8(quarter(0), quarter(1), bit4),
                               _mm256_blendv_epi8(quarter(2), quarter(3), bit4), bit5);
   }
+  void replace(__m256i mask, const SignedTable& other) {
+    part[0] = _mm256_blendv_epi8(part[0], other.part[0], mask);
+  }
   __m256i part[kRegisters];
 };
 
@@ -46,6 +50,11 @@ struct Avx2 : Simd {
   template <int kBits>
   using Table = SignedTable<kBits>;
 
+  // kCount bits of each byte, from bit kFirst on.
+  template <int kFirst, int kCount>
+  static __m256i take_bits(__m256i bytes) {
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8((1 << kCount) - 1));
+  }
   template <int kBits>
   static __m256i load_codes(const uint8_t* p, int half) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p, half);
@@ -80,8 +89,15 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   multiply_bits<Avx2, 6>(tiles, rows, x, sums);
 }
 
+void decode(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes) {
+  const int code_bits = strips->tiles.code_bits;
+  if (code_bits == 2) return decode_bits<Avx2, 2>(strips, count, places, codes);
+  if (code_bits == 4) return decode_bits<Avx2, 4>(strips, count, places, codes);
+  decode_bits<Avx2, 6>(strips, count, places, codes);
+}
+
 }  // namespace
 
-void fill_avx2(GvqLookupKernels& kernels) { kernels = {6, multiply}; }
+void fill_avx2(GvqLookupKernels& kernels) { kernels = {6, multiply, decode, decode_scales<Avx2>}; }
 
 }  // namespace bitsmith

@@ -1,3 +1,4 @@
+#include "kernels/gvq_decode_impl.h"
 #include "kernels/gvq_lookup_impl.h"
 #include "kernels/simd_avx512.h"
 
@@ -21,12 +22,12 @@ inline __m512i load_nibbles(const uint8_t* p) {
   return _mm512_and_si512(halves, _mm512_set1_epi8(15));
 }
 
-// One coordinate of the centroids, plus 128 to have no sign.
+// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign.
 template <int kBits>
 struct BiasedTable {
   static constexpr int kRegisters = kBits == 8 ? 4 : 1;
-  explicit BiasedTable(const int8_t* values) {
-    const __m512i sign = _mm512_set1_epi8(-128);
+  explicit BiasedTable(const int8_t* values, int bias = 128) {
+    const __m512i sign = _mm512_set1_epi8(static_cast<char>(bias));
     if constexpr (kBits <= 4) {
       const __m128i few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
       part[0] = _mm512_xor_si512(_mm512_broadcast_i32x4(few), sign);
@@ -45,6 +46,9 @@ struct BiasedTable {
       return _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
     }
   }
+  void replace(__mmask16 mask, const BiasedTable& other) {
+    part[0] = _mm512_mask_mov_epi32(part[0], mask, other.part[0]);
+  }
   __m512i part[kRegisters];
 };
 
@@ -53,6 +57,11 @@ struct Avx512 : Simd {
   template <int kBits>
   using Table = BiasedTable<kBits>;
 
+  // kCount bits of each byte, from bit kFirst on.
+  template <int kFirst, int kCount>
+  static __m512i take_bits(__m512i bytes) {
+    return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8((1 << kCount) - 1));
+  }
   template <int kBits>
   static __m512i load_codes(const uint8_t* p, int) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p);
@@ -90,8 +99,23 @@ void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x
   }
 }
 
+void decode(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes) {
+  switch (strips->tiles.code_bits) {
+    case 2:
+      return decode_bits<Avx512, 2>(strips, count, places, codes);
+    case 4:
+      return decode_bits<Avx512, 4>(strips, count, places, codes);
+    case 6:
+      return decode_bits<Avx512, 6>(strips, count, places, codes);
+    default:
+      return decode_bits<Avx512, 8>(strips, count, places, codes);
+  }
+}
+
 }  // namespace
 
-void fill_avx512(GvqLookupKernels& kernels) { kernels = {8, multiply}; }
+void fill_avx512(GvqLookupKernels& kernels) {
+  kernels = {8, multiply, decode, decode_scales<Avx512>};
+}
 
 }  // namespace bitsmith

@@ -16,6 +16,17 @@ inline int64_t gvq_position(int code_bits, int64_t place) {
   return pairs ? place % 2 * 32 + place / 2 : place;
 }
 
+// The input at place i of an int8 panel, in which four codes of neighboring positions lie together,
+// a coordinate at a time: the codes of a run of 4, or with pairs of 8, are in an order of their
+// own.
+inline int64_t gvq_panel_input(int code_bits, int64_t vector_size, int64_t i) {
+  const bool pairs = code_bits == 4 || code_bits == 6;
+  const int64_t run = (pairs ? 8 : 4) * vector_size, four = i % run / 4;
+  const int64_t half = four / vector_size, coordinate = four % vector_size;
+  const int64_t code = pairs ? i % 4 * 2 + half : i % 4;
+  return i / run * run + code * vector_size + coordinate;
+}
+
 // Bytes of a packet of `count` codes.
 inline int64_t gvq_packet_bytes(int code_bits, int64_t count) {
   const int64_t pairs = (count + 1) / 2;

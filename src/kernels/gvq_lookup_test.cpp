@@ -127,5 +127,78 @@ TEST(GvqLookup, EveryLevelGivesTheScalarSums) {
   }
 }
 
+TEST(GvqLookup, PanelsHoldEachInputOnce) {
+  for (const int bits : {2, 4, 6, 8}) {
+    for (const int64_t d : {1, 2, 4}) {
+      std::vector<bool> seen(64);
+      for (int64_t i = 0; i < 64; ++i) {
+        const int64_t input = gvq_panel_input(bits, d, i);
+        // Inputs stay in their run of four or eight codes, and so in their scale block.
+        const int64_t run = d * (bits == 4 || bits == 6 ? 8 : 4);
+        EXPECT_EQ(input / run, i / run);
+        EXPECT_FALSE(seen[static_cast<size_t>(input)]) << bits << " bits, D " << d << ": " << i;
+        seen[static_cast<size_t>(input)] = true;
+      }
+    }
+  }
+}
+
+// Strips that begin anywhere in a panel, and panels that are not full.
+TEST(GvqLookup, EveryLevelDecodesTheSamePanel) {
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  for (const KernelTable& level : all_levels()) {
+    for (const int bits : {2, 4, 6, 8}) {
+      if (bits > level.gvq_lookup.most_code_bits) continue;
+      for (const int vector_size : {1, 2, 4}) {
+        for (const int64_t places : {8, 56, 64, 72, 128, 320}) {
+          const int64_t packets = (places + kGvqPacket - 1) / kGvqPacket;
+          const Problem p(bits, vector_size, packets, false);
+          for (const auto& strip_rows :
+               std::vector<std::vector<int64_t>>{{8, 8, 8, 8}, {11, 11, 10}, {1}, {4, 3, 11}}) {
+            // Each strip has tables and codes of its own.
+            std::vector<GvqStripRows> strips;
+            for (size_t s = 0; s < strip_rows.size(); ++s) {
+              GvqLookupTiles tiles = p.tiles;
+              tiles.column_groups = strip_rows.size() > 1 ? 1 : Problem::kColumnGroups;
+              tiles.tables += static_cast<int64_t>(s % 3) * vector_size * gvq_table_entries(bits);
+              tiles.codes += static_cast<int64_t>(s % 3) * tiles.column_group_bytes;
+              strips.push_back({tiles, strip_rows[s]});
+            }
+            const int64_t inputs = strips[0].tiles.column_groups * places * vector_size;
+            AlignedBuffer<int8_t> expected(inputs * kInt8Rows), found(inputs * kInt8Rows);
+            const auto count = static_cast<int64_t>(strips.size());
+            scalar.gvq_lookup.decode(strips.data(), count, places, expected.data());
+            level.gvq_lookup.decode(strips.data(), count, places, found.data());
+            int64_t rows = 0;
+            for (const int64_t r : strip_rows) rows += r;
+            for (int64_t i = 0; i < inputs; ++i) {
+              for (int64_t r = 0; r < rows; ++r) {
+                const int64_t at = (i / 4 * kInt8Rows + r) * 4 + i % 4;
+                ASSERT_EQ(found[at], expected[at])
+                    << isa_name(level.isa) << ", " << bits << " bits, D " << vector_size << ", "
+                    << places << " places, input " << i << ", row " << r;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(GvqLookup, EveryLevelDecodesTheSameScales) {
+  const KernelTable scalar = make_kernel_table(Isa::scalar);
+  const Problem p(4, 2, 1, /*scaled=*/true);
+  for (const KernelTable& level : vector_levels()) {
+    for (const int64_t blocks : {1, 2, 7, 8, 9, 10}) {
+      const int64_t stride = Problem::kColumnGroups * blocks + 1;
+      std::vector<float> expected(static_cast<size_t>(kRows * stride), 7.0f), found = expected;
+      scalar.gvq_lookup.decode_scales(p.tiles, kRows, blocks, expected.data(), stride);
+      level.gvq_lookup.decode_scales(p.tiles, kRows, blocks, found.data(), stride);
+      EXPECT_EQ(found, expected) << isa_name(level.isa) << ", " << blocks << " blocks";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bitsmith

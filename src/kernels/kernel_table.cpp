@@ -24,6 +24,7 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.gvq_lookup);
   fill_scalar(table.e8p);
   fill_scalar(table.gemm);
+  fill_scalar(table.int8_gemm);
   fill_scalar(table.limits);
 #if defined(__x86_64__)
   if (isa >= Isa::avx2) {
@@ -42,6 +43,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.gvq_lookup);
     fill_avx2(table.e8p);
     fill_avx2(table.gemm);
+    fill_avx2(table.int8_gemm);
     fill_avx2(table.limits);
   }
   if (isa >= Isa::avx512) {
@@ -60,8 +62,10 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.gvq_lookup);
     fill_avx512(table.e8p);
     fill_avx512(table.gemm);
+    fill_avx512(table.int8_gemm);
     fill_avx512(table.limits);
   }
+  if (isa >= Isa::amx) fill_amx(table.int8_gemm);
 #endif
   return table;
 }

@@ -13,6 +13,7 @@
 #include "kernels/e8p_gemv.h"
 #include "kernels/gvq_gemv.h"
 #include "kernels/gvq_lookup.h"
+#include "kernels/int8_gemm.h"
 #include "kernels/machine_limits.h"
 #include "kernels/norms.h"
 #include "kernels/panel_gemm.h"
@@ -43,6 +44,7 @@ struct KernelTable {
   GvqLookupKernels gvq_lookup;
   E8pGemvKernels e8p;
   PanelGemmKernels gemm;
+  Int8GemmKernels int8_gemm;
   LimitKernels limits;
 };
 

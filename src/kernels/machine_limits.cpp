@@ -55,4 +55,14 @@ double multiply_add_rate(ThreadPool& pool) {
   return static_cast<double>(pool.size() * kRounds * kernels().limits.flops) / seconds;
 }
 
+double int8_multiply_add_rate(ThreadPool& pool) {
+  constexpr int64_t kRounds = 1 << 20;
+  std::atomic<int32_t> result{0};
+  const LimitKernels& limits = kernels().limits;
+  const double seconds = fastest_pass(pool, [&] {
+    pool.run(pool.size(), [&](int64_t) { result = limits.multiply_add_int8(kRounds); });
+  });
+  return static_cast<double>(pool.size() * kRounds * limits.int8_operations) / seconds;
+}
+
 }  // namespace bitsmith

@@ -13,6 +13,9 @@ struct LimitKernels {
   // `rounds` rounds of independent float32 multiply-adds in registers, `flops` operations a round.
   float (*multiply_add)(int64_t rounds);
   int64_t flops;
+  // The same with int8 numbers that are added up in int32, as int8_gemm.h multiplies.
+  int32_t (*multiply_add_int8)(int64_t rounds);
+  int64_t int8_operations;
 };
 
 void fill_scalar(LimitKernels& kernels);
@@ -29,5 +32,7 @@ double limit_seconds(const ThreadPool& pool);
 double read_bandwidth(ThreadPool& pool, int64_t bytes);
 // float32 operations a second (a multiply-add is two) of all threads together, likewise.
 double multiply_add_rate(ThreadPool& pool);
+// The same of int8 operations.
+double int8_multiply_add_rate(ThreadPool& pool);
 
 }  // namespace bitsmith

@@ -34,8 +34,24 @@ float multiply_add(int64_t rounds) {
   return _mm256_cvtss_f32(sum[0]);
 }
 
+int32_t multiply_add_int8(int64_t rounds) {
+  const __m256i factor = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
+  __m256i sum[kChains];
+  for (int k = 0; k < kChains; ++k) sum[k] = _mm256_set1_epi32(k);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (int k = 0; k < kChains; ++k) {
+      const __m256i pairs = _mm256_maddubs_epi16(factor, sum[k]);
+      sum[k] = _mm256_add_epi32(sum[k], _mm256_madd_epi16(pairs, ones));
+    }
+  }
+  for (int k = 1; k < kChains; ++k) sum[0] = _mm256_add_epi32(sum[0], sum[k]);
+  return _mm256_cvtsi256_si32(sum[0]);
+}
+
 }  // namespace
 
-void fill_avx2(LimitKernels& kernels) { kernels = {read, multiply_add, 2 * 8 * kChains}; }
+void fill_avx2(LimitKernels& kernels) {
+  kernels = {read, multiply_add, 2 * 8 * kChains, multiply_add_int8, 2 * 32 * kChains};
+}
 
 }  // namespace bitsmith

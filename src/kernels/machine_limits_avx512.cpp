@@ -34,8 +34,21 @@ float multiply_add(int64_t rounds) {
   return _mm512_cvtss_f32(sum[0]);
 }
 
+int32_t multiply_add_int8(int64_t rounds) {
+  const __m512i factor = _mm512_set1_epi8(3);
+  __m512i sum[kChains];
+  for (int k = 0; k < kChains; ++k) sum[k] = _mm512_set1_epi32(k);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (int k = 0; k < kChains; ++k) sum[k] = _mm512_dpbusd_epi32(sum[k], factor, factor);
+  }
+  for (int k = 1; k < kChains; ++k) sum[0] = _mm512_add_epi32(sum[0], sum[k]);
+  return _mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0]));
+}
+
 }  // namespace
 
-void fill_avx512(LimitKernels& kernels) { kernels = {read, multiply_add, 2 * 16 * kChains}; }
+void fill_avx512(LimitKernels& kernels) {
+  kernels = {read, multiply_add, 2 * 16 * kChains, multiply_add_int8, 2 * 64 * kChains};
+}
 
 }  // namespace bitsmith

@@ -26,8 +26,20 @@ float multiply_add(int64_t rounds) {
   return total;
 }
 
+int32_t multiply_add_int8(int64_t rounds) {
+  uint32_t sum[kChains] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (uint32_t& s : sum) s += static_cast<uint32_t>(77 * static_cast<int8_t>(s));
+  }
+  uint32_t total = 0;
+  for (const uint32_t s : sum) total += s;
+  return static_cast<int32_t>(total);
+}
+
 }  // namespace
 
-void fill_scalar(LimitKernels& kernels) { kernels = {read, multiply_add, 2 * kChains}; }
+void fill_scalar(LimitKernels& kernels) {
+  kernels = {read, multiply_add, 2 * kChains, multiply_add_int8, 2 * kChains};
+}
 
 }  // namespace bitsmith

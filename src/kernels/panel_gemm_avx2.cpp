@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "kernels/panel_gemm.h"
+#include "kernels/simd_avx2.h"
 
 namespace bitsmith {
 namespace {
@@ -62,26 +63,6 @@ __m256 load(const uint16_t* w) {
 float widen(float w) { return w; }
 float widen(uint16_t w) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(w << 16))); }
 
-// Eight rows of eight inputs, transposed to panel rows of inputs.
-void transpose(const __m256 row[8], float* panel) {
-  __m256 pairs[8], quads[8];
-  for (int i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
-    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
-    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
-    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm256_store_ps(panel + i * kPanelRows, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20));
-    _mm256_store_ps(panel + (i + 4) * kPanelRows,
-                    _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31));
-  }
-}
-
 template <typename T>
 void pack(const T* w, int64_t rows, int64_t in_features, float* panel) {
   int64_t i = 0;
@@ -91,7 +72,7 @@ void pack(const T* w, int64_t rows, int64_t in_features, float* panel) {
       for (int k = 0; k < 8; ++k) {
         square[k] = r + k < rows ? load(w + (r + k) * in_features + i) : _mm256_setzero_ps();
       }
-      transpose(square, panel + i * kPanelRows + r);
+      Simd::transpose(square, panel + i * kPanelRows + r, kPanelRows);
     }
   }
   for (; i < in_features; ++i) {

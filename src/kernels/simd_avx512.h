@@ -1,4 +1,4 @@
-// The registers of AVX-512; see simd_avx2.h. Included by *_avx512.cpp only.
+// The registers of AVX-512; see simd_avx2.h. Included by *_avx512.cpp and *_amx.cpp only.
 #pragma once
 #include <immintrin.h>
 
@@ -79,6 +79,32 @@ struct Simd {
   template <int kBits>
   static Words shift_right(Words a) {
     return _mm512_srli_epi32(a, kBits);
+  }
+
+  // to[stride k + i] = lane k of rows[i]: 16 x 16 numbers of 32 bits, transposed. Moves bits only.
+  static void transpose(const Floats rows[kLanes], float* to, int64_t stride) {
+    Floats pairs[16],
+        fours[16];  // fours[i + k]: rows i .. i + 3 of columns k, 4 + k, 8 + k, 12 + k
+    for (int i = 0; i < 16; i += 2) {
+      pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+      pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      fours[i] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+      fours[i + 1] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+      fours[i + 2] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+      fours[i + 3] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+    }
+    for (int k = 0; k < 4; ++k) {
+      const Floats even_low = _mm512_shuffle_f32x4(fours[k], fours[k + 4], 0x88);
+      const Floats odd_low = _mm512_shuffle_f32x4(fours[k], fours[k + 4], 0xdd);
+      const Floats even_high = _mm512_shuffle_f32x4(fours[k + 8], fours[k + 12], 0x88);
+      const Floats odd_high = _mm512_shuffle_f32x4(fours[k + 8], fours[k + 12], 0xdd);
+      store(to + k * stride, _mm512_shuffle_f32x4(even_low, even_high, 0x88));
+      store(to + (k + 4) * stride, _mm512_shuffle_f32x4(odd_low, odd_high, 0x88));
+      store(to + (k + 8) * stride, _mm512_shuffle_f32x4(even_low, even_high, 0xdd));
+      store(to + (k + 12) * stride, _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd));
+    }
   }
 
   static float sum_lanes(Floats v) { return _mm512_reduce_add_ps(v); }

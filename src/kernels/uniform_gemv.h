@@ -13,6 +13,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/int8_gemm.h"
+
 namespace bitsmith {
 
 inline constexpr int64_t kUniformRows = 16;   // rows of a bundle
@@ -46,6 +48,12 @@ struct UniformGemvKernels {
                float* y);
   // panel[i * stride + r] = w[16 bundle + r, i], exactly rounded once.
   void (*decode_bundle)(const UniformBundles& w, int64_t bundle, float* panel, int64_t stride);
+  // A bundle's inputs [first, first + panel.inputs), a multiple of 32 from a multiple of 32 on, as
+  // rows [row, row + 16) of the panel, row 0 or 16: codes less their zero points, exactly.
+  // panel.chunk is the bundles'. Needs chunk > 0, and B < 8 where there are zero points: else
+  // codes less zero points are no int8 numbers.
+  void (*decode_int8)(const UniformBundles& w, int64_t bundle, int64_t first,
+                      const Int8Panel& panel, int64_t row);
 };
 
 void fill_scalar(UniformGemvKernels& kernels);

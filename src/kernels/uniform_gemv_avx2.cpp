@@ -21,6 +21,7 @@ struct Avx2 : Simd {
     return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8(kMask));
   }
   static __m256i low_bytes(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi32(255)); }
+  static __m256i subtract_bytes(__m256i a, __m256i b) { return _mm256_sub_epi8(a, b); }
   static __m256i next_bytes(__m256i a) { return _mm256_srli_epi32(a, 8); }
 
   // What dot() takes codes less by: vpmaddubsw adds two products in 16 bits (255 * 127 * 2 is too
@@ -105,7 +106,8 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
 }  // namespace
 
 void fill_avx2(UniformGemvKernels& kernels) {
-  kernels = {quantize, UniformKernel<Avx2>::gemv, UniformKernel<Avx2>::decode_bundle};
+  using Kernel = UniformKernel<Avx2>;
+  kernels = {quantize, Kernel::gemv, Kernel::decode_bundle, Kernel::decode_int8};
 }
 
 }  // namespace bitsmith

@@ -19,6 +19,7 @@ struct Avx512 : Simd {
     return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8(kMask));
   }
   static __m512i low_bytes(__m512i a) { return _mm512_and_si512(a, _mm512_set1_epi32(255)); }
+  static __m512i subtract_bytes(__m512i a, __m512i b) { return _mm512_sub_epi8(a, b); }
   static __m512i next_bytes(__m512i a) { return _mm512_srli_epi32(a, 8); }
 
   template <int B>
@@ -66,7 +67,8 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
 }  // namespace
 
 void fill_avx512(UniformGemvKernels& kernels) {
-  kernels = {quantize, UniformKernel<Avx512>::gemv, UniformKernel<Avx512>::decode_bundle};
+  using Kernel = UniformKernel<Avx512>;
+  kernels = {quantize, Kernel::gemv, Kernel::decode_bundle, Kernel::decode_int8};
 }
 
 }  // namespace bitsmith

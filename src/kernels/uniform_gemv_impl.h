@@ -49,10 +49,18 @@ class UniformKernel {
                                                decode_bits<6>, decode_bits<7>, decode_bits<8>};
     kDecodeBundle[w.nbits](w, bundle, panel, stride);
   }
+  static void decode_int8(const UniformBundles& w, int64_t bundle, int64_t first,
+                          const Int8Panel& panel, int64_t row) {
+    constexpr DecodeInt8 kDecodeInt8[9] = {nullptr,      int8_bits<1>, int8_bits<2>,
+                                           int8_bits<3>, int8_bits<4>, int8_bits<5>,
+                                           int8_bits<6>, int8_bits<7>, int8_bits<8>};
+    kDecodeInt8[w.nbits](w, bundle, first, panel, row);
+  }
 
  private:
   using Gemv = void (*)(const UniformBundles&, int64_t, int64_t, const QuantizedInput&, float*);
   using DecodeBundle = void (*)(const UniformBundles&, int64_t, float*, int64_t);
+  using DecodeInt8 = void (*)(const UniformBundles&, int64_t, int64_t, const Int8Panel&, int64_t);
   using Words = typename I::Words;
   using Floats = typename I::Floats;
 
@@ -60,13 +68,15 @@ class UniformKernel {
   // holds the present input.
   struct Groups {
     const UniformBundles& w;
-    int64_t next, boundary = 0;  // index of the next group's values; first input of that group
+    int64_t next, boundary;  // index of the next group's values; first input of that group
     Floats scales = I::zeros();
     Words zeros;
 
-    Groups(const UniformBundles& bundles, int64_t bundle, int64_t first_row)
+    // Before input `first`, which has a group.
+    Groups(const UniformBundles& bundles, int64_t bundle, int64_t first_row, int64_t first = 0)
         : w(bundles),
-          next(bundle * bundles.groups * kUniformRows + first_row),
+          next((bundle * bundles.groups + first / bundles.group_size) * kUniformRows + first_row),
+          boundary(first / bundles.group_size * bundles.group_size),
           zeros(I::broadcast(bundles.zero)) {}
 
     void advance_to(int64_t input) {
@@ -169,6 +179,63 @@ class UniformKernel {
       for (int64_t u = 0; u < w.units; ++u, unit += B * kUniformField) {
         decode_vectors<B>(unit, u * kUniformUnit, groups, panel + row, stride);
       }
+    }
+  }
+
+  // The codes of N vectors from vector V on of a unit, less their zero points, in an int8 panel.
+  template <int B, int V, int N>
+  static void store_levels(const uint8_t* unit, Words zeros, int8_t* codes) {
+    if constexpr (N > 0) {
+      const Words levels = I::subtract_bytes(load_codes<I, B, V>(unit), zeros);
+      I::store(reinterpret_cast<int32_t*>(codes + V * 4 * kInt8Rows), levels);
+      store_levels<B, V + 1, N - 1>(unit, zeros, codes);
+    }
+  }
+
+  // The chunks of a unit that begin at vector V, as in add_chunks().
+  template <int B, int N, int V = 0>
+  static void store_chunks(const uint8_t* unit, int64_t input, Groups& groups, int8_t* codes,
+                           float* scales) {
+    if constexpr (V < kVectors) {
+      groups.advance_to(input + 4 * V);
+      // Of each row in all four bytes.
+      const Words zeros = I::multiply(groups.zeros, I::broadcast(0x01010101));
+      store_levels<B, V, N>(unit, zeros, codes);
+      I::store(scales + V / N * kInt8Rows, groups.scales);
+      store_chunks<B, N, V + N>(unit, input, groups, codes, scales);
+    }
+  }
+
+  template <int B, int N>
+  static void int8_chunks(const UniformBundles& w, int64_t bundle, int64_t first,
+                          const Int8Panel& panel, int64_t panel_row) {
+    for (int64_t row = 0; row < kUniformRows; row += I::kRows) {
+      Groups groups(w, bundle, row, first);
+      const uint8_t* unit =
+          first_unit<B>(w, bundle, row) + first / kUniformUnit * B * kUniformField;
+      int8_t* codes = panel.codes + 4 * (panel_row + row);
+      float* scales = panel.scales + panel_row + row;
+      for (int64_t i = first; i < first + panel.inputs; i += kUniformUnit) {
+        store_chunks<B, N>(unit, i, groups, codes, scales);
+        unit += B * kUniformField;
+        codes += kUniformUnit * kInt8Rows;
+        scales += kVectors / N * kInt8Rows;
+      }
+    }
+  }
+
+  template <int B>
+  static void int8_bits(const UniformBundles& w, int64_t bundle, int64_t first,
+                        const Int8Panel& panel, int64_t row) {
+    switch (w.chunk) {
+      case 32:
+        return int8_chunks<B, 8>(w, bundle, first, panel, row);
+      case 16:
+        return int8_chunks<B, 4>(w, bundle, first, panel, row);
+      case 8:
+        return int8_chunks<B, 2>(w, bundle, first, panel, row);
+      default:
+        return int8_chunks<B, 1>(w, bundle, first, panel, row);
     }
   }
 };

@@ -59,8 +59,26 @@ void decode_bundle(const UniformBundles& w, int64_t bundle, float* panel, int64_
   }
 }
 
+void decode_int8(const UniformBundles& w, int64_t bundle, int64_t first, const Int8Panel& panel,
+                 int64_t row) {
+  for (int64_t i = 0; i < panel.inputs; ++i) {
+    const int64_t unit = (first + i) / kUniformUnit;
+    const int64_t group = std::min((first + i) / w.group_size, w.groups - 1);
+    const uint8_t* codes = w.codes + (bundle * w.units + unit) * w.nbits * kUniformField;
+    for (int64_t r = 0; r < kUniformRows; ++r) {
+      const int64_t at = (bundle * w.groups + group) * kUniformRows + r;
+      const int zero = w.zeros ? w.zeros[at] : w.zero;
+      panel.codes[(i / 4 * kInt8Rows + row + r) * 4 + i % 4] =
+          static_cast<int8_t>(load_code(codes, w.nbits, r, i % kUniformUnit) - zero);
+      panel.scales[i / w.chunk * kInt8Rows + row + r] = fp16_to_float(w.scales[at]);
+    }
+  }
+}
+
 }  // namespace
 
-void fill_scalar(UniformGemvKernels& kernels) { kernels = {quantize, gemv, decode_bundle}; }
+void fill_scalar(UniformGemvKernels& kernels) {
+  kernels = {quantize, gemv, decode_bundle, decode_int8};
+}
 
 }  // namespace bitsmith

@@ -139,6 +139,51 @@ TEST(UniformGemv, ScalarIsTheDecodedProduct) {
   for (const Case& c : cases()) expect_decoded_product(c);
 }
 
+// In two blocks, as the upper and as the lower half of a panel.
+void expect_int8_panel(const Case& c) {
+  Problem problem(c);
+  const UniformBundles& w = problem.w;
+  if (w.chunk == 0 || (c.nbits == 8 && c.zero_points)) return;
+  std::vector<float> decoded(static_cast<size_t>(w.in_features * kUniformRows));
+  for (const KernelTable& level : all_levels()) {
+    SCOPED_TRACE(testing::Message() << isa_name(level.isa) << " " << c);
+    level.uniform.quantize(problem.x.data(), w.in_features, w.chunk, problem.input());
+    for (int64_t bundle = 0; bundle < 2; ++bundle) {
+      level.uniform.decode_bundle(w, bundle, decoded.data(), kUniformRows);
+      float expected[kUniformRows];
+      level.uniform.gemv(w, bundle, 1, problem.input(), expected);
+      const int64_t row = bundle * kUniformRows, stride = w.units * kUniformUnit;
+      AlignedBuffer<float> sums(kInt8Rows);
+      for (int64_t first = 0, inputs = kUniformUnit; first < stride; first += inputs) {
+        if (first > 0) inputs = stride - first;
+        AlignedBuffer<int8_t> codes(inputs * kInt8Rows);
+        AlignedBuffer<float> scales(inputs / w.chunk * kInt8Rows);
+        const Int8Panel panel = {inputs, w.chunk, codes.data(), scales.data()};
+        level.uniform.decode_int8(w, bundle, first, panel, row);
+        for (int64_t i = 0; i < inputs && first + i < w.in_features; ++i) {
+          for (int64_t r = 0; r < kUniformRows; ++r) {
+            ASSERT_EQ(scales[i / w.chunk * kInt8Rows + row + r] *
+                          static_cast<float>(codes[(i / 4 * kInt8Rows + row + r) * 4 + i % 4]),
+                      decoded[static_cast<size_t>((first + i) * kUniformRows + r)])
+                << first + i << ", " << r;
+          }
+        }
+        level.int8_gemm.multiply(
+            panel,
+            {problem.input_codes.data() + first, problem.input_scales.data() + first / kUniformUnit,
+             problem.input_sums.data() + first / w.chunk, stride},
+            1, sums.data());
+      }
+      // One token alone has the same bits.
+      for (int64_t r = 0; r < kUniformRows; ++r) EXPECT_EQ(sums[row + r], expected[r]) << r;
+    }
+  }
+}
+
+TEST(UniformGemv, Int8PanelsAreTheCodes) {
+  for (const Case& c : cases()) expect_int8_panel(c);
+}
+
 TEST(UniformQuantize, EveryLevelGivesTheSameIntegers) {
   const KernelTable scalar = make_kernel_table(Isa::scalar);
   Random random(5);

@@ -39,7 +39,8 @@ std::vector<std::vector<int32_t>> continuations(const std::filesystem::path& pat
     throw UsageError(concat("the generation check needs a context of ", kLength, " tokens, but ",
                             path.string(), " was made for ", files->plan().context));
   }
-  RuntimeModel model(load_weights(*files, DensePrecision::kExact), context.threads);
+  RuntimeModel model(load_weights(*files, DensePrecision::kExact), context.threads,
+                     Products::kExact);
   Engine engine(model, {.context = kLength,
                         .kv_type = KvType::kFloat32,
                         .reuse = Reuse::kOff,

@@ -9,8 +9,8 @@
 
 namespace bitsmith {
 
-// In words: "f16" and "int8"; "single" and "many"; "off", "prompts" and "answers". UsageError for
-// others.
+// In words: "f16" and "int8"; "single", "int8" and "exact"; "off", "prompts" and "answers".
+// UsageError for others.
 std::string option_text(const KvType& type);
 void parse_option(const std::string& text, KvType& type);
 std::string option_text(const Products& products);
@@ -58,9 +58,9 @@ struct BatchOptions {
                .shows_default = false},
         o.kv_memory);
     visitor(Option{.key = "products",
-                   .help = "How answers side by side are multiplied with the weights: single, each "
-                           "by itself, the fastest for few; or many, each weight decoded once for "
-                           "all"},
+                   .help = "How answers side by side are multiplied with the weights: single, as "
+                           "each alone, the fastest for few; int8, each weight decoded once for "
+                           "all, to int8; or exact, to float32, prompts too"},
             o.products);
     visitor(Option{.key = "reuse",
                    .help = "Keys and values that are kept for later prompts that begin alike: off; "

@@ -24,8 +24,9 @@ enum class Reuse {
   kOff,
   // Those of prompts: the numbers are the same as if they were computed anew.
   kPrompts,
-  // Also those of answers, so that a growing chat reads only what is new. Those of
-  // Products::kSingle differ by rounding from what reading the answer as a prompt gives.
+  // Also those of answers, so that a growing chat reads only what is new. Where answers have other
+  // products than the model's prompts, they differ by rounding from what reading the answer as a
+  // prompt gives.
   kAnswers
 };
 
@@ -34,7 +35,7 @@ struct EngineOptions {
   int64_t max_batch = 1;  // sequences side by side
   int64_t kv_pages = 0;   // of KvPool; 0: a whole context for each of max_batch
   KvType kv_type = KvType::kFloat16;
-  Products products = Products::kSingle;  // of generated tokens; prompts go by kMany
+  Products products = Products::kSingle;  // of generated tokens; prompts have the model's
   Reuse reuse = Reuse::kAnswers;
   // Only ids below are sampled: the tokenizer's size, where the model has more rows (padding).
   // 0: all of the model's.

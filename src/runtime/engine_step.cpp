@@ -17,7 +17,7 @@ void Engine::generate_step() {
   if (rows.empty()) return;
   const auto start = std::chrono::steady_clock::now();
   if (forward(rows, options_.products, running)) {
-    const bool same_numbers = options_.products == Products::kMany;
+    const bool same_numbers = options_.products == model_.prompt_products();
     for (Sequence* sequence : running) {
       if (sequence->keeps_pages && (same_numbers || options_.reuse == Reuse::kAnswers))
         sequence->cache.keep_pages(sequence->cache.length(), same_numbers);
@@ -52,7 +52,7 @@ void Engine::prompt_step() {
       rows.push_back({readers[i]->request.prompt[place], &readers[i]->cache});
     }
   }
-  if (!forward(rows, Products::kMany, readers)) return;
+  if (!forward(rows, model_.prompt_products(), readers)) return;
   const auto width = static_cast<size_t>(model_.plan().hidden_size);
   std::vector<Sequence*> complete;
   std::vector<float> last;
@@ -107,7 +107,7 @@ void Engine::add_prompt_probabilities(Sequence& sequence, std::span<const float>
     logits_.resize(static_cast<size_t>(rows * model_.plan().vocab_size));
     model_.logits(
         hidden.subspan(static_cast<size_t>(row * width), static_cast<size_t>(rows * width)),
-        Products::kMany, logits_);
+        model_.prompt_products(), logits_);
     for (int64_t r = 0; r < rows; ++r) {
       // A prompt may name rows beyond the tokenizer's.
       const auto next = prompt[static_cast<size_t>(first + row + r + 1)];

@@ -60,7 +60,7 @@ TEST(Engine, ARequestDoesNotDependOnWhatRunsBesideIt) {
   for (const char* name : {"tiny_llama_trained", "tiny_mistral", "families/tiny_mixtral",
                            "families/tiny_phi3_longrope", "tiny_llama_dynamic"}) {
     RuntimeModel model = load_model(name);
-    for (const Products products : {Products::kSingle, Products::kMany}) {
+    for (const Products products : {Products::kSingle, Products::kInt8, Products::kExact}) {
       std::vector<Request> requests;
       for (int i = 0; i < 7; ++i) {
         requests.push_back(sampled(some_tokens(1 + 13 * i, 5 + i), 25, static_cast<uint64_t>(i)));
@@ -215,7 +215,8 @@ TEST(Engine, ProbabilitiesOfThePrompt) {
   });
   const auto width = static_cast<size_t>(model.plan().hidden_size);
   for (size_t i = 0; i + 1 < prompt.size(); i += 37) {
-    model.logits(std::span<const float>(hidden).subspan(i * width, width), Products::kMany, logits);
+    model.logits(std::span<const float>(hidden).subspan(i * width, width), Products::kExact,
+                 logits);
     const TokenProbabilities expected = token_probabilities(logits, prompt[i + 1], 2);
     EXPECT_EQ(found[i].chosen.log_probability, expected.chosen.log_probability);
     EXPECT_EQ(found[i].chosen.token, prompt[i + 1]);

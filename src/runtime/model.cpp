@@ -51,8 +51,11 @@ void apply_norm(const NormPlan& plan, const NormWeights& weights, int64_t rows, 
 
 }  // namespace
 
-RuntimeModel::RuntimeModel(ModelWeights weights, int threads)
-    : weights_(std::move(weights)), pool_(threads), rotaries_(weights_.plan.ropes.size()) {}
+RuntimeModel::RuntimeModel(ModelWeights weights, int threads, Products prompts)
+    : weights_(std::move(weights)),
+      pool_(threads),
+      prompt_products_(prompts),
+      rotaries_(weights_.plan.ropes.size()) {}
 
 void RuntimeModel::forward(std::span<const TokenStep> rows, Products products,
                            std::span<float> hidden) {
@@ -327,31 +330,11 @@ void RuntimeModel::apply(const Vector& x, int64_t rows, std::span<const Output> 
       rotation->apply(x.data(), rows, rotated_.data(), pool_);
       done = rotation;
     }
-    multiply(matrix, /*rotated=*/true, rotation ? rotated_.data() : x.data(), rows, y.data());
+    matrix.multiply_rotated(products_, rotation ? rotated_.data() : x.data(), rows, y.data(),
+                            pool_);
     if (linear.bias.empty()) continue;
     for (int64_t r = 0; r < rows; ++r)
       add(linear.bias.data(), matrix.out_features, &y[elements(r, matrix.out_features)]);
-  }
-}
-
-void RuntimeModel::multiply(WeightMatrix& matrix, bool rotated, const float* x, int64_t rows,
-                            float* y) {
-  const int64_t in = matrix.in_features, out = matrix.out_features;
-  const auto product = [&](const float* from, int64_t count, float* to) {
-    if (rotated) return matrix.multiply_rotated(from, count, to, pool_);
-    matrix.multiply(from, count, to, pool_);
-  };
-  if (products_ == Products::kSingle) {
-    for (int64_t r = 0; r < rows; ++r) product(x + r * in, 1, y + r * out);
-  } else if (rows > 1) {
-    product(x, rows, y);
-  } else {
-    // Alone it would go to the kernels for one token: it goes twice.
-    pair_inputs_.assign(x, x + in);
-    pair_inputs_.insert(pair_inputs_.end(), x, x + in);
-    pair_outputs_.resize(elements(2, out));
-    product(pair_inputs_.data(), 2, pair_outputs_.data());
-    std::copy_n(pair_outputs_.begin(), out, y);
   }
 }
 
@@ -375,8 +358,7 @@ void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>
 void RuntimeModel::logits(std::span<const float> hidden, Products products, std::span<float> out) {
   const int64_t rows = std::ssize(hidden) / weights_.plan.hidden_size;
   BITSMITH_CHECK(out.size() == elements(rows, weights_.plan.vocab_size));
-  products_ = products;
-  multiply(*weights_.head, /*rotated=*/false, hidden.data(), rows, out.data());
+  weights_.head->multiply(products, hidden.data(), rows, out.data(), pool_);
   if (const auto cap = static_cast<float>(weights_.plan.logit_soft_cap); cap > 0)
     for (float& logit : out) logit = cap * std::tanh(logit / cap);
 }

@@ -20,31 +20,26 @@ struct TokenStep {
   KvCache* sequence;
 };
 
-// How rows are multiplied with the weights. Either way a row's results depend, bit for bit, on its
-// sequence alone, not on the rows beside it; the two ways round activations differently.
-enum class Products {
-  kSingle,  // each row by the kernels for one token: the least time for few rows
-  kMany     // all rows by the kernels for many tokens, which decode each weight once: prompts
-};
-
 // Results do not depend on the number of threads. Not reentrant: one caller at a time.
 class RuntimeModel {
  public:
-  RuntimeModel(ModelWeights weights, int threads);
+  // prompts: how prefill() multiplies.
+  RuntimeModel(ModelWeights weights, int threads, Products prompts = Products::kInt8);
 
   const ModelWeights& weights() const { return weights_; }
   const ModelPlan& plan() const { return weights_.plan; }
   ThreadPool& pool() { return pool_; }
+  Products prompt_products() const { return prompt_products_; }
 
-  // Runs the rows and appends them to their sequences, which must have room.
+  // Runs the rows and appends them to their sequences, which must have room. A row's results
+  // depend, bit for bit, on its sequence and on `products` alone, not on the rows beside it.
   // hidden: [rows, hidden_size], after the final norm. Throws Error for ids outside the vocabulary
   // and for positions beyond the learned ones.
   void forward(std::span<const TokenStep> rows, Products products, std::span<float> hidden);
   // hidden [count, hidden_size] -> out [count, vocab_size].
   void logits(std::span<const float> hidden, Products products, std::span<float> out);
 
-  // Runs the tokens of one sequence (kMany) in pieces of kPromptRows, so that work space stays
-  // small.
+  // Runs the tokens of one sequence in pieces of kPromptRows, so that work space stays small.
   // each_piece gets the hidden states [piece, hidden_size] in order; returning false stops early.
   // Returns whether all tokens were run. Throws Error as forward(); for positions before anything
   // is run.
@@ -82,8 +77,6 @@ class RuntimeModel {
                             const NormWeights& weights, int64_t heads, int64_t row, float scale,
                             Vector& x);
   void apply(const Vector& x, int64_t rows, std::span<const Output> outputs);
-  // y = x W^T, the x rotated already or not; by products_.
-  void multiply(WeightMatrix& matrix, bool rotated, const float* x, int64_t rows, float* y);
   // y [rows, size] = the norm of x; a copy where there is none. y may be x.
   void normalize(const NormPlan& plan, const NormWeights& weights, int64_t rows, const float* x,
                  float* y);
@@ -99,13 +92,13 @@ class RuntimeModel {
 
   ModelWeights weights_;
   ThreadPool pool_;
+  Products prompt_products_;
   std::vector<Rotary> rotaries_;           // of the plan's ropes
   std::vector<int64_t> positions_;         // [rows]
   Products products_ = Products::kSingle;  // of the call that runs
   // Work space of one forward call, [rows, ...] each.
   Vector x_, normed_, rotated_, qkv_, q_, k_, v_, attended_, delta_;
   Vector gate_, up_, expert_inputs_, expert_outputs_, router_scores_;
-  Vector pair_inputs_, pair_outputs_;  // of a lone row that is multiplied as many are
 };
 
 }  // namespace bitsmith

@@ -45,7 +45,7 @@ bool RuntimeModel::run_pieces(std::span<const int32_t> tokens, KvCache& sequence
          tokens.subspan(first, std::min(tokens.size() - first, static_cast<size_t>(kPromptRows))))
       rows.push_back({token, &sequence});
     hidden.resize(rows.size() * static_cast<size_t>(weights_.plan.hidden_size));
-    forward(rows, Products::kMany, hidden);
+    forward(rows, prompt_products_, hidden);
     if (!each_piece(hidden)) return false;
   }
   return true;

@@ -103,7 +103,7 @@ std::vector<float> logits_in_pieces(RuntimeModel& model, std::span<const int32_t
                     return true;
                   });
   }
-  model.logits(hidden, piece == 1 ? Products::kSingle : Products::kMany, out);
+  model.logits(hidden, piece == 1 ? Products::kSingle : Products::kExact, out);
   return out;
 }
 
@@ -193,11 +193,11 @@ TEST(RuntimeModel, LongRopeRunsASequenceAgainThatCrossesItsTrainedContext) {
   KvCache cache(model.plan(), 64, KvType::kFloat32), beside(model.plan(), 64, KvType::kFloat32);
   std::vector<float> hidden(2 * 48), out(384);
   const auto expect_last = [&](const Golden& expected) {
-    model.logits(std::span(hidden).first(48), Products::kMany, out);
+    model.logits(std::span(hidden).first(48), Products::kExact, out);
     EXPECT_LT(relative_error(out, last_of(expected.logits)), 1e-5);
   };
   for (const int32_t id : far.ids)
-    model.forward(std::vector<TokenStep>{{id, &cache}, {id, &beside}}, Products::kMany, hidden);
+    model.forward(std::vector<TokenStep>{{id, &cache}, {id, &beside}}, Products::kExact, hidden);
   expect_last(far);
   cache.truncate(0);
   model.prefill(near.ids, cache, ignore);
@@ -244,8 +244,8 @@ TEST(RuntimeModel, LongPromptIsCutWithoutATrace) {
     std::vector<TokenStep> rows;
     for (const int32_t id : ids) rows.push_back({id, &cache});
     std::vector<float> hidden(600 * 32), at_once(600 * 384);
-    model.forward(rows, Products::kMany, hidden);
-    model.logits(hidden, Products::kMany, at_once);
+    model.forward(rows, Products::kExact, hidden);
+    model.logits(hidden, Products::kExact, at_once);
     EXPECT_LT(relative_error(whole, at_once), 1e-5) << name;
   }
 }
@@ -265,14 +265,14 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
   for (size_t s = 1; s < kSequences; ++s) {
     std::vector<TokenStep> rows;
     for (size_t p = 0; p < s; ++p) rows.push_back({token(s, p), &caches[s]});
-    model.forward(rows, Products::kMany, std::span(unused).first(s * hidden_size));
+    model.forward(rows, Products::kExact, std::span(unused).first(s * hidden_size));
   }
   std::vector<float> together;  // [steps, sequences, hidden]
   for (size_t step = 0; step < steps; ++step) {
     std::vector<TokenStep> rows;
     for (size_t s = 0; s < kSequences; ++s) rows.push_back({token(s, s + step), &caches[s]});
     std::vector<float> hidden(kSequences * hidden_size);
-    model.forward(rows, Products::kMany, hidden);
+    model.forward(rows, Products::kExact, hidden);
     together.insert(together.end(), hidden.begin(), hidden.end());
   }
   for (size_t s = 0; s < kSequences; ++s) {
@@ -295,12 +295,24 @@ TEST(RuntimeModel, SequencesSideBySideEqualSingleOnes) {
 
 // The same bits, whatever rows run beside a row and however a prompt is cut.
 TEST(RuntimeModel, RowsDoNotInfluenceEachOther) {
-  for (const std::string name : {"tiny_llama_trained", "families/tiny_mixtral"}) {
-    RuntimeModel model(load_weights(*ModelFiles::open(model_path(name)), DensePrecision::kFast), 2);
+  for (const auto& [name, representation] :
+       {std::pair<std::string, std::string>{"tiny_llama_trained", ""},
+        {"families/tiny_mixtral", ""},
+        {"tiny_llama_trained", "int4g16"},
+        {"tiny_llama_trained", "gvq2d2b-n512"},
+        {"tiny_llama_trained", "aq2x8g8"},
+        {"tiny_llama_trained", "had:e8p"},
+        {"families/tiny_mixtral", "int3g16-z"}}) {
+    const auto files = ModelFiles::open(model_path(name));
+    std::optional<RepresentationSpec> spec;
+    if (!representation.empty()) spec = parse_representation(representation);
+    RuntimeModel model(spec ? random_weights(files->plan(), spec, {}, 1)
+                            : load_weights(*files, DensePrecision::kFast),
+                       2);
     const auto width = static_cast<size_t>(model.plan().hidden_size);
     const auto vocab = static_cast<size_t>(model.plan().vocab_size);
     const std::vector<int32_t> ids = {5, 17, 60, 3, 3, 90, 201, 44, 8, 120, 7, 31};
-    for (const Products products : {Products::kSingle, Products::kMany}) {
+    for (const Products products : {Products::kSingle, Products::kInt8, Products::kExact}) {
       const auto run = [&](size_t piece, size_t beside) {
         std::vector<KvCache> caches;
         for (size_t s = 0; s <= beside; ++s) caches.emplace_back(model.plan(), 64);
@@ -322,10 +334,10 @@ TEST(RuntimeModel, RowsDoNotInfluenceEachOther) {
         return all;
       };
       const auto alone = run(ids.size(), 0);
-      EXPECT_EQ(run(1, 0), alone) << name;
-      EXPECT_EQ(run(5, 0), alone) << name;
-      EXPECT_EQ(run(4, 3), alone) << name;
-      EXPECT_EQ(run(1, 2), alone) << name;
+      EXPECT_EQ(run(1, 0), alone) << name << " " << representation;
+      EXPECT_EQ(run(5, 0), alone) << name << " " << representation;
+      EXPECT_EQ(run(4, 3), alone) << name << " " << representation;
+      EXPECT_EQ(run(1, 2), alone) << name << " " << representation;
     }
   }
 }
@@ -346,7 +358,7 @@ TEST(RuntimeModel, TruncatedCacheContinuesAsIfNothingElseHadBeen) {
     hidden.assign(h.begin(), h.end());
     return true;
   });
-  model.logits(hidden, Products::kMany, out);
+  model.logits(hidden, Products::kExact, out);
   EXPECT_LT(relative_error(out, std::span(expected).subspan(10 * 384)), 1e-6);
 }
 

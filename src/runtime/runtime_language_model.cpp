@@ -8,7 +8,7 @@ namespace {
 class RuntimeLanguageModel : public LanguageModel {
  public:
   RuntimeLanguageModel(const ModelFiles& files, int threads)
-      : model_(load_weights(files, DensePrecision::kExact), threads) {}
+      : model_(load_weights(files, DensePrecision::kExact), threads, Products::kExact) {}
 
   int64_t vocab_size() const override { return model_.plan().vocab_size; }
 
@@ -29,7 +29,7 @@ class RuntimeLanguageModel : public LanguageModel {
                    static_cast<size_t>(first + count) * width <= hidden_.size());
     model_.logits(std::span<const float>(hidden_).subspan(static_cast<size_t>(first) * width,
                                                           static_cast<size_t>(count) * width),
-                  Products::kMany, out);
+                  Products::kExact, out);
   }
 
  private:

@@ -16,7 +16,7 @@ std::vector<std::vector<int32_t>> generate_sequences(
   if (options.count == 0 || length == start) return sequences;
   Engine engine(model, {.context = length,
                         .max_batch = std::min(options.batch, options.count),
-                        .products = Products::kMany,
+                        .products = Products::kExact,
                         .reuse = Reuse::kOff,
                         .vocab_size = options.vocab_size});
   std::string error;

@@ -8,7 +8,8 @@ TextModel::TextModel(const std::filesystem::path& model, int threads, const Cont
                      const BatchOptions& batch)
     : tokenizer_(Tokenizer::open(model)),
       chat_template_(*tokenizer_),
-      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads),
+      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads,
+             batch.products == Products::kExact ? Products::kExact : Products::kInt8),
       end_tokens_(model_.plan().eos_token_ids) {
   engine_ = std::make_unique<Engine>(
       model_, engine_options(model_.plan(), tokenizer_->vocab_size(), context, batch));

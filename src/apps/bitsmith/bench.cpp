@@ -15,6 +15,7 @@
 #include "format/embedding_choice.h"
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
+#include "runtime/batch_options.h"
 #include "runtime/model.h"
 
 namespace bitsmith {
@@ -23,7 +24,8 @@ namespace {
 struct BenchCommand {
   CommonOptions common;
   std::string model, shape, representation, embedding;
-  int64_t prompt_tokens = 512, generate_tokens = 128, repeats = 3;
+  std::string products = option_text(Products::kSingle);
+  int64_t prompt_tokens = 512, generate_tokens = 128, repeats = 3, parallel = 1;
 
   void run();
 
@@ -62,20 +64,24 @@ double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
   return static_cast<double>(tokens.size()) / seconds_since(start);
 }
 
-// From an empty context on, as one token's weights are the limit then and not the cache.
-double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
-                     const RunContext& context) {
-  KvCache cache(model.plan(), std::ssize(tokens));
-  std::vector<float> hidden(static_cast<size_t>(model.plan().hidden_size));
-  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
+// Of `parallel` sequences side by side, all together; from an empty context on, as the weights are
+// the limit then and not the cache.
+double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens, int64_t parallel,
+                     Products products, const RunContext& context) {
+  std::vector<KvCache> caches;
+  std::vector<TokenStep> rows(static_cast<size_t>(parallel));
+  caches.reserve(rows.size());
+  for (TokenStep& row : rows) row.sequence = &caches.emplace_back(model.plan(), std::ssize(tokens));
+  std::vector<float> hidden(rows.size() * static_cast<size_t>(model.plan().hidden_size));
+  std::vector<float> logits(rows.size() * static_cast<size_t>(model.plan().vocab_size));
   const auto start = std::chrono::steady_clock::now();
   for (const int32_t token : tokens) {
-    const TokenStep row{token, &cache};
-    model.forward({&row, 1}, Products::kSingle, hidden);
-    model.logits(hidden, Products::kSingle, logits);
+    for (TokenStep& row : rows) row.token = token;
+    model.forward(rows, products, hidden);
+    model.logits(hidden, products, logits);
     if (context.cancelled()) break;
   }
-  return static_cast<double>(tokens.size()) / seconds_since(start);
+  return static_cast<double>(tokens.size() * rows.size()) / seconds_since(start);
 }
 
 ModelWeights BenchCommand::weights() const {
@@ -96,6 +102,8 @@ ModelWeights BenchCommand::weights() const {
 
 void BenchCommand::run() {
   const RunContext context = run_context(common);
+  Products batch_products{};
+  parse_option(products, batch_products);
   RuntimeModel runtime(weights(), context.threads);
   Random random(common.seed);
   const auto random_tokens = [&](int64_t count) {
@@ -107,11 +115,14 @@ void BenchCommand::run() {
   const std::vector<int32_t> prompt = random_tokens(prompt_tokens);
   const std::vector<int32_t> answer = random_tokens(generate_tokens);
 
-  generate_rate(runtime, std::span(answer).first(1), context);  // first touch of everything
-  std::vector<double> prompt_rates, generate_rates;
+  // First touch of everything.
+  generate_rate(runtime, std::span(answer).first(1), 1, Products::kSingle, context);
+  std::vector<double> prompt_rates, generate_rates, batch_rates;
   for (int64_t i = 0; i < repeats; ++i) {
     prompt_rates.push_back(prompt_rate(runtime, prompt, context));
-    generate_rates.push_back(generate_rate(runtime, answer, context));
+    generate_rates.push_back(generate_rate(runtime, answer, 1, Products::kSingle, context));
+    if (parallel > 1)
+      batch_rates.push_back(generate_rate(runtime, answer, parallel, batch_products, context));
     if (context.cancelled())
       throw Interrupted("stopped; nothing is kept, the same command measures anew");
   }
@@ -122,31 +133,47 @@ void BenchCommand::run() {
   const uint64_t bytes = bytes_per_token(runtime.weights());
   const double read = static_cast<double>(bytes) * decode.median;
 
-  const OrderedJson json = {{"isa", isa_name(selected_isa())},
-                            {"threads", context.threads},
-                            {"prompt_tokens", prompt_tokens},
-                            {"prompt_tokens_per_second", prefill.median},
-                            {"prompt_tokens_per_second_best", prefill.best},
-                            {"generate_tokens", generate_tokens},
-                            {"tokens_per_second", decode.median},
-                            {"tokens_per_second_best", decode.best},
-                            {"bytes_per_token", bytes},
-                            {"bytes_per_second", read},
-                            {"memory_bandwidth", bandwidth},
-                            {"bandwidth_ratio", read / bandwidth},
-                            {"peak_memory_bytes", peak}};
-  char text[700];
+  OrderedJson json = {{"isa", isa_name(selected_isa())},
+                      {"threads", context.threads},
+                      {"prompt_tokens", prompt_tokens},
+                      {"prompt_tokens_per_second", prefill.median},
+                      {"prompt_tokens_per_second_best", prefill.best},
+                      {"generate_tokens", generate_tokens},
+                      {"tokens_per_second", decode.median},
+                      {"tokens_per_second_best", decode.best},
+                      {"bytes_per_token", bytes},
+                      {"bytes_per_second", read},
+                      {"memory_bandwidth", bandwidth},
+                      {"bandwidth_ratio", read / bandwidth},
+                      {"peak_memory_bytes", peak}};
+  std::string batch_line;
+  if (parallel > 1) {
+    const Rates batch(batch_rates);
+    json["parallel"] = parallel;
+    json["products"] = products;
+    json["parallel_tokens_per_second"] = batch.median;
+    json["parallel_tokens_per_second_best"] = batch.best;
+    char line[200];
+    std::snprintf(line, sizeof(line),
+                  "parallel  %8.1f tokens/s median, %.1f best (%lld side by side, products %s): "
+                  "%.1f times one\n",
+                  batch.median, batch.best, static_cast<long long>(parallel), products.c_str(),
+                  batch.median / decode.median);
+    batch_line = line;
+  }
+  char text[900];
   std::snprintf(text, sizeof(text),
                 "kernels   %s, %d threads\n"
                 "prompt    %8.1f tokens/s median, %.1f best (%lld tokens, %lld repeats)\n"
                 "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
+                "%s"
                 "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
                 "memory    %s peak\n",
                 isa_name(selected_isa()), context.threads, prefill.median, prefill.best,
                 static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
                 decode.median, decode.best, static_cast<long long>(generate_tokens),
-                format_megabytes(static_cast<double>(bytes)).c_str(), read / 1e9,
-                100 * read / bandwidth, bandwidth / 1e9,
+                batch_line.c_str(), format_megabytes(static_cast<double>(bytes)).c_str(),
+                read / 1e9, 100 * read / bandwidth, bandwidth / 1e9,
                 format_bytes(static_cast<double>(peak)).c_str());
   print_result(common, json, text);
 }
@@ -171,6 +198,15 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--generate-tokens", bench->generate_tokens, "Tokens generated")
       ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--parallel", bench->parallel,
+                   "Measures so many answers side by side too, all together")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command
+      ->add_option("--products", bench->products,
+                   "Of answers side by side, as of `serve`: single, int8 or exact")
       ->capture_default_str();
   command->add_option("--repeats", bench->repeats, "Repeats; median and best are shown")
       ->check(CLI::Range(1, 1000))

@@ -17,10 +17,10 @@ class SparseMatrix final : public WeightMatrix {
     in_features = tensor.in_features;
   }
 
-  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+  void multiply(Products, const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
     each_product(x, tokens, pool, [&](int64_t at, float product) { y[at] = product; });
   }
-  void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+  void add_product(Products, const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
     each_product(x, tokens, pool, [&](int64_t at, float product) { y[at] += product; });
   }
 
@@ -79,10 +79,11 @@ class LowRankMatrix final : public WeightMatrix {
     in_features = tensor.in_features;
   }
 
-  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+  void multiply(Products products, const float* x, int64_t tokens, float* y,
+                ThreadPool& pool) override {
     inner_.resize(static_cast<size_t>(tokens * right_->out_features));
-    right_->multiply(x, tokens, inner_.data(), pool);
-    left_->multiply(inner_.data(), tokens, y, pool);
+    right_->multiply(products, x, tokens, inner_.data(), pool);
+    left_->multiply(products, inner_.data(), tokens, y, pool);
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -113,16 +114,18 @@ class RowsMatrix final : public WeightMatrix {
     in_features = tensor.in_features;
   }
 
-  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+  void multiply(Products products, const float* x, int64_t tokens, float* y,
+                ThreadPool& pool) override {
     std::fill_n(y, tokens * out_features, 0.0f);
-    add_product(x, tokens, y, pool);
+    add_product(products, x, tokens, y, pool);
   }
-  void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    products_.resize(static_cast<size_t>(tokens) * rows_.size());
-    values_->multiply(x, tokens, products_.data(), pool);
+  void add_product(Products products, const float* x, int64_t tokens, float* y,
+                   ThreadPool& pool) override {
+    kept_.resize(static_cast<size_t>(tokens) * rows_.size());
+    values_->multiply(products, x, tokens, kept_.data(), pool);
     for (int64_t t = 0; t < tokens; ++t) {
-      const float* products = products_.data() + t * std::ssize(rows_);
-      for (size_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] += products[i];
+      const float* kept = kept_.data() + t * std::ssize(rows_);
+      for (size_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] += kept[i];
     }
   }
 
@@ -140,7 +143,7 @@ class RowsMatrix final : public WeightMatrix {
  private:
   std::vector<int64_t> rows_;             // ascending
   std::unique_ptr<WeightMatrix> values_;  // [rows, in_features]
-  std::vector<float> products_;           // [tokens, rows]
+  std::vector<float> kept_;               // [tokens, rows]
 };
 
 class SumMatrix final : public WeightMatrix {
@@ -150,9 +153,10 @@ class SumMatrix final : public WeightMatrix {
     in_features = terms_.front()->in_features;
   }
 
-  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    terms_.front()->multiply(x, tokens, y, pool);
-    for (size_t t = 1; t < terms_.size(); ++t) terms_[t]->add_product(x, tokens, y, pool);
+  void multiply(Products products, const float* x, int64_t tokens, float* y,
+                ThreadPool& pool) override {
+    terms_.front()->multiply(products, x, tokens, y, pool);
+    for (size_t t = 1; t < terms_.size(); ++t) terms_[t]->add_product(products, x, tokens, y, pool);
   }
 
   void decode_row(int64_t row, float* out) const override {

@@ -31,16 +31,26 @@ class DenseMatrix final : public PanelMatrix {
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
+    return multiply_single(x, 1, y, pool);
+  }
+
+  bool multiply_single(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
+    // Rows that come from memory once for all tokens.
+    constexpr int64_t kBytes = 64 << 10;
+    const int64_t row_bytes = std::max<int64_t>(1, in_features * int64_t{sizeof(T)});
+    const int64_t at_once = tokens == 1 ? out_features : std::max<int64_t>(1, kBytes / row_bytes);
     run_ranges(pool, out_features, [&](int64_t first, int64_t count) {
-      const T* w = weights_.data() + first * in_features;
-      if constexpr (sizeof(T) == 2) {
-        kernels().dense.bf16(w, x, count, in_features, y + first);
-      } else {
-        kernels().dense.f32(w, x, count, in_features, y + first);
+      const int64_t end = first + count;
+      for (int64_t row = first, rows = 0; row < end; row += rows) {
+        rows = std::min(at_once, end - row);
+        for (int64_t t = 0; t < tokens; ++t)
+          multiply_rows(row, rows, x + t * in_features, y + t * out_features + row);
       }
     });
     return true;
   }
+
+  std::optional<Int8Blocks> int8_blocks() const override { return std::nullopt; }
 
   void decode_panel(int64_t p, float* panel) const override {
     const int64_t row = p * kPanelRows, rows = std::min(kPanelRows, out_features - row);
@@ -53,6 +63,14 @@ class DenseMatrix final : public PanelMatrix {
   }
 
  private:
+  void multiply_rows(int64_t first, int64_t count, const float* x, float* y) const {
+    const T* w = weights_.data() + first * in_features;
+    if constexpr (sizeof(T) == 2) {
+      kernels().dense.bf16(w, x, count, in_features, y);
+    } else {
+      kernels().dense.f32(w, x, count, in_features, y);
+    }
+  }
   static T narrow(float value) {
     if constexpr (sizeof(T) == 2) {
       return float_to_bf16(value);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "base/half.h"
@@ -65,6 +66,10 @@ class GvqLookupMatrix final : public PanelMatrix {
     for (int64_t tile = 0; tile < tiles; ++tile) repack_codebook(tensor, tile);
     if (spec_.scale_block > 0) repack_block_scales(tensor);
     plan_inputs();
+    for (int64_t i = 0; i < kInt8Unit; ++i) {
+      panel_order_[static_cast<size_t>(i)] =
+          static_cast<uint8_t>(gvq_panel_input(shape_.code_bits, layout_.vector_size, i));
+    }
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -120,7 +125,69 @@ class GvqLookupMatrix final : public PanelMatrix {
     return true;
   }
 
+  std::optional<Int8Blocks> int8_blocks() const override {
+    constexpr int64_t kInputs = 512;  // a panel of them stays in the first-level cache
+    const int64_t column_groups =
+        std::clamp<int64_t>(kInputs / layout_.tile_columns, 1, layout_.column_groups);
+    return Int8Blocks{.inputs = column_groups * layout_.tile_columns,
+                      .chunk = static_cast<int>(std::gcd(inputs_of_scale(), kInt8Unit)),
+                      .order = panel_order_.data()};
+  }
+
+  // Values of the codebooks as they are; only the product of the two scales is rounded.
+  void decode_int8(int64_t p, int64_t first, const Int8Panel& panel) const override {
+    const int64_t begin = p * kInt8Rows, end = std::min(begin + kInt8Rows, out_features);
+    const int64_t scales = panel.inputs / inputs_of_scale();  // of a row
+    float* row_scales = thread_scratch<float, GvqLookupMatrix>(kInt8Rows * scales);
+    std::array<GvqStripRows, kInt8Rows> strips = {};
+    int64_t count = 0;
+    for (int64_t row = begin, rows = 0; row < end; row += rows) {
+      const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
+      rows = std::min(layout_.tile_rows - r, end - row);
+      const GvqLookupTiles tiles = some_column_groups(
+          tiles_at(strip, r), first / layout_.tile_columns, panel.inputs / layout_.tile_columns);
+      float* to = row_scales + (row - begin) * scales;
+      if (tiles.block_scales) {
+        kernels().gvq_lookup.decode_scales(tiles, rows, scales / tiles.column_groups, to, scales);
+      } else {
+        for (int64_t i = 0; i < rows; ++i) std::copy_n(tiles.scales, scales, to + i * scales);
+      }
+      strips[static_cast<size_t>(count++)] = {tiles, rows};
+    }
+    kernels().gvq_lookup.decode(strips.data(), count, layout_.codes_per_tile_row(), panel.codes);
+    pack_scales(row_scales, end - begin, scales, panel);
+  }
+
  private:
+  // What a row's inputs share a scale with: a scale block, or the tile.
+  int64_t inputs_of_scale() const {
+    return spec_.scale_block > 0 ? spec_.scale_block : layout_.tile_columns;
+  }
+
+  // row_scales [rows, scales] -> the panel's, each repeated for all its chunks.
+  static void pack_scales(const float* row_scales, int64_t rows, int64_t scales,
+                          const Int8Panel& panel) {
+    struct Packed;
+    const int64_t chunks = panel.inputs / panel.chunk, each = chunks / scales;
+    float* packed = thread_scratch<float, Packed>(scales * kInt8Rows);
+    kernels().gemm.pack_f32(row_scales, rows, scales, packed);
+    for (int64_t c = 0; c < chunks; ++c)
+      std::copy_n(packed + c / each * kInt8Rows, kInt8Rows, panel.scales + c * kInt8Rows);
+  }
+
+  // Column groups [first, first + count) of `tiles`.
+  GvqLookupTiles some_column_groups(GvqLookupTiles tiles, int64_t first, int64_t count) const {
+    tiles.column_groups = count;
+    tiles.codes += first * tiles.column_group_bytes;
+    tiles.tables += first * tiles.vector_size * entries_;
+    tiles.scales += first;
+    if (tiles.block_scales) {
+      tiles.block_scales += first * tiles.scale_column_group_bytes;
+      tiles.scale_values += first * 16;
+    }
+    return tiles;
+  }
+
   static float sum_lanes(const float* lanes) {
     float eight[8], four[4];
     for (int i = 0; i < 8; ++i) eight[i] = lanes[i] + lanes[i + 8];
@@ -284,6 +351,7 @@ class GvqLookupMatrix final : public PanelMatrix {
   AlignedBuffer<float> rounded_scales_, input_scales_;
   AlignedBuffer<int32_t> rounded_sums_, input_offsets_;
   std::vector<int32_t> input_of_code_, unit_of_lane_;
+  std::array<uint8_t, kInt8Unit> panel_order_;  // of a unit's inputs in int8 panels
 };
 
 }  // namespace

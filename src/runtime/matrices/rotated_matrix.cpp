@@ -33,15 +33,17 @@ class RotatedMatrix final : public WeightMatrix {
     return input_.signs.empty() ? nullptr : &input_;
   }
 
-  void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    if (!input_rotation()) return multiply_rotated(x, tokens, y, pool);
+  void multiply(Products products, const float* x, int64_t tokens, float* y,
+                ThreadPool& pool) override {
+    if (!input_rotation()) return multiply_rotated(products, x, tokens, y, pool);
     rotated_.resize(static_cast<size_t>(tokens * in_features));
     input_.apply(x, tokens, rotated_.data(), pool);
-    multiply_rotated(rotated_.data(), tokens, y, pool);
+    multiply_rotated(products, rotated_.data(), tokens, y, pool);
   }
 
-  void multiply_rotated(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    inner_->multiply(x, tokens, y, pool);
+  void multiply_rotated(Products products, const float* x, int64_t tokens, float* y,
+                        ThreadPool& pool) override {
+    inner_->multiply(products, x, tokens, y, pool);
     if (output_signs_.empty()) return;
     const float* signs = output_signs_.data();
     each_share(tokens, out_features, output_block_, pool,

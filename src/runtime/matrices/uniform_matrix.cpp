@@ -92,7 +92,32 @@ class UniformMatrix final : public PanelMatrix {
     }
   }
 
+  std::optional<Int8Blocks> int8_blocks() const override {
+    if (!codes_are_int8()) return PanelMatrix::int8_blocks();
+    constexpr int64_t kInputs = 512;  // a panel of them stays in the first-level cache
+    return Int8Blocks{.inputs = std::min(kInputs, bundles_.units * kUniformUnit),
+                      .chunk = bundles_.chunk,
+                      .same_as_one = true};
+  }
+
+  void decode_int8(int64_t p, int64_t first, const Int8Panel& panel) const override {
+    if (!codes_are_int8()) return PanelMatrix::decode_int8(p, first, panel);
+    constexpr int64_t kBundles = kInt8Rows / kUniformRows;
+    const int64_t bundle = p * kBundles, bundles = divide_up(out_features, kUniformRows);
+    if (bundle + kBundles > bundles) {
+      std::fill_n(panel.codes, panel.inputs * kInt8Rows, int8_t{0});
+      std::fill_n(panel.scales, panel.inputs / panel.chunk * kInt8Rows, 0.0f);
+    }
+    for (int64_t t = 0; t < kBundles && bundle + t < bundles; ++t) {
+      kernels().uniform.decode_int8(bundles_, bundle + t, first, panel, t * kUniformRows);
+    }
+  }
+
  private:
+  // Less their zero points.
+  bool codes_are_int8() const {
+    return bundles_.chunk > 0 && (bundles_.nbits < 8 || zeros_.size() == 0);
+  }
   int64_t unit_bytes() const { return bundles_.nbits * kUniformField; }
   int64_t scale_index(int64_t row, int64_t group) const {
     return (row / kUniformRows * bundles_.groups + group) * kUniformRows + row % kUniformRows;

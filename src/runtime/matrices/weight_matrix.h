@@ -11,6 +11,15 @@
 
 namespace bitsmith {
 
+// How tokens are multiplied with the weights. Whichever it is, a token's results do not depend, bit
+// for bit, on the number of threads, on the other tokens, nor on how many they are; the ways differ
+// from each other by rounding.
+enum class Products {
+  kSingle,  // by the kernels for one token: the least time for one
+  kInt8,    // weights decoded once for all tokens, to int8; activations rounded to int8: prompts
+  kExact    // weights decoded once for all tokens, to float32; nothing is rounded: evaluation
+};
+
 class WeightMatrix {
  public:
   virtual ~WeightMatrix() = default;
@@ -18,19 +27,19 @@ class WeightMatrix {
   int64_t in_features = 0;
 
   // y[t * out_features + o] = sum_i x[t * in_features + i] * W[o, i] for t in [0, tokens).
-  // One token takes the bandwidth-bound path, many tokens the compute-bound one (decode a tile of
-  // rows, then multiply). A token's results do not depend, bit for bit, on the number of threads,
-  // nor, from two tokens on, on the other tokens and how many they are: the engine relies on it
-  // (Products in model.h). Not reentrant: one caller at a time.
-  virtual void multiply(const float* x, int64_t tokens, float* y, ThreadPool& pool) = 0;
+  // Not reentrant: one caller at a time.
+  virtual void multiply(Products products, const float* x, int64_t tokens, float* y,
+                        ThreadPool& pool) = 0;
   // The same, added to y: what a term of a sum does.
-  virtual void add_product(const float* x, int64_t tokens, float* y, ThreadPool& pool);
+  virtual void add_product(Products products, const float* x, int64_t tokens, float* y,
+                           ThreadPool& pool);
   // The rotation of x that multiply() begins with; null: none. Linears that share their inputs
   // share it too, and a caller may do it once for all of them.
   virtual const InputRotation* input_rotation() const { return nullptr; }
   // multiply() of inputs that are rotated already.
-  virtual void multiply_rotated(const float* rotated, int64_t tokens, float* y, ThreadPool& pool) {
-    multiply(rotated, tokens, y, pool);
+  virtual void multiply_rotated(Products products, const float* rotated, int64_t tokens, float* y,
+                                ThreadPool& pool) {
+    multiply(products, rotated, tokens, y, pool);
   }
   // One decoded row [in_features]; the embedding lookup.
   virtual void decode_row(int64_t row, float* out) const = 0;

@@ -18,8 +18,9 @@ void one_token(benchmark::State& state, const std::string& kind) {
   const std::vector<float> x = random_inputs(kIn);
   std::vector<float> y(static_cast<size_t>(matrices[kind]->out_features));
   const double bandwidth = memory_bandwidth(pool);
-  const double seconds =
-      fastest_seconds(state, pool, [&] { matrices[kind]->multiply(x.data(), 1, y.data(), pool); });
+  const double seconds = fastest_seconds(state, pool, [&] {
+    matrices[kind]->multiply(Products::kSingle, x.data(), 1, y.data(), pool);
+  });
   const double rate = static_cast<double>(matrices[kind]->bytes()) / seconds;
   state.counters["GB/s"] = rate / 1e9;
   state.counters["of_memory"] = rate / bandwidth;

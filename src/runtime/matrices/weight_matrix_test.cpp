@@ -86,7 +86,12 @@ double relative_error(const std::vector<float>& w, const std::vector<float>& x,
   return std::sqrt(error / norm);
 }
 
-void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, double one_token_error,
+// Largest relative errors.
+struct Errors {
+  double single, int8;
+};
+
+void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, const Errors& errors,
                        const std::string& what) {
   SCOPED_TRACE(what + " [" + std::to_string(matrix.out_features) + ", " +
                std::to_string(matrix.in_features) + "]");
@@ -95,19 +100,26 @@ void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, double
   ThreadPool one(1), three(3);
   // Float sums of n terms err by about sqrt(n) eps.
   const double of_sums = std::max(1e-6, 6e-8 * std::sqrt(static_cast<double>(in)));
-  for (const int64_t tokens : {1, 2, 13}) {
-    const std::vector<float> x = normal_values(tokens * in, random);
-    constexpr float kGuard = 12345;
-    std::vector<float> y(static_cast<size_t>(tokens * out + 1), kGuard), again = y;
-    matrix.multiply(x.data(), tokens, y.data(), one);
-    matrix.multiply(x.data(), tokens, again.data(), three);
-    EXPECT_EQ(y, again) << "threads change the result";
-    EXPECT_EQ(y.back(), kGuard);
-    EXPECT_LT(relative_error(w, x, y, out, in), tokens == 1 ? one_token_error : of_sums) << tokens;
-    if (tokens == 1) continue;
-    matrix.multiply(x.data() + (tokens - 2) * in, 2, again.data(), three);  // the last two alone
-    EXPECT_TRUE(std::equal(y.end() - 1 - 2 * out, y.end() - 1, again.begin()))
-        << "tokens influence each other";
+  for (const auto& [products, error] :
+       {std::pair{Products::kSingle, errors.single}, std::pair{Products::kInt8, errors.int8},
+        std::pair{Products::kExact, of_sums}}) {
+    SCOPED_TRACE("products " + std::to_string(static_cast<int>(products)));
+    for (const int64_t tokens : {1, 2, 13}) {
+      const std::vector<float> x = normal_values(tokens * in, random);
+      constexpr float kGuard = 12345;
+      std::vector<float> y(static_cast<size_t>(tokens * out + 1), kGuard), again = y;
+      matrix.multiply(products, x.data(), tokens, y.data(), one);
+      matrix.multiply(products, x.data(), tokens, again.data(), three);
+      EXPECT_EQ(y, again) << "threads change the result";
+      EXPECT_EQ(y.back(), kGuard);
+      EXPECT_LT(relative_error(w, x, y, out, in), std::max(error, of_sums)) << tokens;
+      for (const int64_t last : {1, 2}) {  // the last tokens alone
+        if (last >= tokens) continue;
+        matrix.multiply(products, x.data() + (tokens - last) * in, last, again.data(), three);
+        EXPECT_TRUE(std::equal(y.end() - 1 - last * out, y.end() - 1, again.begin()))
+            << "tokens influence each other";
+      }
+    }
   }
   std::vector<float> row(static_cast<size_t>(in));
   for (const int64_t r : {int64_t{0}, out / 2, out - 1}) {
@@ -117,6 +129,10 @@ void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, double
   EXPECT_GT(matrix.bytes(), 0u);
 }
 
+// int8 activations with a scale per 32 normal values: rounding steps of max / 127, where the
+// maximum of 32 is about 2.1 standard deviations, give 2.1 / 127 / sqrt(12) = 0.5 %.
+constexpr double kInt8Inputs = 0.01;
+
 void expect_quantized(const std::string& representation, int64_t out, int64_t in,
                       double one_token_error) {
   Random random(out * 1000 + in);
@@ -125,7 +141,9 @@ void expect_quantized(const std::string& representation, int64_t out, int64_t in
   std::vector<float> w(static_cast<size_t>(out * in));
   decode_rows(tensor, 0, out, w);
   const auto matrix = make_quantized_matrix(tensor);
-  expect_multiplies(*matrix, w, one_token_error, representation);
+  // Where the kind has no int8 numbers the weights are rounded like the activations.
+  expect_multiplies(*matrix, w, {one_token_error, 2 * std::max(one_token_error, kInt8Inputs)},
+                    representation);
 }
 
 TEST(WeightMatrix, Dense) {
@@ -140,14 +158,10 @@ TEST(WeightMatrix, Dense) {
           out, in, bf16, [&, in = in](int64_t first, int64_t count, std::span<float> rows) {
             std::copy_n(w.begin() + first * in, count * in, rows.begin());
           });
-      expect_multiplies(*matrix, w, 1e-6, bf16 ? "bf16" : "f32");
+      expect_multiplies(*matrix, w, {1e-6, 1e-6}, bf16 ? "bf16" : "f32");
     }
   }
 }
-
-// int8 activations with a scale per 32 normal values: rounding steps of max / 127, where the
-// maximum of 32 is about 2.1 standard deviations, give 2.1 / 127 / sqrt(12) = 0.5 %.
-constexpr double kInt8Inputs = 0.01;
 
 TEST(WeightMatrix, UniformEveryBits) {
   for (int nbits = 1; nbits <= 8; ++nbits) {
@@ -211,9 +225,11 @@ TEST(WeightMatrix, InputsThatAreRotatedAlready) {
   std::vector<float> rotated(x.size()), y(3 * 64), again(3 * 64);
   ASSERT_NE(matrix->input_rotation(), nullptr);
   matrix->input_rotation()->apply(x.data(), 3, rotated.data(), pool);
-  matrix->multiply(x.data(), 3, y.data(), pool);
-  matrix->multiply_rotated(rotated.data(), 3, again.data(), pool);
-  EXPECT_EQ(y, again);
+  for (const Products products : {Products::kSingle, Products::kInt8, Products::kExact}) {
+    matrix->multiply(products, x.data(), 3, y.data(), pool);
+    matrix->multiply_rotated(products, rotated.data(), 3, again.data(), pool);
+    EXPECT_EQ(y, again);
+  }
 }
 
 // int8 codebooks, in integers.
@@ -254,6 +270,53 @@ TEST(WeightMatrix, Lattice) {
   }
 }
 
+// Each output's error is at most what rounding by half a step does to its terms: a step is 1/127 of
+// the largest of 32 activations, and, where weights are rounded too, of 32 weights.
+void expect_int8_bound(const std::string& representation, bool weights_are_int8) {
+  constexpr int64_t kOut = 70, kIn = 192, kTokens = 5, kUnit = 32;
+  SCOPED_TRACE(representation);
+  Random random(8);
+  ThreadPool pool(1);
+  const auto tensor = kernel_tensor(parse_representation(representation), kOut, kIn, random);
+  std::vector<float> w(kOut * kIn), x = normal_values(kTokens * kIn, random), y(kTokens * kOut);
+  decode_rows(tensor, 0, kOut, w);
+  for (float& v : x) v *= random.below(30) == 0 ? 1000.0f : 1.0f;  // far worse than in real models
+  make_quantized_matrix(tensor)->multiply(Products::kInt8, x.data(), kTokens, y.data(), pool);
+  for (int64_t t = 0; t < kTokens; ++t) {
+    for (int64_t o = 0; o < kOut; ++o) {
+      double exact = 0, magnitude = 0, bound = 0;
+      for (int64_t first = 0; first < kIn; first += kUnit) {
+        double largest_w = 0, largest_x = 0, sum_w = 0, sum_x = 0;
+        for (int64_t i = first; i < first + kUnit; ++i) {
+          const double a = w[o * kIn + i], b = x[t * kIn + i];
+          exact += a * b;
+          magnitude += std::abs(a * b);
+          largest_w = std::max(largest_w, std::abs(a));
+          largest_x = std::max(largest_x, std::abs(b));
+          sum_w += std::abs(a);
+          sum_x += std::abs(b);
+        }
+        const double error_x = largest_x / 254, error_w = weights_are_int8 ? 0 : largest_w / 254;
+        bound += error_x * sum_w + error_w * sum_x + kUnit * error_x * error_w;
+      }
+      const double of_sums = 6e-8 * kIn * magnitude;
+      EXPECT_LE(std::abs(y[t * kOut + o] - exact), 1.001 * bound + of_sums) << t << ", " << o;
+    }
+  }
+}
+
+TEST(WeightMatrix, Int8RoundingIsBounded) {
+  for (const char* representation :
+       {"int4g32", "int3g64-z", "int2g16", "int8g0", "gvq2d2b-n1024", "gvq2d3b-n3000-s32",
+        "gvq2d2b-n2048-s16", "gvq4d2b-n8000-s32"}) {
+    expect_int8_bound(representation, true);
+  }
+  for (const char* representation :
+       {"aq2x8g8", "aq1x12g8", "aq2x5g8-s8x3", "e8p", "e8p3", "int8g64-z", "gvq2d2b-n1024-c16"}) {
+    expect_int8_bound(representation, false);
+  }
+}
+
 TEST(WeightMatrix, ZeroActivationsGiveZero) {
   Random random(3);
   ThreadPool pool(1);
@@ -261,9 +324,11 @@ TEST(WeightMatrix, ZeroActivationsGiveZero) {
     const auto matrix =
         make_quantized_matrix(kernel_tensor(parse_representation(representation), 64, 64, random));
     const std::vector<float> x(64, 0.0f);
-    std::vector<float> y(64, 1.0f);
-    matrix->multiply(x.data(), 1, y.data(), pool);
-    EXPECT_EQ(y, x) << representation;
+    for (const Products products : {Products::kSingle, Products::kInt8, Products::kExact}) {
+      std::vector<float> y(64, 1.0f);
+      matrix->multiply(products, x.data(), 1, y.data(), pool);
+      EXPECT_EQ(y, x) << representation;
+    }
   }
 }
 

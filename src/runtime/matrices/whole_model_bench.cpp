@@ -41,7 +41,8 @@ void model_token(benchmark::State& state, const std::string& kind) {
   uint64_t bytes = 0;
   for (const auto& matrix : model->matrices) bytes += matrix->bytes();
   const double fastest = fastest_seconds(state, pool, [&] {
-    for (const auto& matrix : model->matrices) matrix->multiply(x.data(), 1, y.data(), pool);
+    for (const auto& matrix : model->matrices)
+      matrix->multiply(Products::kSingle, x.data(), 1, y.data(), pool);
   });
   if (kind == "bf16") {
     double& best = bf16_seconds.try_emplace({threads, head}, 1e30).first->second;
