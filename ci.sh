@@ -57,7 +57,7 @@ run_isa() {
   local isa status=0
   ./setup --no-model --no-build </dev/null
   build release
-  for isa in scalar avx2 avx512 amx; do
+  for isa in scalar avx2 avx512; do
     if ! BITSMITH_ISA=$isa build/release/bitsmith --version; then
       say "this processor has no $isa"
       continue

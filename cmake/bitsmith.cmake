@@ -1,5 +1,5 @@
 # How every folder is built: bitsmith_folder(NAME DEPENDS ...) makes the library bitsmith_NAME from the
-# folder's *.cpp, and NAME_test from its *_test.cpp. Files named *_avx2.cpp, *_avx512.cpp and *_amx.cpp get their
+# folder's *.cpp, and NAME_test from its *_test.cpp. Files named *_avx2.cpp and *_avx512.cpp get their
 # instruction set and must include only small C-like headers (an inline function compiled here may
 # be the copy that the linker keeps for old processors). With UNITY N the compiler sees N files at a
 # time (their anonymous namespaces are one then): where every file includes heavy headers, that is
@@ -87,12 +87,13 @@ function(bitsmith_folder name)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")
-  set(avx2 -mavx2 -mfma -mf16c)
-  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mprefer-vector-width=512)
-  set(amx ${avx512} -mamx-tile -mamx-int8)
   foreach(source ${sources})
-    if(source MATCHES "_(avx2|avx512|amx)\\.cpp$")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${${CMAKE_MATCH_1}}")
+    if(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    elseif(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(
+        ${source} PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512")
     endif()
   endforeach()
   add_library(bitsmith_${name} STATIC ${sources})

@@ -2,8 +2,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 #include <cstdlib>
@@ -14,7 +12,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr Isa kLevels[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
+constexpr Isa kLevels[] = {Isa::scalar, Isa::avx2, Isa::avx512};
 
 Isa choose_isa() {
   const char* forced = std::getenv("BITSMITH_ISA");
@@ -28,7 +26,7 @@ Isa choose_isa() {
     if (cpu_supports(isa)) return isa;
     throw UsageError(concat("BITSMITH_ISA=", forced, ": this processor lacks these instructions"));
   }
-  throw UsageError(concat("BITSMITH_ISA=", forced, " is none of scalar, avx2, avx512, amx"));
+  throw UsageError(concat("BITSMITH_ISA=", forced, " is none of scalar, avx2, avx512"));
 }
 
 #if defined(__x86_64__)
@@ -36,15 +34,6 @@ Isa choose_isa() {
 bool has_f16c() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
-}
-
-// Linux gives the state of the tiles to processes that ask for it.
-bool may_use_tiles() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned kAmx = 1u << 24 | 1u << 25;  // AMX-TILE, AMX-INT8
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kAmx) != kAmx) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif
 
@@ -58,8 +47,6 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
-    case Isa::amx:
-      return "amx";
   }
   return "";
 }
@@ -69,12 +56,9 @@ bool cpu_supports(Isa isa) {
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::avx2) return avx2;
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-                      __builtin_cpu_supports("avx512vbmi");
-  static const bool tiles = may_use_tiles();
-  return isa == Isa::amx ? avx512 && tiles : avx512;
+  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 #else
   return false;
 #endif

@@ -1,11 +1,10 @@
-// Which instruction sets the kernels may use: four levels, each of which contains the ones below.
+// Which instruction sets the kernels may use: three levels, each of which contains the ones below.
 #pragma once
 
 namespace bitsmith {
 
-// avx2: AVX2, FMA, F16C. avx512: also AVX-512 F, BW, DQ, VL, VNNI and VBMI. amx: also AMX-TILE and
-// AMX-INT8, which the system must let this process use.
-enum class Isa { scalar, avx2, avx512, amx };
+// avx2: AVX2, FMA, F16C. avx512: also AVX-512 F, BW, DQ, VL, VNNI and VBMI.
+enum class Isa { scalar, avx2, avx512 };
 
 const char* isa_name(Isa isa);
 bool cpu_supports(Isa isa);

@@ -27,21 +27,20 @@ void expect_choice(const char* forced, const std::string& message) {
 }
 
 TEST(CpuFeaturesDeathTest, TheVariableForcesALevel) {
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     const std::string name = isa_name(isa);
     expect_choice(name.c_str(), cpu_supports(isa) ? "chosen: " + name : "refused: .*lacks");
   }
 }
 
 TEST(CpuFeaturesDeathTest, UnknownLevelsAreRefused) {
-  expect_choice("sse9", "refused: .*sse9.*scalar, avx2, avx512, amx");
+  expect_choice("sse9", "refused: .*sse9.*scalar, avx2, avx512");
 }
 
 TEST(CpuFeaturesDeathTest, TheBestLevelIsTheDefault) {
-  const char* best = cpu_supports(Isa::amx)      ? "amx"
-                     : cpu_supports(Isa::avx512) ? "avx512"
-                     : cpu_supports(Isa::avx2)   ? "avx2"
-                                                 : "scalar";
+  const char* best = cpu_supports(Isa::avx512) ? "avx512"
+                     : cpu_supports(Isa::avx2) ? "avx2"
+                                               : "scalar";
   expect_choice("", std::string("chosen: ") + best);
 }
 

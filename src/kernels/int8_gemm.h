@@ -46,6 +46,5 @@ struct Int8GemmKernels {
 void fill_scalar(Int8GemmKernels& kernels);
 void fill_avx2(Int8GemmKernels& kernels);
 void fill_avx512(Int8GemmKernels& kernels);
-void fill_amx(Int8GemmKernels& kernels);
 
 }  // namespace bitsmith

@@ -65,7 +65,6 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.int8_gemm);
     fill_avx512(table.limits);
   }
-  if (isa >= Isa::amx) fill_amx(table.int8_gemm);
 #endif
   return table;
 }

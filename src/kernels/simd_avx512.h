@@ -1,4 +1,4 @@
-// The registers of AVX-512; see simd_avx2.h. Included by *_avx512.cpp and *_amx.cpp only.
+// The registers of AVX-512; see simd_avx2.h. Included by *_avx512.cpp only.
 #pragma once
 #include <immintrin.h>
 

@@ -15,7 +15,7 @@ namespace bitsmith {
 // The levels above scalar that this processor has.
 inline std::vector<KernelTable> vector_levels() {
   std::vector<KernelTable> tables;
-  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
     if (cpu_supports(isa)) tables.push_back(make_kernel_table(isa));
   }
   return tables;
