@@ -15,6 +15,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
 #include "runtime/model.h"
+#include "runtime/model_source.h"
 
 namespace bitsmith {
 namespace {
@@ -27,7 +28,7 @@ struct BenchCommand {
   void run();
 
  private:
-  ModelWeights weights() const;
+  ModelWeights weights(const RunContext& context) const;
 };
 
 // Tokens per second of the repeats.
@@ -77,13 +78,13 @@ double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
   return static_cast<double>(tokens.size()) / seconds_since(start);
 }
 
-ModelWeights BenchCommand::weights() const {
+ModelWeights BenchCommand::weights(const RunContext& context) const {
   if (shape.empty() == model.empty())
     throw UsageError("bench needs either a MODEL or --shape CONFIG.json");
   if (shape.empty()) {
     if (!representation.empty() || !embedding.empty())
       throw UsageError("--representation and --embedding go with --shape");
-    return load_weights(*ModelFiles::open(model), DensePrecision::kFast);
+    return ModelSource::open(model)->weights(DensePrecision::kFast, context);
   }
   std::optional<RepresentationSpec> spec;
   if (!representation.empty()) spec = parse_representation(representation);
@@ -95,7 +96,7 @@ ModelWeights BenchCommand::weights() const {
 
 void BenchCommand::run() {
   const RunContext context = run_context(common);
-  RuntimeModel runtime(weights(), context.threads);
+  RuntimeModel runtime(weights(context), context.threads);
   Random random(common.seed);
   const auto random_tokens = [&](int64_t count) {
     std::vector<int32_t> tokens(static_cast<size_t>(count));
@@ -157,7 +158,7 @@ void add_bench(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("bench", "Speed of a model, beside the machine's memory bandwidth");
   add_common_options(*command, bench->common);
-  command->add_option("MODEL", bench->model, "Model directory or GGUF file");
+  command->add_option("MODEL", bench->model, "Model directory, GGUF file or packed model");
   command->add_option("--shape", bench->shape,
                       "Random weights of the shape that this config.json describes");
   command->add_option("--representation", bench->representation,

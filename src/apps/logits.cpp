@@ -24,7 +24,7 @@ struct LogitsCommand {
       throw UsageError(concat(out, " exists; give another name, or --force to replace it"));
     }
     const auto start = std::chrono::steady_clock::now();
-    const auto loaded = load_engine(resolved, model, run_context(common).threads);
+    const auto loaded = load_engine(resolved, model, run_context(common));
     const auto tokens = static_cast<int64_t>(ids.size());
     std::vector<float> logits(static_cast<size_t>(tokens * loaded->vocab_size()));
     loaded->run(ids);
@@ -50,8 +50,10 @@ struct LogitsCommand {
 void add_logits(CLI::App& app) {
   const auto command = std::make_shared<LogitsCommand>();
   CLI::App* sub = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
-  sub->add_option("MODEL", command->model,
-                  "Hugging Face directory, GGUF file or Bitsmith directory")
+  sub->add_option(
+         "MODEL", command->model,
+         "Hugging Face directory, GGUF file, Bitsmith directory or, with --engine runtime, "
+         "packed model")
       ->required();
   sub->add_option("--ids", command->ids, "Token ids: 1,2,3")->delimiter(',')->required();
   sub->add_option("-o,--out", command->out, "File for the float32 tensor 'logits' [tokens, vocab]")

@@ -77,6 +77,7 @@ int run_program(int argc, char** argv) {
 #ifdef BITSMITH_SERVE
   bitsmith::add_serve(app);
 #endif
+  bitsmith::add_pack(app);
   bitsmith::add_bench(app);
 
   try {

@@ -28,15 +28,16 @@ EngineChoice resolve_engine(const EngineChoice& options) {
 }
 
 std::unique_ptr<LanguageModel> load_engine(const EngineChoice& resolved,
-                                           const std::filesystem::path& model, int threads) {
+                                           const std::filesystem::path& model,
+                                           const RunContext& context) {
 #ifdef BITSMITH_COMPRESSOR
   if (resolved.engine == "torch") {
     const DType dtype = resolved.dtype == "bfloat16" ? DType::BF16 : DType::F32;
-    return load_torch_language_model(model, dtype, threads);
+    return load_torch_language_model(model, dtype, context.threads);
   }
 #endif
   BITSMITH_CHECK(resolved.engine == "runtime");
-  return load_runtime_language_model(model, threads);
+  return load_runtime_language_model(model, context);
 }
 
 }  // namespace bitsmith

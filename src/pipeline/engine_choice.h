@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/run_context.h"
 #include "evaluate/language_model.h"
 
 namespace bitsmith {
@@ -25,6 +26,7 @@ extern const bool kHasTorch;
 EngineChoice resolve_engine(const EngineChoice& options);
 // Loads a model into a resolved engine.
 std::unique_ptr<LanguageModel> load_engine(const EngineChoice& resolved,
-                                           const std::filesystem::path& model, int threads);
+                                           const std::filesystem::path& model,
+                                           const RunContext& context);
 
 }  // namespace bitsmith

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/name_table.h"
+#include "runtime/model_source.h"
 
 namespace bitsmith {
 namespace {
@@ -67,11 +68,11 @@ void parse_option(const std::string& text, Products& products) { products = kPro
 std::string option_text(const Reuse& reuse) { return kReuse.name(reuse); }
 void parse_option(const std::string& text, Reuse& reuse) { reuse = kReuse.parse(text); }
 
-TextModel::TextModel(const std::filesystem::path& model, int threads, const ContextOptions& context,
-                     const BatchOptions& batch)
+TextModel::TextModel(const std::filesystem::path& model, const RunContext& run,
+                     const ContextOptions& context, const BatchOptions& batch)
     : tokenizer_(Tokenizer::open(model)),
       chat_template_(*tokenizer_),
-      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads),
+      model_(ModelSource::open(model)->weights(DensePrecision::kFast, run), run.threads),
       end_tokens_(model_.plan().eos_token_ids) {
   EngineOptions options{.context = choose_context(model_.plan(), context.context),
                         .max_batch = batch.parallel,

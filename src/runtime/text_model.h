@@ -7,6 +7,7 @@
 
 #include "base/byte_size.h"
 #include "base/options.h"
+#include "base/run_context.h"
 #include "runtime/engine.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -75,10 +76,10 @@ struct BatchOptions {
 
 class TextModel {
  public:
-  // Throws Error for a model that cannot be read or a memory that cannot be had, UsageError for a
-  // context that the model cannot have.
-  TextModel(const std::filesystem::path& model, int threads, const ContextOptions& context,
-            const BatchOptions& batch = {});
+  // Shows how loading goes on. Throws Error for a model that cannot be read or a memory that cannot
+  // be had, UsageError for a context that the model cannot have.
+  TextModel(const std::filesystem::path& model, const RunContext& run,
+            const ContextOptions& context, const BatchOptions& batch = {});
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ChatTemplate& chat_template() const { return chat_template_; }

@@ -28,7 +28,7 @@ void serve(const std::filesystem::path& model, const ServeOptions& options, cons
   if (!key && !is_loopback(options.host))
     log_warning(concat("everybody who reaches ", options.host,
                        " can use this server: give a key (--api-key-file)"));
-  TextModel loaded(model, run.threads, options.context, options.batch);
+  TextModel loaded(model, run, options.context, options.batch);
   const EngineOptions& engine_options = loaded.engine().options();
   log_info(concat("context ", engine_options.context, " tokens; keys and values of ",
                   engine_options.kv_pages * KvPool::kPage, " tokens (",

@@ -19,7 +19,7 @@ class TestServer {
  public:
   explicit TestServer(const ServeOptions& options = {}, std::optional<ApiKey> key = {},
                       const std::filesystem::path& model = kTrained)
-      : model_(model, 2, options.context, options.batch),
+      : model_(model, {.threads = 2}, options.context, options.batch),
         engine(model_.engine()),
         routes(model_, engine, options, std::move(key), "tiny", 0) {}
 

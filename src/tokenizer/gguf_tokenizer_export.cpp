@@ -1,6 +1,7 @@
 #include "tokenizer/gguf_tokenizer_export.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 

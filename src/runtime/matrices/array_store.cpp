@@ -14,6 +14,7 @@ std::shared_ptr<const void> NewArrays::get(const std::string& name, DType dtype,
                    dtype,
                    {bytes / value_bytes},
                    {static_cast<const std::byte*>(memory.get()), static_cast<size_t>(bytes)}});
+  memory_.push_back(memory);
   return memory;
 }
 

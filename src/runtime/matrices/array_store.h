@@ -64,11 +64,12 @@ class NewArrays final : public ArrayStore {
   std::shared_ptr<const void> get(const std::string& name, DType dtype, int64_t count,
                                   const Fill& fill) override;
   // Everything that was made, in its order, zeros added up to a multiple of kAlignment bytes.
-  // Views, valid while the matrices are.
+  // Views, valid while this store lives.
   const std::vector<TensorView>& made() const { return made_; }
 
  private:
   std::vector<TensorView> made_;
+  std::vector<std::shared_ptr<const void>> memory_;
 };
 
 // The type of an array in a file. Halves of either format are codes to a file: 16 bits.
