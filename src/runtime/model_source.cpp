@@ -61,7 +61,7 @@ class PackedSource final : public ModelSource {
   uint64_t file_bytes() const override { return file_->file_bytes(); }
   std::string content_hash() const override { return sha256(file_->file()->bytes()); }
   ModelWeights weights(DensePrecision, const RunContext&) const override {
-    if (file_->file_bytes() < available_memory_bytes()) file_->file()->prefetch();
+    if (file_->file() && file_->file_bytes() < available_memory_bytes()) file_->file()->prefetch();
     return map_weights(config_.plan, specs_, file_);
   }
 
@@ -75,8 +75,12 @@ class PackedSource final : public ModelSource {
 }  // namespace
 
 std::unique_ptr<const ModelSource> ModelSource::open(const std::filesystem::path& path) {
-  if (PackedFile::recognizes(path)) return std::make_unique<PackedSource>(PackedFile::open(path));
+  if (PackedFile::recognizes(path)) return from(PackedFile::open(path));
   return std::make_unique<CheckpointSource>(ModelFiles::open(path));
+}
+
+std::unique_ptr<const ModelSource> ModelSource::from(std::shared_ptr<const PackedFile> file) {
+  return std::make_unique<PackedSource>(std::move(file));
 }
 
 }  // namespace bitsmith

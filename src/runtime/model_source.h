@@ -16,6 +16,8 @@ class ModelSource {
   // Throws Error for what is no model, and for a file packed for other kernels than this process
   // uses.
   static std::unique_ptr<const ModelSource> open(const std::filesystem::path& path);
+  // Of a packed file that is open already, or lies in memory.
+  static std::unique_ptr<const ModelSource> from(std::shared_ptr<const PackedFile> file);
   virtual ~ModelSource() = default;
 
   virtual const ModelPlan& plan() const = 0;

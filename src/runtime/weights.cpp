@@ -95,7 +95,8 @@ class TensorReading {
     for (const TensorView& tensor : checkpoint.tensors()) all_ += tensor.bytes.size();
   }
   void has_read(const std::string& tensor) {
-    if (context_.cancelled()) throw Interrupted("stopped while weights were loaded");
+    if (context_.cancelled())
+      throw Interrupted("stopped while weights were loaded; the same command begins anew");
     checkpoint_.release(tensor);
     done_ += checkpoint_.at(tensor).bytes.size();
     if (done_ == all_) return;  // a load that nobody waits for is not worth a line

@@ -17,7 +17,8 @@ constexpr auto kLook = 50ms;
 std::string default_name(const std::filesystem::path& model) {
   const auto path = std::filesystem::absolute(model).lexically_normal();
   const auto last = path.has_filename() ? path : path.parent_path();
-  return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
+  const bool file = last.extension() == ".gguf" || last.extension() == ".packed";
+  return file ? last.stem().string() : last.filename().string();
 }
 
 }  // namespace
