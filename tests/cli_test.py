@@ -19,7 +19,7 @@ from pathlib import Path
 
 from support import CALIBRATION, CONTEXT, ENGINES, HAS_COMPRESSOR, HELDOUT, PROGRAM, TESTDATA, TRAINED, ProgramTest, bitsmith, main, read_safetensors, tree
 
-COMMANDS = ["inspect", "tokenize", "logits", "eval", "report", "run", "bench"]
+COMMANDS = ["inspect", "tokenize", "logits", "eval", "report", "run", "pack", "bench"]
 COMPRESSOR_COMMANDS = ["compress", "quantize", "layer", "tune"]
 LIBRARIES = Path(PROGRAM).read_bytes()  # the names of those that it is linked with are in it
 
