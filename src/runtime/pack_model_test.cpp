@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 using testing::error_of;
 using testing::TestFolder;
 
-const fs::path kData = BITSMITH_TESTDATA;
-const fs::path kTrained = kData / "tiny_llama_trained";
+const fs::path kTestdata = BITSMITH_TESTDATA;
+const fs::path kTrainedLlama = kTestdata / "tiny_llama_trained";
 
 class PackModel : public ::testing::Test {
  protected:
@@ -37,7 +37,7 @@ class PackModel : public ::testing::Test {
 };
 
 // A prompt by the kernels for many tokens, and then one token alone.
-std::vector<float> all_logits(const ModelSource& source) {
+std::vector<float> prompt_and_token_logits(const ModelSource& source) {
   RuntimeModel model(source.weights(DensePrecision::kFast), 2);
   const auto vocabulary = static_cast<size_t>(model.plan().vocab_size);
   constexpr int64_t kTokens = 12;
@@ -57,9 +57,9 @@ std::vector<float> all_logits(const ModelSource& source) {
   return logits;
 }
 
-std::vector<fs::path> all_models() {
+std::vector<fs::path> models_on_disk() {
   std::vector<fs::path> models;
-  for (const fs::path& folder : {kData, kData / "families"}) {
+  for (const fs::path& folder : {kTestdata, kTestdata / "families"}) {
     for (const auto& entry : fs::directory_iterator(folder)) {
       if (fs::exists(entry.path() / "model.safetensors")) models.push_back(entry.path());
       if (fs::exists(entry.path() / "model.gguf")) models.push_back(entry.path() / "model.gguf");
@@ -70,13 +70,13 @@ std::vector<fs::path> all_models() {
 }
 
 TEST_F(PackModel, EveryModelBitForBit) {
-  const auto models = all_models();
+  const auto models = models_on_disk();
   EXPECT_GT(models.size(), 10u);
   for (const fs::path& model : models) {
     SCOPED_TRACE(model);
     const auto source = ModelSource::open(model);
     const auto packed = ModelSource::open(pack(model));
-    EXPECT_EQ(all_logits(*packed), all_logits(*source));
+    EXPECT_EQ(prompt_and_token_logits(*packed), prompt_and_token_logits(*source));
     EXPECT_EQ(packed->plan().context, source->plan().context);
     EXPECT_EQ(packed->plan().tied, source->plan().tied);
     EXPECT_EQ(packed->is_quantized(), source->is_quantized());
@@ -89,7 +89,7 @@ TEST_F(PackModel, EveryModelBitForBit) {
 void write_quantized(const fs::path& folder, const std::string& representation,
                      const std::string& embedding) {
   fs::create_directories(folder);
-  const auto base = Checkpoint::open(kTrained);
+  const auto base = Checkpoint::open(kTrainedLlama);
   Random random(3);
   std::vector<QuantizedTensor> tensors;
   QuantizedCheckpointContent content;
@@ -123,12 +123,12 @@ TEST_F(PackModel, QuantizedModelsBitForBit) {
     const auto source = ModelSource::open(folder.path() / "q");
     const auto packed = ModelSource::open(pack(folder.path() / "q"));
     EXPECT_TRUE(packed->is_quantized());
-    EXPECT_EQ(all_logits(*packed), all_logits(*source));
+    EXPECT_EQ(prompt_and_token_logits(*packed), prompt_and_token_logits(*source));
   }
 }
 
 TEST_F(PackModel, TokenizerAndTemplateComeAlong) {
-  const auto packed = Tokenizer::open(pack(kTrained)), own = Tokenizer::open(kTrained);
+  const auto packed = Tokenizer::open(pack(kTrainedLlama)), own = Tokenizer::open(kTrainedLlama);
   const std::string text = "Anna has 3 apples.<|im_end|>";
   EXPECT_EQ(packed->encode(text), own->encode(text));
   EXPECT_EQ(packed->chat_template, own->chat_template);
@@ -136,22 +136,22 @@ TEST_F(PackModel, TokenizerAndTemplateComeAlong) {
 }
 
 TEST_F(PackModel, TheSameBytesEachTime) {
-  const std::string first = read_text_file(pack(kTrained));
-  EXPECT_EQ(read_text_file(pack(kTrained)), first);
+  const std::string first = read_text_file(pack(kTrainedLlama));
+  EXPECT_EQ(read_text_file(pack(kTrainedLlama)), first);
   EXPECT_EQ(files(), 1);
 }
 
 TEST_F(PackModel, RefusesToReplaceWhatIsNotItsOwn) {
-  const fs::path out = pack(kTrained);
-  EXPECT_THROW(pack(kTrained, /*force=*/false), OutputExists);
+  const fs::path out = pack(kTrainedLlama);
+  EXPECT_THROW(pack(kTrainedLlama, /*force=*/false), OutputExists);
   for (const std::string& text : {std::string("mine"), std::string()}) {
     write_file_atomic(out, text);
-    EXPECT_THROW(pack(kTrained), UsageError);
+    EXPECT_THROW(pack(kTrainedLlama), UsageError);
     EXPECT_EQ(read_text_file(out), text);
   }
   fs::remove(out);
   fs::create_directory(out);
-  EXPECT_THROW(pack(kTrained), UsageError);
+  EXPECT_THROW(pack(kTrainedLlama), UsageError);
   fs::remove(out);
   EXPECT_THROW(pack(folder_.path() / "absent"), Error);
   EXPECT_EQ(files(), 0);
@@ -161,19 +161,19 @@ TEST_F(PackModel, StopsWithoutATrace) {
   CancelFlag flag;
   flag.raise();
   const RunContext context{.cancel = &flag};
-  EXPECT_THROW(pack_model(kTrained, folder_.path() / "m.packed", false, context), Interrupted);
+  EXPECT_THROW(pack_model(kTrainedLlama, folder_.path() / "m.packed", false, context), Interrupted);
   EXPECT_EQ(files(), 0);
 }
 
 TEST_F(PackModel, APackedModelIsNoCheckpoint) {
-  const fs::path packed = pack(kTrained);
+  const fs::path packed = pack(kTrainedLlama);
   const std::string message = error_of([&] { ModelFiles::open(packed); });
   EXPECT_NE(message.find("packed from"), std::string::npos) << message;
   EXPECT_THROW(pack_model(packed, folder_.path() / "again", false, {}), Error);
 }
 
 TEST_F(PackModel, OtherKernelsAreNamedWithTheWayOut) {
-  const fs::path path = pack(kTrained);
+  const fs::path path = pack(kTrainedLlama);
   const auto file = PackedFile::open(path);
   OrderedJson about = file->about();
   about["isa"] = "vax";
@@ -187,7 +187,7 @@ TEST_F(PackModel, OtherKernelsAreNamedWithTheWayOut) {
 
 // Bytes of the header that say something else: an Error, or a model that runs.
 TEST_F(PackModel, DamagedHeaders) {
-  const fs::path path = pack(kTrained), copy = folder_.path() / "copy.packed";
+  const fs::path path = pack(kTrainedLlama), copy = folder_.path() / "copy.packed";
   const std::string bytes = read_text_file(path);
   Random random(1);
   int64_t refused = 0;
@@ -198,7 +198,7 @@ TEST_F(PackModel, DamagedHeaders) {
     if (i % 4 == 0) damaged.resize(random.below(static_cast<uint32_t>(damaged.size())));
     write_file_atomic(copy, damaged);
     try {
-      all_logits(*ModelSource::open(copy));
+      prompt_and_token_logits(*ModelSource::open(copy));
     } catch (const Error&) {
       ++refused;
     }
