@@ -1,7 +1,6 @@
 // bitsmith bench: speed of the runtime on a model, beside what the machine's memory allows.
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
+#include <cctype>
 #include <memory>
 #include <optional>
 
@@ -10,12 +9,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "format/embedding_choice.h"
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
-#include "runtime/model.h"
 #include "runtime/model_source.h"
+#include "runtime/speed.h"
+#include "runtime/text_model.h"
 
 namespace bitsmith {
 namespace {
@@ -23,7 +22,8 @@ namespace {
 struct BenchCommand {
   CommonOptions common;
   std::string model, shape, representation, embedding;
-  int64_t prompt_tokens = 512, generate_tokens = 128, repeats = 3;
+  std::vector<int> over_threads;
+  SpeedOptions speed;
 
   void run();
 
@@ -31,51 +31,100 @@ struct BenchCommand {
   ModelWeights weights(const RunContext& context) const;
 };
 
-// Tokens per second of the repeats.
-struct Rates {
-  double median = 0, best = 0;
-  explicit Rates(std::vector<double> rates) {
-    std::sort(rates.begin(), rates.end());
-    const size_t n = rates.size();
-    median = (rates[(n - 1) / 2] + rates[n / 2]) / 2;
-    best = rates.back();
-  }
+// What was measured with one number of threads.
+struct ThreadsResult {
+  int threads = 0;
+  std::vector<Speed> speeds;
+  double bandwidth = 0;  // of main memory, bytes a second
 };
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+// Bytes of weights that are read a second, at least: a step of a batch may read them for each
+// sequence.
+double bytes_read(const Speed& speed, uint64_t bytes_per_token) {
+  return static_cast<double>(bytes_per_token) * speed.median / static_cast<double>(speed.batch);
 }
 
-double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
-                   const RunContext& context) {
-  KvCache cache(model.plan(), std::ssize(tokens));
-  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
-  const size_t hidden_size = static_cast<size_t>(model.plan().hidden_size);
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<float> last;
-  model.prefill(tokens, cache, [&](std::span<const float> hidden) {
-    const auto row = hidden.last(hidden_size);
-    last.assign(row.begin(), row.end());
-    return !context.cancelled();
-  });
-  model.logits(last, Products::kSingle, logits);
-  return static_cast<double>(tokens.size()) / seconds_since(start);
+OrderedJson to_json(const Speed& speed, const ThreadsResult& result, uint64_t bytes_per_token) {
+  OrderedJson json = {{"what", speed.prompt ? "prompt" : "generate"},
+                      {"threads", result.threads},
+                      {"tokens", speed.tokens}};
+  if (!speed.prompt) json.update({{"after", speed.after}, {"batch", speed.batch}});
+  json["tokens_per_second"] = speed.median;
+  json["tokens_per_second_best"] = speed.best;
+  if (speed.prompt) return json;
+  const double read = bytes_read(speed, bytes_per_token);
+  json.update({{"bytes_per_second", read}, {"bandwidth_ratio", read / result.bandwidth}});
+  return json;
 }
 
-// From an empty context on, as one token's weights are the limit then and not the cache.
-double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens,
-                     const RunContext& context) {
-  KvCache cache(model.plan(), std::ssize(tokens));
-  std::vector<float> hidden(static_cast<size_t>(model.plan().hidden_size));
-  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
-  const auto start = std::chrono::steady_clock::now();
-  for (const int32_t token : tokens) {
-    const TokenStep row{token, &cache};
-    model.forward({&row, 1}, Products::kSingle, hidden);
-    model.logits(hidden, Products::kSingle, logits);
-    if (context.cancelled()) break;
+std::string speed_row(const Speed& speed, const ThreadsResult& result, uint64_t bytes_per_token) {
+  std::string text = format("%-8s %7d %7lld", speed.prompt ? "prompt" : "generate", result.threads,
+                            static_cast<long long>(speed.tokens));
+  text += speed.prompt ? format(" %7s %6s", "", "")
+                       : format(" %7lld %6lld", static_cast<long long>(speed.after),
+                                static_cast<long long>(speed.batch));
+  text += format(" %9.1f %9.1f", speed.median, speed.best);
+  if (!speed.prompt) {
+    const double read = bytes_read(speed, bytes_per_token);
+    text += format(" %7.2f %5.0f %%", read / 1e9, 100 * read / result.bandwidth);
   }
-  return static_cast<double>(tokens.size()) / seconds_since(start);
+  return text + "\n";
+}
+
+// "model.layers.*.mlp.up_proj" of block 7's: what a table has one row for.
+std::string without_numbers(const std::string& name) {
+  std::string text;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool digit = std::isdigit(static_cast<unsigned char>(name[i])) != 0;
+    const bool begins = i == 0 || name[i - 1] == '.';
+    if (digit && begins) {
+      const size_t end = name.find_first_not_of("0123456789", i);
+      if (end == name.npos || name[end] == '.') {
+        text += '*';
+        i = (end == name.npos ? name.size() : end) - 1;
+        continue;
+      }
+    }
+    text += name[i];
+  }
+  return text;
+}
+
+OrderedJson matrices_json(const ModelWeights& weights) {
+  OrderedJson json = OrderedJson::array();
+  for (const auto& [name, matrix] : named_matrices(weights)) {
+    json.push_back({{"name", name},
+                    {"shape", {matrix->out_features, matrix->in_features}},
+                    {"kernel", matrix->kernel()},
+                    {"bytes", matrix->bytes()}});
+  }
+  return json;
+}
+
+// Matrices that differ in their numbers alone are one row, in the order of the first of each.
+std::string kernel_table(const ModelWeights& weights) {
+  struct Row {
+    std::string text;
+    int64_t count = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Row> rows;
+  for (const auto& [name, matrix] : named_matrices(weights)) {
+    const std::string text =
+        format("%-44s %-16s %s", excerpt(without_numbers(name)).c_str(),
+               shape_string({matrix->out_features, matrix->in_features}).c_str(),
+               matrix->kernel().c_str());
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.text == text; });
+    if (row == rows.end()) row = rows.insert(row, Row{.text = text});
+    ++row->count;
+    row->bytes += matrix->bytes();
+  }
+  std::string table;
+  for (const Row& row : rows) {
+    table += concat(row.count, " x ", row.text, ", ",
+                    format_megabytes(static_cast<double>(row.bytes)), "\n");
+  }
+  return table;
 }
 
 ModelWeights BenchCommand::weights(const RunContext& context) const {
@@ -95,60 +144,63 @@ ModelWeights BenchCommand::weights(const RunContext& context) const {
 }
 
 void BenchCommand::run() {
-  const RunContext context = run_context(common);
-  RuntimeModel runtime(weights(context), context.threads);
-  Random random(common.seed);
-  const auto random_tokens = [&](int64_t count) {
-    std::vector<int32_t> tokens(static_cast<size_t>(count));
-    for (int32_t& token : tokens)
-      token = static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.plan().vocab_size)));
-    return tokens;
-  };
-  const std::vector<int32_t> prompt = random_tokens(prompt_tokens);
-  const std::vector<int32_t> answer = random_tokens(generate_tokens);
-
-  generate_rate(runtime, std::span(answer).first(1), context);  // first touch of everything
-  std::vector<double> prompt_rates, generate_rates;
-  for (int64_t i = 0; i < repeats; ++i) {
-    prompt_rates.push_back(prompt_rate(runtime, prompt, context));
-    generate_rates.push_back(generate_rate(runtime, answer, context));
-    if (context.cancelled())
-      throw Interrupted("stopped; nothing is kept, the same command measures anew");
+  RunContext context = run_context(common);
+  std::vector<int> counts = over_threads;
+  if (counts.empty()) counts.push_back(context.threads);
+  ModelWeights loaded = weights(context);
+  const uint64_t bytes = bytes_per_token(loaded);
+  std::vector<ThreadsResult> results;
+  uint64_t peak = 0;
+  for (const int threads : counts) {
+    context.threads = threads;
+    RuntimeModel runtime(std::move(loaded), threads);
+    ThreadsResult result{threads, measure_speed(runtime, speed, context)};
+    // Before the buffer of the bandwidth measurement.
+    if (results.empty()) peak = peak_memory_bytes();
+    const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
+    result.bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
+    results.push_back(std::move(result));
+    loaded = runtime.take_weights();
   }
-  const Rates prefill(prompt_rates), decode(generate_rates);
-  const uint64_t peak = peak_memory_bytes();  // before the buffer of the bandwidth measurement
-  const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
-  const double bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
-  const uint64_t bytes = bytes_per_token(runtime.weights());
-  const double read = static_cast<double>(bytes) * decode.median;
 
-  const OrderedJson json = {{"isa", isa_name(selected_isa())},
-                            {"threads", context.threads},
-                            {"prompt_tokens", prompt_tokens},
-                            {"prompt_tokens_per_second", prefill.median},
-                            {"prompt_tokens_per_second_best", prefill.best},
-                            {"generate_tokens", generate_tokens},
-                            {"tokens_per_second", decode.median},
-                            {"tokens_per_second_best", decode.best},
-                            {"bytes_per_token", bytes},
-                            {"bytes_per_second", read},
-                            {"memory_bandwidth", bandwidth},
-                            {"bandwidth_ratio", read / bandwidth},
-                            {"peak_memory_bytes", peak}};
-  char text[700];
-  std::snprintf(text, sizeof(text),
-                "kernels   %s, %d threads\n"
-                "prompt    %8.1f tokens/s median, %.1f best (%lld tokens, %lld repeats)\n"
-                "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
-                "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
-                "memory    %s peak\n",
-                isa_name(selected_isa()), context.threads, prefill.median, prefill.best,
-                static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
-                decode.median, decode.best, static_cast<long long>(generate_tokens),
-                format_megabytes(static_cast<double>(bytes)).c_str(), read / 1e9,
-                100 * read / bandwidth, bandwidth / 1e9,
-                format_bytes(static_cast<double>(peak)).c_str());
-  print_result(common, json, text);
+  // The first of each kind, for programs that want a single number.
+  const ThreadsResult& first = results.front();
+  const auto is_prompt = [](const Speed& s) { return s.prompt; };
+  const Speed& prompt = *std::find_if(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const Speed& answer = *std::find_if_not(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const double read = bytes_read(answer, bytes);
+  OrderedJson json = {{"isa", isa_name(selected_isa())},
+                      {"threads", first.threads},
+                      {"prompt_tokens", prompt.tokens},
+                      {"prompt_tokens_per_second", prompt.median},
+                      {"prompt_tokens_per_second_best", prompt.best},
+                      {"generate_tokens", answer.tokens},
+                      {"tokens_per_second", answer.median},
+                      {"tokens_per_second_best", answer.best},
+                      {"bytes_per_token", bytes},
+                      {"bytes_per_second", read},
+                      {"memory_bandwidth", first.bandwidth},
+                      {"bandwidth_ratio", read / first.bandwidth},
+                      {"peak_memory_bytes", peak},
+                      {"measurements", OrderedJson::array()},
+                      {"matrices", matrices_json(loaded)}};
+  std::string text = concat("kernels of ", isa_name(selected_isa()), ", median and best of ",
+                            speed.repeats, speed.repeats == 1 ? " repeat" : " repeats", "\n\n");
+  text += format("%-8s %7s %7s %7s %6s %9s %9s %7s %7s\n", "", "threads", "tokens", "after",
+                 "batch", "tokens/s", "best", "GB/s", "of RAM");
+  for (const ThreadsResult& result : results) {
+    for (const Speed& s : result.speeds) {
+      json["measurements"].push_back(to_json(s, result, bytes));
+      text += speed_row(s, result, bytes);
+    }
+  }
+  text += concat("\nweights  ", format_megabytes(static_cast<double>(bytes)), " read a token\n");
+  for (const ThreadsResult& result : results) {
+    text += format("memory   %.2f GB/s with %d threads, measured now\n", result.bandwidth / 1e9,
+                   result.threads);
+  }
+  text += concat("         ", format_bytes(static_cast<double>(peak)), " peak\n\n");
+  print_result(common, json, text + kernel_table(loaded));
 }
 
 }  // namespace
@@ -166,13 +218,36 @@ void add_bench(CLI::App& app) {
   command->add_option("--embedding", bench->embedding,
                       "With --shape: embedding and head in 16, 8 or 4 bits, or a representation "
                       "(default: bfloat16)");
-  command->add_option("--prompt-tokens", bench->prompt_tokens, "Length of the prompt")
+  const auto add_counts = [&](const char* name, std::vector<int64_t>& values, const char* help,
+                              int64_t least) {
+    command->add_option(name, values, help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(least, int64_t{1} << 20))
+        ->type_name("N,N,...")
+        ->capture_default_str();
+  };
+  SpeedOptions& speed = bench->speed;
+  add_counts("--prompt-tokens", speed.prompt_tokens, "Lengths of the prompts", 1);
+  command->add_option("--generate-tokens", speed.generate_tokens, "Tokens generated")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--generate-tokens", bench->generate_tokens, "Tokens generated")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  command->add_option("--repeats", bench->repeats, "Repeats; median and best are shown")
+  add_counts("--after", speed.after, "Tokens in a sequence before those that are generated", 0);
+  add_counts("--batch", speed.batch, "Sequences that are generated side by side", 1);
+  command
+      ->add_option_function<std::string>(
+          "--products",
+          [bench](const std::string& text) { parse_option(text, bench->speed.products); },
+          "How sequences side by side are multiplied with the weights: single or many")
+      ->default_str(option_text(speed.products));
+  command
+      ->add_option("--over-threads", bench->over_threads,
+                   "Numbers of threads that are measured one after another (default: --threads)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N,N,...");
+  command->add_option("--repeats", speed.repeats, "Repeats; median and best are shown")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->callback([bench] { bench->run(); });

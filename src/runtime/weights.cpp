@@ -199,6 +199,33 @@ ModelWeights random_weights(const ModelPlan& plan, const std::optional<Represent
   return assemble(plan, source);
 }
 
+std::vector<NamedMatrix> named_matrices(const ModelWeights& weights) {
+  const ModelPlan& plan = weights.plan;
+  std::vector<NamedMatrix> named = {{plan.embedding.name, weights.embedding.get()}};
+  if (weights.positions) named.push_back({plan.positions.name, weights.positions.get()});
+  const auto add = [&](const LinearPlan& linear, const WeightAndBias& held) {
+    named.push_back({linear.name, held.matrix.get()});
+  };
+  const auto add_mlp = [&](const MlpPlan& mlp, const MlpWeights& held) {
+    for (size_t i = 0; i < held.inputs.size(); ++i) add(mlp.inputs[i], held.inputs[i]);
+    add(mlp.output, held.output);
+  };
+  for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const BlockPlan& block = plan.blocks[b];
+    const BlockWeights& held = weights.blocks[b];
+    for (size_t i = 0; i < held.attention_inputs.size(); ++i)
+      add(block.attention.inputs[i], held.attention_inputs[i]);
+    add(block.attention.output, held.attention_output);
+    if (block.mlp) add_mlp(*block.mlp, held.mlps.front());
+    if (!block.experts) continue;
+    add(block.experts->router, held.router);
+    for (size_t e = 0; e < block.experts->experts.size(); ++e)
+      add_mlp(block.experts->experts[e], held.mlps[e]);
+  }
+  if (!plan.tied) named.push_back({plan.head.name, weights.head.get()});
+  return named;
+}
+
 uint64_t bytes_per_token(const ModelWeights& weights) {
   uint64_t bytes = weights.head->bytes();
   for (size_t b = 0; b < weights.blocks.size(); ++b) {

@@ -69,6 +69,13 @@ ModelWeights map_weights(const ModelPlan& plan, const SpecMap& specs,
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
                             const std::optional<RepresentationSpec>& outer, uint64_t seed);
 
+// Every matrix under its module's name, in the model's order. Valid while the weights are.
+struct NamedMatrix {
+  std::string name;
+  const WeightMatrix* matrix;
+};
+std::vector<NamedMatrix> named_matrices(const ModelWeights& weights);
+
 // Bytes of the matrices that one generated token reads; of experts the mean of those that it uses.
 uint64_t bytes_per_token(const ModelWeights& weights);
 

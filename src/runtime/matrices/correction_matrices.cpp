@@ -44,6 +44,7 @@ class SparseMatrix final : public WeightMatrix {
   uint64_t bytes() const override {
     return row_starts_.bytes() + columns_.bytes() + values_.bytes();
   }
+  std::string kernel() const override { return "sparse"; }
 
  private:
   int64_t begin(int64_t row) const { return row_starts_[row]; }
@@ -114,6 +115,7 @@ class LowRankMatrix final : public WeightMatrix {
   }
 
   uint64_t bytes() const override { return left_->bytes() + right_->bytes(); }
+  std::string kernel() const override { return "low rank"; }
 
  private:
   std::unique_ptr<WeightMatrix> left_, right_;
@@ -156,6 +158,7 @@ class RowsMatrix final : public WeightMatrix {
   }
 
   uint64_t bytes() const override { return values_->bytes() + rows_.bytes(); }
+  std::string kernel() const override { return "rows"; }
 
  private:
   Array<int64_t> rows_;                   // ascending
@@ -188,6 +191,11 @@ class SumMatrix final : public WeightMatrix {
     uint64_t sum = 0;
     for (const auto& term : terms_) sum += term->bytes();
     return sum;
+  }
+  std::string kernel() const override {
+    std::string names;
+    for (const auto& term : terms_) names += (names.empty() ? "" : " + ") + term->kernel();
+    return names;
   }
 
  private:

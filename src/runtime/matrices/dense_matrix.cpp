@@ -21,6 +21,9 @@ class DenseMatrix final : public PanelMatrix {
   }
 
   uint64_t bytes() const override { return weights_.bytes(); }
+  std::string kernel() const override {
+    return sizeof(T) == 2 ? "dense bfloat16" : "dense float32";
+  }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

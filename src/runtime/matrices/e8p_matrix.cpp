@@ -97,6 +97,7 @@ class E8pMatrix final : public PanelMatrix {
     return codes_.bytes() + short_codes_.bytes() + residual_codes_.bytes() + scales_[0].bytes() +
            scales_[1].bytes();
   }
+  std::string kernel() const override { return "lattice"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

@@ -37,6 +37,7 @@ class GatherMatrix final : public AdditiveMatrix {
   uint64_t bytes() const override {
     return codes_.bytes() + centroids_.bytes() + scales_.bytes() + scale_codes_.bytes();
   }
+  std::string kernel() const override { return "additive gather"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

@@ -103,6 +103,7 @@ class GvqLookupMatrix final : public PanelMatrix {
     return codes_.bytes() + tables_.bytes() + scales_.bytes() + block_scales_.bytes() +
            scale_values_.bytes();
   }
+  std::string kernel() const override { return "codebook tiles by lookup"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

@@ -64,6 +64,7 @@ class GvqMatrix final : public PanelMatrix {
   uint64_t bytes() const override {
     return codes_.bytes() + planes_.bytes() + block_scales_.bytes();
   }
+  std::string kernel() const override { return "codebook tiles"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

@@ -37,6 +37,7 @@ class LookupMatrix final : public AdditiveMatrix {
   uint64_t bytes() const override {
     return codes_.bytes() + dot_codebooks_.bytes() + scales_.bytes();
   }
+  std::string kernel() const override { return "additive lookup"; }
 
   void decode_row(int64_t row, float* out) const override {
     AdditiveCodebooks part = codebooks_;  // a table set's groups are a matrix of their own

@@ -80,6 +80,7 @@ class RotatedMatrix final : public WeightMatrix {
   uint64_t bytes() const override {
     return inner_->bytes() + sizeof(float) * input_.signs.size() + output_signs_.bytes();
   }
+  std::string kernel() const override { return "rotated " + inner_->kernel(); }
 
  private:
   std::unique_ptr<WeightMatrix> inner_;

@@ -64,6 +64,9 @@ class UniformMatrix final : public PanelMatrix {
   }
 
   uint64_t bytes() const override { return codes_.bytes() + scales_.bytes() + zeros_.bytes(); }
+  std::string kernel() const override {
+    return bundles_.chunk > 0 ? "uniform" : "uniform, decoded row panels";
+  }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
@@ -37,6 +38,8 @@ class WeightMatrix {
   virtual void decode_row(int64_t row, float* out) const = 0;
   // Bytes that one token's multiply reads (for the ratio to memory bandwidth).
   virtual uint64_t bytes() const = 0;
+  // What multiplies a single token, for people: "additive lookup".
+  virtual std::string kernel() const = 0;
 };
 
 // Dense: float32 rows are pulled through read_rows(first, count, out) so
