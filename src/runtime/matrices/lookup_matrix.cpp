@@ -30,7 +30,6 @@ class LookupMatrix final : public AdditiveMatrix {
     layout_.codes = codes_.data();
     layout_.codebooks = dot_codebooks_.data();
     layout_.codebook_step = codebook_step_[0];
-    slice_sums_ = AlignedBuffer<float>(slices() * padded_rows());
   }
 
   // Tables and sums are written and read again in each multiply, but inside the caches.
@@ -52,9 +51,11 @@ class LookupMatrix final : public AdditiveMatrix {
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
     // Threads share the inputs, not the rows, so that each keeps the tables it builds to itself.
+    struct SliceSums;  // [slices, padded rows]; the caller's, for all threads
+    float* const slice_sums = thread_scratch<float, SliceSums>(slices() * padded_rows());
     pool.run(slices(), [&](int64_t slice) {
       uint8_t* tables = thread_scratch<uint8_t, LookupMatrix>(kLookupSet * kLookupTable);
-      float* sums = slice_sums_.data() + slice * padded_rows();
+      float* sums = slice_sums + slice * padded_rows();
       std::fill_n(sums, padded_rows(), 0.0f);
       const int64_t end = std::min((slice + 1) * sets_per_slice_, sets_);
       for (int64_t set = slice * sets_per_slice_; set < end; ++set) {
@@ -65,7 +66,7 @@ class LookupMatrix final : public AdditiveMatrix {
     for (int64_t row = 0; row < out_features; row += kLookupRows) {
       float total[kLookupRows] = {};
       for (int64_t slice = 0; slice < slices(); ++slice) {
-        const float* sums = slice_sums_.data() + slice * padded_rows() + row;
+        const float* sums = slice_sums + slice * padded_rows() + row;
         for (int64_t r = 0; r < kLookupRows; ++r) total[r] += sums[r];
       }
       const int64_t rows = std::min(kLookupRows, out_features - row);
@@ -142,7 +143,6 @@ class LookupMatrix final : public AdditiveMatrix {
   Array<uint8_t> codes_;
   Array<int16_t> dot_codebooks_;  // for building tables
   Array<float> codebook_step_;
-  AlignedBuffer<float> slice_sums_;  // [slices, padded rows], one token's
   int64_t sets_ = 0, sets_per_slice_ = 1;
 };
 
