@@ -1,6 +1,7 @@
 // bitsmith bench: speed of the runtime on a model, beside what the machine's memory allows.
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -147,13 +148,23 @@ void BenchCommand::run() {
   RunContext context = run_context(common);
   std::vector<int> counts = over_threads;
   if (counts.empty()) counts.push_back(context.threads);
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   ModelWeights loaded = weights(context);
+  const double load_seconds = seconds();
+  double first_token_seconds = 0;
   const uint64_t bytes = bytes_per_token(loaded);
   std::vector<ThreadsResult> results;
   uint64_t peak = 0;
   for (const int threads : counts) {
     context.threads = threads;
     RuntimeModel runtime(std::move(loaded), threads);
+    if (results.empty()) {
+      run_first_token(runtime);
+      first_token_seconds = seconds();
+    }
     ThreadsResult result{threads, measure_speed(runtime, speed, context)};
     // Before the buffer of the bandwidth measurement.
     if (results.empty()) peak = peak_memory_bytes();
@@ -181,6 +192,8 @@ void BenchCommand::run() {
                       {"bytes_per_second", read},
                       {"memory_bandwidth", first.bandwidth},
                       {"bandwidth_ratio", read / first.bandwidth},
+                      {"load_seconds", load_seconds},
+                      {"first_token_seconds", first_token_seconds},
                       {"peak_memory_bytes", peak},
                       {"measurements", OrderedJson::array()},
                       {"matrices", matrices_json(loaded)}};
@@ -195,6 +208,8 @@ void BenchCommand::run() {
     }
   }
   text += concat("\nweights  ", format_megabytes(static_cast<double>(bytes)), " read a token\n");
+  text += format("start    %.2f s to load, %.2f s to the first token\n", load_seconds,
+                 first_token_seconds);
   for (const ThreadsResult& result : results) {
     text += format("memory   %.2f GB/s with %d threads, measured now\n", result.bandwidth / 1e9,
                    result.threads);

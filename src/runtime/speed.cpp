@@ -106,12 +106,18 @@ class SpeedMeasurement {
 
 }  // namespace
 
+void run_first_token(RuntimeModel& model) {
+  KvCache cache(model.plan(), 1);
+  std::vector<float> hidden(static_cast<size_t>(model.plan().hidden_size));
+  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
+  const TokenStep row{0, &cache};
+  model.forward({&row, 1}, Products::kSingle, hidden);
+  model.logits(hidden, Products::kSingle, logits);
+}
+
 std::vector<Speed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
                                  const RunContext& context) {
-  SpeedOptions one_token = options;  // first touch of everything
-  one_token.generate_tokens = one_token.repeats = 1;
-  SpeedMeasurement(model, one_token, context).answer(0, 1);
-
+  run_first_token(model);  // this process's threads may be new
   SpeedMeasurement measurement(model, options, context);
   std::vector<Speed> speeds;
   for (const int64_t length : options.prompt_tokens) speeds.push_back(measurement.prompt(length));

@@ -25,6 +25,9 @@ struct Speed {
   double median = 0, best = 0;
 };
 
+// Runs one token through all weights, for the first time.
+void run_first_token(RuntimeModel& model);
+
 // Every prompt length, then every `after` with every batch; random tokens. Throws Interrupted.
 std::vector<Speed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
                                  const RunContext& context);
