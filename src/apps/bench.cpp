@@ -20,23 +20,31 @@
 namespace bitsmith {
 namespace {
 
+// What was measured with one number of threads.
+struct ThreadsResult {
+  int threads = 0;
+  std::vector<Speed> speeds;
+  double bandwidth = 0;  // of main memory, bytes a second
+};
+
+struct BenchResult {
+  double load_seconds = 0, first_token_seconds = 0;  // from the start of loading
+  uint64_t bytes_per_token = 0, peak_memory = 0;
+  std::vector<ThreadsResult> by_threads;
+};
+
 struct BenchCommand {
   CommonOptions common;
   std::string model, shape, representation, embedding;
   std::vector<int> over_threads;
   SpeedOptions speed;
 
-  void run();
+  void run() const;
 
  private:
   ModelWeights weights(const RunContext& context) const;
-};
-
-// What was measured with one number of threads.
-struct ThreadsResult {
-  int threads = 0;
-  std::vector<Speed> speeds;
-  double bandwidth = 0;  // of main memory, bytes a second
+  // `loaded` holds the weights afterwards.
+  BenchResult measure(ModelWeights& loaded) const;
 };
 
 // Bytes of weights that are read a second, at least: a step of a batch may read them for each
@@ -144,42 +152,41 @@ ModelWeights BenchCommand::weights(const RunContext& context) const {
   return random_weights(plan, spec, spec_of(outer, plan.embedding.in_features), common.seed);
 }
 
-void BenchCommand::run() {
+BenchResult BenchCommand::measure(ModelWeights& loaded) const {
   RunContext context = run_context(common);
-  std::vector<int> counts = over_threads;
-  if (counts.empty()) counts.push_back(context.threads);
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  ModelWeights loaded = weights(context);
-  const double load_seconds = seconds();
-  double first_token_seconds = 0;
-  const uint64_t bytes = bytes_per_token(loaded);
-  std::vector<ThreadsResult> results;
-  uint64_t peak = 0;
-  for (const int threads : counts) {
+  BenchResult all;
+  loaded = weights(context);
+  all.load_seconds = seconds();
+  all.bytes_per_token = bytes_per_token(loaded);
+  for (const int threads : over_threads.empty() ? std::vector{context.threads} : over_threads) {
     context.threads = threads;
     RuntimeModel runtime(std::move(loaded), threads);
-    if (results.empty()) {
+    if (all.by_threads.empty()) {
       run_first_token(runtime);
-      first_token_seconds = seconds();
+      all.first_token_seconds = seconds();
     }
     ThreadsResult result{threads, measure_speed(runtime, speed, context)};
     // Before the buffer of the bandwidth measurement.
-    if (results.empty()) peak = peak_memory_bytes();
+    if (all.by_threads.empty()) all.peak_memory = peak_memory_bytes();
     const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
     result.bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
-    results.push_back(std::move(result));
+    all.by_threads.push_back(std::move(result));
     loaded = runtime.take_weights();
   }
+  return all;
+}
 
-  // The first of each kind, for programs that want a single number.
-  const ThreadsResult& first = results.front();
+// The first of each kind as single numbers, and a list of all.
+OrderedJson to_json(const BenchResult& all) {
+  const ThreadsResult& first = all.by_threads.front();
   const auto is_prompt = [](const Speed& s) { return s.prompt; };
   const Speed& prompt = *std::find_if(first.speeds.begin(), first.speeds.end(), is_prompt);
   const Speed& answer = *std::find_if_not(first.speeds.begin(), first.speeds.end(), is_prompt);
-  const double read = bytes_read(answer, bytes);
+  const double read = bytes_read(answer, all.bytes_per_token);
   OrderedJson json = {{"isa", isa_name(selected_isa())},
                       {"threads", first.threads},
                       {"prompt_tokens", prompt.tokens},
@@ -188,34 +195,45 @@ void BenchCommand::run() {
                       {"generate_tokens", answer.tokens},
                       {"tokens_per_second", answer.median},
                       {"tokens_per_second_best", answer.best},
-                      {"bytes_per_token", bytes},
+                      {"bytes_per_token", all.bytes_per_token},
                       {"bytes_per_second", read},
                       {"memory_bandwidth", first.bandwidth},
                       {"bandwidth_ratio", read / first.bandwidth},
-                      {"load_seconds", load_seconds},
-                      {"first_token_seconds", first_token_seconds},
-                      {"peak_memory_bytes", peak},
-                      {"measurements", OrderedJson::array()},
-                      {"matrices", matrices_json(loaded)}};
+                      {"load_seconds", all.load_seconds},
+                      {"first_token_seconds", all.first_token_seconds},
+                      {"peak_memory_bytes", all.peak_memory},
+                      {"measurements", OrderedJson::array()}};
+  for (const ThreadsResult& result : all.by_threads)
+    for (const Speed& s : result.speeds)
+      json["measurements"].push_back(to_json(s, result, all.bytes_per_token));
+  return json;
+}
+
+std::string to_text(const BenchResult& all, int64_t repeats) {
   std::string text = concat("kernels of ", isa_name(selected_isa()), ", median and best of ",
-                            speed.repeats, speed.repeats == 1 ? " repeat" : " repeats", "\n\n");
+                            repeats, repeats == 1 ? " repeat" : " repeats", "\n\n");
   text += format("%-8s %7s %7s %7s %6s %9s %9s %7s %7s\n", "", "threads", "tokens", "after",
                  "batch", "tokens/s", "best", "GB/s", "of RAM");
-  for (const ThreadsResult& result : results) {
-    for (const Speed& s : result.speeds) {
-      json["measurements"].push_back(to_json(s, result, bytes));
-      text += speed_row(s, result, bytes);
-    }
-  }
-  text += concat("\nweights  ", format_megabytes(static_cast<double>(bytes)), " read a token\n");
-  text += format("start    %.2f s to load, %.2f s to the first token\n", load_seconds,
-                 first_token_seconds);
-  for (const ThreadsResult& result : results) {
+  for (const ThreadsResult& result : all.by_threads)
+    for (const Speed& s : result.speeds) text += speed_row(s, result, all.bytes_per_token);
+  text += concat("\nweights  ", format_megabytes(static_cast<double>(all.bytes_per_token)),
+                 " read a token\n");
+  text += format("start    %.2f s to load, %.2f s to the first token\n", all.load_seconds,
+                 all.first_token_seconds);
+  for (const ThreadsResult& result : all.by_threads) {
     text += format("memory   %.2f GB/s with %d threads, measured now\n", result.bandwidth / 1e9,
                    result.threads);
   }
-  text += concat("         ", format_bytes(static_cast<double>(peak)), " peak\n\n");
-  print_result(common, json, text + kernel_table(loaded));
+  return text +
+         concat("         ", format_bytes(static_cast<double>(all.peak_memory)), " peak\n\n");
+}
+
+void BenchCommand::run() const {
+  ModelWeights loaded;
+  const BenchResult all = measure(loaded);
+  OrderedJson json = to_json(all);
+  json["matrices"] = matrices_json(loaded);
+  print_result(common, json, to_text(all, speed.repeats) + kernel_table(loaded));
 }
 
 }  // namespace
