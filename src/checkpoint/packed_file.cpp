@@ -35,39 +35,39 @@ bool PackedFile::recognizes(const std::filesystem::path& path) {
 
 std::shared_ptr<const PackedFile> PackedFile::open(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  const auto packed = std::const_pointer_cast<PackedFile>(parse(file->bytes(), path.string()));
-  packed->file_ = file;
-  return packed;
+  return std::shared_ptr<const PackedFile>(new PackedFile(file->bytes(), path.string(), file));
 }
 
 std::shared_ptr<const PackedFile> PackedFile::parse(std::span<const std::byte> bytes,
                                                     const std::string& source) {
-  const auto packed = std::make_shared<PackedFile>();
-  packed->source_ = source;
-  packed->file_bytes_ = bytes.size();
+  return std::shared_ptr<const PackedFile>(new PackedFile(bytes, source, nullptr));
+}
+
+PackedFile::PackedFile(std::span<const std::byte> bytes, std::string source,
+                       std::shared_ptr<const MappedFile> file)
+    : source_(std::move(source)), file_(std::move(file)), file_bytes_(bytes.size()) {
   std::map<std::string, std::string> metadata;
-  const std::vector<TensorView> tensors = parse_safetensors(bytes, source, &metadata);
+  const std::vector<TensorView> tensors = parse_safetensors(bytes, source_, &metadata);
   const auto about = metadata.find(kKey);
-  if (about == metadata.end()) throw Error(source + " is not a packed model");
-  packed->about_ = parse_json(about->second, source);
-  const auto version = json_get<int64_t>(packed->about_, "version", source);
-  if (version != kVersion) fail_version(source, version);
+  if (about == metadata.end()) throw Error(source_ + " is not a packed model");
+  about_ = parse_json(about->second, source_);
+  const auto version = json_get<int64_t>(about_, "version", source_);
+  if (version != kVersion) fail_version(source_, version);
 
   for (const TensorView& tensor : tensors) {
     if (tensor.name.starts_with(kTextPrefix)) {
-      packed->texts_[tensor.name.substr(kTextPrefix.size())] = {
+      texts_[tensor.name.substr(kTextPrefix.size())] = {
           reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()};
       continue;
     }
     if (reinterpret_cast<uintptr_t>(tensor.bytes.data()) % kAlignment != 0 ||
         tensor.bytes.size() % kAlignment != 0) {
-      throw Error(concat(source, ": array '", excerpt(tensor.name), "' is not of whole units of ",
+      throw Error(concat(source_, ": array '", excerpt(tensor.name), "' is not of whole units of ",
                          kAlignment, " bytes: the file is damaged"));
     }
-    packed->index_[tensor.name] = packed->arrays_.size();
-    packed->arrays_.push_back(tensor);
+    index_[tensor.name] = arrays_.size();
+    arrays_.push_back(tensor);
   }
-  return packed;
 }
 
 const TensorView* PackedFile::find_array(const std::string& name) const {

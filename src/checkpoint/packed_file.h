@@ -32,8 +32,8 @@ class PackedFile {
   static std::shared_ptr<const PackedFile> parse(std::span<const std::byte> bytes,
                                                  const std::string& source);
 
-  const std::string& source() const { return source_; }  // the path, for messages
-  const std::shared_ptr<const MappedFile>& file() const { return file_; }
+  const std::string& source() const { return source_; }                    // the path, for messages
+  const std::shared_ptr<const MappedFile>& file() const { return file_; }  // null: in memory
   uint64_t file_bytes() const { return file_bytes_; }
   // What the writer was given, as the file says it.
   const Json& about() const { return about_; }
@@ -43,6 +43,9 @@ class PackedFile {
   const std::string_view* find_text(const std::string& name) const;
 
  private:
+  PackedFile(std::span<const std::byte> bytes, std::string source,
+             std::shared_ptr<const MappedFile> file);
+
   std::string source_;
   std::shared_ptr<const MappedFile> file_;
   uint64_t file_bytes_ = 0;
