@@ -23,7 +23,7 @@ namespace {
 // What was measured with one number of threads.
 struct ThreadsResult {
   int threads = 0;
-  std::vector<Speed> speeds;
+  std::vector<MeasuredSpeed> speeds;
   double bandwidth = 0;  // of main memory, bytes a second
 };
 
@@ -49,11 +49,12 @@ struct BenchCommand {
 
 // Bytes of weights that are read a second, at least: a step of a batch may read them for each
 // sequence.
-double bytes_read(const Speed& speed, uint64_t bytes_per_token) {
+double bytes_read(const MeasuredSpeed& speed, uint64_t bytes_per_token) {
   return static_cast<double>(bytes_per_token) * speed.median / static_cast<double>(speed.batch);
 }
 
-OrderedJson to_json(const Speed& speed, const ThreadsResult& result, uint64_t bytes_per_token) {
+OrderedJson to_json(const MeasuredSpeed& speed, const ThreadsResult& result,
+                    uint64_t bytes_per_token) {
   OrderedJson json = {{"what", speed.prompt ? "prompt" : "generate"},
                       {"threads", result.threads},
                       {"tokens", speed.tokens}};
@@ -66,7 +67,8 @@ OrderedJson to_json(const Speed& speed, const ThreadsResult& result, uint64_t by
   return json;
 }
 
-std::string speed_row(const Speed& speed, const ThreadsResult& result, uint64_t bytes_per_token) {
+std::string speed_row(const MeasuredSpeed& speed, const ThreadsResult& result,
+                      uint64_t bytes_per_token) {
   std::string text = format("%-8s %7d %7lld", speed.prompt ? "prompt" : "generate", result.threads,
                             static_cast<long long>(speed.tokens));
   text += speed.prompt ? format(" %7s %6s", "", "")
@@ -183,9 +185,10 @@ BenchResult BenchCommand::measure(ModelWeights& loaded) const {
 // The first of each kind as single numbers, and a list of all.
 OrderedJson to_json(const BenchResult& all) {
   const ThreadsResult& first = all.by_threads.front();
-  const auto is_prompt = [](const Speed& s) { return s.prompt; };
-  const Speed& prompt = *std::find_if(first.speeds.begin(), first.speeds.end(), is_prompt);
-  const Speed& answer = *std::find_if_not(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const auto is_prompt = [](const MeasuredSpeed& s) { return s.prompt; };
+  const MeasuredSpeed& prompt = *std::find_if(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const MeasuredSpeed& answer =
+      *std::find_if_not(first.speeds.begin(), first.speeds.end(), is_prompt);
   const double read = bytes_read(answer, all.bytes_per_token);
   OrderedJson json = {{"isa", isa_name(selected_isa())},
                       {"threads", first.threads},
@@ -204,7 +207,7 @@ OrderedJson to_json(const BenchResult& all) {
                       {"peak_memory_bytes", all.peak_memory},
                       {"measurements", OrderedJson::array()}};
   for (const ThreadsResult& result : all.by_threads)
-    for (const Speed& s : result.speeds)
+    for (const MeasuredSpeed& s : result.speeds)
       json["measurements"].push_back(to_json(s, result, all.bytes_per_token));
   return json;
 }
@@ -215,7 +218,7 @@ std::string to_text(const BenchResult& all, int64_t repeats) {
   text += format("%-8s %7s %7s %7s %6s %9s %9s %7s %7s\n", "", "threads", "tokens", "after",
                  "batch", "tokens/s", "best", "GB/s", "of RAM");
   for (const ThreadsResult& result : all.by_threads)
-    for (const Speed& s : result.speeds) text += speed_row(s, result, all.bytes_per_token);
+    for (const MeasuredSpeed& s : result.speeds) text += speed_row(s, result, all.bytes_per_token);
   text += concat("\nweights  ", format_megabytes(static_cast<double>(all.bytes_per_token)),
                  " read a token\n");
   text += format("start    %.2f s to load, %.2f s to the first token\n", all.load_seconds,

@@ -19,7 +19,7 @@ class SpeedMeasurement {
   SpeedMeasurement(RuntimeModel& model, const SpeedOptions& options, const RunContext& context)
       : model_(model), options_(options), context_(context), random_(context.seed) {}
 
-  Speed prompt(int64_t length) {
+  MeasuredSpeed prompt(int64_t length) {
     const std::vector<int32_t> tokens = random_tokens(length);
     return repeated({.prompt = true, .tokens = length}, [&] {
       KvCache cache(model_.plan(), length);
@@ -31,7 +31,7 @@ class SpeedMeasurement {
     });
   }
 
-  Speed answer(int64_t after, int64_t batch) {
+  MeasuredSpeed answer(int64_t after, int64_t batch) {
     const int64_t count = options_.generate_tokens;
     std::vector<KvCache> caches;
     caches.reserve(static_cast<size_t>(batch));
@@ -86,7 +86,7 @@ class SpeedMeasurement {
     model_.logits(hidden, products, logits_);
   }
   // run() once gives its seconds.
-  Speed repeated(Speed speed, const std::function<double()>& run) const {
+  MeasuredSpeed repeated(MeasuredSpeed speed, const std::function<double()>& run) const {
     std::vector<double> rates;
     for (int64_t i = 0; i < options_.repeats; ++i)
       rates.push_back(static_cast<double>(speed.tokens * speed.batch) / run());
@@ -115,11 +115,11 @@ void run_first_token(RuntimeModel& model) {
   model.logits(hidden, Products::kSingle, logits);
 }
 
-std::vector<Speed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
-                                 const RunContext& context) {
+std::vector<MeasuredSpeed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
+                                         const RunContext& context) {
   run_first_token(model);  // this process's threads may be new
   SpeedMeasurement measurement(model, options, context);
-  std::vector<Speed> speeds;
+  std::vector<MeasuredSpeed> speeds;
   for (const int64_t length : options.prompt_tokens) speeds.push_back(measurement.prompt(length));
   for (const int64_t after : options.after)
     for (const int64_t batch : options.batch) speeds.push_back(measurement.answer(after, batch));

@@ -18,7 +18,7 @@ struct SpeedOptions {
 };
 
 // Tokens a second of all sequences together, of the repeats.
-struct Speed {
+struct MeasuredSpeed {
   bool prompt = false;  // else an answer
   int64_t tokens = 0;   // of a sequence, those that were timed
   int64_t after = 0, batch = 1;
@@ -29,7 +29,7 @@ struct Speed {
 void run_first_token(RuntimeModel& model);
 
 // Every prompt length, then every `after` with every batch; random tokens. Throws Interrupted.
-std::vector<Speed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
-                                 const RunContext& context);
+std::vector<MeasuredSpeed> measure_speed(RuntimeModel& model, const SpeedOptions& options,
+                                         const RunContext& context);
 
 }  // namespace bitsmith
