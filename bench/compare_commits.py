@@ -52,10 +52,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs=2, metavar="COMMIT")
     parser.add_argument("--rounds", type=int, default=3, help="how often each program measures (default: 3)")
-    if "--" not in sys.argv:
-        parser.error("the arguments of `bitsmith bench` come after --")
-    end = sys.argv.index("--")
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, arguments = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1:]
+    if not arguments:
+        parser.error("the arguments of `bitsmith bench` come after --")
     programs = [program_of(commit) for commit in options.commits]
     best = [{}, {}]
     for _ in range(options.rounds):
