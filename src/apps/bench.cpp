@@ -1,9 +1,9 @@
 // bitsmith bench: speed of the runtime on a model, beside what the machine's memory allows.
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "apps/command.h"
 #include "architecture/family.h"
@@ -84,19 +84,12 @@ std::string speed_row(const MeasuredSpeed& speed, const ThreadsResult& result,
 
 // "model.layers.*.mlp.up_proj" of block 7's: what a table has one row for.
 std::string without_numbers(const std::string& name) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   std::string text;
-  for (size_t i = 0; i < name.size(); ++i) {
-    const bool digit = std::isdigit(static_cast<unsigned char>(name[i])) != 0;
-    const bool begins = i == 0 || name[i - 1] == '.';
-    if (digit && begins) {
-      const size_t end = name.find_first_not_of("0123456789", i);
-      if (end == name.npos || name[end] == '.') {
-        text += '*';
-        i = (end == name.npos ? name.size() : end) - 1;
-        continue;
-      }
-    }
-    text += name[i];
+  std::istringstream parts(name);
+  for (std::string part; std::getline(parts, part, '.');) {
+    if (!text.empty()) text += '.';
+    text += std::ranges::all_of(part, is_digit) ? "*" : part;
   }
   return text;
 }
