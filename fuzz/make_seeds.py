@@ -33,6 +33,39 @@ def quantized_checkpoint():
         yield bytes([2, choice, 0, 7, 0, 0]) + rng.randbytes(4096)
 
 
+def packed_model():
+    """A tiny dense llama packed for each level, and bytes for the arrays of every representation of the target."""
+    rng = random.Random(2)
+    hidden, inner, vocabulary, narrow = 16, 32, 24, 8
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "vocab_size": vocabulary,
+              "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+    block = "model.layers.0."
+    matrices = {"model.embed_tokens": (vocabulary, hidden), block + "self_attn.q_proj": (hidden, hidden),
+                block + "self_attn.k_proj": (narrow, hidden), block + "self_attn.v_proj": (narrow, hidden),
+                block + "self_attn.o_proj": (hidden, hidden), block + "mlp.gate_proj": (inner, hidden),
+                block + "mlp.up_proj": (inner, hidden), block + "mlp.down_proj": (hidden, inner)}
+    arrays = {name + ".dense1.bfloat16": ("I16", 2, bytes(n for _ in range(out * columns) for n in (rng.randrange(256), 60)))
+              for name, (out, columns) in matrices.items()}
+    for norm in ("model.norm", block + "input_layernorm", block + "post_attention_layernorm"):
+        arrays[norm + ".weight"] = ("F32", 4, struct.pack("<f", 1.0) * hidden)
+    for level in ("scalar", "avx2", "avx512"):
+        about = {"version": 1, "isa": level, "packed_from": {"decoder_bits": 16, "file_bits": 16}}
+        header, data = {"__metadata__": {"bitsmith_packed": json.dumps(about, separators=(",", ":"))}}, b""
+        for name, (dtype, width, values) in arrays.items():
+            values += bytes(-len(values) % 64)
+            header[name] = {"dtype": dtype, "shape": [len(values) // width],
+                            "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(config).encode()
+        header["text/config.json"] = {"dtype": "U8", "shape": [len(text)], "data_offsets": [len(data), len(data) + len(text)]}
+        head = json.dumps(header, separators=(",", ":")).encode()
+        head += b" " * (-(8 + len(head)) % 64)
+        yield b"\0" + struct.pack("<Q", len(head)) + head + data + text
+    for choice in range(18):
+        yield bytes([1, choice]) + rng.randbytes(512)
+
+
 def gguf(keys):
     def string(text):
         data = text.encode()

@@ -24,8 +24,14 @@ def victims(folder):
                               "--calibration-tokens", 1024, "--context", 256, "-o", folder / representation)
             assert result.code == 0, str(result)
             models.append(folder / representation)
+    for model in [TRAINED, *models[3:]]:
+        packed = folder / f"packed_{model.name}"
+        packed.mkdir()
+        result = bitsmith("pack", model, "-o", packed / "model.packed")
+        assert result.code == 0, str(result)
+        models.append(packed)
     return [(model, file) for model in models for file in sorted(model.iterdir())
-            if file.suffix in (".safetensors", ".json", ".gguf") and file.name != "golden.safetensors"]
+            if file.suffix in (".safetensors", ".json", ".gguf", ".packed") and file.name != "golden.safetensors"]
 
 
 def damage(data, rng):
@@ -49,7 +55,8 @@ def limit_memory():
 
 
 def commands(model, rng):
-    target = model / "model.gguf" if (model / "model.gguf").exists() else model
+    files = [model / name for name in ("model.gguf", "model.packed") if (model / name).exists()]
+    target = files[0] if files else model
     return rng.choice([
         ["inspect", target, "--tensors"],
         ["logits", target, "--ids", "5,6,7", "--engine", "runtime", "-o", model / "out.safetensors"],

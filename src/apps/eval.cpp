@@ -290,8 +290,10 @@ void add_eval(CLI::App& app, const Engines& engines) {
       "eval",
       "Perplexity on texts, with --teacher also KL divergence and top-1 agreement; accuracy on "
       "zero-shot tasks");
-  sub->add_option("MODEL", command->job.model,
-                  "Hugging Face directory, GGUF file or Bitsmith directory")
+  sub->add_option(
+         "MODEL", command->job.model,
+         "Hugging Face directory, GGUF file, Bitsmith directory or, with --engine runtime, "
+         "packed model")
       ->required();
   sub->add_option("--teacher", command->job.teacher, "The original model, to measure KL against");
   sub->add_option("--text", command->job.texts,

@@ -26,7 +26,7 @@ struct LogitsCommand {
     }
     const EngineLoader load = engines.loader(resolved);
     const auto start = std::chrono::steady_clock::now();
-    const auto loaded = load(model, run_context(common).threads);
+    const auto loaded = load(model, run_context(common));
     const auto tokens = static_cast<int64_t>(ids.size());
     std::vector<float> logits(static_cast<size_t>(tokens * loaded->vocab_size()));
     loaded->run(ids);
@@ -52,8 +52,10 @@ struct LogitsCommand {
 void add_logits(CLI::App& app, const Engines& engines) {
   const auto command = std::make_shared<LogitsCommand>(LogitsCommand{engines});
   CLI::App* sub = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
-  sub->add_option("MODEL", command->model,
-                  "Hugging Face directory, GGUF file or Bitsmith directory")
+  sub->add_option(
+         "MODEL", command->model,
+         "Hugging Face directory, GGUF file, Bitsmith directory or, with --engine runtime, "
+         "packed model")
       ->required();
   sub->add_option("--ids", command->ids, "Token ids: 1,2,3")->delimiter(',')->required();
   sub->add_option("-o,--out", command->out, "File for the float32 tensor 'logits' [tokens, vocab]")

@@ -5,6 +5,7 @@
 
 #include "architecture/readers.h"
 #include "base/error.h"
+#include "checkpoint/packed_file.h"
 
 namespace bitsmith {
 namespace {
@@ -64,6 +65,12 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& 
   if (path.extension() == ".safetensors") {
     throw Error(concat(path.string(), " is only a model's weights: name the directory with its ",
                        "config.json"));
+  }
+  if (PackedFile::recognizes(path)) {
+    throw Error(
+        concat(path.string(), " is a packed model, which the runtime alone reads (run, serve,",
+               " bench, eval and logits with --engine runtime); name the model that it was ",
+               "packed from"));
   }
   return open_gguf_model(path);
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "architecture/family.h"
+#include "architecture/model_config.h"
 #include "architecture/readers.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -35,19 +36,11 @@ class HuggingFaceCheckpoint : public Checkpoint {
 
 HuggingFaceCheckpoint::HuggingFaceCheckpoint(const std::filesystem::path& folder) {
   path_ = folder;
-  const auto config_path = folder / "config.json";
-  if (!std::filesystem::exists(config_path)) fail_without_config(folder);
-  config_json_ = read_json_file(config_path);
-  plan_ = plan_model(config_json_, config_path.string());
-
-  const auto generation_path = folder / "generation_config.json";
-  if (std::filesystem::exists(generation_path)) {
-    const Json generation = read_json_file(generation_path);
-    for (const int64_t id : token_ids(generation, "eos_token_id", generation_path.string())) {
-      auto& ids = plan_.eos_token_ids;
-      if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
-    }
-  }
+  const ModelTexts texts(folder);
+  if (!texts.has("config.json")) fail_without_config(folder);
+  ModelConfig config = read_model_config(texts);
+  config_json_ = std::move(config.json);
+  plan_ = std::move(config.plan);
 
   const auto index_path = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(folder / "model.safetensors")) {

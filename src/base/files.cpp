@@ -67,6 +67,10 @@ void MappedFile::release(std::span<const std::byte> bytes) const {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+void MappedFile::prefetch() const {
+  if (size_ > 0) ::madvise(const_cast<std::byte*>(data_), size_, MADV_WILLNEED);
+}
+
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
   static std::atomic<unsigned> made{0};
   do {  // a name of a dead process that had the same number may be left

@@ -30,6 +30,8 @@ class MappedFile {
   // These bytes are not needed for now: their pages leave this process's memory, and come back on
   // the next use. Nothing happens for bytes outside of this map.
   void release(std::span<const std::byte> bytes) const;
+  // All of it will be needed soon: the system begins to read what is not in memory.
+  void prefetch() const;
 
  private:
   MappedFile() = default;

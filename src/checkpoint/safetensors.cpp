@@ -77,7 +77,9 @@ std::string header_text(const std::vector<TensorSource>& tensors,
     offset += tensor.bytes();
   }
   std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins at a multiple of 8
+  // The data begins at a multiple of 64, so that a map of the file has it where kernels want it.
+  constexpr size_t kAlignment = 64, kLength = sizeof(uint64_t);
+  text.resize((kLength + text.size() + kAlignment - 1) / kAlignment * kAlignment - kLength, ' ');
   return text;
 }
 
@@ -117,8 +119,11 @@ std::vector<std::vector<TensorSource>> shards_of(const std::vector<TensorSource>
   return shards;
 }
 
-void write_file(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
-                const std::map<std::string, std::string>& metadata) {
+}  // namespace
+
+void write_safetensors_from(const std::filesystem::path& path,
+                            const std::vector<TensorSource>& tensors,
+                            const std::map<std::string, std::string>& metadata) {
   const std::vector<TensorSource> ordered = aligned_order(tensors);
   const std::string header = header_text(ordered, metadata);
   const uint64_t header_bytes = header.size();
@@ -135,8 +140,6 @@ void write_file(const std::filesystem::path& path, const std::vector<TensorSourc
   }
   file.commit();
 }
-
-}  // namespace
 
 const TensorView* SafetensorsFile::find(const std::string& name) const {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
@@ -200,7 +203,7 @@ SafetensorsFile open_safetensors(const std::filesystem::path& path) {
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  write_file(path, {tensors.begin(), tensors.end()}, metadata);
+  write_safetensors_from(path, {tensors.begin(), tensors.end()}, metadata);
 }
 
 std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& folder,
@@ -208,7 +211,7 @@ std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& 
                                                    uint64_t max_shard_bytes) {
   const std::vector<std::vector<TensorSource>> shards = shards_of(tensors, max_shard_bytes);
   if (shards.size() == 1) {
-    write_file(folder / "model.safetensors", shards.front(), kShardMetadata);
+    write_safetensors_from(folder / "model.safetensors", shards.front(), kShardMetadata);
     return {"model.safetensors"};
   }
   std::vector<std::string> names;
@@ -217,7 +220,7 @@ std::vector<std::string> write_sharded_safetensors(const std::filesystem::path& 
   for (size_t i = 0; i < shards.size(); ++i) {
     char name[64];
     std::snprintf(name, sizeof(name), "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    write_file(folder / name, shards[i], kShardMetadata);
+    write_safetensors_from(folder / name, shards[i], kShardMetadata);
     names.push_back(name);
     for (const TensorSource& tensor : shards[i]) {
       weight_map[tensor.name] = name;

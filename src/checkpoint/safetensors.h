@@ -31,6 +31,10 @@ std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
 // bytes.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
+// The same; every tensor is made when its turn comes.
+void write_safetensors_from(const std::filesystem::path& path,
+                            const std::vector<TensorSource>& tensors,
+                            const std::map<std::string, std::string>& metadata);
 inline constexpr uint64_t kMaxShardBytes = 5'000'000'000;
 // model.safetensors, or model-0000i-of-0000n.safetensors with model.safetensors.index.json when the
 // tensors exceed max_shard_bytes. Every tensor is made when its turn comes. Returns the file names

@@ -54,12 +54,17 @@ fs::path output_path(const fs::path& out) {
   return path;
 }
 
-void check_output(const fs::path& out, bool force) {
+void make_parent(const fs::path& out) {
   const fs::path path = output_path(out), parent = path.parent_path();
   std::error_code error;
   fs::create_directories(parent, error);
   if (!error) error = why_not_writable(parent);
   if (error) throw Error(concat("cannot make ", path.string(), ": ", error.message()));
+}
+
+void check_output(const fs::path& out, bool force) {
+  make_parent(out);
+  const fs::path path = output_path(out);
   if (!fs::exists(fs::symlink_status(path))) return;
   if (!force) {
     throw OutputExists(path.string() + " exists; give another name");

@@ -8,6 +8,10 @@ namespace bitsmith {
 // place. Throws UsageError for an empty path, and for one that names no folder of its own ("/").
 std::filesystem::path output_path(const std::filesystem::path& out);
 
+// Before any work. Makes the folder that a result is to be in. Throws Error when it cannot be
+// written.
+void make_parent(const std::filesystem::path& out);
+
 // Before any work. Throws UsageError when `out` exists and `force` is false, or when it exists and
 // is not a directory that Bitsmith made (has no bitsmith.json); Error when its folder cannot be
 // written. Creates the parent folder, nothing else.

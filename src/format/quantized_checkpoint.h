@@ -63,7 +63,7 @@ struct QuantizedCheckpointContent {
 // Writes a whole directory at `folder` (which exists and is a work folder, OUT.partial):
 // config.json with quantization_config, model*.safetensors, bitsmith.json, README.md, and the base
 // model's tokenizer, generation config, chat template and license files copied over (for a GGUF
-// they are made from its keys, see tokenizer/gguf_tokenizer_export.h).
+// they are made from its keys, see format/companion_files.h).
 // Where Hugging Face's "aqlm" can hold the model (see quantization_config.h) dense tensors become
 // F16 and the directory is such a checkpoint, else it is "bitsmith" with dense tensors as given
 // (F32, F16 or BF16). Holds one tensor at a time; dense ones are made once more where their range

@@ -1,39 +1,15 @@
 #include <algorithm>
-#include <cctype>
 #include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/safetensors.h"
+#include "format/companion_files.h"
 #include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
-#include "tokenizer/gguf_tokenizer_export.h"
 
 namespace bitsmith {
 namespace {
-
-constexpr const char* kCopied[] = {
-    "tokenizer.json",          "tokenizer.model",     "tokenizer_config.json",
-    "special_tokens_map.json", "chat_template.jinja", "generation_config.json",
-    "added_tokens.json",       "vocab.json",          "merges.txt"};
-
-bool is_legal_text(const std::string& file_name) {
-  std::string upper = file_name;
-  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  constexpr const char* kNames[] = {"LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY"};
-  return std::any_of(std::begin(kNames), std::end(kNames),
-                     [&](const char* name) { return upper.starts_with(name); });
-}
-
-void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const auto& entry : std::filesystem::directory_iterator(from)) {
-    if (!entry.is_regular_file()) continue;
-    const std::string name = entry.path().filename().string();
-    const bool listed =
-        std::find(std::begin(kCopied), std::end(kCopied), name) != std::end(kCopied);
-    if (listed || is_legal_text(name)) write_file_atomic(to / name, read_text_file(entry.path()));
-  }
-}
 
 // Whether the tensor belongs to a quantized matrix. A bias beside it is dense.
 bool is_part(const std::string& tensor, const SpecMap& specs) {
@@ -113,11 +89,7 @@ void write_quantized_checkpoint(const std::filesystem::path& folder, const Check
   }
 
   write_sharded_safetensors(folder, as_hugging_face_stores(tensors, base.plan()));
-  if (base.is_gguf()) {
-    export_gguf_tokenizer(base, folder);
-  } else {
-    copy_companions(base.path(), folder);
-  }
+  for (const auto& [name, text] : companion_files(base)) write_file_atomic(folder / name, text);
   write_json_file(folder / "bitsmith.json", content.recipe);
   write_file_atomic(folder / "README.md", content.model_card);
   write_json_file(folder / "config.json", config);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "runtime/engine.h"
+#include "runtime/model_source.h"
 
 namespace bitsmith {
 namespace {
@@ -34,12 +35,12 @@ std::vector<std::vector<int32_t>> continuations(const std::filesystem::path& pat
                                                 int64_t vocab_size, ContinuationProgress& progress,
                                                 const RunContext& context) {
   constexpr int64_t kLength = kGenerationPromptTokens + kGenerationTokens;
-  const auto files = ModelFiles::open(path);
-  if (files->plan().context < kLength) {
+  const auto source = ModelSource::open(path);
+  if (source->plan().context < kLength) {
     throw UsageError(concat("the generation check needs a context of ", kLength, " tokens, but ",
-                            path.string(), " was made for ", files->plan().context));
+                            path.string(), " was made for ", source->plan().context));
   }
-  RuntimeModel model(load_weights(*files, DensePrecision::kExact), context.threads,
+  RuntimeModel model(source->weights(DensePrecision::kExact, context), context.threads,
                      Products::kExact);
   Engine engine(model, {.context = kLength,
                         .kv_type = KvType::kFloat32,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/run_context.h"
 #include "evaluate/language_model.h"
 
 namespace bitsmith {
@@ -24,7 +25,7 @@ struct EngineChoice {
 EngineChoice resolve_engine(const EngineChoice& options, bool has_torch);
 
 // Loads a model into an engine.
-using EngineLoader =
-    std::function<std::unique_ptr<LanguageModel>(const std::filesystem::path& model, int threads)>;
+using EngineLoader = std::function<std::unique_ptr<LanguageModel>(
+    const std::filesystem::path& model, const RunContext& context)>;
 
 }  // namespace bitsmith

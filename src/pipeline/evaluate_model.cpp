@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "evaluate/documents.h"
 #include "evaluate/text_warnings.h"
-#include "format/quantized_checkpoint.h"
+#include "runtime/model_source.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
@@ -87,10 +87,10 @@ std::optional<int32_t> choose_bos(const Tokenizer& tokenizer, const std::optiona
 
 // What determines a task's log-likelihoods, besides its data.
 OrderedJson log_request(const EvaluateModelJob& job, const EvaluateModelResult& result,
-                        const Checkpoint& checkpoint) {
+                        const ModelSource& source) {
   OrderedJson request = {
       {"bitsmith", job.version},
-      {"model_sha256", sha256(result.model_sha256 + checkpoint.config_json().dump())},
+      {"model_sha256", sha256(result.model_sha256 + source.config_json().dump())},
       {"engine", job.engine.engine}};
   if (!job.engine.dtype.empty()) request["dtype"] = job.engine.dtype;
   request["bos"] = result.bos;
@@ -113,10 +113,10 @@ JudgedText judge_text(TokenizedText& text, LanguageModel& student, LanguageModel
 }
 
 // A quantized model without its original may be what is absurd.
-void warn_of_absurd_original(const TokenizedText& text, const ModelFiles& files, bool with_teacher,
-                             int64_t vocab_size) {
+void warn_of_absurd_original(const TokenizedText& text, const ModelSource& source,
+                             bool with_teacher, int64_t vocab_size) {
   const EvaluateResult& result = text.judged.result;
-  if (!with_teacher && files.is_quantized()) return;
+  if (!with_teacher && source.is_quantized()) return;
   warn(absurd_perplexity_warning(text.name(),
                                  with_teacher ? result.teacher_perplexity : result.perplexity,
                                  result.tokens, vocab_size));
@@ -126,8 +126,8 @@ void warn_of_absurd_original(const TokenizedText& text, const ModelFiles& files,
 
 EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext& run) {
   EvaluateModelResult result;
-  const auto files = ModelFiles::open(job.model);
-  const int64_t trained = files->plan().context;
+  const auto source = ModelSource::open(job.model);
+  const int64_t trained = source->plan().context;
   result.context = job.context == 0 ? std::min(kDefaultContext, trained) : job.context;
   result.task_context = job.context == 0 ? trained : job.context;
   if (result.context > trained) {
@@ -140,28 +140,26 @@ EvaluateModelResult evaluate_model(const EvaluateModelJob& job, const RunContext
   result.bos = options.bos.has_value();
   std::vector<TokenizedText> texts = tokenize_texts(*tokenizer, job, result.context);
   for (const TokenizedText& text : texts) warn_of_bos(text, options, *tokenizer);
-  result.model_sha256 = files->checkpoint().content_hash();
-  if (!job.teacher.empty())
-    result.teacher_sha256 = ModelFiles::open(job.teacher)->checkpoint().content_hash();
+  result.model_sha256 = source->content_hash();
+  if (!job.teacher.empty()) result.teacher_sha256 = ModelSource::open(job.teacher)->content_hash();
   std::optional<PreparedTasks> tasks;
   if (!job.tasks.tasks.empty()) {
     const RequestEncoder encoder(*tokenizer, result.task_context, job.bos);
-    tasks.emplace(
-        job.tasks, encoder,
-        job.tasks.log.empty() ? OrderedJson() : log_request(job, result, files->checkpoint()));
+    tasks.emplace(job.tasks, encoder,
+                  job.tasks.log.empty() ? OrderedJson() : log_request(job, result, *source));
   }
 
   if (job.generations > 0) generate_texts(job, *tokenizer, options.bos, texts, run);
-  const auto student = job.load_engine(job.model, run.threads);
-  const auto teacher = job.teacher.empty() ? nullptr : job.load_engine(job.teacher, run.threads);
+  const auto student = job.load_engine(job.model, run);
+  const auto teacher = job.teacher.empty() ? nullptr : job.load_engine(job.teacher, run);
   if (tasks) result.tasks = tasks->judge(*student, run);
   for (TokenizedText& text : texts) {
     result.texts.push_back(judge_text(text, *student, teacher.get(), options, run));
-    warn_of_absurd_original(text, *files, !job.teacher.empty(), student->vocab_size());
+    warn_of_absurd_original(text, *source, !job.teacher.empty(), student->vocab_size());
   }
-  result.decoder_bits = files->decoder_bits();
-  result.file_bits = files->file_bits();
-  result.file_bytes = files->checkpoint().file_bytes();
+  result.decoder_bits = source->decoder_bits();
+  result.file_bits = source->file_bits();
+  result.file_bytes = source->file_bytes();
   return result;
 }
 

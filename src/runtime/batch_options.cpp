@@ -68,6 +68,10 @@ void parse_option(const std::string& text, Products& products) { products = kPro
 std::string option_text(const Reuse& reuse) { return kReuse.name(reuse); }
 void parse_option(const std::string& text, Reuse& reuse) { reuse = kReuse.parse(text); }
 
+Products prompt_products(Products answers) {
+  return answers == Products::kExact ? Products::kExact : Products::kInt8;
+}
+
 EngineOptions engine_options(const ModelPlan& plan, int64_t vocab_size,
                              const ContextOptions& context, const BatchOptions& batch) {
   EngineOptions options{.context = choose_context(plan, context.context),

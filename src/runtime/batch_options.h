@@ -18,6 +18,9 @@ void parse_option(const std::string& text, Products& products);
 std::string option_text(const Reuse& reuse);
 void parse_option(const std::string& text, Reuse& reuse);
 
+// Of a model whose answers have these: exact is for prompts too.
+Products prompt_products(Products answers);
+
 struct ContextOptions {
   static constexpr int64_t kDefault = 8192;
   int64_t context = 0;  // 0: what the model was trained for, but at most kDefault

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -27,6 +28,8 @@ class RuntimeModel {
   RuntimeModel(ModelWeights weights, int threads, Products prompts = Products::kInt8);
 
   const ModelWeights& weights() const { return weights_; }
+  // For another model, with other threads; this one is not used any more.
+  ModelWeights take_weights() { return std::move(weights_); }
   const ModelPlan& plan() const { return weights_.plan; }
   ThreadPool& pool() { return pool_; }
   Products prompt_products() const { return prompt_products_; }

@@ -149,7 +149,7 @@ TEST(RuntimeModel, GoldenLogits) {
   names.push_back("tiny_llama_trained");
   for (const std::string& name : names) {
     const Golden expected = golden(name);
-    const auto model = load_runtime_language_model(model_path(name), 2);
+    const auto model = load_runtime_language_model(model_path(name), {.threads = 2});
     model->run(expected.ids);
     std::vector<float> actual(expected.logits.size());
     const size_t vocab = static_cast<size_t>(model->vocab_size());
@@ -372,7 +372,7 @@ TEST(RuntimeModel, ThreadsDoNotChangeABit) {
 }
 
 TEST(RuntimeModel, TokenOutsideTheVocabulary) {
-  const auto model = load_runtime_language_model(kData / "tiny_llama", 1);
+  const auto model = load_runtime_language_model(kData / "tiny_llama", {});
   EXPECT_THROW(model->run(std::vector<int32_t>{1, 384}), Error);
   EXPECT_THROW(model->run(std::vector<int32_t>{-1}), Error);
 }

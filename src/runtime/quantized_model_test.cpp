@@ -76,7 +76,7 @@ class TwoForms {
 
 std::vector<float> all_logits(const std::filesystem::path& path,
                               const std::vector<int32_t>& tokens) {
-  const auto model = load_runtime_language_model(path, 2);
+  const auto model = load_runtime_language_model(path, {.threads = 2});
   model->run(tokens);
   std::vector<float> logits(tokens.size() * static_cast<size_t>(model->vocab_size()));
   model->logits(0, static_cast<int64_t>(tokens.size()), logits);

@@ -1,14 +1,16 @@
 #include "runtime/runtime_language_model.h"
 
 #include "runtime/model.h"
+#include "runtime/model_source.h"
 
 namespace bitsmith {
 namespace {
 
 class RuntimeLanguageModel : public LanguageModel {
  public:
-  RuntimeLanguageModel(const ModelFiles& files, int threads)
-      : model_(load_weights(files, DensePrecision::kExact), threads, Products::kExact) {}
+  RuntimeLanguageModel(const ModelSource& source, const RunContext& context)
+      : model_(source.weights(DensePrecision::kExact, context), context.threads, Products::kExact) {
+  }
 
   int64_t vocab_size() const override { return model_.plan().vocab_size; }
 
@@ -40,8 +42,8 @@ class RuntimeLanguageModel : public LanguageModel {
 }  // namespace
 
 std::unique_ptr<LanguageModel> load_runtime_language_model(const std::filesystem::path& model,
-                                                           int threads) {
-  return std::make_unique<RuntimeLanguageModel>(*ModelFiles::open(model), threads);
+                                                           const RunContext& context) {
+  return std::make_unique<RuntimeLanguageModel>(*ModelSource::open(model), context);
 }
 
 }  // namespace bitsmith

@@ -1,15 +1,16 @@
 #include "runtime/text_model.h"
 
 #include "base/error.h"
+#include "runtime/model_source.h"
 
 namespace bitsmith {
 
-TextModel::TextModel(const std::filesystem::path& model, int threads, const ContextOptions& context,
-                     const BatchOptions& batch)
+TextModel::TextModel(const std::filesystem::path& model, const RunContext& run,
+                     const ContextOptions& context, const BatchOptions& batch)
     : tokenizer_(Tokenizer::open(model)),
       chat_template_(*tokenizer_),
-      model_(load_weights(*ModelFiles::open(model), DensePrecision::kFast), threads,
-             batch.products == Products::kExact ? Products::kExact : Products::kInt8),
+      model_(ModelSource::open(model)->weights(DensePrecision::kFast, run), run.threads,
+             prompt_products(batch.products)),
       end_tokens_(model_.plan().eos_token_ids) {
   engine_ = std::make_unique<Engine>(
       model_, engine_options(model_.plan(), tokenizer_->vocab_size(), context, batch));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/deadline.h"
+#include "base/run_context.h"
 #include "runtime/batch_options.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -14,10 +15,10 @@ namespace bitsmith {
 
 class TextModel {
  public:
-  // Throws Error for a model that cannot be read or a memory that cannot be had, UsageError for a
-  // context that the model cannot have.
-  TextModel(const std::filesystem::path& model, int threads, const ContextOptions& context,
-            const BatchOptions& batch = {});
+  // Shows how loading goes on. Throws Error for a model that cannot be read or a memory that cannot
+  // be had, UsageError for a context that the model cannot have.
+  TextModel(const std::filesystem::path& model, const RunContext& run,
+            const ContextOptions& context, const BatchOptions& batch = {});
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ChatTemplate& chat_template() const { return chat_template_; }

@@ -7,7 +7,7 @@ namespace bitsmith {
 
 TextSession::TextSession(const std::filesystem::path& model, const RunContext& run,
                          const ContextOptions& context)
-    : run_(run), model_(model, run.threads, context) {}
+    : run_(run), model_(model, run, context) {}
 
 TextResult TextSession::chat(const ChatRequest& request, const AnswerOptions& options,
                              const OnText& on_text) {

@@ -1,30 +1,48 @@
 #include "runtime/weights.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "format/random_tensor.h"
+#include "runtime/packed_arrays.h"
 
 namespace bitsmith {
 namespace {
 
-// Where matrices and vectors come from: a checkpoint, or chance.
+// Where matrices and vectors come from: a checkpoint, a packed file, or chance.
 struct WeightSource {
-  std::function<std::unique_ptr<WeightMatrix>(const LinearPlan&, DensePrecision)> matrix;
+  ArrayStore& store;
   DensePrecision precision;
-  std::function<std::vector<float>(const std::string& tensor, int64_t count)> vector;
+  std::function<std::unique_ptr<WeightMatrix>(const LinearPlan&, DensePrecision,
+                                              const MatrixArrays&)>
+      make_matrix = {};
+  // Where the store does not hold a tensor.
+  std::function<void(const std::string& tensor, std::span<float>)> fill_vector = {};
 
+  std::unique_ptr<WeightMatrix> matrix(const LinearPlan& plan, DensePrecision asked) const {
+    return make_matrix(plan, asked, {store, plan.name});
+  }
+  std::vector<float> vector(const std::string& module, const std::string& name,
+                            int64_t count) const {
+    const auto values = MatrixArrays(store, module).get<float>(name, count, [&](float* to) {
+      fill_vector(module + "." + name, {to, static_cast<size_t>(count)});
+    });
+    return {values.begin(), values.end()};
+  }
   WeightAndBias linear(const LinearPlan& plan) const { return linear(plan, precision); }
   WeightAndBias linear(const LinearPlan& plan, DensePrecision asked) const {
     WeightAndBias result{matrix(plan, asked), {}};
-    if (plan.bias) result.bias = vector(plan.name + ".bias", plan.out_features);
+    if (plan.bias) result.bias = vector(plan.name, "bias", plan.out_features);
     return result;
   }
   NormWeights norm(const NormPlan& plan) const {
     NormWeights result;
     if (!plan.exists()) return result;
-    result.weight = vector(plan.name + ".weight", plan.size);
-    if (plan.bias()) result.bias = vector(plan.name + ".bias", plan.size);
+    result.weight = vector(plan.name, "weight", plan.size);
+    if (plan.bias()) result.bias = vector(plan.name, "bias", plan.size);
     return result;
   }
   MlpWeights mlp(const MlpPlan& plan) const {
@@ -69,56 +87,143 @@ ModelWeights assemble(const ModelPlan& plan, const WeightSource& source) {
   return weights;
 }
 
+// Tensors of a checkpoint that are read one after another, each once.
+class TensorReading {
+ public:
+  TensorReading(const Checkpoint& checkpoint, const RunContext& context)
+      : checkpoint_(checkpoint), context_(context), task_(context, "loading weights") {
+    for (const TensorView& tensor : checkpoint.tensors()) all_ += tensor.bytes.size();
+  }
+  void has_read(const std::string& tensor) {
+    if (context_.cancelled())
+      throw Interrupted("stopped while weights were loaded; the same command begins anew");
+    checkpoint_.release(tensor);
+    done_ += checkpoint_.at(tensor).bytes.size();
+    if (done_ == all_) return;  // a load that nobody waits for is not worth a line
+    const auto done = static_cast<double>(done_), all = static_cast<double>(all_);
+    task_.update(done / all, concat(format_bytes(done), " of ", format_bytes(all)));
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  const RunContext& context_;
+  ReportedTask task_;
+  uint64_t done_ = 0, all_ = 0;
+};
+
 }  // namespace
 
-ModelWeights load_weights(const ModelFiles& files, DensePrecision precision) {
+ModelWeights load_weights(const ModelFiles& files, DensePrecision precision, ArrayStore& store,
+                          const RunContext& context) {
   const Checkpoint& checkpoint = files.checkpoint();
-  WeightSource source;
-  source.precision = precision;
-  source.matrix = [&](const LinearPlan& plan, DensePrecision asked) {
-    if (files.spec(plan.name)) return make_quantized_matrix(files.quantized(plan.name));
+  TensorReading reading(checkpoint, context);
+  WeightSource source{store, precision};
+  source.make_matrix = [&](const LinearPlan& plan, DensePrecision asked,
+                           const MatrixArrays& arrays) {
+    if (files.spec(plan.name)) {
+      const QuantizedTensor tensor = files.quantized(plan.name);
+      auto matrix = make_quantized_matrix(tensor, arrays);
+      for (const TensorView& part : tensor.parts) reading.has_read(plan.name + "." + part.name);
+      return matrix;
+    }
     const std::string name = plan.name + ".weight";
     const bool as_bfloat16 =
         asked == DensePrecision::kFast || checkpoint.at(name).dtype == DType::BF16;
-    return make_dense_matrix(plan.out_features, plan.in_features, as_bfloat16,
-                             [&](int64_t first, int64_t count, std::span<float> out) {
-                               checkpoint.read_rows(name, first, count, out);
-                             });
+    auto matrix = make_dense_matrix(plan.out_features, plan.in_features, as_bfloat16, arrays,
+                                    [&](int64_t first, int64_t count, std::span<float> out) {
+                                      checkpoint.read_rows(name, first, count, out);
+                                    });
+    reading.has_read(name);
+    return matrix;
   };
-  source.vector = [&](const std::string& tensor, int64_t count) {
-    std::vector<float> values = checkpoint.read(tensor);
-    BITSMITH_CHECK(static_cast<int64_t>(values.size()) == count);  // ModelFiles verified it
-    return values;
+  source.fill_vector = [&](const std::string& tensor, std::span<float> out) {
+    const std::vector<float> values = checkpoint.read(tensor);
+    BITSMITH_CHECK(values.size() == out.size());  // ModelFiles verified it
+    std::ranges::copy(values, out.begin());
+    reading.has_read(tensor);
   };
   return assemble(files.plan(), source);
+}
+
+ModelWeights load_weights(const ModelFiles& files, DensePrecision precision,
+                          const RunContext& context) {
+  NewArrays arrays;
+  return load_weights(files, precision, arrays, context);
+}
+
+ModelWeights map_weights(const ModelPlan& plan, const SpecMap& specs,
+                         const std::shared_ptr<const PackedFile>& file) {
+  PackedArrays arrays(file);
+  // The file says how dense matrices are kept, and holds every vector.
+  WeightSource source{arrays, DensePrecision::kFast};
+  source.make_matrix = [&](const LinearPlan& linear, DensePrecision, const MatrixArrays& own) {
+    const auto found = specs.find(linear.name);
+    if (found == specs.end()) {
+      const bool as_bfloat16 = arrays.has(linear.name + "." + kDenseBfloat16);
+      return make_dense_matrix(linear.out_features, linear.in_features, as_bfloat16, own, {});
+    }
+    QuantizedTensor tensor;
+    tensor.spec = found->second;
+    tensor.out_features = linear.out_features;
+    tensor.in_features = linear.in_features;
+    return make_quantized_matrix(tensor, own);
+  };
+  return assemble(plan, source);
 }
 
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
                             const std::optional<RepresentationSpec>& outer, uint64_t seed) {
   Random random(seed);
-  WeightSource source;
-  source.precision = DensePrecision::kFast;
-  source.vector = [](const std::string&, int64_t count) {
-    return std::vector<float>(static_cast<size_t>(count), 1.0f);
+  NewArrays arrays;
+  WeightSource source{arrays, DensePrecision::kFast};
+  source.fill_vector = [](const std::string&, std::span<float> out) {
+    std::ranges::fill(out, 1.0f);
   };
   std::map<std::string, const RepresentationSpec*> specs;
   for (const LinearPlan& matrix : quantizable_matrices(plan)) {
     const auto& own = is_outer_matrix(plan, matrix.name) ? outer : spec;
     if (own) specs[matrix.name] = &*own;
   }
-  source.matrix = [&](const LinearPlan& linear, DensePrecision) -> std::unique_ptr<WeightMatrix> {
+  source.make_matrix = [&](const LinearPlan& linear, DensePrecision, const MatrixArrays& own) {
     const auto found = specs.find(linear.name);
     if (found == specs.end()) {
-      return make_dense_matrix(linear.out_features, linear.in_features, true,
+      return make_dense_matrix(linear.out_features, linear.in_features, true, own,
                                [&](int64_t, int64_t, std::span<float> out) {
                                  for (float& w : out)
                                    w = static_cast<float>(random.uniform() - 0.5) * 0.05f;
                                });
     }
     return make_quantized_matrix(
-        random_tensor(*found->second, linear.out_features, linear.in_features, random, 0.03));
+        random_tensor(*found->second, linear.out_features, linear.in_features, random, 0.03), own);
   };
   return assemble(plan, source);
+}
+
+std::vector<NamedMatrix> named_matrices(const ModelWeights& weights) {
+  const ModelPlan& plan = weights.plan;
+  std::vector<NamedMatrix> named = {{plan.embedding.name, weights.embedding.get()}};
+  if (weights.positions) named.push_back({plan.positions.name, weights.positions.get()});
+  const auto add = [&](const LinearPlan& linear, const WeightAndBias& held) {
+    named.push_back({linear.name, held.matrix.get()});
+  };
+  const auto add_mlp = [&](const MlpPlan& mlp, const MlpWeights& held) {
+    for (size_t i = 0; i < held.inputs.size(); ++i) add(mlp.inputs[i], held.inputs[i]);
+    add(mlp.output, held.output);
+  };
+  for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const BlockPlan& block = plan.blocks[b];
+    const BlockWeights& held = weights.blocks[b];
+    for (size_t i = 0; i < held.attention_inputs.size(); ++i)
+      add(block.attention.inputs[i], held.attention_inputs[i]);
+    add(block.attention.output, held.attention_output);
+    if (block.mlp) add_mlp(*block.mlp, held.mlps.front());
+    if (!block.experts) continue;
+    add(block.experts->router, held.router);
+    for (size_t e = 0; e < block.experts->experts.size(); ++e)
+      add_mlp(block.experts->experts[e], held.mlps[e]);
+  }
+  if (!plan.tied) named.push_back({plan.head.name, weights.head.get()});
+  return named;
 }
 
 uint64_t bytes_per_token(const ModelWeights& weights) {

@@ -5,6 +5,9 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/run_context.h"
+#include "checkpoint/packed_file.h"
+#include "format/quantization_config.h"
 #include "format/quantized_checkpoint.h"
 #include "runtime/matrices/weight_matrix.h"
 
@@ -48,12 +51,30 @@ struct ModelWeights {
 // nothing is rounded.
 enum class DensePrecision { kFast, kExact };
 
-ModelWeights load_weights(const ModelFiles& files, DensePrecision precision);
+// Lays the weights of a checkpoint out for the kernels, in arrays of `store`; shows progress, and
+// gives the pages of the files back that it has read. Throws Interrupted when the context says so.
+ModelWeights load_weights(const ModelFiles& files, DensePrecision precision, ArrayStore& store,
+                          const RunContext& context = {});
+// In memory of their own.
+ModelWeights load_weights(const ModelFiles& files, DensePrecision precision,
+                          const RunContext& context = {});
+
+// Takes the arrays that lie in a packed file, whose specs are given. Reads only codes that could be
+// out of range.
+ModelWeights map_weights(const ModelPlan& plan, const SpecMap& specs,
+                         const std::shared_ptr<const PackedFile>& file);
 
 // Random weights of a model's shape, for speed measurements without the model: the blocks' linears
 // in `spec`, embedding and head in `outer`; dense bfloat16 without one.
 ModelWeights random_weights(const ModelPlan& plan, const std::optional<RepresentationSpec>& spec,
                             const std::optional<RepresentationSpec>& outer, uint64_t seed);
+
+// Every matrix under its module's name, in the model's order. Valid while the weights are.
+struct NamedMatrix {
+  std::string name;
+  const WeightMatrix* matrix;
+};
+std::vector<NamedMatrix> named_matrices(const ModelWeights& weights);
 
 // Bytes of the matrices that one generated token reads; of experts the mean of those that it uses.
 uint64_t bytes_per_token(const ModelWeights& weights);

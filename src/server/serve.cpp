@@ -19,7 +19,8 @@ constexpr auto kLook = 50ms;
 std::string default_name(const std::filesystem::path& model) {
   const auto path = std::filesystem::absolute(model).lexically_normal();
   const auto last = path.has_filename() ? path : path.parent_path();
-  return last.extension() == ".gguf" ? last.stem().string() : last.filename().string();
+  const bool file = last.extension() == ".gguf" || last.extension() == ".packed";
+  return file ? last.stem().string() : last.filename().string();
 }
 
 HttpLimits http_limits(const ServeOptions& options) {
@@ -58,7 +59,7 @@ void serve(const std::filesystem::path& model, const ServeOptions& options, cons
   if (!key && !is_loopback(options.host))
     log_warning(concat("everybody who reaches ", options.host,
                        " can use this server: give a key (--api-key-file)"));
-  TextModel loaded(model, run.threads, options.context, options.batch);
+  TextModel loaded(model, run, options.context, options.batch);
   const EngineOptions& engine_options = loaded.engine().options();
   log_info(concat("context ", engine_options.context, " tokens; keys and values of ",
                   engine_options.kv_pages * KvPool::kPage, " tokens (",

@@ -19,7 +19,7 @@ class TestServer {
  public:
   explicit TestServer(const ServeOptions& options = {}, std::optional<ApiKey> key = {},
                       const std::filesystem::path& path = kTrained)
-      : model(path, 2, options.context, options.batch),
+      : model(path, {.threads = 2}, options.context, options.batch),
         engine(model.engine()),
         routes(model, engine, options, std::move(key), "tiny", 0) {}
 

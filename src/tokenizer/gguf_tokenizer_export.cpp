@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
-#include "base/log.h"
 
 namespace bitsmith {
 namespace {
@@ -245,25 +243,6 @@ Json token_model(const GgufVocabulary& vocabulary) {
   return unigram_model(vocabulary);
 }
 
-struct TokenizerFiles {
-  std::string tokenizer, config, generation;
-};
-
-// Nothing for a GGUF without a vocabulary.
-std::optional<TokenizerFiles> make_files(const Checkpoint& model) {
-  const GgufFile& gguf = *model.gguf();
-  if (!has_vocabulary(gguf)) return std::nullopt;
-  const GgufVocabulary vocabulary = read_gguf_vocabulary(gguf, model.path().string());
-  make_gguf_tokenizer(vocabulary);  // merges and all: what cannot be read is not written
-  try {
-    return TokenizerFiles{gguf_tokenizer_json(vocabulary).dump() + "\n",
-                          gguf_tokenizer_config(vocabulary).dump(2) + "\n",
-                          gguf_generation_config(vocabulary, model.plan()).dump(2) + "\n"};
-  } catch (const nlohmann::json::exception&) {
-    throw Error(vocabulary.source + ": the vocabulary or the chat template holds invalid UTF-8");
-  }
-}
-
 }  // namespace
 
 Json gguf_tokenizer_json(const GgufVocabulary& vocabulary) {
@@ -311,20 +290,23 @@ OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const Model
   return generation;
 }
 
-void export_gguf_tokenizer(const Checkpoint& gguf, const std::filesystem::path& folder) {
-  const auto files = make_files(gguf);
-  if (!files) {
-    log_warning(gguf.path().string() +
-                " holds no vocabulary, so the result has no tokenizer files");
-    return;
+std::map<std::string, std::string> gguf_tokenizer_files(const Checkpoint& model) {
+  const GgufFile& gguf = *model.gguf();
+  if (!has_vocabulary(gguf)) return {};
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(gguf, model.path().string());
+  make_gguf_tokenizer(vocabulary);  // merges and all: what cannot be read is not written
+  try {
+    return {{"tokenizer.json", gguf_tokenizer_json(vocabulary).dump() + "\n"},
+            {"tokenizer_config.json", gguf_tokenizer_config(vocabulary).dump(2) + "\n"},
+            {"generation_config.json",
+             gguf_generation_config(vocabulary, model.plan()).dump(2) + "\n"}};
+  } catch (const nlohmann::json::exception&) {
+    throw Error(vocabulary.source + ": the vocabulary or the chat template holds invalid UTF-8");
   }
-  write_file_atomic(folder / "tokenizer.json", files->tokenizer);
-  write_file_atomic(folder / "tokenizer_config.json", files->config);
-  write_file_atomic(folder / "generation_config.json", files->generation);
 }
 
 void check_tokenizer_export(const Checkpoint& model) {
-  if (model.gguf() != nullptr) make_files(model);
+  if (model.gguf() != nullptr) gguf_tokenizer_files(model);
 }
 
 }  // namespace bitsmith

@@ -1,7 +1,7 @@
 // The vocabulary inside a GGUF file as Hugging Face files, so that a directory made from a GGUF is
 // a whole model: tokenizer.json gives the same ids as the GGUF's vocabulary.
 #pragma once
-#include <filesystem>
+#include <map>
 #include <string>
 
 #include "architecture/checkpoint.h"
@@ -21,10 +21,10 @@ OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary);
 // documents (<|im_end|>, <|endoftext|>, ...).
 OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelPlan& plan);
 
-// Writes the three for a GGUF model into `folder`; without a vocabulary only a warning is logged.
-void export_gguf_tokenizer(const Checkpoint& gguf, const std::filesystem::path& folder);
+// The texts of the three by the files' names, of a GGUF model; none where it holds no vocabulary.
+std::map<std::string, std::string> gguf_tokenizer_files(const Checkpoint& model);
 
-// Throws what export_gguf_tokenizer would throw for the content of `model`, and writes nothing; for
+// Throws what gguf_tokenizer_files would throw for the content of `model`, and writes nothing; for
 // a Hugging Face directory it does nothing. To be called before long work; takes about a second.
 void check_tokenizer_export(const Checkpoint& model);
 

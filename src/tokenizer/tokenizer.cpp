@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/model_texts.h"
 #include "tokenizer/gguf_vocabulary.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 #include "tokenizer/tokenizer_json.h"
@@ -16,8 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Json read_json_if_there(const fs::path& path) {
-  return fs::exists(path) ? read_json_file(path) : Json::object();
+Json read_json_if_there(const ModelTexts& texts, const std::string& name) {
+  return texts.has(name) ? texts.read_json(name) : Json::object();
 }
 
 // A special token in tokenizer_config.json: "text", {"content": "text"} or null.
@@ -28,10 +29,10 @@ std::string token_text(const Json& config, const std::string& key, const std::st
 }
 
 // The template in a file of its own wins; a list in tokenizer_config.json has named ones.
-void read_chat_templates(const fs::path& folder, const Json& config, const std::string& source,
+void read_chat_templates(const ModelTexts& texts, const Json& config, const std::string& source,
                          Tokenizer& tokenizer) {
-  if (const fs::path own = folder / "chat_template.jinja"; fs::exists(own)) {
-    tokenizer.chat_template = read_text_file(own);
+  if (texts.has("chat_template.jinja")) {
+    tokenizer.chat_template = texts.read("chat_template.jinja");
     return;
   }
   if (!config.contains("chat_template") || !config.at("chat_template").is_array()) {
@@ -85,34 +86,32 @@ SentencePieceOptions sentencepiece_options(const Json& config, const std::string
 
 // The model's own end token, the first where config.json lists several; a tokenizer that names none
 // falls back on it.
-std::optional<int32_t> model_eos_id(const fs::path& folder, int32_t vocab_size) {
-  const fs::path path = folder / "config.json";
-  const Json config = read_json_if_there(path);
+std::optional<int32_t> model_eos_id(const ModelTexts& texts, int32_t vocab_size) {
+  const Json config = read_json_if_there(texts, "config.json");
   if (!config.is_object()) return {};
-  for (const int64_t id : token_ids(config, "eos_token_id", path.string()))
+  for (const int64_t id : token_ids(config, "eos_token_id", texts.described("config.json")))
     if (id >= 0 && id < vocab_size) return static_cast<int32_t>(id);
   return {};
 }
 
-std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
-  const fs::path config_path = folder / "tokenizer_config.json";
-  const std::string source = config_path.string();
-  const Json config = read_json_if_there(config_path);
+std::unique_ptr<Tokenizer> open_texts(const ModelTexts& texts) {
+  const std::string source = texts.described("tokenizer_config.json");
+  const Json config = read_json_if_there(texts, "tokenizer_config.json");
   if (!config.is_object()) throw Error(source + ": not a JSON object");
   std::unique_ptr<Tokenizer> tokenizer;
-  if (const fs::path path = folder / "tokenizer.json"; fs::exists(path))
-    tokenizer = parse_tokenizer_json(read_text_file(path), path.string());
-  else if (const fs::path path = folder / "tokenizer.model"; fs::exists(path))
-    tokenizer = make_sentencepiece_tokenizer(read_text_file(path),
-                                             sentencepiece_options(config, source), path.string());
+  if (const char* name = "tokenizer.json"; texts.has(name))
+    tokenizer = parse_tokenizer_json(texts.read(name), texts.described(name));
+  else if (const char* name = "tokenizer.model"; texts.has(name))
+    tokenizer = make_sentencepiece_tokenizer(
+        texts.read(name), sentencepiece_options(config, source), texts.described(name));
   else
-    throw Error(concat(folder.string(), ": no tokenizer.json and no tokenizer.model here"));
+    throw Error(texts.described("") + ": no tokenizer.json and no tokenizer.model here");
   if (const auto id = tokenizer->token_id(token_text(config, "bos_token", source)))
     tokenizer->bos_id = id;
   if (const auto id = tokenizer->token_id(token_text(config, "eos_token", source)))
     tokenizer->eos_id = id;
-  if (!tokenizer->eos_id) tokenizer->eos_id = model_eos_id(folder, tokenizer->vocab_size());
-  read_chat_templates(folder, config, source, *tokenizer);
+  if (!tokenizer->eos_id) tokenizer->eos_id = model_eos_id(texts, tokenizer->vocab_size());
+  read_chat_templates(texts, config, source, *tokenizer);
   tokenizer->named_tokens = read_named_tokens(config, source);
   return tokenizer;
 }
@@ -121,7 +120,8 @@ std::unique_ptr<Tokenizer> open_folder(const fs::path& folder) {
 
 std::unique_ptr<Tokenizer> Tokenizer::open(const fs::path& model) {
   if (!fs::exists(model)) throw Error(concat(model.string(), ": no such file or directory"));
-  if (fs::is_directory(model)) return open_folder(model);
+  if (fs::is_directory(model)) return open_texts(ModelTexts(model));
+  if (PackedFile::recognizes(model)) return open_texts(ModelTexts(PackedFile::open(model)));
   // A file: what it is shows in its first bytes.
   const auto file = MappedFile::open(model);
   const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()),

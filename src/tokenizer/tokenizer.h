@@ -18,8 +18,8 @@ namespace bitsmith {
 
 class Tokenizer {
  public:
-  // MODEL is a Hugging Face or Bitsmith directory (tokenizer.json, else tokenizer.model) or a GGUF
-  // file. Throws Error naming the file and what is not supported.
+  // MODEL is a Hugging Face or Bitsmith directory (tokenizer.json, else tokenizer.model), a packed
+  // model or a GGUF file. Throws Error naming the file and what is not supported.
   static std::unique_ptr<Tokenizer> open(const std::filesystem::path& model);
   virtual ~Tokenizer() = default;
 

@@ -1,9 +1,9 @@
 // bitsmith bench: speed of the runtime on a model, beside what the machine's memory allows.
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "apps/bitsmith/commands.h"
 #include "apps/command.h"
@@ -11,86 +11,134 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "format/embedding_choice.h"
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
 #include "runtime/batch_options.h"
-#include "runtime/model.h"
+#include "runtime/model_source.h"
+#include "runtime/speed.h"
 
 namespace bitsmith {
 namespace {
 
+// What was measured with one number of threads.
+struct ThreadsResult {
+  int threads = 0;
+  std::vector<MeasuredSpeed> speeds;
+  double bandwidth = 0;  // of main memory, bytes a second
+};
+
+struct BenchResult {
+  double load_seconds = 0, first_token_seconds = 0;  // from the start of loading
+  uint64_t bytes_per_token = 0, peak_memory = 0;
+  std::vector<ThreadsResult> by_threads;
+};
+
 struct BenchCommand {
   CommonOptions common;
   std::string model, shape, representation, embedding;
-  std::string products = option_text(Products::kSingle);
-  int64_t prompt_tokens = 512, generate_tokens = 128, repeats = 3, parallel = 1;
+  std::vector<int> over_threads;
+  SpeedOptions speed;
 
-  void run();
+  void run() const;
 
  private:
-  ModelWeights weights() const;
+  ModelWeights weights(const RunContext& context) const;
+  // `loaded` holds the weights afterwards.
+  BenchResult measure(ModelWeights& loaded) const;
 };
 
-// Tokens per second of the repeats.
-struct Rates {
-  double median = 0, best = 0;
-  explicit Rates(std::vector<double> rates) {
-    std::sort(rates.begin(), rates.end());
-    const size_t n = rates.size();
-    median = (rates[(n - 1) / 2] + rates[n / 2]) / 2;
-    best = rates.back();
+// Bytes of weights that are read a second, at least: a step of a batch may read them for each
+// sequence.
+double bytes_read(const MeasuredSpeed& speed, uint64_t bytes_per_token) {
+  return static_cast<double>(bytes_per_token) * speed.median / static_cast<double>(speed.batch);
+}
+
+OrderedJson to_json(const MeasuredSpeed& speed, const ThreadsResult& result,
+                    uint64_t bytes_per_token) {
+  OrderedJson json = {{"what", speed.prompt ? "prompt" : "generate"},
+                      {"threads", result.threads},
+                      {"tokens", speed.tokens}};
+  if (!speed.prompt) json.update({{"after", speed.after}, {"batch", speed.batch}});
+  json["tokens_per_second"] = speed.median;
+  json["tokens_per_second_best"] = speed.best;
+  if (speed.prompt) return json;
+  const double read = bytes_read(speed, bytes_per_token);
+  json.update({{"bytes_per_second", read}, {"bandwidth_ratio", read / result.bandwidth}});
+  return json;
+}
+
+std::string speed_row(const MeasuredSpeed& speed, const ThreadsResult& result,
+                      uint64_t bytes_per_token) {
+  std::string text = format("%-8s %7d %7lld", speed.prompt ? "prompt" : "generate", result.threads,
+                            static_cast<long long>(speed.tokens));
+  text += speed.prompt ? format(" %7s %6s", "", "")
+                       : format(" %7lld %6lld", static_cast<long long>(speed.after),
+                                static_cast<long long>(speed.batch));
+  text += format(" %9.1f %9.1f", speed.median, speed.best);
+  if (!speed.prompt) {
+    const double read = bytes_read(speed, bytes_per_token);
+    text += format(" %7.2f %5.0f %%", read / 1e9, 100 * read / result.bandwidth);
   }
-};
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return text + "\n";
 }
 
-double prompt_rate(RuntimeModel& model, std::span<const int32_t> tokens,
-                   const RunContext& context) {
-  KvCache cache(model.plan(), std::ssize(tokens));
-  std::vector<float> logits(static_cast<size_t>(model.plan().vocab_size));
-  const size_t hidden_size = static_cast<size_t>(model.plan().hidden_size);
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<float> last;
-  model.prefill(tokens, cache, [&](std::span<const float> hidden) {
-    const auto row = hidden.last(hidden_size);
-    last.assign(row.begin(), row.end());
-    return !context.cancelled();
-  });
-  model.logits(last, Products::kSingle, logits);
-  return static_cast<double>(tokens.size()) / seconds_since(start);
-}
-
-// Of `parallel` sequences side by side, all together; from an empty context on, as the weights are
-// the limit then and not the cache.
-double generate_rate(RuntimeModel& model, std::span<const int32_t> tokens, int64_t parallel,
-                     Products products, const RunContext& context) {
-  std::vector<KvCache> caches;
-  std::vector<TokenStep> rows(static_cast<size_t>(parallel));
-  caches.reserve(rows.size());
-  for (TokenStep& row : rows) row.sequence = &caches.emplace_back(model.plan(), std::ssize(tokens));
-  std::vector<float> hidden(rows.size() * static_cast<size_t>(model.plan().hidden_size));
-  std::vector<float> logits(rows.size() * static_cast<size_t>(model.plan().vocab_size));
-  const auto start = std::chrono::steady_clock::now();
-  for (const int32_t token : tokens) {
-    for (TokenStep& row : rows) row.token = token;
-    model.forward(rows, products, hidden);
-    model.logits(hidden, products, logits);
-    if (context.cancelled()) break;
+// "model.layers.*.mlp.up_proj" of block 7's: what a table has one row for.
+std::string without_numbers(const std::string& name) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::string text;
+  std::istringstream parts(name);
+  for (std::string part; std::getline(parts, part, '.');) {
+    if (!text.empty()) text += '.';
+    text += std::ranges::all_of(part, is_digit) ? "*" : part;
   }
-  return static_cast<double>(tokens.size() * rows.size()) / seconds_since(start);
+  return text;
 }
 
-ModelWeights BenchCommand::weights() const {
+OrderedJson matrices_json(const ModelWeights& weights) {
+  OrderedJson json = OrderedJson::array();
+  for (const auto& [name, matrix] : named_matrices(weights)) {
+    json.push_back({{"name", name},
+                    {"shape", {matrix->out_features, matrix->in_features}},
+                    {"kernel", matrix->kernel()},
+                    {"bytes", matrix->bytes()}});
+  }
+  return json;
+}
+
+// Matrices that differ in their numbers alone are one row, in the order of the first of each.
+std::string kernel_table(const ModelWeights& weights) {
+  struct Row {
+    std::string text;
+    int64_t count = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Row> rows;
+  for (const auto& [name, matrix] : named_matrices(weights)) {
+    const std::string text =
+        format("%-44s %-16s %s", excerpt(without_numbers(name)).c_str(),
+               shape_string({matrix->out_features, matrix->in_features}).c_str(),
+               matrix->kernel().c_str());
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.text == text; });
+    if (row == rows.end()) row = rows.insert(row, Row{.text = text});
+    ++row->count;
+    row->bytes += matrix->bytes();
+  }
+  std::string table;
+  for (const Row& row : rows) {
+    table += concat(row.count, " x ", row.text, ", ",
+                    format_megabytes(static_cast<double>(row.bytes)), "\n");
+  }
+  return table;
+}
+
+ModelWeights BenchCommand::weights(const RunContext& context) const {
   if (shape.empty() == model.empty())
     throw UsageError("bench needs either a MODEL or --shape CONFIG.json");
   if (shape.empty()) {
     if (!representation.empty() || !embedding.empty())
       throw UsageError("--representation and --embedding go with --shape");
-    return load_weights(*ModelFiles::open(model), DensePrecision::kFast);
+    return ModelSource::open(model)->weights(DensePrecision::kFast, context);
   }
   std::optional<RepresentationSpec> spec;
   if (!representation.empty()) spec = parse_representation(representation);
@@ -100,82 +148,89 @@ ModelWeights BenchCommand::weights() const {
   return random_weights(plan, spec, spec_of(outer, plan.embedding.in_features), common.seed);
 }
 
-void BenchCommand::run() {
-  const RunContext context = run_context(common);
-  Products batch_products{};
-  parse_option(products, batch_products);
-  RuntimeModel runtime(weights(), context.threads);
-  Random random(common.seed);
-  const auto random_tokens = [&](int64_t count) {
-    std::vector<int32_t> tokens(static_cast<size_t>(count));
-    for (int32_t& token : tokens)
-      token = static_cast<int32_t>(random.below(static_cast<uint32_t>(runtime.plan().vocab_size)));
-    return tokens;
+BenchResult BenchCommand::measure(ModelWeights& loaded) const {
+  RunContext context = run_context(common);
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  const std::vector<int32_t> prompt = random_tokens(prompt_tokens);
-  const std::vector<int32_t> answer = random_tokens(generate_tokens);
-
-  // First touch of everything.
-  generate_rate(runtime, std::span(answer).first(1), 1, Products::kSingle, context);
-  std::vector<double> prompt_rates, generate_rates, batch_rates;
-  for (int64_t i = 0; i < repeats; ++i) {
-    prompt_rates.push_back(prompt_rate(runtime, prompt, context));
-    generate_rates.push_back(generate_rate(runtime, answer, 1, Products::kSingle, context));
-    if (parallel > 1)
-      batch_rates.push_back(generate_rate(runtime, answer, parallel, batch_products, context));
-    if (context.cancelled())
-      throw Interrupted("stopped; nothing is kept, the same command measures anew");
+  BenchResult all;
+  loaded = weights(context);
+  all.load_seconds = seconds();
+  all.bytes_per_token = bytes_per_token(loaded);
+  for (const int threads : over_threads.empty() ? std::vector{context.threads} : over_threads) {
+    context.threads = threads;
+    RuntimeModel runtime(std::move(loaded), threads, prompt_products(speed.products));
+    if (all.by_threads.empty()) {
+      run_first_token(runtime);
+      all.first_token_seconds = seconds();
+    }
+    ThreadsResult result{threads, measure_speed(runtime, speed, context)};
+    // Before the buffer of the bandwidth measurement.
+    if (all.by_threads.empty()) all.peak_memory = peak_memory_bytes();
+    const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
+    result.bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
+    all.by_threads.push_back(std::move(result));
+    loaded = runtime.take_weights();
   }
-  const Rates prefill(prompt_rates), decode(generate_rates);
-  const uint64_t peak = peak_memory_bytes();  // before the buffer of the bandwidth measurement
-  const uint64_t buffer = std::min<uint64_t>(uint64_t{1} << 30, available_memory_bytes() / 4);
-  const double bandwidth = read_bandwidth(runtime.pool(), static_cast<int64_t>(buffer));
-  const uint64_t bytes = bytes_per_token(runtime.weights());
-  const double read = static_cast<double>(bytes) * decode.median;
+  return all;
+}
 
+// The first of each kind as single numbers, and a list of all.
+OrderedJson to_json(const BenchResult& all) {
+  const ThreadsResult& first = all.by_threads.front();
+  const auto is_prompt = [](const MeasuredSpeed& s) { return s.prompt; };
+  const MeasuredSpeed& prompt = *std::find_if(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const MeasuredSpeed& answer =
+      *std::find_if_not(first.speeds.begin(), first.speeds.end(), is_prompt);
+  const double read = bytes_read(answer, all.bytes_per_token);
   OrderedJson json = {{"isa", isa_name(selected_isa())},
-                      {"threads", context.threads},
-                      {"prompt_tokens", prompt_tokens},
-                      {"prompt_tokens_per_second", prefill.median},
-                      {"prompt_tokens_per_second_best", prefill.best},
-                      {"generate_tokens", generate_tokens},
-                      {"tokens_per_second", decode.median},
-                      {"tokens_per_second_best", decode.best},
-                      {"bytes_per_token", bytes},
+                      {"threads", first.threads},
+                      {"prompt_tokens", prompt.tokens},
+                      {"prompt_tokens_per_second", prompt.median},
+                      {"prompt_tokens_per_second_best", prompt.best},
+                      {"generate_tokens", answer.tokens},
+                      {"tokens_per_second", answer.median},
+                      {"tokens_per_second_best", answer.best},
+                      {"bytes_per_token", all.bytes_per_token},
                       {"bytes_per_second", read},
-                      {"memory_bandwidth", bandwidth},
-                      {"bandwidth_ratio", read / bandwidth},
-                      {"peak_memory_bytes", peak}};
-  std::string batch_line;
-  if (parallel > 1) {
-    const Rates batch(batch_rates);
-    json["parallel"] = parallel;
-    json["products"] = products;
-    json["parallel_tokens_per_second"] = batch.median;
-    json["parallel_tokens_per_second_best"] = batch.best;
-    char line[200];
-    std::snprintf(line, sizeof(line),
-                  "parallel  %8.1f tokens/s median, %.1f best (%lld side by side, products %s): "
-                  "%.1f times one\n",
-                  batch.median, batch.best, static_cast<long long>(parallel), products.c_str(),
-                  batch.median / decode.median);
-    batch_line = line;
+                      {"memory_bandwidth", first.bandwidth},
+                      {"bandwidth_ratio", read / first.bandwidth},
+                      {"load_seconds", all.load_seconds},
+                      {"first_token_seconds", all.first_token_seconds},
+                      {"peak_memory_bytes", all.peak_memory},
+                      {"measurements", OrderedJson::array()}};
+  for (const ThreadsResult& result : all.by_threads)
+    for (const MeasuredSpeed& s : result.speeds)
+      json["measurements"].push_back(to_json(s, result, all.bytes_per_token));
+  return json;
+}
+
+std::string to_text(const BenchResult& all, int64_t repeats) {
+  std::string text = concat("kernels of ", isa_name(selected_isa()), ", median and best of ",
+                            repeats, repeats == 1 ? " repeat" : " repeats", "\n\n");
+  text += format("%-8s %7s %7s %7s %6s %9s %9s %7s %7s\n", "", "threads", "tokens", "after",
+                 "batch", "tokens/s", "best", "GB/s", "of RAM");
+  for (const ThreadsResult& result : all.by_threads)
+    for (const MeasuredSpeed& s : result.speeds) text += speed_row(s, result, all.bytes_per_token);
+  text += concat("\nweights  ", format_megabytes(static_cast<double>(all.bytes_per_token)),
+                 " read a token\n");
+  text += format("start    %.2f s to load, %.2f s to the first token\n", all.load_seconds,
+                 all.first_token_seconds);
+  for (const ThreadsResult& result : all.by_threads) {
+    text += format("memory   %.2f GB/s with %d threads, measured now\n", result.bandwidth / 1e9,
+                   result.threads);
   }
-  char text[900];
-  std::snprintf(text, sizeof(text),
-                "kernels   %s, %d threads\n"
-                "prompt    %8.1f tokens/s median, %.1f best (%lld tokens, %lld repeats)\n"
-                "generate  %8.1f tokens/s median, %.1f best (%lld tokens)\n"
-                "%s"
-                "weights   %8s read a token: %.2f GB/s, %.0f %% of the %.2f GB/s measured now\n"
-                "memory    %s peak\n",
-                isa_name(selected_isa()), context.threads, prefill.median, prefill.best,
-                static_cast<long long>(prompt_tokens), static_cast<long long>(repeats),
-                decode.median, decode.best, static_cast<long long>(generate_tokens),
-                batch_line.c_str(), format_megabytes(static_cast<double>(bytes)).c_str(),
-                read / 1e9, 100 * read / bandwidth, bandwidth / 1e9,
-                format_bytes(static_cast<double>(peak)).c_str());
-  print_result(common, json, text);
+  return text +
+         concat("         ", format_bytes(static_cast<double>(all.peak_memory)), " peak\n\n");
+}
+
+void BenchCommand::run() const {
+  ModelWeights loaded;
+  const BenchResult all = measure(loaded);
+  OrderedJson json = to_json(all);
+  json["matrices"] = matrices_json(loaded);
+  print_result(common, json, to_text(all, speed.repeats) + kernel_table(loaded));
 }
 
 }  // namespace
@@ -185,7 +240,7 @@ void add_bench(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("bench", "Speed of a model, beside the machine's memory bandwidth");
   add_common_options(*command, bench->common);
-  command->add_option("MODEL", bench->model, "Model directory or GGUF file");
+  command->add_option("MODEL", bench->model, "Model directory, GGUF file or packed model");
   command->add_option("--shape", bench->shape,
                       "Random weights of the shape that this config.json describes");
   command->add_option("--representation", bench->representation,
@@ -193,22 +248,38 @@ void add_bench(CLI::App& app) {
   command->add_option("--embedding", bench->embedding,
                       "With --shape: embedding and head in 16, 8 or 4 bits, or a representation "
                       "(default: bfloat16)");
-  command->add_option("--prompt-tokens", bench->prompt_tokens, "Length of the prompt")
+  const auto add_counts = [&](const char* name, std::vector<int64_t>& values, const char* help,
+                              int64_t least) {
+    command->add_option(name, values, help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(least, int64_t{1} << 20))
+        ->type_name("N,N,...")
+        ->capture_default_str();
+  };
+  SpeedOptions& speed = bench->speed;
+  add_counts("--prompt-tokens", speed.prompt_tokens, "Lengths of the prompts", 1);
+  command->add_option("--generate-tokens", speed.generate_tokens, "Tokens generated")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--generate-tokens", bench->generate_tokens, "Tokens generated")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  add_counts("--after", speed.after, "Tokens in a sequence before those that are generated", 0);
+  add_counts("--batch", speed.batch, "Sequences that are generated side by side", 1);
   command
-      ->add_option("--parallel", bench->parallel,
-                   "Measures so many answers side by side too, all together")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
+      ->add_option_function<std::string>(
+          "--products",
+          [bench](const std::string& text) { parse_option(text, bench->speed.products); },
+          "How sequences side by side are multiplied with the weights, as of serve: single, int8 "
+          "or "
+          "exact, which is for prompts too")
+      ->default_str(option_text(speed.products));
   command
-      ->add_option("--products", bench->products,
-                   "Of answers side by side, as of `serve`: single, int8 or exact")
-      ->capture_default_str();
-  command->add_option("--repeats", bench->repeats, "Repeats; median and best are shown")
+      ->add_option("--over-threads", bench->over_threads,
+                   "Numbers of threads that are measured one after another (default: --threads)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N,N,...");
+  command->add_option("--repeats", speed.repeats, "Repeats; median and best are shown")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->callback([bench] { bench->run(); });

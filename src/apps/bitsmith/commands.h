@@ -9,6 +9,7 @@ void add_tokenize(CLI::App& app);
 void add_report(CLI::App& app);
 void add_run(CLI::App& app);
 void add_serve(CLI::App& app);  // where the build has cpp-httplib
+void add_pack(CLI::App& app);
 void add_bench(CLI::App& app);
 
 }  // namespace bitsmith

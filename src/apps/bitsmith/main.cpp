@@ -38,6 +38,7 @@ void add_commands(CLI::App& app, const CompressorProgram& compressor) {
 #ifdef BITSMITH_SERVE
   add_serve(app);
 #endif
+  add_pack(app);
   add_bench(app);
 }
 

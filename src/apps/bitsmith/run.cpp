@@ -238,7 +238,8 @@ void add_run(CLI::App& app) {
   const auto run = std::make_shared<RunCommand>();
   CLI::App* command = app.add_subcommand("run", "Answers a prompt, or chats");
   add_common_options(*command, run->common);
-  command->add_option("MODEL", run->model, "Model directory or GGUF file")->required();
+  command->add_option("MODEL", run->model, "Model directory, GGUF file or packed model")
+      ->required();
   command->add_option("-p,--prompt", run->prompt, "One prompt; without it a chat begins");
   command->add_option("-f,--file", run->file,
                       "Prompt from a file, - for standard input; with -p it follows that text");

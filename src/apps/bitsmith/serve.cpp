@@ -33,7 +33,8 @@ void add_serve(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("serve", "Serves a model over HTTP: OpenAI's API, and a page to chat");
   add_common_options(*command, serve->common);
-  command->add_option("MODEL", serve->model, "Model directory or GGUF file")->required();
+  command->add_option("MODEL", serve->model, "Model directory, GGUF file or packed model")
+      ->required();
   add_options(*command, serve->options);
   command->callback([serve] { serve->run(); });
 }

@@ -60,7 +60,8 @@ void add_tokenize(CLI::App& app) {
   add_common_options(*command, options->common);
   command
       ->add_option("MODEL", options->model,
-                   "Model or tokenizer directory, GGUF file, tokenizer.json or tokenizer.model")
+                   "Model or tokenizer directory, GGUF file, packed model, tokenizer.json or "
+                   "tokenizer.model")
       ->required();
   CLI::Option_group* input = command->add_option_group("input");
   input->add_option("--text", options->text, "The text itself");

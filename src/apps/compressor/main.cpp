@@ -11,8 +11,8 @@ namespace {
 EngineLoader loader(const EngineChoice& engine) {
   if (engine.engine == "runtime") return load_runtime_language_model;
   const DType dtype = engine.dtype == "bfloat16" ? DType::BF16 : DType::F32;
-  return [dtype](const std::filesystem::path& model, int threads) {
-    return load_torch_language_model(model, dtype, threads);
+  return [dtype](const std::filesystem::path& model, const RunContext& context) {
+    return load_torch_language_model(model, dtype, context.threads);
   };
 }
 

@@ -24,8 +24,8 @@ std::string decimals(const char* pattern, double value) {
 Judgment judge(const fs::path& original, const fs::path& compressed,
                const std::vector<int32_t>& tokens, int64_t window, const SpeedProbe& measure_speed,
                const RunContext& context) {
-  const auto teacher = load_runtime_language_model(original, context.threads);
-  const auto student = load_runtime_language_model(compressed, context.threads);
+  const auto teacher = load_runtime_language_model(original, context);
+  const auto student = load_runtime_language_model(compressed, context);
   const auto judge_one = [&](const fs::path& model, LanguageModel& engine, LanguageModel* against) {
     Judged judged;
     const auto files = ModelFiles::open(model);

@@ -101,7 +101,7 @@ void warn_of_absurd_text(const ModelFiles& model, TokenDataset& data, const RunC
   if (model_size(model.plan(), checkpoint.tensors()).parameters > kCheapParameters) return;
   std::string warning;
   try {
-    const auto original = load_runtime_language_model(checkpoint.path(), context.threads);
+    const auto original = load_runtime_language_model(checkpoint.path(), context);
     warning = absurd_text_warning(*original, data, "training text", context);
   } catch (const Interrupted&) {
     throw Interrupted("stopped while the text was looked at; the same command begins anew");

@@ -12,9 +12,19 @@ namespace {
 // Few values at places of their own, row by row.
 class SparseMatrix final : public WeightMatrix {
  public:
-  explicit SparseMatrix(const QuantizedTensor& tensor) : entries_(read_sparse(tensor)) {
+  SparseMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays) {
     out_features = tensor.out_features;
     in_features = tensor.in_features;
+    const int64_t count = tensor.term<SparseSpec>().count;
+    row_starts_ = arrays.indices<int64_t>(
+        "sparse1.row_starts", out_features + 1, count + 1,
+        [&](int64_t* to) { std::ranges::copy(read_sparse(tensor).row_starts, to); });
+    columns_ = arrays.indices<int32_t>("sparse1.columns", count, in_features, [&](int32_t* to) {
+      std::ranges::copy(read_sparse(tensor).columns, to);
+    });
+    values_ = arrays.get<float>("sparse1.values", count, [&](float* to) {
+      std::ranges::copy(read_sparse(tensor).values, to);
+    });
   }
 
   void multiply(Products, const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
@@ -27,17 +37,17 @@ class SparseMatrix final : public WeightMatrix {
   void decode_row(int64_t row, float* out) const override {
     std::fill_n(out, in_features, 0.0f);
     for (int64_t i = begin(row); i < begin(row + 1); ++i) {
-      out[entries_.columns[i]] = entries_.values[i];
+      out[columns_[i]] = values_[i];
     }
   }
 
   uint64_t bytes() const override {
-    return entries_.row_starts.size() * sizeof(int64_t) +
-           entries_.columns.size() * (sizeof(int32_t) + sizeof(float));
+    return row_starts_.bytes() + columns_.bytes() + values_.bytes();
   }
+  std::string kernel() const override { return "sparse"; }
 
  private:
-  int64_t begin(int64_t row) const { return entries_.row_starts[static_cast<size_t>(row)]; }
+  int64_t begin(int64_t row) const { return row_starts_[row]; }
   // use(place in y, product).
   template <typename Use>
   void each_product(const float* x, int64_t tokens, ThreadPool& pool, const Use& use) const {
@@ -47,7 +57,7 @@ class SparseMatrix final : public WeightMatrix {
         for (int64_t row = first; row < first + count; ++row) {
           float sum = 0;
           for (int64_t i = begin(row); i < begin(row + 1); ++i) {
-            sum += entries_.values[i] * inputs[entries_.columns[i]];
+            sum += values_[i] * inputs[columns_[i]];
           }
           use(t * out_features + row, sum);
         }
@@ -55,28 +65,35 @@ class SparseMatrix final : public WeightMatrix {
     });
   }
 
-  SparseEntries entries_;
+  Array<int64_t> row_starts_;  // [out_features + 1], where a row's values begin
+  Array<int32_t> columns_;     // [count]
+  Array<float> values_;        // [count]
 };
 
-std::unique_ptr<WeightMatrix> dense_part(const QuantizedTensor& tensor, const char* name) {
-  const TensorView& part = tensor.part(name);
-  const int64_t columns = part.shape[1];
-  std::vector<float> values(static_cast<size_t>(element_count(part.shape)));
-  decode_to_float(part.dtype, part.bytes, values);
-  return make_dense_matrix(part.shape[0], columns, /*as_bfloat16=*/false,
-                           [&](int64_t first, int64_t count, std::span<float> out) {
-                             std::copy_n(values.begin() + first * columns, count * columns,
-                                         out.begin());
-                           });
+// A part of `rows` x `columns` values as a matrix.
+std::unique_ptr<WeightMatrix> dense_part(const QuantizedTensor& tensor, const MatrixArrays& arrays,
+                                         const char* name, int64_t rows, int64_t columns) {
+  return make_dense_matrix(
+      rows, columns, /*as_bfloat16=*/false, arrays.inner(name),
+      [&](int64_t first, int64_t count, std::span<float> out) {
+        const TensorView& part = tensor.part(name);
+        const auto row_bytes = static_cast<size_t>(byte_size(part.dtype, {columns}));
+        decode_to_float(part.dtype,
+                        part.bytes.subspan(static_cast<size_t>(first) * row_bytes,
+                                           static_cast<size_t>(count) * row_bytes),
+                        out);
+      });
 }
 
 // left (right x): two thin products.
 class LowRankMatrix final : public WeightMatrix {
  public:
-  explicit LowRankMatrix(const QuantizedTensor& tensor)
-      : left_(dense_part(tensor, "low_rank_left")), right_(dense_part(tensor, "low_rank_right")) {
+  LowRankMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays) {
     out_features = tensor.out_features;
     in_features = tensor.in_features;
+    const int64_t rank = tensor.term<LowRankSpec>().rank;
+    left_ = dense_part(tensor, arrays, "low_rank_left", out_features, rank);
+    right_ = dense_part(tensor, arrays, "low_rank_right", rank, in_features);
   }
 
   void multiply(Products products, const float* x, int64_t tokens, float* y,
@@ -99,6 +116,7 @@ class LowRankMatrix final : public WeightMatrix {
   }
 
   uint64_t bytes() const override { return left_->bytes() + right_->bytes(); }
+  std::string kernel() const override { return "low rank"; }
 
  private:
   std::unique_ptr<WeightMatrix> left_, right_;
@@ -108,10 +126,14 @@ class LowRankMatrix final : public WeightMatrix {
 // Some whole rows; the others are zero.
 class RowsMatrix final : public WeightMatrix {
  public:
-  explicit RowsMatrix(const QuantizedTensor& tensor)
-      : rows_(read_kept_rows(tensor)), values_(dense_part(tensor, "kept_values")) {
+  RowsMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays) {
     out_features = tensor.out_features;
     in_features = tensor.in_features;
+    const int64_t count = tensor.term<RowsSpec>().count;
+    rows_ = arrays.indices<int64_t>("rows1.rows", count, out_features, [&](int64_t* to) {
+      std::ranges::copy(read_kept_rows(tensor), to);
+    });
+    values_ = dense_part(tensor, arrays, "kept_values", count, in_features);
   }
 
   void multiply(Products products, const float* x, int64_t tokens, float* y,
@@ -121,11 +143,11 @@ class RowsMatrix final : public WeightMatrix {
   }
   void add_product(Products products, const float* x, int64_t tokens, float* y,
                    ThreadPool& pool) override {
-    kept_.resize(static_cast<size_t>(tokens) * rows_.size());
+    kept_.resize(static_cast<size_t>(tokens * rows_.size()));
     values_->multiply(products, x, tokens, kept_.data(), pool);
     for (int64_t t = 0; t < tokens; ++t) {
-      const float* kept = kept_.data() + t * std::ssize(rows_);
-      for (size_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] += kept[i];
+      const float* kept = kept_.data() + t * rows_.size();
+      for (int64_t i = 0; i < rows_.size(); ++i) y[t * out_features + rows_[i]] += kept[i];
     }
   }
 
@@ -138,10 +160,11 @@ class RowsMatrix final : public WeightMatrix {
     }
   }
 
-  uint64_t bytes() const override { return values_->bytes() + rows_.size() * sizeof(int64_t); }
+  uint64_t bytes() const override { return values_->bytes() + rows_.bytes(); }
+  std::string kernel() const override { return "rows"; }
 
  private:
-  std::vector<int64_t> rows_;             // ascending
+  Array<int64_t> rows_;                   // ascending
   std::unique_ptr<WeightMatrix> values_;  // [rows, in_features]
   std::vector<float> kept_;               // [tokens, rows]
 };
@@ -173,6 +196,11 @@ class SumMatrix final : public WeightMatrix {
     for (const auto& term : terms_) sum += term->bytes();
     return sum;
   }
+  std::string kernel() const override {
+    std::string names;
+    for (const auto& term : terms_) names += (names.empty() ? "" : " + ") + term->kernel();
+    return names;
+  }
 
  private:
   std::vector<std::unique_ptr<WeightMatrix>> terms_;
@@ -180,16 +208,19 @@ class SumMatrix final : public WeightMatrix {
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec&, const QuantizedTensor& tensor) {
-  return std::make_unique<SparseMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const SparseSpec&, const QuantizedTensor& tensor,
+                                          const MatrixArrays& arrays) {
+  return std::make_unique<SparseMatrix>(tensor, arrays);
 }
 
-std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec&, const QuantizedTensor& tensor) {
-  return std::make_unique<LowRankMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const LowRankSpec&, const QuantizedTensor& tensor,
+                                          const MatrixArrays& arrays) {
+  return std::make_unique<LowRankMatrix>(tensor, arrays);
 }
 
-std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec&, const QuantizedTensor& tensor) {
-  return std::make_unique<RowsMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const RowsSpec&, const QuantizedTensor& tensor,
+                                          const MatrixArrays& arrays) {
+  return std::make_unique<RowsMatrix>(tensor, arrays);
 }
 
 std::unique_ptr<WeightMatrix> make_sum_matrix(std::vector<std::unique_ptr<WeightMatrix>> terms) {

@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "base/half.h"
-#include "kernels/aligned_buffer.h"
 #include "runtime/matrices/panel_matrix.h"
 
 namespace bitsmith {
@@ -11,16 +10,10 @@ namespace {
 template <typename T>  // float or bfloat16 bits
 class DenseMatrix final : public PanelMatrix {
  public:
-  DenseMatrix(int64_t out, int64_t in, const ReadRows& read_rows)
-      : PanelMatrix(out, in), weights_(out * in) {
-    constexpr int64_t kFloats = 1 << 20;  // read this many at a time
-    const int64_t step = std::clamp<int64_t>(kFloats / std::max<int64_t>(in, 1), 1, out);
-    std::vector<float> rows(static_cast<size_t>(step * in));
-    for (int64_t first = 0; first < out; first += step) {
-      const int64_t count = std::min(step, out - first), values = count * in;
-      read_rows(first, count, std::span(rows).first(static_cast<size_t>(values)));
-      std::transform(rows.begin(), rows.begin() + values, weights_.data() + first * in, narrow);
-    }
+  DenseMatrix(int64_t out, int64_t in, const MatrixArrays& arrays, const ReadRows& read_rows)
+      : PanelMatrix(out, in) {
+    weights_ = arrays.get<T>(sizeof(T) == 2 ? kDenseBfloat16 : kDenseFloat32, out * in,
+                             [&](T* weights) { narrow_rows(read_rows, weights); });
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -28,6 +21,9 @@ class DenseMatrix final : public PanelMatrix {
   }
 
   uint64_t bytes() const override { return weights_.bytes(); }
+  std::string kernel() const override {
+    return sizeof(T) == 2 ? "dense bfloat16" : "dense float32";
+  }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -71,6 +67,18 @@ class DenseMatrix final : public PanelMatrix {
       kernels().dense.f32(w, x, count, in_features, y);
     }
   }
+
+  void narrow_rows(const ReadRows& read_rows, T* weights) const {
+    constexpr int64_t kFloats = 1 << 20;  // read this many at a time
+    const int64_t in = in_features, out = out_features;
+    const int64_t step = std::clamp<int64_t>(kFloats / std::max<int64_t>(in, 1), 1, out);
+    std::vector<float> rows(static_cast<size_t>(step * in));
+    for (int64_t first = 0; first < out; first += step) {
+      const int64_t count = std::min(step, out - first), values = count * in;
+      read_rows(first, count, std::span(rows).first(static_cast<size_t>(values)));
+      std::transform(rows.begin(), rows.begin() + values, weights + first * in, narrow);
+    }
+  }
   static T narrow(float value) {
     if constexpr (sizeof(T) == 2) {
       return float_to_bf16(value);
@@ -86,17 +94,18 @@ class DenseMatrix final : public PanelMatrix {
     }
   }
 
-  AlignedBuffer<T> weights_;  // [out_features, in_features]
+  Array<T> weights_;  // [out_features, in_features]
 };
 
 }  // namespace
 
 std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
-                                                bool as_bfloat16, const ReadRows& read_rows) {
+                                                bool as_bfloat16, const MatrixArrays& arrays,
+                                                const ReadRows& read_rows) {
   if (as_bfloat16) {
-    return std::make_unique<DenseMatrix<uint16_t>>(out_features, in_features, read_rows);
+    return std::make_unique<DenseMatrix<uint16_t>>(out_features, in_features, arrays, read_rows);
   }
-  return std::make_unique<DenseMatrix<float>>(out_features, in_features, read_rows);
+  return std::make_unique<DenseMatrix<float>>(out_features, in_features, arrays, read_rows);
 }
 
 }  // namespace bitsmith

@@ -47,20 +47,30 @@ E8pTables lattice_tables() {
 
 class E8pMatrix final : public PanelMatrix {
  public:
-  explicit E8pMatrix(const QuantizedTensor& tensor)
+  E8pMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
       : PanelMatrix(tensor.out_features, tensor.in_features),
         spec_(tensor.term<E8pSpec>()),
         per_row_(in_features / kE8Size),
         blocks_((per_row_ + kE8pBlock - 1) / kE8pBlock),
         tables_(lattice_tables()) {
     const int64_t codes = out_features * per_row_;
-    codes_ = AlignedBuffer<uint16_t>(codes + kE8pReadable / 2);
-    if (spec_.bits == 3) short_codes_ = AlignedBuffer<uint8_t>(codes + kE8pReadable);
-    if (spec_.bits == 4) residual_codes_ = AlignedBuffer<uint16_t>(codes + kE8pReadable / 2);
-    for (int stage = 0; stage < spec_.stages(); ++stage) {
-      scales_[stage] = AlignedBuffer<float>(out_features);
+    codes_ = arrays.get<uint16_t>("e8p1.codes", codes + kE8pReadable / 2,
+                                  [&](uint16_t* to) { copy_codes(tensor, 0, to); });
+    if (spec_.bits == 3) {
+      short_codes_ = arrays.get<uint8_t>("e8p1.short_codes", codes + kE8pReadable,
+                                         [&](uint8_t* to) { copy_codes(tensor, 1, to); });
     }
-    for (int64_t row = 0; row < out_features; ++row) copy_row(tensor, row);
+    if (spec_.bits == 4) {
+      residual_codes_ = arrays.get<uint16_t>("e8p1.residual_codes", codes + kE8pReadable / 2,
+                                             [&](uint16_t* to) { copy_codes(tensor, 1, to); });
+    }
+    for (int stage = 0; stage < spec_.stages(); ++stage) {
+      scales_[stage] =
+          arrays.get<float>(concat("e8p1.scales", stage), out_features, [&](float* to) {
+            for (int64_t row = 0; row < out_features; ++row)
+              to[row] = load_fp16(part_row(tensor, "scales", row), stage);
+          });
+    }
     for (int64_t i = 0; i < kE8pInputs; ++i) {
       input_of_place_[static_cast<size_t>(kernels().e8p.place(i))] = static_cast<uint8_t>(i);
     }
@@ -87,6 +97,7 @@ class E8pMatrix final : public PanelMatrix {
     return codes_.bytes() + short_codes_.bytes() + residual_codes_.bytes() + scales_[0].bytes() +
            scales_[1].bytes();
   }
+  std::string kernel() const override { return "lattice"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -110,17 +121,10 @@ class E8pMatrix final : public PanelMatrix {
   }
 
  private:
-  void copy_row(const QuantizedTensor& tensor, int64_t row) {
-    for (int stage = 0; stage < spec_.stages(); ++stage) {
-      const std::vector<uint16_t> codes = e8p_row_codes(tensor, row, stage);
-      if (spec_.code_bits(stage) == 8) {
-        std::ranges::transform(codes, short_codes_.data() + row * per_row_,
-                               [](uint16_t code) { return static_cast<uint8_t>(code); });
-      } else {
-        std::ranges::copy(codes, (stage == 0 ? codes_ : residual_codes_).data() + row * per_row_);
-      }
-      scales_[stage][row] = load_fp16(part_row(tensor, "scales", row), stage);
-    }
+  template <typename Code>
+  void copy_codes(const QuantizedTensor& tensor, int stage, Code* to) const {
+    for (int64_t row = 0; row < out_features; ++row)
+      to = std::ranges::copy(e8p_row_codes(tensor, row, stage), to).out;
   }
 
   template <bool kFirst, typename Code>
@@ -150,9 +154,9 @@ class E8pMatrix final : public PanelMatrix {
   E8pSpec spec_;
   int64_t per_row_, blocks_;
   E8pTables tables_;
-  AlignedBuffer<uint16_t> codes_, residual_codes_;  // [out, per_row]
-  AlignedBuffer<uint8_t> short_codes_;
-  AlignedBuffer<float> scales_[2];  // of each stage [out]
+  Array<uint16_t> codes_, residual_codes_;  // [out, per_row]
+  Array<uint8_t> short_codes_;
+  Array<float> scales_[2];  // of each stage [out]
   // One token's activations.
   uint8_t input_of_place_[kE8pInputs];
   AlignedBuffer<int8_t> input_codes_, placed_codes_;
@@ -163,8 +167,9 @@ class E8pMatrix final : public PanelMatrix {
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_matrix(const E8pSpec&, const QuantizedTensor& tensor) {
-  return std::make_unique<E8pMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const E8pSpec&, const QuantizedTensor& tensor,
+                                          const MatrixArrays& arrays) {
+  return std::make_unique<E8pMatrix>(tensor, arrays);
 }
 
 }  // namespace bitsmith

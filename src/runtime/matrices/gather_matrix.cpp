@@ -7,23 +7,26 @@ namespace {
 template <typename Code>  // uint8_t or uint16_t
 class GatherMatrix final : public AdditiveMatrix {
  public:
-  explicit GatherMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor) {
-    codes_ = AlignedBuffer<Code>(out_features * codes_per_row());
-    for (int64_t row = 0; row < out_features; ++row) {
-      const std::vector<uint16_t> codes = row_codes(tensor, row);
-      std::copy(codes.begin(), codes.end(), codes_.data() + row * codes_per_row());
-    }
-    if (tensor.term<AdditiveSpec>().scale_bits == 0) return;
-    const TensorView& values = tensor.part("group_scale_values");
-    group_scales_ = AlignedBuffer<float>(values.shape[0]);
-    decode_to_float(values.dtype, values.bytes,
-                    {group_scales_.data(), static_cast<size_t>(group_scales_.size())});
+  GatherMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
+      : AdditiveMatrix(tensor, arrays) {
+    codes_ = arrays.indices<Code>("gather1.codes", out_features * codes_per_row(),
+                                  codebooks_.num_centroids, [&](Code* to) {
+                                    for (int64_t row = 0; row < out_features; ++row)
+                                      to = std::ranges::copy(row_codes(tensor, row), to).out;
+                                  });
+    const int scale_bits = tensor.term<AdditiveSpec>().scale_bits;
+    if (scale_bits == 0) return;
+    const int64_t values = int64_t{1} << scale_bits;
+    group_scales_ = arrays.get<float>("gather1.group_scales", values, [&](float* to) {
+      const TensorView& part = tensor.part("group_scale_values");
+      decode_to_float(part.dtype, part.bytes, {to, static_cast<size_t>(values)});
+    });
     codebooks_.group_scales = group_scales_.data();
-    scale_codes_ = AlignedBuffer<uint8_t>(out_features * codebooks_.groups);
-    for (int64_t row = 0; row < out_features; ++row) {
-      const std::vector<uint16_t> codes = additive_scale_codes(tensor, row);
-      std::copy(codes.begin(), codes.end(), scale_codes_.data() + row * codebooks_.groups);
-    }
+    scale_codes_ = arrays.indices<uint8_t>(
+        "gather1.scale_codes", out_features * codebooks_.groups, values, [&](uint8_t* to) {
+          for (int64_t row = 0; row < out_features; ++row)
+            to = std::ranges::copy(additive_scale_codes(tensor, row), to).out;
+        });
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -34,6 +37,7 @@ class GatherMatrix final : public AdditiveMatrix {
   uint64_t bytes() const override {
     return codes_.bytes() + centroids_.bytes() + scales_.bytes() + scale_codes_.bytes();
   }
+  std::string kernel() const override { return "additive gather"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -52,18 +56,19 @@ class GatherMatrix final : public AdditiveMatrix {
                                               : scale_codes_.data() + row * codebooks_.groups;
   }
 
-  AlignedBuffer<Code> codes_;           // [out_features, groups, M]
-  AlignedBuffer<float> group_scales_;   // [2^S]; without group scales these are empty
-  AlignedBuffer<uint8_t> scale_codes_;  // [out_features, groups]
+  Array<Code> codes_;           // [out_features, groups, M]
+  Array<float> group_scales_;   // [2^S]; without group scales these are empty
+  Array<uint8_t> scale_codes_;  // [out_features, groups]
 };
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor) {
+std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor,
+                                                 const MatrixArrays& arrays) {
   if (tensor.term<AdditiveSpec>().nbits_per_codebook <= 8) {
-    return std::make_unique<GatherMatrix<uint8_t>>(tensor);
+    return std::make_unique<GatherMatrix<uint8_t>>(tensor, arrays);
   }
-  return std::make_unique<GatherMatrix<uint16_t>>(tensor);
+  return std::make_unique<GatherMatrix<uint16_t>>(tensor, arrays);
 }
 
 }  // namespace bitsmith

@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <numeric>
 #include <vector>
 
-#include "base/half.h"
 #include "format/bit_packing.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/gvq_lookup_layout.h"
@@ -41,7 +39,7 @@ ScalePlaces scale_places(const GvqSpec& spec, int64_t packet) {
 
 class GvqLookupMatrix final : public PanelMatrix {
  public:
-  explicit GvqLookupMatrix(const QuantizedTensor& tensor)
+  GvqLookupMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
       : PanelMatrix(tensor.out_features, tensor.in_features),
         spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)) {
@@ -58,13 +56,16 @@ class GvqLookupMatrix final : public PanelMatrix {
 
     constexpr int64_t kReadable = 64;
     const int64_t tiles = layout_.strips * layout_.column_groups;
-    codes_ =
-        AlignedBuffer<uint8_t>(out_features * layout_.column_groups * shape_.row_bytes + kReadable);
-    tables_ = AlignedBuffer<int8_t>(tiles * shape_.vector_size * entries_);
-    scales_ = AlignedBuffer<float>(tiles);
-    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row);
-    for (int64_t tile = 0; tile < tiles; ++tile) repack_codebook(tensor, tile);
-    if (spec_.scale_block > 0) repack_block_scales(tensor);
+    codes_ = arrays.get<uint8_t>(
+        "gvq_lookup1.codes", out_features * layout_.column_groups * shape_.row_bytes + kReadable,
+        [&](uint8_t* to) { repack_codes(tensor, to); });
+    tables_ = arrays.get<int8_t>("gvq_lookup1.tables", tiles * shape_.vector_size * entries_,
+                                 [&](int8_t* to) { repack_codebooks(tensor, tiles, to); });
+    scales_ = arrays.get<float>("gvq_lookup1.scales", tiles, [&](float* to) {
+      const auto scales = tensor.part("codebook_scales").bytes;
+      for (int64_t tile = 0; tile < tiles; ++tile) to[tile] = load_fp16(scales, tile);
+    });
+    if (spec_.scale_block > 0) make_block_scales(tensor, arrays, tiles);
     plan_inputs();
     for (int64_t i = 0; i < kInt8Unit; ++i) {
       panel_order_[static_cast<size_t>(i)] =
@@ -107,6 +108,7 @@ class GvqLookupMatrix final : public PanelMatrix {
     return codes_.bytes() + tables_.bytes() + scales_.bytes() + block_scales_.bytes() +
            scale_values_.bytes();
   }
+  std::string kernel() const override { return "codebook tiles by lookup"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -198,18 +200,22 @@ class GvqLookupMatrix final : public PanelMatrix {
   int64_t strip_rows(int64_t strip) const {
     return std::min(layout_.tile_rows, out_features - strip * layout_.tile_rows);
   }
+  // Where a row's part in a column group lies among those of all rows, in units of such parts.
+  int64_t place_of(int64_t row, int64_t column_group) const {
+    const int64_t strip = row / layout_.tile_rows, first = strip * layout_.tile_rows;
+    return first * layout_.column_groups + column_group * strip_rows(strip) + (row - first);
+  }
   // The strip's tiles from their row r on.
   GvqLookupTiles tiles_at(int64_t strip, int64_t r) const {
     const int64_t first = strip * layout_.column_groups;
-    const int64_t row = strip * layout_.tile_rows;
+    const int64_t place = place_of(strip * layout_.tile_rows + r, 0);
     GvqLookupTiles tiles = shape_;
-    tiles.codes = codes_.data() + (row * layout_.column_groups + r) * tiles.row_bytes;
+    tiles.codes = codes_.data() + place * tiles.row_bytes;
     tiles.column_group_bytes = strip_rows(strip) * tiles.row_bytes;
     tiles.tables = tables_.data() + first * tiles.vector_size * entries_;
     tiles.scales = scales_.data() + first;
     if (spec_.scale_block > 0) {
-      tiles.block_scales =
-          block_scales_.data() + (row * layout_.column_groups + r) * tiles.scale_row_bytes;
+      tiles.block_scales = block_scales_.data() + place * tiles.scale_row_bytes;
       tiles.scale_column_group_bytes = strip_rows(strip) * tiles.scale_row_bytes;
       tiles.scale_values = scale_values_.data() + first * 16;
       tiles.scale_bytes = scale_bytes_.data();
@@ -218,65 +224,63 @@ class GvqLookupMatrix final : public PanelMatrix {
     return tiles;
   }
 
-  void repack_row(const QuantizedTensor& tensor, int64_t row) {
-    const std::vector<uint16_t> codes = row_codes(tensor, row);
-    const int64_t strip = row / layout_.tile_rows, places = layout_.codes_per_tile_row();
-    const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
-    for (int64_t column_group = 0; column_group < tiles.column_groups; ++column_group) {
-      uint8_t* to =
-          codes_.data() + (tiles.codes - codes_.data()) + column_group * tiles.column_group_bytes;
-      for (int64_t p = 0; p < places; ++p) {
-        store_gvq_code(to + p / kGvqPacket * packet_bytes_, tiles.code_bits,
-                       gvq_position(tiles.code_bits, p % kGvqPacket),
-                       codes[static_cast<size_t>(column_group * places + p)]);
+  void repack_codes(const QuantizedTensor& tensor, uint8_t* to) const {
+    const int64_t places = layout_.codes_per_tile_row();
+    for (int64_t row = 0; row < out_features; ++row) {
+      const std::vector<uint16_t> codes = row_codes(tensor, row);
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        uint8_t* part = to + place_of(row, column_group) * shape_.row_bytes;
+        for (int64_t p = 0; p < places; ++p) {
+          store_gvq_code(part + p / kGvqPacket * packet_bytes_, shape_.code_bits,
+                         gvq_position(shape_.code_bits, p % kGvqPacket),
+                         codes[static_cast<size_t>(column_group * places + p)]);
+        }
       }
     }
   }
 
-  void repack_codebook(const QuantizedTensor& tensor, int64_t tile) {
+  void repack_codebooks(const QuantizedTensor& tensor, int64_t tiles, int8_t* to) const {
     const int64_t d = layout_.vector_size, k = spec_.centroids();
-    const std::byte* values = tensor.part("codebooks").bytes.data() + tile * k * d;
-    for (int64_t i = 0; i < k * d; ++i) {
-      tables_[(tile * d + i % d) * entries_ + i / d] = static_cast<int8_t>(values[i]);
+    const std::byte* values = tensor.part("codebooks").bytes.data();
+    for (int64_t tile = 0; tile < tiles; ++tile, values += k * d) {
+      for (int64_t i = 0; i < k * d; ++i)
+        to[(tile * d + i % d) * entries_ + i / d] = static_cast<int8_t>(values[i]);
     }
-    uint16_t scale;
-    std::memcpy(&scale, tensor.part("codebook_scales").bytes.data() + 2 * tile, sizeof(scale));
-    scales_[tile] = fp16_to_float(scale);
   }
 
   // Each tile's part of a row begins on a byte; four bytes are readable wherever a code is.
-  void repack_block_scales(const QuantizedTensor& tensor) {
-    const int64_t per_row = in_features / spec_.scale_block;
-    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
-    const auto file_bytes = static_cast<size_t>(packed_row_bytes(per_row, 4));
-    shape_.scale_row_bytes = (per_tile + 1) / 2;
+  void make_block_scales(const QuantizedTensor& tensor, const MatrixArrays& arrays, int64_t tiles) {
+    shape_.scale_row_bytes = (layout_.tile_columns / spec_.scale_block + 1) / 2;
     constexpr int64_t kReadable = 4;
-    block_scales_ = AlignedBuffer<uint8_t>(
-        out_features * layout_.column_groups * shape_.scale_row_bytes + kReadable);
-    std::vector<uint16_t> codes(static_cast<size_t>(per_row));
-    for (int64_t row = 0; row < out_features; ++row) {
-      unpack_row(tensor.part("block_scales")
-                     .bytes.subspan(static_cast<size_t>(row) * file_bytes, file_bytes),
-                 4, codes);
-      const int64_t strip = row / layout_.tile_rows;
-      const GvqLookupTiles tiles = tiles_at(strip, row - strip * layout_.tile_rows);
-      for (int64_t i = 0; i < per_row; ++i) {
-        const int64_t column_group = i / per_tile, j = i % per_tile;
-        uint8_t& byte = block_scales_[tiles.block_scales - block_scales_.data() +
-                                      column_group * tiles.scale_column_group_bytes + j / 2];
-        byte = static_cast<uint8_t>(byte | codes[static_cast<size_t>(i)] << (j % 2 * 4));
+    block_scales_ = arrays.get<uint8_t>(
+        "gvq_lookup1.block_scales",
+        out_features * layout_.column_groups * shape_.scale_row_bytes + kReadable,
+        [&](uint8_t* to) { repack_block_scales(tensor, to); });
+    scale_values_ = arrays.get<float>("gvq_lookup1.scale_values", tiles * 16, [&](float* to) {
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        to = std::ranges::copy(tile_block_scales(tensor, tile / layout_.column_groups,
+                                                 tile % layout_.column_groups),
+                               to)
+                 .out;
       }
-    }
-    scale_values_ = AlignedBuffer<float>(layout_.strips * layout_.column_groups * 16);
-    for (int64_t tile = 0; tile < layout_.strips * layout_.column_groups; ++tile) {
-      const auto values =
-          tile_block_scales(tensor, tile / layout_.column_groups, tile % layout_.column_groups);
-      std::copy(values.begin(), values.end(), scale_values_.data() + tile * 16);
-    }
+    });
     for (int64_t packet = 0; packet < shape_.packets; ++packet) {
       const ScalePlaces places = scale_places(spec_, packet);
       scale_bytes_.push_back(places.byte);
       scale_shifts_.insert(scale_shifts_.end(), places.shifts.begin(), places.shifts.end());
+    }
+  }
+
+  void repack_block_scales(const QuantizedTensor& tensor, uint8_t* to) const {
+    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
+    std::vector<uint16_t> codes(static_cast<size_t>(in_features / spec_.scale_block));
+    for (int64_t row = 0; row < out_features; ++row) {
+      unpack_row(part_row(tensor, "block_scales", row), 4, codes);
+      for (int64_t i = 0; i < std::ssize(codes); ++i) {
+        const int64_t j = i % per_tile;
+        uint8_t& byte = to[place_of(row, i / per_tile) * shape_.scale_row_bytes + j / 2];
+        byte = static_cast<uint8_t>(byte | codes[static_cast<size_t>(i)] << (j % 2 * 4));
+      }
     }
   }
 
@@ -340,11 +344,11 @@ class GvqLookupMatrix final : public PanelMatrix {
   GvqLayout layout_;
   GvqLookupTiles shape_ = {};  // what all strips have in common
   int64_t packet_bytes_ = 0, entries_ = 0;
-  AlignedBuffer<uint8_t> codes_;
-  AlignedBuffer<int8_t> tables_;         // [tiles, D, entries]
-  AlignedBuffer<float> scales_;          // [tiles]
-  AlignedBuffer<uint8_t> block_scales_;  // [out, scale_row_bytes], in the order of the codes
-  AlignedBuffer<float> scale_values_;    // [tiles, 16]
+  Array<uint8_t> codes_;
+  Array<int8_t> tables_;         // [tiles, D, entries]
+  Array<float> scales_;          // [tiles]
+  Array<uint8_t> block_scales_;  // [out, scale_row_bytes], in the order of the codes
+  Array<float> scale_values_;    // [tiles, 16]
   std::vector<int32_t> scale_bytes_, scale_shifts_;
   // One token's activations: rounded, then in the order of the packets.
   AlignedBuffer<int8_t> rounded_codes_, input_codes_;
@@ -373,8 +377,9 @@ bool gvq_lookup_fits(const QuantizedTensor& tensor) {
   return true;
 }
 
-std::unique_ptr<WeightMatrix> make_gvq_lookup_matrix(const QuantizedTensor& tensor) {
-  return std::make_unique<GvqLookupMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_gvq_lookup_matrix(const QuantizedTensor& tensor,
+                                                     const MatrixArrays& arrays) {
+  return std::make_unique<GvqLookupMatrix>(tensor, arrays);
 }
 
 }  // namespace bitsmith

@@ -13,7 +13,7 @@ namespace {
 
 class GvqMatrix final : public PanelMatrix {
  public:
-  explicit GvqMatrix(const QuantizedTensor& tensor)
+  GvqMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
       : PanelMatrix(tensor.out_features, tensor.in_features),
         spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)) {
@@ -29,18 +29,18 @@ class GvqMatrix final : public PanelMatrix {
     shape_.codes_per_scale = run;
 
     constexpr int64_t kReadable = 64;
-    codes_ =
-        AlignedBuffer<uint8_t>(out_features * layout_.column_groups * shape_.row_bytes + kReadable);
-    planes_ = AlignedBuffer<float>(layout_.strips * layout_.column_groups * d * shape_.padded);
-    if (spec_.scale_block > 0)
-      block_scales_ = AlignedBuffer<float>(out_features * shape_.scale_stride);
-    inputs_ = AlignedBuffer<float>(in_features);
-    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row);
-    for (int64_t strip = 0; strip < layout_.strips; ++strip) {
-      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
-        repack_codebook(tensor, strip, column_group);
-      }
+    codes_ = arrays.get<uint8_t>(
+        "gvq1.codes", out_features * layout_.column_groups * shape_.row_bytes + kReadable,
+        [&](uint8_t* to) { repack_codes(tensor, to); });
+    check_codes(arrays);
+    planes_ =
+        arrays.get<float>("gvq1.planes", layout_.strips * layout_.column_groups * d * shape_.padded,
+                          [&](float* to) { repack_codebooks(tensor, to); });
+    if (spec_.scale_block > 0) {
+      block_scales_ = arrays.get<float>("gvq1.block_scales", out_features * shape_.scale_stride,
+                                        [&](float* to) { repack_block_scales(tensor, to); });
     }
+    inputs_ = AlignedBuffer<float>(in_features);
   }
 
   void decode_row(int64_t row, float* out) const override {
@@ -64,6 +64,7 @@ class GvqMatrix final : public PanelMatrix {
   uint64_t bytes() const override {
     return codes_.bytes() + planes_.bytes() + block_scales_.bytes();
   }
+  std::string kernel() const override { return "codebook tiles"; }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -105,61 +106,77 @@ class GvqMatrix final : public PanelMatrix {
     return tile;
   }
 
-  void repack_row(const QuantizedTensor& tensor, int64_t row) {
-    const std::vector<uint16_t> codes = row_codes(tensor, row);
-    const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
-    for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
-      uint8_t* to = codes_.data() + tile_bytes_before(strip, column_group) + r * shape_.row_bytes;
-      const uint16_t* from = codes.data() + column_group * shape_.codes_per_row;
-      if (shape_.code_bits == 4) {
-        const auto bytes =
-            std::span(reinterpret_cast<std::byte*>(to), static_cast<size_t>(shape_.row_bytes));
-        pack_row({from, static_cast<size_t>(shape_.codes_per_row)}, 4, bytes);
-      } else if (shape_.code_bits == 8) {
-        std::copy_n(from, shape_.codes_per_row, to);
-      } else {
-        std::memcpy(to, from, static_cast<size_t>(shape_.row_bytes));
-      }
-    }
-    if (spec_.scale_block == 0) return;
-    std::vector<uint16_t> scale_codes(static_cast<size_t>(shape_.scale_stride));
-    const auto row_bytes = static_cast<size_t>(packed_row_bytes(shape_.scale_stride, 4));
-    unpack_row(
-        tensor.part("block_scales").bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes),
-        4, scale_codes);
-    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
-    for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
-      const auto scales = tile_block_scales(tensor, strip, column_group);
-      for (int64_t b = column_group * per_tile; b < (column_group + 1) * per_tile; ++b) {
-        block_scales_[row * shape_.scale_stride + b] = scales[scale_codes[static_cast<size_t>(b)]];
+  void repack_codes(const QuantizedTensor& tensor, uint8_t* codes) const {
+    for (int64_t row = 0; row < out_features; ++row) {
+      const std::vector<uint16_t> unpacked = row_codes(tensor, row);
+      const int64_t strip = row / layout_.tile_rows, r = row - strip * layout_.tile_rows;
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        uint8_t* to = codes + tile_bytes_before(strip, column_group) + r * shape_.row_bytes;
+        const uint16_t* from = unpacked.data() + column_group * shape_.codes_per_row;
+        if (shape_.code_bits == 4) {
+          const auto bytes =
+              std::span(reinterpret_cast<std::byte*>(to), static_cast<size_t>(shape_.row_bytes));
+          pack_row({from, static_cast<size_t>(shape_.codes_per_row)}, 4, bytes);
+        } else if (shape_.code_bits == 8) {
+          std::copy_n(from, shape_.codes_per_row, to);
+        } else {
+          std::memcpy(to, from, static_cast<size_t>(shape_.row_bytes));
+        }
       }
     }
   }
 
-  void repack_codebook(const QuantizedTensor& tensor, int64_t strip, int64_t column_group) {
-    const std::vector<float> centroids = tile_centroids(tensor, strip, column_group);
+  // Codes of 4 bits stay inside of the padding. Rows of longer ones have no gaps.
+  void check_codes(const MatrixArrays& arrays) const {
+    if (shape_.code_bits == 4 || spec_.centroids() == int64_t{1} << shape_.code_bits) return;
+    const int64_t codes = out_features * layout_.column_groups * shape_.codes_per_row;
+    int largest = 0;
+    for (int64_t p = 0; p < codes; ++p)
+      largest = std::max(largest, gvq_code(shape_, codes_.data(), p));
+    arrays.check_index("gvq1.codes", largest, spec_.centroids());
+  }
+
+  void repack_codebooks(const QuantizedTensor& tensor, float* planes) const {
     const int64_t d = layout_.vector_size;
-    float* planes =
-        planes_.data() + (strip * layout_.column_groups + column_group) * d * shape_.padded;
-    for (int64_t k = 0; k < spec_.centroids(); ++k) {
-      for (int64_t t = 0; t < d; ++t)
-        planes[t * shape_.padded + k] = centroids[static_cast<size_t>(k * d + t)];
+    for (int64_t strip = 0; strip < layout_.strips; ++strip) {
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        const std::vector<float> centroids = tile_centroids(tensor, strip, column_group);
+        for (int64_t k = 0; k < spec_.centroids(); ++k) {
+          for (int64_t t = 0; t < d; ++t)
+            planes[t * shape_.padded + k] = centroids[static_cast<size_t>(k * d + t)];
+        }
+        planes += d * shape_.padded;
+      }
+    }
+  }
+
+  void repack_block_scales(const QuantizedTensor& tensor, float* to) const {
+    std::vector<uint16_t> codes(static_cast<size_t>(shape_.scale_stride));
+    const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
+    for (int64_t row = 0; row < out_features; ++row, to += shape_.scale_stride) {
+      unpack_row(part_row(tensor, "block_scales", row), 4, codes);
+      for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
+        const auto scales = tile_block_scales(tensor, row / layout_.tile_rows, column_group);
+        for (int64_t b = column_group * per_tile; b < (column_group + 1) * per_tile; ++b)
+          to[b] = scales[codes[static_cast<size_t>(b)]];
+      }
     }
   }
 
   GvqSpec spec_;
   GvqLayout layout_;
   GvqTile shape_ = {};  // what all tiles have in common
-  AlignedBuffer<uint8_t> codes_;
-  AlignedBuffer<float> planes_;        // [tiles, D, padded]
-  AlignedBuffer<float> block_scales_;  // [out, in / S]
-  AlignedBuffer<float> inputs_;        // one token's activations [D, in / D]
+  Array<uint8_t> codes_;
+  Array<float> planes_;          // [tiles, D, padded]
+  Array<float> block_scales_;    // [out, in / S]
+  AlignedBuffer<float> inputs_;  // one token's activations [D, in / D]
 };
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_gvq_matrix(const QuantizedTensor& tensor) {
-  return std::make_unique<GvqMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_gvq_matrix(const QuantizedTensor& tensor,
+                                              const MatrixArrays& arrays) {
+  return std::make_unique<GvqMatrix>(tensor, arrays);
 }
 
 }  // namespace bitsmith

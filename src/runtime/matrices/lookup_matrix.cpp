@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/additive_layout.h"
+#include "kernels/aligned_buffer.h"
 #include "runtime/matrices/additive_matrix.h"
 #include "runtime/matrices/matrices.h"
 
@@ -9,7 +10,8 @@ namespace {
 
 class LookupMatrix final : public AdditiveMatrix {
  public:
-  explicit LookupMatrix(const QuantizedTensor& tensor) : AdditiveMatrix(tensor) {
+  LookupMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
+      : AdditiveMatrix(tensor, arrays) {
     layout_.num_codebooks = codebooks_.num_codebooks;
     layout_.in_group_size = codebooks_.in_group_size;
     layout_.groups = codebooks_.groups;
@@ -17,16 +19,24 @@ class LookupMatrix final : public AdditiveMatrix {
     layout_.set_groups = kLookupSet / layout_.num_codebooks;
     sets_ = divide_up(layout_.groups, layout_.set_groups);
     sets_per_slice_ = divide_up(sets_, kMaxSlices);
-    repack_codes(tensor);
-    transpose_codebooks();
+    codes_ = arrays.indices<uint8_t>(
+        "lookup1.codes", padded_rows() * layout_.groups * layout_.num_codebooks,
+        codebooks_.num_centroids, [&](uint8_t* to) { repack_codes(tensor, to); });
+    codebook_step_ = arrays.get<float>(
+        "lookup1.codebook_step", 1, [&](float* to) { *to = static_cast<float>(codebook_step()); });
+    dot_codebooks_ = arrays.get<int16_t>("lookup1.codebooks",
+                                         layout_.num_codebooks * pairs() * kLookupEntries * 2,
+                                         [&](int16_t* to) { transpose_codebooks(to); });
     layout_.codes = codes_.data();
     layout_.codebooks = dot_codebooks_.data();
+    layout_.codebook_step = codebook_step_[0];
   }
 
   // Tables and sums are written and read again in each multiply, but inside the caches.
   uint64_t bytes() const override {
     return codes_.bytes() + dot_codebooks_.bytes() + scales_.bytes();
   }
+  std::string kernel() const override { return "additive lookup"; }
 
   void decode_row(int64_t row, float* out) const override {
     AdditiveCodebooks part = codebooks_;  // a table set's groups are a matrix of their own
@@ -102,56 +112,63 @@ class LookupMatrix final : public AdditiveMatrix {
     return {before + place.first, place.stride};
   }
 
-  void repack_codes(const QuantizedTensor& tensor) {
-    codes_ = AlignedBuffer<uint8_t>(padded_rows() * layout_.groups * layout_.num_codebooks);
+  void repack_codes(const QuantizedTensor& tensor, uint8_t* to) const {
     for (int64_t row = 0; row < out_features; ++row) {
       const std::vector<uint16_t> codes = row_codes(tensor, row);
       auto next = codes.begin();
       for (int64_t set = 0; set < sets_; ++set) {
         const LookupPlace place = codes_of(row, set);
         for (int64_t k = 0; k < set_groups(set) * layout_.num_codebooks; ++k) {
-          codes_[place.first + k * place.stride] = static_cast<uint8_t>(*next++);
+          to[place.first + k * place.stride] = static_cast<uint8_t>(*next++);
         }
       }
     }
   }
 
-  // To 16-bit integers in pairs of inputs.
-  void transpose_codebooks() {
-    const int64_t size = layout_.in_group_size, pairs = (size + 1) / 2;
-    const int64_t centroids = layout_.num_codebooks * codebooks_.num_centroids;
+  int64_t pairs() const { return (layout_.in_group_size + 1) / 2; }
+  int64_t centroids() const { return layout_.num_codebooks * codebooks_.num_centroids; }
+
+  // What one step of the transposed codebooks' integers is; 0: they are zero.
+  double codebook_step() const {
+    const int64_t size = layout_.in_group_size;
     double largest = 0;
-    for (int64_t c = 0; c < centroids; ++c) {
+    for (int64_t c = 0; c < centroids(); ++c) {
       double square = 0;
       for (int64_t i = 0; i < size; ++i) {
         square += std::pow(double{fp16_to_float(centroids_[c * size + i])}, 2);
       }
       largest = std::max(largest, square);
     }
-    const double step = std::sqrt(largest) / kLookupNorm;
-    layout_.codebook_step = static_cast<float>(step);
-    dot_codebooks_ = AlignedBuffer<int16_t>(layout_.num_codebooks * pairs * kLookupEntries * 2);
-    if (largest == 0) return;
-    for (int64_t c = 0; c < centroids; ++c) {
+    return std::sqrt(largest) / kLookupNorm;
+  }
+
+  // To 16-bit integers in pairs of inputs.
+  void transpose_codebooks(int16_t* to) const {
+    const int64_t size = layout_.in_group_size;
+    const double step = codebook_step();
+    if (step == 0) return;
+    for (int64_t c = 0; c < centroids(); ++c) {
       const int64_t m = c / codebooks_.num_centroids, e = c % codebooks_.num_centroids;
       for (int64_t i = 0; i < size; ++i) {
-        const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
-        dot_codebooks_[2 * pair + i % 2] = static_cast<int16_t>(
+        const int64_t pair = (m * pairs() + i / 2) * kLookupEntries + lookup_place(e);
+        to[2 * pair + i % 2] = static_cast<int16_t>(
             std::nearbyint(double{fp16_to_float(centroids_[c * size + i])} / step));
       }
     }
   }
 
   LookupLayout layout_ = {};
-  AlignedBuffer<uint8_t> codes_;
-  AlignedBuffer<int16_t> dot_codebooks_;  // for building tables
+  Array<uint8_t> codes_;
+  Array<int16_t> dot_codebooks_;  // for building tables
+  Array<float> codebook_step_;
   int64_t sets_ = 0, sets_per_slice_ = 1;
 };
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor) {
-  return std::make_unique<LookupMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor,
+                                                 const MatrixArrays& arrays) {
+  return std::make_unique<LookupMatrix>(tensor, arrays);
 }
 
 }  // namespace bitsmith

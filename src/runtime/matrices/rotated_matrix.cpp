@@ -20,13 +20,23 @@ void each_share(int64_t rows, int64_t n, int64_t block, ThreadPool& pool, const 
 
 class RotatedMatrix final : public WeightMatrix {
  public:
-  RotatedMatrix(std::unique_ptr<WeightMatrix> inner, const QuantizedTensor& tensor)
-      : inner_(std::move(inner)),
-        input_{input_signs(tensor), tensor.spec.transform->in_block},
-        output_signs_(output_signs(tensor)),
-        output_block_(tensor.spec.transform->out_block) {
+  RotatedMatrix(std::unique_ptr<WeightMatrix> inner, const QuantizedTensor& tensor,
+                const MatrixArrays& arrays)
+      : inner_(std::move(inner)), output_block_(tensor.spec.transform->out_block) {
     out_features = inner_->out_features;
     in_features = inner_->in_features;
+    input_.block = tensor.spec.transform->in_block;
+    if (input_.block > 0) {
+      const auto signs = arrays.get<float>("rotation1.input_signs", in_features, [&](float* to) {
+        std::ranges::copy(input_signs(tensor), to);
+      });
+      input_.signs.assign(signs.begin(), signs.end());
+    }
+    if (output_block_ > 0) {
+      output_signs_ = arrays.get<float>("rotation1.output_signs", out_features, [&](float* to) {
+        std::ranges::copy(output_signs(tensor), to);
+      });
+    }
   }
 
   const InputRotation* input_rotation() const override {
@@ -44,7 +54,7 @@ class RotatedMatrix final : public WeightMatrix {
   void multiply_rotated(Products products, const float* x, int64_t tokens, float* y,
                         ThreadPool& pool) override {
     inner_->multiply(products, x, tokens, y, pool);
-    if (output_signs_.empty()) return;
+    if (output_block_ == 0) return;
     const float* signs = output_signs_.data();
     each_share(tokens, out_features, output_block_, pool,
                [&](int64_t token, int64_t begin, int64_t end) {
@@ -60,8 +70,8 @@ class RotatedMatrix final : public WeightMatrix {
     std::vector<float> rows(static_cast<size_t>(block * in_features));
     for (int64_t r = 0; r < block; ++r)
       inner_->decode_row(first + r, &rows[static_cast<size_t>(r * in_features)]);
-    if (!output_signs_.empty()) hadamard_down_columns(rows.data(), block, in_features);
-    const float sign = output_signs_.empty() ? 1.0f : output_signs_[static_cast<size_t>(row)];
+    if (output_block_ > 0) hadamard_down_columns(rows.data(), block, in_features);
+    const float sign = output_block_ > 0 ? output_signs_[row] : 1.0f;
     const float* own = &rows[static_cast<size_t>((row - first) * in_features)];
     for (int64_t i = 0; i < in_features; ++i) out[i] = own[i] * sign;
     if (!input_rotation()) return;
@@ -70,13 +80,14 @@ class RotatedMatrix final : public WeightMatrix {
   }
 
   uint64_t bytes() const override {
-    return inner_->bytes() + 4 * (input_.signs.size() + output_signs_.size());
+    return inner_->bytes() + sizeof(float) * input_.signs.size() + output_signs_.bytes();
   }
+  std::string kernel() const override { return "rotated " + inner_->kernel(); }
 
  private:
   std::unique_ptr<WeightMatrix> inner_;
   InputRotation input_;
-  std::vector<float> output_signs_;  // [out_features], empty: not rotated
+  Array<float> output_signs_;  // [out_features], empty: not rotated
   int64_t output_block_;
   std::vector<float> rotated_;  // [tokens, in_features]
 };
@@ -95,8 +106,9 @@ void InputRotation::apply(const float* x, int64_t tokens, float* rotated, Thread
 }
 
 std::unique_ptr<WeightMatrix> make_rotated_matrix(std::unique_ptr<WeightMatrix> inner,
-                                                  const QuantizedTensor& tensor) {
-  return std::make_unique<RotatedMatrix>(std::move(inner), tensor);
+                                                  const QuantizedTensor& tensor,
+                                                  const MatrixArrays& arrays) {
+  return std::make_unique<RotatedMatrix>(std::move(inner), tensor, arrays);
 }
 
 }  // namespace bitsmith

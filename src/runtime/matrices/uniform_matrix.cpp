@@ -17,7 +17,7 @@ int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
 class UniformMatrix final : public PanelMatrix {
  public:
-  explicit UniformMatrix(const QuantizedTensor& tensor)
+  UniformMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
       : PanelMatrix(tensor.out_features, tensor.in_features) {
     const auto& spec = tensor.term<UniformSpec>();
     bundles_.nbits = spec.nbits;
@@ -31,12 +31,15 @@ class UniformMatrix final : public PanelMatrix {
     bundles_.chunk = run >= 4 ? static_cast<int>(run) : 0;
 
     const int64_t rows = divide_up(out_features, kUniformRows) * kUniformRows;
-    codes_ = AlignedBuffer<uint8_t>(rows / kUniformRows * bundles_.units * unit_bytes());
-    scales_ = AlignedBuffer<uint16_t>(rows * bundles_.groups);
-    if (spec.zero_points) zeros_ = AlignedBuffer<uint8_t>(rows * bundles_.groups);
-    std::vector<std::vector<FieldPlace>> places;
-    for (int64_t i = 0; i < kUniformUnit; ++i) places.push_back(field_places(spec.nbits, i));
-    for (int64_t row = 0; row < out_features; ++row) repack_row(tensor, row, places);
+    codes_ =
+        arrays.get<uint8_t>("uniform1.codes", rows / kUniformRows * bundles_.units * unit_bytes(),
+                            [&](uint8_t* to) { repack_codes(tensor, to); });
+    scales_ = arrays.get<uint16_t>("uniform1.scales", rows * bundles_.groups,
+                                   [&](uint16_t* to) { repack_scales(tensor, to); });
+    if (spec.zero_points) {
+      zeros_ = arrays.get<uint8_t>("uniform1.zeros", rows * bundles_.groups,
+                                   [&](uint8_t* to) { repack_zeros(tensor, to); });
+    }
     bundles_.codes = codes_.data();
     bundles_.scales = scales_.data();
     bundles_.zeros = zeros_.data();
@@ -61,6 +64,9 @@ class UniformMatrix final : public PanelMatrix {
   }
 
   uint64_t bytes() const override { return codes_.bytes() + scales_.bytes() + zeros_.bytes(); }
+  std::string kernel() const override {
+    return bundles_.chunk > 0 ? "uniform" : "uniform, decoded row panels";
+  }
 
  protected:
   bool multiply_one(const float* x, float* y, ThreadPool& pool) override {
@@ -123,32 +129,39 @@ class UniformMatrix final : public PanelMatrix {
     return (row / kUniformRows * bundles_.groups + group) * kUniformRows + row % kUniformRows;
   }
 
-  void repack_row(const QuantizedTensor& tensor, int64_t row,
-                  const std::vector<std::vector<FieldPlace>>& places) {
-    const std::vector<uint16_t> codes = row_codes(tensor, row);
-    const int64_t bundle = row / kUniformRows, r = row % kUniformRows;
-    for (int64_t i = 0; i < in_features; ++i) {
-      uint8_t* unit = codes_.data() + (bundle * bundles_.units + i / kUniformUnit) * unit_bytes();
-      store_code(unit, places[i % kUniformUnit], r, codes[static_cast<size_t>(i)]);
+  void repack_codes(const QuantizedTensor& tensor, uint8_t* to) const {
+    std::vector<std::vector<FieldPlace>> places;
+    for (int64_t i = 0; i < kUniformUnit; ++i) places.push_back(field_places(bundles_.nbits, i));
+    for (int64_t row = 0; row < out_features; ++row) {
+      const std::vector<uint16_t> codes = row_codes(tensor, row);
+      const int64_t bundle = row / kUniformRows, r = row % kUniformRows;
+      for (int64_t i = 0; i < in_features; ++i) {
+        uint8_t* unit = to + (bundle * bundles_.units + i / kUniformUnit) * unit_bytes();
+        store_code(unit, places[i % kUniformUnit], r, codes[static_cast<size_t>(i)]);
+      }
     }
-    const std::byte* scales = tensor.part("scales").bytes.data() + row * bundles_.groups * 2;
-    for (int64_t g = 0; g < bundles_.groups; ++g) {
-      std::memcpy(&scales_[scale_index(row, g)], scales + 2 * g, 2);
+  }
+
+  void repack_scales(const QuantizedTensor& tensor, uint16_t* to) const {
+    for (int64_t row = 0; row < out_features; ++row) {
+      const std::byte* scales = part_row(tensor, "scales", row).data();
+      for (int64_t g = 0; g < bundles_.groups; ++g)
+        std::memcpy(to + scale_index(row, g), scales + 2 * g, 2);
     }
-    if (zeros_.size() == 0) return;
-    const int64_t zero_bytes = packed_row_bytes(bundles_.groups, bundles_.nbits);
+  }
+
+  void repack_zeros(const QuantizedTensor& tensor, uint8_t* to) const {
     std::vector<uint16_t> zeros(static_cast<size_t>(bundles_.groups));
-    unpack_row(tensor.part("zeros").bytes.subspan(static_cast<size_t>(row * zero_bytes),
-                                                  static_cast<size_t>(zero_bytes)),
-               bundles_.nbits, zeros);
-    for (int64_t g = 0; g < bundles_.groups; ++g) {
-      zeros_[scale_index(row, g)] = static_cast<uint8_t>(zeros[static_cast<size_t>(g)]);
+    for (int64_t row = 0; row < out_features; ++row) {
+      unpack_row(part_row(tensor, "zeros", row), bundles_.nbits, zeros);
+      for (int64_t g = 0; g < bundles_.groups; ++g)
+        to[scale_index(row, g)] = static_cast<uint8_t>(zeros[static_cast<size_t>(g)]);
     }
   }
 
   UniformBundles bundles_ = {};
-  AlignedBuffer<uint8_t> codes_, zeros_;
-  AlignedBuffer<uint16_t> scales_;
+  Array<uint8_t> codes_, zeros_;
+  Array<uint16_t> scales_;
   AlignedBuffer<int8_t> input_codes_;  // one token's activations
   AlignedBuffer<float> input_scales_;
   AlignedBuffer<int32_t> input_sums_;
@@ -156,8 +169,9 @@ class UniformMatrix final : public PanelMatrix {
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_uniform_matrix(const QuantizedTensor& tensor) {
-  return std::make_unique<UniformMatrix>(tensor);
+std::unique_ptr<WeightMatrix> make_matrix(const UniformSpec&, const QuantizedTensor& tensor,
+                                          const MatrixArrays& arrays) {
+  return std::make_unique<UniformMatrix>(tensor, arrays);
 }
 
 }  // namespace bitsmith

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "runtime/matrices/array_store.h"
 #include "runtime/matrices/input_rotation.h"
 
 namespace bitsmith {
@@ -45,14 +47,26 @@ class WeightMatrix {
   virtual void decode_row(int64_t row, float* out) const = 0;
   // Bytes that one token's multiply reads (for the ratio to memory bandwidth).
   virtual uint64_t bytes() const = 0;
+  // What multiplies a single token, for people: "additive lookup".
+  virtual std::string kernel() const = 0;
 };
 
 // Dense: float32 rows are pulled through read_rows(first, count, out) so
-// that no second copy of the whole exists; kept as bfloat16 or float32.
+// that no second copy of the whole exists; kept as bfloat16 or float32, in an array of this name.
+inline constexpr const char* kDenseBfloat16 = "dense1.bfloat16";
+inline constexpr const char* kDenseFloat32 = "dense1.float32";
 using ReadRows = std::function<void(int64_t first, int64_t count, std::span<float> out)>;
 std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
+                                                bool as_bfloat16, const MatrixArrays& arrays,
+                                                const ReadRows& read_rows);
+// For the best kernel of this processor (selected_isa()), in arrays that `arrays` gives. The
+// tensor's parts are read where they are filled, and may go afterwards; where they lie in a file a
+// tensor without parts will do.
+std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor,
+                                                    const MatrixArrays& arrays);
+// The same in memory of their own.
+std::unique_ptr<WeightMatrix> make_dense_matrix(int64_t out_features, int64_t in_features,
                                                 bool as_bfloat16, const ReadRows& read_rows);
-// Repacks the codes for the best kernel of this processor. The tensor's storage may go afterwards.
 std::unique_ptr<WeightMatrix> make_quantized_matrix(const QuantizedTensor& tensor);
 
 }  // namespace bitsmith
