@@ -21,12 +21,13 @@ constexpr double kLinearsShare = 0.55;
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                                const QuantizeModelOptions& options, torch::Tensor activations,
-                               OutputGradients gradients, BlockFinetuner finetune,
-                               const RunContext& context)
+                               OutputGradients gradients, OutputMomentSource moments,
+                               BlockFinetuner finetune, const RunContext& context)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
       gradients_(std::move(gradients)),
+      moments_(std::move(moments)),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
       original_stream_(decoder, rotary_,
@@ -112,15 +113,28 @@ BlockQuantizer::InputStatistics BlockQuantizer::statistics(const InputSums& sums
   return inputs;
 }
 
+torch::Tensor BlockQuantizer::output_factor(const Linear& linear, const Block& block,
+                                            const torch::Tensor& weight,
+                                            LinearSummary& summary) const {
+  torch::Tensor factor;
+  if (options_.row_weights == RowWeights::kGuided) factor = row_weights(gradients_.at(linear.name));
+  if (options_.row_weights == RowWeights::kRelative)
+    factor = relative_row_weights(block.plan->attention, linear.name, weight);
+  if (!options_.kronecker()) return factor;
+  const OutputFactorEstimate estimate = estimate_output_factor(
+      moments_(block.index, linear), weight.square().mean(1).sqrt(), options_.linear.damping);
+  const char* without = factor.defined() ? "diagonal" : "identity";
+  summary.output_factor = OutputFactorSummary{estimate.holds() ? "full" : without,
+                                              estimate.held_out_cost, estimate.shrinkage};
+  return estimate.holds() ? estimate.factor : factor;
+}
+
 Objective BlockQuantizer::objective(const Linear& linear, const PlannedMatrix& matrix,
                                     const Block& block, const torch::Tensor& weight,
                                     const InputStatistics& inputs, LinearSummary& summary) const {
   Objective objective(inputs.hessian);
   if (matrix.method == Method::kRtn) return objective;  // nearest to the weights
-  if (options_.row_weights == RowWeights::kGuided)
-    objective.output_factor = row_weights(gradients_.at(linear.name));
-  if (options_.row_weights == RowWeights::kRelative)
-    objective.output_factor = relative_row_weights(block.plan->attention, linear.name, weight);
+  objective.output_factor = output_factor(linear, block, weight, summary);
   summary.shrinkage = inputs.shrinkage;
   const InputDrift& drift = inputs.drift;
   if (!drift.whole.defined()) return objective;
@@ -151,6 +165,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
                            bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
                            0,
                            inputs.expert_tokens,
+                           {},
                            {},
                            {}};
   QuantizedLinear result;

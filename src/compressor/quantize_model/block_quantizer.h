@@ -12,6 +12,7 @@
 #include "compressor/model/decoder.h"
 #include "compressor/objective/input_sums.h"
 #include "compressor/objective/objective.h"
+#include "compressor/objective/output_factor.h"
 #include "compressor/quantize_model/block_finetuner.h"
 #include "compressor/quantize_model/block_stream.h"
 #include "compressor/quantize_model/output_gradients.h"
@@ -26,14 +27,18 @@ using BlockProgress = std::function<void(double share, const std::string& detail
 // Called with each quantized matrix's stages.
 using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
 
+// The moments that a linear's output factor is made of (moment_files.h).
+using OutputMomentSource = std::function<OutputMoments(int64_t block_index, const Linear& linear)>;
+
 class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
-  // windows: every matrix is quantized without a Hessian. gradients: of the planned linears over
-  // these windows, where the options use them.
+  // windows: every matrix is quantized without a Hessian. gradients, moments: of the planned
+  // linears over these windows, where the options use them.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
-                 OutputGradients gradients, BlockFinetuner finetune, const RunContext& context);
+                 OutputGradients gradients, OutputMomentSource moments, BlockFinetuner finetune,
+                 const RunContext& context);
 
   // The planned matrices of block number `block_index`, quantized on the present activations.
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
@@ -66,6 +71,9 @@ class BlockQuantizer {
   Objective objective(const Linear& linear, const PlannedMatrix& matrix, const Block& block,
                       const torch::Tensor& weight, const InputStatistics& inputs,
                       LinearSummary& summary) const;
+  // G, undefined for the identity.
+  torch::Tensor output_factor(const Linear& linear, const Block& block, const torch::Tensor& weight,
+                              LinearSummary& summary) const;
   // task(first, count) for the windows, a chunk at a time.
   template <typename Task>
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
@@ -82,6 +90,7 @@ class BlockQuantizer {
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   OutputGradients gradients_;
+  OutputMomentSource moments_;
   RotaryTables rotary_;
   BlockStream stream_;            // of the model as it is quantized
   BlockStream original_stream_;   // of the original model; without a cross term there is none

@@ -34,7 +34,7 @@ class GuidedQuantization : public testing::QuantizeModelTest {
     const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
     const QuantizationPlan plan = plan_quantization(files->plan(), options_, {});
     const RunContext context;
-    BlockQuantizer quantizer(*decoder, plan, options_, decoder->embed(windows), gradients, {},
+    BlockQuantizer quantizer(*decoder, plan, options_, decoder->embed(windows), gradients, {}, {},
                              context);
     return quantizer.quantize(0, [](double, const std::string&) {}, {}).matrices;
   }

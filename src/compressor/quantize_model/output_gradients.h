@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compressor/model/decoder.h"
+#include "compressor/objective/output_factor.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -35,20 +36,31 @@ inline constexpr float kLeastRowWeight = 1e-4f;
 // The statistics over parts of the tokens, joined in their order.
 LinearGradients joined(const std::vector<LinearGradients>& parts);
 
+// What second moments of gradients at a linear's outputs are made of (OutputMoments). Tokens: g of
+// each. Windows: the columns of D Ubar^T of each, Ubar that of the inputs of all windows that run.
+enum class GradientSamples { kNone, kTokens, kWindows };
+using SecondMoments = std::map<std::string, SecondMoment>;  // by module
+
 struct GradientPassOptions {
   uint64_t seed = 0;            // of the labels
   int64_t first_window = 0;     // the number of the first window among all, for its labels
   int64_t batch_tokens = 4096;  // of a block's pass with gradients
+  GradientSamples samples = GradientSamples::kNone;
+  double damping = 0.01;  // of the Hessian that Ubar is made of
 };
+
+using MomentSink = std::function<void(int64_t block_index, const SecondMoments& moments)>;
 
 // One forward and one backward pass of `windows` [n, length] int64 through the model as it is,
 // block after block: the inputs of all blocks are kept, each block is read twice and its values are
 // computed anew on the way back. `decoder` needs no blocks (load_without_blocks()). Tokens are
 // numbered window by window. `progress` gets the share done, and may throw. Error where a gradient
-// is not finite.
+// is not finite. take_moments, when given, gets the second moments of each block that has any of
+// the modules, the last block first; so only one block's exist at a time.
 OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& windows,
                                  const std::set<std::string>& modules,
                                  const GradientPassOptions& options,
-                                 const std::function<void(double)>& progress);
+                                 const std::function<void(double)>& progress,
+                                 const MomentSink& take_moments = {});
 
 }  // namespace bitsmith

@@ -61,12 +61,12 @@ class MovedLoss {
     constexpr double kStep = 5e-3;
     double difference = 0;
     for (const double sign : {1.0, -1.0}) {
-      linear.output_observer = [&](const torch::Tensor& y) {
+      linear.observer = [&](const torch::Tensor&, const torch::Tensor& y) {
         y.view({-1, y.size(-1)})[token][row].add_(sign * kStep);
       };
       difference += sign * (*this)();
     }
-    linear.output_observer = nullptr;
+    linear.observer = nullptr;
     return difference / (2 * kStep);
   }
 

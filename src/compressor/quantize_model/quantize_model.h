@@ -21,6 +21,12 @@
 
 namespace bitsmith {
 
+// What became of a matrix's output factor where the objective is Kronecker.
+struct OutputFactorSummary {
+  std::string used;  // "full", or without it "diagonal" (--row-weights) or "identity"
+  double held_out_cost, shrinkage;  // objective/output_factor.h
+};
+
 struct LinearSummary {
   std::string module;
   std::string representation, method;
@@ -28,6 +34,7 @@ struct LinearSummary {
   std::optional<int64_t> expert_tokens;  // calibration tokens that the router sent to an expert
   std::optional<double> cross_term;      // its share, where it was estimated
   std::optional<double> shrinkage;       // of the Hessian, likewise
+  std::optional<OutputFactorSummary> output_factor;
 };
 
 struct QuantizeModelResult {
