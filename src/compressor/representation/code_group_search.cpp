@@ -12,6 +12,7 @@ namespace bitsmith {
 namespace {
 
 constexpr int64_t kMostCodeGroupsAtOnce = 64;
+constexpr int64_t kRowsInTurn = 32;  // where rows meet
 
 struct Entry {
   int64_t code_group;  // flat index
@@ -332,30 +333,47 @@ class Descent {
 
   // Coordinate descent where rows meet: one after another. The rows hold the gradient over their
   // own entry of G, so that the search of a row is that without G. A row's moves change the
-  // gradient of the rows after it; what lies beyond the panel gets those of all rows at its end.
+  // gradient of the rows after it: of the next few at once, of the others in the panel by one
+  // product when those few are done, of what lies beyond the panel at its end.
   void descend_coupled(int64_t begin, int64_t end) {
-    const int64_t first = begin * g_, width = (end - begin) * g_;
+    const int64_t first = begin * g_, width = (end - begin) * g_, next = end * g_;
     const auto hessian = hessian_.narrow(0, first, width);
+    const auto own = hessian.narrow(1, first, width).contiguous();
     auto all = torch::zeros({out_, width}, torch::kFloat);
-    parallel_tasks(1, [&](int64_t) {
-      const torch::NoGradGuard no_grad;
-      for (int64_t row = 0; row < out_; ++row) {
-        const int64_t after = out_ - row - 1;
-        if (!(coupling_.const_data_ptr<float>()[row * (out_ + 1)] > 0)) continue;  // costs nothing
-        const auto moves = descent_moves(row, begin, end);
-        if (!moves.defined()) continue;
-        all.narrow(0, row, 1).copy_(moves);
-        const auto change = at::mm(moves, hessian.narrow(1, first, width));
-        gradient_.narrow(0, row + 1, after)
-            .narrow(1, first, width)
-            .addmm_(coupling_.narrow(0, row + 1, after).narrow(1, row, 1), change, 1, -1);
-      }
-    });
-    const int64_t next = end * g_, beyond = in_ - next;
-    if (beyond == 0) return;
+    for (int64_t row = 0; row < out_; row += kRowsInTurn) {
+      const int64_t rows = std::min(kRowsInTurn, out_ - row), after = out_ - row - rows;
+      const auto moves = all.narrow(0, row, rows);
+      bool moved = false;
+      parallel_tasks(1, [&](int64_t) { moved = descend_in_turn(row, begin, end, own, moves); });
+      if (!moved || after == 0) continue;
+      row_chunked_subtract(coupling_.narrow(0, row + rows, after).narrow(1, row, rows),
+                           row_chunked_matmul(moves, own),
+                           gradient_.narrow(0, row + rows, after).narrow(1, first, width));
+    }
+    if (next == in_) return;
     row_chunked_subtract(row_chunked_matmul(coupling_, all),
-                         hessian.narrow(1, next, beyond).contiguous(),
-                         gradient_.narrow(1, next, beyond));
+                         hessian.narrow(1, next, in_ - next).contiguous(),
+                         gradient_.narrow(1, next, in_ - next));
+  }
+  // The rows of `moves` [rows, width], which begin at `first_row`, and what they move among
+  // themselves; whether there is any. hessian [width, width]: the panel's.
+  bool descend_in_turn(int64_t first_row, int64_t begin, int64_t end, const torch::Tensor& hessian,
+                       const torch::Tensor& moves) {
+    const torch::NoGradGuard no_grad;  // each thread has its own flag
+    bool moved = false;
+    for (int64_t i = 0; i < moves.size(0); ++i) {
+      const int64_t row = first_row + i, after = moves.size(0) - i - 1;
+      if (!(coupling_.const_data_ptr<float>()[row * (out_ + 1)] > 0)) continue;  // costs nothing
+      const auto own = descent_moves(row, begin, end);
+      if (!own.defined()) continue;
+      moved = true;
+      moves.narrow(0, i, 1).copy_(own);
+      gradient_.narrow(0, row + 1, after)
+          .narrow(1, begin * g_, moves.size(1))
+          .addmm_(coupling_.narrow(0, row + 1, after).narrow(1, row, 1), at::mm(own, hessian), 1,
+                  -1);
+    }
+    return moved;
   }
 
   // The rows hold the weights as they should be after the errors of the code groups before; the
