@@ -1,51 +1,18 @@
 // Quantizing a model for its end loss, and with what the halves of the calibration text say.
-#include <gtest/gtest.h>
-
 #include <algorithm>
-#include <filesystem>
 
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
-#include "compressor/quantize_model/block_quantizer.h"
-#include "compressor/quantize_model/gradient_stage.h"
-#include "compressor/quantize_model/output_gradients.h"
-#include "compressor/quantize_model/test_quantize_model.h"
+#include "compressor/quantize_model/test_guided.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::folder_hashes;
+using testing::StopAt;
 
-class GuidedQuantization : public testing::QuantizeModelTest {
- protected:
-  void SetUp() override {
-    QuantizeModelTest::SetUp();
-    options_.objective = ErrorMeasure::kGuided;
-  }
-  OrderedJson recipe(const std::string& out) const {
-    return parse_ordered_json(read_text_file(folder_ / out / "bitsmith.json"), out);
-  }
-  // Of the first block's matrices, by the walk itself.
-  std::map<std::string, QuantizedTensor> first_block(const std::shared_ptr<const ModelFiles>& files,
-                                                     const torch::Tensor& windows,
-                                                     const OutputGradients& gradients) const {
-    const torch::NoGradGuard no_grad;
-    const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
-    const QuantizationPlan plan = plan_quantization(files->plan(), options_, {});
-    const RunContext context;
-    BlockQuantizer quantizer(*decoder, plan, options_, decoder->embed(windows), gradients, {}, {},
-                             context);
-    return quantizer.quantize(0, [](double, const std::string&) {}, {}).matrices;
-  }
-  OutputGradients gradients(const std::shared_ptr<const ModelFiles>& files,
-                            const torch::Tensor& windows) const {
-    std::set<std::string> modules;
-    for (const LinearPlan* linear : linears(files->plan().blocks[0])) modules.insert(linear->name);
-    return output_gradients(*Decoder::load_without_blocks(files, torch::kFloat32), windows, modules,
-                            {}, [](double) {});
-  }
-};
+class GuidedQuantization : public testing::GuidedTest {};
 
 TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
   for (const char* name : {"tiny_llama", "families/tiny_mixtral"}) {
@@ -61,14 +28,7 @@ TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
       options_.objective = ErrorMeasure::kGuided;
       const auto guided = first_block(files, windows, equal);
       options_.objective = ErrorMeasure::kLayer;
-      const auto layer = first_block(files, windows, {});
-      ASSERT_EQ(guided.size(), layer.size());
-      for (const auto& [module, matrix] : layer) {
-        for (const TensorView& part : matrix.parts) {
-          const TensorView& other = guided.at(module).part(part.name);
-          EXPECT_TRUE(std::ranges::equal(part.bytes, other.bytes)) << module << " " << part.name;
-        }
-      }
+      expect_equal_bytes(first_block(files, windows, {}), guided);
     }
   }
 }
@@ -110,23 +70,6 @@ TEST_F(GuidedQuantization, LowersItsOwnObjective) {
   EXPECT_LT(guided_by_guided, layer_by_guided);
   EXPECT_LT(layer_by_layer, guided_by_layer);
 }
-
-// Raises a flag when a task has come so far.
-class StopAt : public ProgressSink {
- public:
-  StopAt(std::string task, double fraction, CancelFlag& cancel)
-      : task_(std::move(task)), fraction_(fraction), cancel_(cancel) {}
-  void begin(const std::string& task) override { running_ = task; }
-  void update(double fraction, const std::string&) override {
-    if (running_ == task_ && fraction >= fraction_) cancel_.raise();
-  }
-  void end() override { running_.clear(); }
-
- private:
-  std::string task_, running_;
-  double fraction_;
-  CancelFlag& cancel_;
-};
 
 TEST_F(GuidedQuantization, AnInterruptedPassGoesOnToTheSameBytes) {
   options_.representation = parse_representation("aq1x8g8");

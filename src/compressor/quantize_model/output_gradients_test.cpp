@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize_model/sampled_loss.h"
 
 namespace bitsmith {
@@ -134,6 +135,105 @@ TEST(OutputGradients, PartsJoinToTheWhole) {
   }
   const std::string& first_module = whole.begin()->first;
   EXPECT_FALSE(torch::equal(other.at(first_module).tokens, whole.at(first_module).tokens));
+}
+
+SecondMoments moments_of(const std::shared_ptr<const ModelFiles>& files,
+                         const torch::Tensor& windows, const std::set<std::string>& modules,
+                         GradientPassOptions options) {
+  const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+  SecondMoments all;
+  int64_t last = files->plan().num_blocks();
+  output_gradients(
+      *decoder, windows, modules, options, [](double) {},
+      [&](int64_t block, const SecondMoments& moments) {
+        EXPECT_LT(block, last);
+        last = block;
+        all.insert(moments.begin(), moments.end());
+      });
+  EXPECT_EQ(all.size(), modules.size());
+  return all;
+}
+
+TEST(OutputGradients, SecondMomentsAreThoseOfFiniteDifferences) {
+  const torch::NoGradGuard no_grad;
+  constexpr double kDamping = 0.02;
+  const auto files = tiny("tiny_llama");
+  torch::manual_seed(67);
+  const auto window = torch::randint(files->plan().vocab_size, {1, 9}, torch::kInt64);
+  const MovedLoss loss(files, window);
+  Linear& linear = loss.linear(files->plan().blocks[0].attention.inputs[1].name);
+  torch::Tensor x;
+  linear.observer = [&](const torch::Tensor& inputs, const torch::Tensor&) {
+    x = inputs.reshape({-1, linear.in_features});
+  };
+  loss();
+  auto g = torch::zeros({window.numel(), linear.out_features});
+  for (int64_t token = 0; token < g.size(0); ++token) {
+    for (int64_t row = 0; row < g.size(1); ++row) g[token][row] = loss.slope(linear, token, row);
+  }
+  const auto moment_of = [](const torch::Tensor& samples) {
+    HessianSum sum(samples.size(1));
+    sum.add(samples);
+    return sum.hessian();
+  };
+  const auto filter = feedback_matrix(moment_of(x), kDamping);
+  const auto window_gradient = torch::matmul(g.t(), x);  // of the loss by the weights
+  const std::map<GradientSamples, torch::Tensor> expected = {
+      {GradientSamples::kTokens, moment_of(g)},
+      {GradientSamples::kWindows, moment_of(torch::matmul(filter, window_gradient.t()))}};
+  for (const auto& [samples, matrix] : expected) {
+    const SecondMoments moments =
+        moments_of(files, window, {linear.name}, {.samples = samples, .damping = kDamping});
+    const SecondMoment& own = moments.at(linear.name);
+    EXPECT_EQ(own.weight,
+              samples == GradientSamples::kTokens ? window.numel() : linear.in_features);
+    EXPECT_LT((own.matrix - matrix).norm().item<double>(), 0.08 * matrix.norm().item<double>());
+  }
+}
+
+TEST(OutputGradients, SecondMomentsOfTokensHangOnTokensOnly) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(68);
+  const auto windows = torch::randint(files->plan().vocab_size, {5, 12}, torch::kInt64);
+  const std::set<std::string> modules = all_linears(files->plan());
+  const auto of = [&](const torch::Tensor& some, GradientPassOptions options) {
+    options.samples = GradientSamples::kTokens;
+    return moments_of(files, some, modules, options);
+  };
+  const SecondMoments whole = of(windows, {}), chunked = of(windows, {.batch_tokens = 12});
+  const SecondMoments first = of(windows.slice(0, 0, 2), {}),
+                      second = of(windows.slice(0, 2), {.first_window = 2});
+  const OutputGradients gradients = gradients_of(files, windows);
+  for (const auto& [module, own] : whole) {
+    SCOPED_TRACE(module);
+    const double tolerance = 1e-5 * own.matrix.abs().max().item<double>() + 1e-12;
+    EXPECT_TRUE(torch::allclose(chunked.at(module).matrix, own.matrix, 1e-3, tolerance));
+    const SecondMoment both = joined(first.at(module), second.at(module));
+    EXPECT_TRUE(torch::allclose(both.matrix, own.matrix, 1e-3, tolerance));
+    EXPECT_EQ(both.weight, own.weight);
+    // On the diagonal are the squares that weigh rows.
+    EXPECT_TRUE(
+        torch::allclose(own.matrix.diagonal() / 2, gradients.at(module).rows, 1e-3, tolerance));
+  }
+}
+
+// Windows do not run into each other, and an expert's tokens are found.
+TEST(OutputGradients, SecondMomentsOfWindowsAddUp) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(69);
+  const auto windows = torch::randint(files->plan().vocab_size, {4, 12}, torch::kInt64);
+  const std::set<std::string> modules = all_linears(files->plan());
+  const GradientPassOptions options = {.samples = GradientSamples::kWindows};
+  GradientPassOptions one_by_one = options;
+  one_by_one.batch_tokens = 12;
+  const SecondMoments together = moments_of(files, windows, modules, options),
+                      apart = moments_of(files, windows, modules, one_by_one);
+  for (const auto& [module, own] : together) {
+    SCOPED_TRACE(module);
+    const double tolerance = 1e-4 * own.matrix.abs().max().item<double>() + 1e-12;
+    EXPECT_TRUE(torch::allclose(apart.at(module).matrix, own.matrix, 1e-2, tolerance));
+    EXPECT_EQ(apart.at(module).weight, own.weight);
+  }
 }
 
 TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
