@@ -868,6 +868,10 @@ class Quantize(ProgramTest):
         self.refuse(*ok, "--objective", "magic", codes=[2], says=["layer, guided or kronecker"])
         self.refuse(*ok, "--row-weights", "all", codes=[2], says=["none, guided or relative"])
         self.refuse(*ok, "--estimate-cross-term", "--cross-term", 0, codes=[2], says=["cannot be estimated"])
+        self.refuse(*ok, "--objective", "guided", "--guided-groups", 5, codes=[2])
+        self.refuse(*ok, "--guided-groups", 2, codes=[2], says=["--objective guided too"])
+        self.refuse("--representation", "aq1x8g8", "--objective", "guided", "--guided-groups", 2, codes=[2],
+                    says=["--row-weights guided instead"])
         self.refuse("--representation", "aq1x8g8", "--objective", "kronecker", "--rounds", 0, codes=[2],
                     says=["aqlm needs rounds"])
         self.refuse("--representation", "int4g16+out1%", "--objective", "kronecker", "--outliers", "admm", codes=[2],

@@ -22,7 +22,7 @@ BlockBackward::BlockBackward(const Decoder& decoder, Block& block, const RotaryT
       if (!modules.contains(linear->name)) continue;
       sums_.push_back({linear->name,
                        site,
-                       torch::full({inputs.size(0) * length_}, kNoGradient),
+                       torch::full({options.row_groups, inputs.size(0) * length_}, kNoGradient),
                        torch::zeros({linear->out_features}, torch::kDouble),
                        {}});
       if (samples_ != GradientSamples::kNone) sums_.back().moment.emplace(linear->out_features);
@@ -70,7 +70,7 @@ torch::Tensor BlockBackward::run(const torch::Tensor& inputs, int64_t first_toke
 
 void BlockBackward::take(OutputGradients& all) const {
   for (const Sums& sums : sums_) {
-    const torch::Tensor tokens = (sums.tokens >= 0).sum().clamp_min(1);
+    const torch::Tensor tokens = (sums.tokens[0] >= 0).sum().clamp_min(1);
     LinearGradients gradients{sums.tokens, (sums.rows / tokens).to(torch::kFloat32)};
     if (!torch::isfinite(gradients.rows).all().item<bool>() ||
         !torch::isfinite(gradients.tokens).all().item<bool>())
@@ -106,7 +106,10 @@ void BlockBackward::add(Sums& sums, const torch::Tensor& inputs, const torch::Te
   const torch::Tensor places =
       expert < 0 ? torch::arange(g.size(0)) : tokens_of_expert(chosen_, expert);
   BITSMITH_CHECK(places.size(0) == g.size(0));
-  sums.tokens.index_copy_(0, places + first_token_, squares.mean(1));
+  const int64_t groups = sums.tokens.size(0);
+  sums.tokens.index_copy_(
+      1, places + first_token_,
+      squares.reshape({g.size(0), groups, g.size(1) / groups}).mean(2).t().contiguous());
   sums.rows.add_(squares.sum(0, /*keepdim=*/false, torch::kDouble));
   if (samples_ == GradientSamples::kTokens) sums.moment->add(g);
   if (samples_ == GradientSamples::kWindows)

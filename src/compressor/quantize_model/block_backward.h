@@ -36,7 +36,7 @@ class BlockBackward {
   struct Sums {
     std::string module;
     size_t site;
-    torch::Tensor tokens;              // [tokens] float32
+    torch::Tensor tokens;              // [row groups, tokens] float32
     torch::Tensor rows;                // [out] float64
     std::optional<HessianSum> moment;  // where samples are asked for
   };

@@ -50,12 +50,11 @@ class BlockQuantizer {
   const torch::Tensor& activations() const { return stream_.inputs(); }
 
  private:
-  // What the objective of a linear is made of, of its inputs.
+  // What the objective of a linear, or of a group of its rows, is made of, of its inputs.
   struct InputStatistics {
     torch::Tensor hessian;  // undefined without data
     InputDrift drift;
-    std::optional<double> shrinkage;       // of the Hessian, where it was asked for
-    std::optional<int64_t> expert_tokens;  // that an expert got
+    std::optional<double> shrinkage;  // of the Hessian, where it was asked for
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
@@ -63,13 +62,15 @@ class BlockQuantizer {
   // The planned linears of a site.
   std::vector<const Linear*> planned(Block& block, size_t site) const;
   // Takes all windows on to the site and sums up what its planned linears get: one sum for all of
-  // them, or one for each where the objective is guided. `original`: the block before anything in
-  // it was quantized. all_tokens: an expert gets every token, whatever the router says.
+  // them, or one for each group of rows of each where the objective is guided. `original`: the
+  // block before anything in it was quantized. all_tokens: an expert gets every token, whatever the
+  // router says.
   std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
                                  const std::function<void(double)>& progress);
   InputStatistics statistics(const InputSums& sums, const Linear& linear) const;
-  Objective objective(const Linear& linear, const PlannedMatrix& matrix, const Block& block,
-                      const torch::Tensor& weight, const InputStatistics& inputs,
+  // Of some rows, one of `row_groups` shares of the summary.
+  Objective objective(const torch::Tensor& weight, const torch::Tensor& output_factor,
+                      const InputStatistics& inputs, int64_t row_groups,
                       LinearSummary& summary) const;
   // G, undefined for the identity.
   torch::Tensor output_factor(const Linear& linear, const Block& block, const torch::Tensor& weight,
@@ -79,10 +80,11 @@ class BlockQuantizer {
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
-  // Quantizes one matrix and adds it to `modules`.
+  // Quantizes one matrix, each group of rows on its inputs, and adds it to `modules`. The summary
+  // has what is known of it before.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const Block& block,
-                       const InputStatistics& inputs, QuantizedModules& modules,
-                       const LinearObserver& observer) const;
+                       const std::vector<InputStatistics>& inputs, LinearSummary summary,
+                       QuantizedModules& modules, const LinearObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `modules`.
   void finetune(int64_t block_index, QuantizedModules& modules, const BlockProgress& progress);
 

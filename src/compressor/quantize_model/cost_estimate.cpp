@@ -113,8 +113,8 @@ struct BlockSizes {
   int64_t all_factors = 0, all_hessians = 0, widest_output = 0;
 };
 
-// guided: each linear of a site has its own Hessian.
-BlockSizes block_sizes(const BlockPlan& block, bool guided) {
+// own_sums: Hessians that each linear of a site has of its own; 0: all share one.
+BlockSizes block_sizes(const BlockPlan& block, int64_t own_sums) {
   BlockSizes sizes;
   for (const LinearPlan* linear : linears(block)) {
     const int64_t weights = linear->out_features * linear->in_features;
@@ -129,7 +129,7 @@ BlockSizes block_sizes(const BlockPlan& block, bool guided) {
                                          : static_cast<double>(block.experts->experts_per_token) /
                                                static_cast<double>(block.experts->experts.size());
     const auto features = static_cast<double>(site.features);
-    const int64_t sums = guided ? std::ssize(site.linears) : 1;
+    const int64_t sums = own_sums > 0 ? own_sums * std::ssize(site.linears) : 1;
     sizes.hessian_elements += share * features * features * static_cast<double>(sums);
     sizes.largest_sums = std::max(sizes.largest_sums, sums * site.features * site.features);
     sizes.all_hessians += site.features * site.features;
@@ -145,10 +145,10 @@ BlockSizes block_sizes(const BlockPlan& block, bool guided) {
   return sizes;
 }
 
-BlockSizes block_sizes(const ModelPlan& plan, bool guided) {
+BlockSizes block_sizes(const ModelPlan& plan, int64_t own_sums) {
   BlockSizes sizes;
   for (const BlockPlan& block : plan.blocks) {
-    const BlockSizes own = block_sizes(block, guided);
+    const BlockSizes own = block_sizes(block, own_sums);
     sizes.weights = std::max(sizes.weights, own.weights);
     sizes.largest = std::max(sizes.largest, own.largest);
     sizes.widest_input = std::max(sizes.widest_input, own.widest_input);
@@ -229,7 +229,7 @@ int64_t matrix_bytes(int64_t weights, int64_t inputs) {
 
 void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
                         int64_t length, const QuantizeModelOptions& options) {
-  const BlockSizes sizes = block_sizes(model, options.guided());
+  const BlockSizes sizes = block_sizes(model, options.guided() ? options.guided_groups : 0);
   const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
 
@@ -258,7 +258,7 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
     int64_t kept = 0, moments = 0;  // of the statistics, in files of second moments
     for (const auto& [module, matrix] : plan.matrices) {
       if (is_outer_matrix(model, module)) continue;
-      kept += 4 * (tokens + matrix.shape.out_features);
+      kept += 4 * (options.guided_groups * tokens + matrix.shape.out_features);
       if (options.kronecker()) moments += 3 * moment_file_bytes(matrix.shape.out_features);
     }
     const int64_t pass = gradient_pass_bytes(model, sizes, tokens, length, chunk, element) +
@@ -273,13 +273,13 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
 
 PassTime pass_time(const ModelPlan& model, torch::Dtype dtype) {
   const torch::NoGradGuard no_grad;
-  return pass_time(model, block_sizes(model, /*guided=*/false), product_rate(dtype));
+  return pass_time(model, block_sizes(model, /*own_sums=*/0), product_rate(dtype));
 }
 
 QuantizeTime estimate_time(const QuantizationPlan& plan, const ModelPlan& model,
                            const QuantizeModelOptions& options, const RunContext& context) {
   const torch::NoGradGuard no_grad;
-  const BlockSizes sizes = block_sizes(model, options.guided());
+  const BlockSizes sizes = block_sizes(model, options.guided() ? options.guided_groups : 0);
   const bool narrow = options.dtype == "bfloat16";
   const int streams = options.cross_term > 0 ? 2 : 1;
   const double rate = product_rate(narrow ? torch::kBFloat16 : torch::kFloat32);

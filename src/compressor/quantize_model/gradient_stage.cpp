@@ -44,20 +44,21 @@ void write_gradients(const fs::path& path, const OutputGradients& gradients,
 
 // Of `tokens` tokens, for modules with so many rows.
 OutputGradients read_gradients(const fs::path& path, const std::map<std::string, int64_t>& rows,
-                               int64_t tokens, const std::string& request_hash) {
+                               int64_t row_groups, int64_t tokens,
+                               const std::string& request_hash) {
   const SafetensorsFile file = open_work_tensors(path, request_hash);
-  const auto read = [&](const std::string& name, int64_t size) {
+  const auto read = [&](const std::string& name, const std::vector<int64_t>& shape) {
     const TensorView* view = file.find(name);
-    if (!view || view->dtype != DType::F32 || view->shape != std::vector<int64_t>{size})
-      throw Error(concat(path.string(), ": tensor '", name, "' of ", size,
+    if (!view || view->dtype != DType::F32 || view->shape != shape)
+      throw Error(concat(path.string(), ": tensor '", name, "' of ", element_count(shape),
                          " float32 values is missing; delete the file to have it made again"));
-    torch::Tensor values = torch::empty({size});
+    torch::Tensor values = torch::empty(shape);
     std::memcpy(values.data_ptr(), view->bytes.data(), view->bytes.size());
     return values;
   };
   OutputGradients gradients;
   for (const auto& [module, out] : rows)
-    gradients[module] = {read(module + kTokens, tokens), read(module + kRows, out)};
+    gradients[module] = {read(module + kTokens, {row_groups, tokens}), read(module + kRows, {out})};
   return gradients;
 }
 
@@ -123,7 +124,8 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
       };
       GradientPassOptions pass = {.seed = options.linear.seed,
                                   .first_window = batch.first,
-                                  .batch_tokens = options.batch_tokens};
+                                  .batch_tokens = options.batch_tokens,
+                                  .row_groups = options.guided_groups};
       MomentSink take_moments;
       if (options.kronecker()) {
         pass.samples = batch.part == MomentPart::kHeldOut ? GradientSamples::kWindows
@@ -142,8 +144,8 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
 
   std::map<std::string, std::vector<LinearGradients>> parts;
   for (size_t number = 0; number < batches.size(); ++number) {
-    for (auto& [module, own] :
-         read_gradients(file(number), rows, batches[number].count * length, work.hash()))
+    for (auto& [module, own] : read_gradients(file(number), rows, options.guided_groups,
+                                              batches[number].count * length, work.hash()))
       parts[module].push_back(std::move(own));
   }
   OutputGradients all;

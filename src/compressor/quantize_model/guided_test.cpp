@@ -1,5 +1,6 @@
 // Quantizing a model for its end loss, and with what the halves of the calibration text say.
 #include <algorithm>
+#include <vector>
 
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
@@ -20,7 +21,7 @@ TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
     const torch::Tensor windows = data(*files).train;
     OutputGradients equal;
     for (const LinearPlan* linear : linears(files->plan().blocks[0]))
-      equal[linear->name] = {torch::full({windows.numel()}, 3.f),
+      equal[linear->name] = {torch::full({1, windows.numel()}, 3.f),
                              torch::full({linear->out_features}, 3.f)};
     for (const char* representation : {"int3g16", "aq1x4g8", "gvq2d1b-n128"}) {
       SCOPED_TRACE(concat(name, " ", representation));
@@ -29,6 +30,36 @@ TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
       const auto guided = first_block(files, windows, equal);
       options_.objective = ErrorMeasure::kLayer;
       expect_equal_bytes(first_block(files, windows, {}), guided);
+    }
+  }
+}
+
+// A group of rows is what it is where the whole matrix has the group's weights of tokens.
+TEST_F(GuidedQuantization, GroupsOfRowsAreMatricesOfTheirOwn) {
+  options_.cross_term = 0;
+  const auto files = model("tiny_llama_trained");
+  const torch::Tensor windows = data(*files).train;
+  torch::manual_seed(84);
+  OutputGradients both;
+  std::vector<OutputGradients> alone(2);
+  for (const LinearPlan* linear : linears(files->plan().blocks[0])) {
+    const auto tokens = torch::randn({2, windows.numel()}).square();
+    const auto rows = torch::ones({linear->out_features});
+    both[linear->name] = {tokens, rows};
+    for (int64_t group = 0; group < 2; ++group)
+      alone[static_cast<size_t>(group)][linear->name] = {tokens.narrow(0, group, 1), rows};
+  }
+  options_.representation = parse_representation("int3g16");
+  options_.guided_groups = 2;
+  const auto grouped = first_block(files, windows, both);
+  options_.guided_groups = 1;
+  for (int64_t group = 0; group < 2; ++group) {
+    const auto whole = first_block(files, windows, alone[static_cast<size_t>(group)]);
+    for (const auto& [module, matrix] : whole) {
+      const auto half = [&](const QuantizedTensor& tensor) {
+        return decode_matrix(tensor, torch::kFloat32).chunk(2)[static_cast<size_t>(group)];
+      };
+      EXPECT_TRUE(torch::equal(half(grouped.at(module)), half(matrix))) << module << group;
     }
   }
 }
@@ -54,7 +85,7 @@ TEST_F(GuidedQuantization, LowersItsOwnObjective) {
       [&](size_t site, const torch::Tensor& inputs) {
         for (const Linear* linear : block->site_linears(site)) {
           HessianSum weighted(linear->in_features), plain(linear->in_features);
-          weighted.add(inputs, token_weights(own.at(linear->name), options_.guided_share));
+          weighted.add(inputs, token_weights(own.at(linear->name), 0, options_.guided_share));
           plain.add(inputs);
           const auto error = [&](const HessianSum& sum, const auto& matrices) {
             return relative_error(linear->weight,
@@ -184,6 +215,22 @@ TEST_F(GuidedQuantization, RefusesWhatHasNoObjective) {
   options_.estimate_cross_term = true;
   options_.cross_term = 0;
   refused("cannot be estimated");
+  options_.method.reset();
+  options_.guided_groups = 2;
+  refused("give --objective guided too");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kKronecker;
+  options_.guided_groups = 2;
+  refused("give --objective guided too");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kGuided;
+  options_.guided_groups = 2;
+  options_.representation = parse_representation("aq1x4g8");
+  refused("--row-weights guided instead");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kGuided;
+  options_.guided_groups = 3;
+  refused("choose another --guided-groups");
   options_.method.reset();
   options_.shrink_hessian = true;
   const auto files = model("tiny_llama");

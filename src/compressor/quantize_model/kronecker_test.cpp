@@ -82,7 +82,7 @@ TEST_F(KroneckerQuantization, WithSupportLowersItsOwnObjective) {
         [&](size_t site, const torch::Tensor& inputs) {
           for (const Linear* linear : block->site_linears(site)) {
             HessianSum sum(linear->in_features);
-            sum.add(inputs, token_weights(own.at(linear->name), options_.guided_share));
+            sum.add(inputs, token_weights(own.at(linear->name), 0, options_.guided_share));
             Objective objective(sum.hessian());
             objective.output_factor = moment_of(mixed_samples(4000, linear->out_features)).matrix;
             const auto error = [&](const auto& matrices) {

@@ -34,13 +34,13 @@ void to_loss_gradients(const Decoder& decoder, const torch::Tensor& outputs,
 
 }  // namespace
 
-torch::Tensor token_weights(const LinearGradients& gradients, double share) {
-  const torch::Tensor there = gradients.tokens >= 0;
-  const double sum = gradients.tokens.clamp_min(0).sum(torch::kDouble).item<double>();
-  if (!(sum > 0)) return torch::ones_like(gradients.tokens);
+torch::Tensor token_weights(const LinearGradients& gradients, int64_t row_group, double share) {
+  const torch::Tensor tokens = gradients.tokens[row_group];
+  const torch::Tensor there = tokens >= 0;
+  const double sum = tokens.clamp_min(0).sum(torch::kDouble).item<double>();
+  if (!(sum > 0)) return torch::ones_like(tokens);
   const double mean = sum / static_cast<double>(there.sum().item<int64_t>());
-  return torch::where(there, gradients.tokens * (share / mean) + (1 - share),
-                      torch::ones_like(gradients.tokens));
+  return torch::where(there, tokens * (share / mean) + (1 - share), torch::ones_like(tokens));
 }
 
 torch::Tensor row_weights(const LinearGradients& gradients) {
@@ -55,12 +55,12 @@ LinearGradients joined(const std::vector<LinearGradients>& parts) {
   torch::Tensor rows = torch::zeros_like(parts[0].rows, torch::kDouble);
   int64_t seen = 0;
   for (const LinearGradients& part : parts) {
-    const int64_t own = (part.tokens >= 0).sum().item<int64_t>();
+    const int64_t own = (part.tokens[0] >= 0).sum().item<int64_t>();
     tokens.push_back(part.tokens);
     rows.add_(part.rows.to(torch::kDouble) * own);
     seen += own;
   }
-  return {torch::cat(tokens), (rows / std::max<int64_t>(seen, 1)).to(torch::kFloat32)};
+  return {torch::cat(tokens, 1), (rows / std::max<int64_t>(seen, 1)).to(torch::kFloat32)};
 }
 
 OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& windows,

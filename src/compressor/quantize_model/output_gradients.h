@@ -15,8 +15,8 @@ namespace bitsmith {
 
 // Of one linear, y its outputs and L the sum of the loss over all positions.
 struct LinearGradients {
-  // [tokens] float32: the mean over rows of (dL/dy)^2; kNoGradient for tokens that an expert does
-  // not get.
+  // [row groups, tokens] float32: the mean over each group's rows of (dL/dy)^2; kNoGradient for
+  // tokens that an expert does not get.
   torch::Tensor tokens;
   torch::Tensor rows;  // [out] float32: the mean of (dL/dy)^2 over the other tokens
 };
@@ -25,10 +25,10 @@ inline constexpr float kNoGradient = -1;
 // By module.
 using OutputGradients = std::map<std::string, LinearGradients>;
 
-// What a token counts in H and C [tokens], its mean one: `share` (0 to 1) of it by the squares, the
-// rest alike. A token without a gradient (the quantized model may route otherwise than the
-// original) counts as the mean. Ones where every gradient is zero.
-torch::Tensor token_weights(const LinearGradients& gradients, double share);
+// What a token counts in H and C of a group of rows [tokens], its mean one: `share` (0 to 1) of it
+// by the squares, the rest alike. A token without a gradient (the quantized model may route
+// otherwise than the original) counts as the mean. Ones where every gradient is zero.
+torch::Tensor token_weights(const LinearGradients& gradients, int64_t row_group, double share);
 // What a row counts in G [out]: the mean is one, the least kLeastRowWeight.
 torch::Tensor row_weights(const LinearGradients& gradients);
 inline constexpr float kLeastRowWeight = 1e-4f;
@@ -45,6 +45,7 @@ struct GradientPassOptions {
   uint64_t seed = 0;            // of the labels
   int64_t first_window = 0;     // the number of the first window among all, for its labels
   int64_t batch_tokens = 4096;  // of a block's pass with gradients
+  int64_t row_groups = 1;       // neighboring rows; divides the outputs of each module
   GradientSamples samples = GradientSamples::kNone;
   double damping = 0.01;  // of the Hessian that Ubar is made of
 };

@@ -89,16 +89,16 @@ TEST(OutputGradients, EqualFiniteDifferencesOfTheLoss) {
     for (const LinearPlan* plan : linears(files->plan().blocks[0])) {
       SCOPED_TRACE(plan->name);
       const LinearGradients& own = gradients.at(plan->name);
-      ASSERT_EQ(own.tokens.sizes(), (std::vector<int64_t>{9}));
+      ASSERT_EQ(own.tokens.sizes(), (std::vector<int64_t>{1, 9}));
       ASSERT_EQ(own.rows.sizes(), (std::vector<int64_t>{plan->out_features}));
-      const auto there = (own.tokens >= 0).nonzero().flatten();  // tokens that the linear gets
-      if (there.numel() == 0) continue;                          // an expert without any
+      const auto there = (own.tokens[0] >= 0).nonzero().flatten();  // tokens that the linear gets
+      if (there.numel() == 0) continue;                             // an expert without any
       Linear& linear = loss.linear(plan->name);
       const int64_t place = there.numel() / 2;
       double squares = 0;
       for (int64_t row = 0; row < plan->out_features; ++row)
         squares += std::pow(loss.slope(linear, place, row), 2);
-      const auto of_token = own.tokens[there[place].item<int64_t>()].item<double>();
+      const auto of_token = own.tokens[0][there[place].item<int64_t>()].item<double>();
       EXPECT_NEAR(squares / static_cast<double>(plan->out_features), of_token,
                   0.03 * of_token + 1e-6);
       const int64_t row = plan->out_features / 3;
@@ -236,6 +236,29 @@ TEST(OutputGradients, SecondMomentsOfWindowsAddUp) {
   }
 }
 
+TEST(OutputGradients, GroupsOfRowsHaveTheirOwn) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(70);
+  const auto windows = torch::randint(files->plan().vocab_size, {3, 12}, torch::kInt64);
+  const OutputGradients whole = gradients_of(files, windows),
+                        halves = gradients_of(files, windows, {.row_groups = 2});
+  for (const auto& [module, own] : whole) {
+    SCOPED_TRACE(module);
+    const LinearGradients& parts = halves.at(module);
+    ASSERT_EQ(parts.tokens.size(0), 2);
+    EXPECT_TRUE(torch::allclose(parts.tokens.mean(0), own.tokens[0], 1e-4, 1e-8));
+    EXPECT_TRUE(torch::equal(parts.rows, own.rows));
+    // Over all tokens a group has the mean of its rows.
+    const auto there = own.tokens[0] >= 0;
+    if (!there.any().item<bool>()) continue;
+    for (int64_t group = 0; group < 2; ++group) {
+      const double of_tokens = parts.tokens[group].masked_select(there).mean().item<double>();
+      EXPECT_NEAR(own.rows.chunk(2)[group].mean().item<double>(), of_tokens,
+                  1e-3 * of_tokens + 1e-9);
+    }
+  }
+}
+
 TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
   const torch::NoGradGuard no_grad;
   const auto files = tiny("families/tiny_mixtral");
@@ -253,14 +276,15 @@ TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
 }
 
 TEST(TokenWeights, HaveAMeanOfOne) {
-  const LinearGradients gradients{torch::tensor({2.f, 0.f, kNoGradient, 4.f}),
+  const LinearGradients gradients{torch::tensor({{2.f, 0.f, kNoGradient, 4.f}}),
                                   torch::tensor({0.f, 3.f})};
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 1), torch::tensor({1.f, 0.f, 1.f, 2.f})));
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 0.5), torch::tensor({1.f, 0.5f, 1.f, 1.5f})));
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 0), torch::ones({4})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0, 1), torch::tensor({1.f, 0.f, 1.f, 2.f})));
+  EXPECT_TRUE(
+      torch::equal(token_weights(gradients, 0, 0.5), torch::tensor({1.f, 0.5f, 1.f, 1.5f})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0, 0), torch::ones({4})));
   EXPECT_TRUE(torch::equal(row_weights(gradients), torch::tensor({kLeastRowWeight, 2.f})));
-  const LinearGradients none{torch::full({3}, kNoGradient), torch::zeros({2})};
-  EXPECT_TRUE(torch::equal(token_weights(none, 1), torch::ones({3})));
+  const LinearGradients none{torch::full({1, 3}, kNoGradient), torch::zeros({2})};
+  EXPECT_TRUE(torch::equal(token_weights(none, 0, 1), torch::ones({3})));
   EXPECT_TRUE(torch::equal(row_weights(none), torch::ones({2})));
 }
 

@@ -81,6 +81,27 @@ void check_output_factor(const QuantizationPlan& plan, const ModelPlan& model,
   }
 }
 
+// Matrices whose rows cannot be quantized group by group.
+void check_row_groups(const QuantizationPlan& plan, const ModelPlan& model,
+                      const QuantizeModelOptions& options) {
+  if (options.objective != ErrorMeasure::kGuided)
+    throw UsageError(
+        "--guided-groups divides the rows of the guided objective: give --objective "
+        "guided too");
+  for (const auto& [module, matrix] : plan.matrices) {
+    if (is_outer_matrix(model, module)) continue;
+    if (matrix.method == Method::kRtn) continue;
+    if (!rows_stand_alone(matrix.spec) || kept_rows(matrix.spec) > 0)
+      throw UsageError(
+          concat("--guided-groups is for matrices whose rows share nothing, and those of ", module,
+                 " (", to_string(matrix.spec), ") do: weigh them by --row-weights guided instead"));
+    if (matrix.shape.out_features % options.guided_groups != 0)
+      throw UsageError(concat(module, " has ", matrix.shape.out_features, " rows, which ",
+                              options.guided_groups,
+                              " groups do not divide: choose another --guided-groups"));
+  }
+}
+
 // What asks more of the calibration text than the plan or the other options give.
 void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options) {
@@ -97,6 +118,7 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
       std::any_of(plan.matrices.begin(), plan.matrices.end(), [&](const auto& entry) {
         return entry.second.method != Method::kRtn && !is_outer_matrix(model, entry.first);
       });
+  if (options.guided_groups > 1) check_row_groups(plan, model, options);
   if (options.kronecker()) check_output_factor(plan, model, options);
   if (has_objective) return;
   const auto refuse = [](const std::string& what) {

@@ -30,10 +30,12 @@ struct OutputFactorSummary {
 struct LinearSummary {
   std::string module;
   std::string representation, method;
-  double relative_error, bits, seconds;
+  double relative_error = 0, bits = 0, seconds = 0;
   std::optional<int64_t> expert_tokens;  // calibration tokens that the router sent to an expert
-  std::optional<double> cross_term;      // its share, where it was estimated
-  std::optional<double> shrinkage;       // of the Hessian, likewise
+  // Their means over groups of rows, where they were estimated: the cross term's share; the
+  // Hessian's shrinkage.
+  std::optional<double> cross_term;
+  std::optional<double> shrinkage;
   std::optional<OutputFactorSummary> output_factor;
 };
 

@@ -92,6 +92,12 @@ struct QuantizeModelOptions {
   // not be lost. Default: 0.5
   double guided_share = 0.5;
 
+  // Groups of neighboring rows, each with token weights and a Hessian of its own where the
+  // objective is guided (GuidedQuant has 1 to 4). For representations whose rows share nothing.
+  // More time and memory for Hessians, and fewer rows that the gradients of a token are averaged
+  // over. Default: 1
+  int64_t guided_groups = 1;
+
   // Default: none
   RowWeights row_weights = RowWeights::kNone;
   bool guided() const { return objective != ErrorMeasure::kLayer; }  // tokens by their gradients
@@ -177,6 +183,13 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
            .range = {{0, 1}},
            .recorded = Option::Recorded::kIfChanged},
     o.guided_share);
+  v(Option{.key = "guided_groups",
+           .help =
+               "With --objective guided, groups of neighboring rows that have token weights and "
+               "a Hessian of their own; for int* and e8p*, whose rows share nothing",
+           .range = {{1, 4}},
+           .recorded = Option::Recorded::kIfChanged},
+    o.guided_groups);
   v(Option{.key = "row_weights",
            .help = "What rows count where they share codebooks, outliers or rank: none (alike), "
                    "guided (by their squared gradients) or relative (queries and keys by the "
