@@ -267,6 +267,13 @@ TEST_F(BudgetTest, WhatCannotBeIsRefusedBeforeTheWork) {
   options_.method = Method::kGptq;
   refused("gptq is not for all");
   options_.method = {};
+  options_.objective = ErrorMeasure::kKronecker;
+  options_.linear.max_rounds = 0;
+  budget_.target_bits = 3.5;
+  budget_.candidates.specs = {parse_representation("int3g16"), parse_representation("aq1x4g8"),
+                              parse_representation("int4g16")};
+  refused("aqlm needs rounds");
+  options_.objective = ErrorMeasure::kLayer;
   options_.keep = {"."};
   EXPECT_THROW(check_budget_request(*model("tiny_llama"), options_, budget_, {}), UsageError);
   EXPECT_TRUE(nothing_left());
