@@ -18,7 +18,7 @@ namespace {
 constexpr double kHessianShare = 0.3;
 constexpr double kLinearsShare = 0.55;
 
-// Those of weights of rows; undefined: none.
+// Of weights of rows, or of a full output factor where they are all; undefined: none.
 torch::Tensor rows_of(const torch::Tensor& weights, int64_t first, int64_t count) {
   return weights.defined() ? weights.narrow(0, first, count) : weights;
 }
@@ -182,10 +182,9 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
     for (int64_t group = 0; group < groups; ++group) {
       const torch::Tensor part = weight.narrow(0, group * rows, rows);
       const InputStatistics& of_inputs = inputs[static_cast<size_t>(group)];
-      const Objective cost =
-          nearest ? Objective(of_inputs.hessian)
-                  : objective(part, groups == 1 ? factor : rows_of(factor, group * rows, rows),
-                              of_inputs, groups, summary);
+      const Objective cost = nearest ? Objective(of_inputs.hessian)
+                                     : objective(part, rows_of(factor, group * rows, rows),
+                                                 of_inputs, groups, summary);
       QuantizedLinear result = bitsmith::quantize_linear(part, cost, matrix.spec, own);
       whole.append(result.representation->to_format(), group * rows);
       if (options_.sequential()) dense.push_back(result.representation->dequantize());
