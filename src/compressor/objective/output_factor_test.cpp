@@ -11,7 +11,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr double kDamping = 1e-3;
+constexpr double kFactorDamping = 1e-3;
 
 SecondMoment moment_of(const torch::Tensor& samples) {
   HessianSum sum(samples.size(1));
@@ -55,16 +55,16 @@ TEST(HeldOutCost, IsTheExpectedSquareOverNoise) {
   const auto tokens = torch::matmul(torch::randn({300, kOut}), mixing(kOut));
   const auto windows = torch::randn({kWindows, kOut, kIn});  // D of each
   const auto sizes = torch::rand({kOut}) + 0.1;
-  const auto of_inputs = feedback_matrix(moment_of(torch::randn({40, kIn})).matrix, kDamping);
+  const auto of_inputs = feedback_matrix(moment_of(torch::randn({40, kIn})).matrix, kFactorDamping);
   HessianSum held_out(kOut);
   for (int64_t w = 0; w < kWindows; ++w) held_out.add(torch::matmul(windows[w], of_inputs.t()).t());
   const OutputFactorEstimate estimate =
       estimate_output_factor({moment_of(tokens.slice(0, 0, 150)),
                               moment_of(tokens.slice(0, 150)),
                               {held_out.hessian(), held_out.weight()}},
-                             sizes, kDamping);
+                             sizes, kFactorDamping);
 
-  const auto of_rows = feedback_matrix(estimate.factor, kDamping);
+  const auto of_rows = feedback_matrix(estimate.factor, kFactorDamping);
   double with = 0, without = 0;
   for (int64_t r = 0; r < kOut; ++r) {
     for (int64_t c = 0; c < kIn; ++c) {
@@ -89,7 +89,7 @@ TEST(OutputFactor, HoldsWhereHeldOutGradientsHaveItsStructure) {
   const OutputMoments moments{moment_of(samples(1500)), moment_of(samples(1500)),
                               moment_of(samples(300))};
   const OutputFactorEstimate estimate =
-      estimate_output_factor(moments, torch::ones({kOut}), kDamping);
+      estimate_output_factor(moments, torch::ones({kOut}), kFactorDamping);
   EXPECT_TRUE(estimate.holds());
   EXPECT_LT(estimate.held_out_cost, 0.9);
   EXPECT_LT(estimate.shrinkage, 0.1);
@@ -101,7 +101,7 @@ TEST(OutputFactor, HoldsWhereHeldOutGradientsHaveItsStructure) {
   OutputMoments larger = moments;
   for (SecondMoment* part : {&larger.first, &larger.second, &larger.held_out})
     part->matrix = part->matrix * 64;
-  EXPECT_NEAR(estimate_output_factor(larger, torch::ones({kOut}), kDamping).held_out_cost,
+  EXPECT_NEAR(estimate_output_factor(larger, torch::ones({kOut}), kFactorDamping).held_out_cost,
               estimate.held_out_cost, 1e-6);
 }
 
@@ -112,7 +112,7 @@ TEST(OutputFactor, DoesNotHoldWhereItIsNoise) {
   // Chance that the halves share, which shrinkage does not find.
   const SecondMoment few = samples(48);
   const OutputFactorEstimate fooled =
-      estimate_output_factor({few, few, samples(500)}, torch::ones({kOut}), kDamping);
+      estimate_output_factor({few, few, samples(500)}, torch::ones({kOut}), kFactorDamping);
   EXPECT_EQ(fooled.shrinkage, 0);
   EXPECT_FALSE(fooled.holds());
   EXPECT_GT(fooled.held_out_cost, 1.1);
@@ -121,11 +121,11 @@ TEST(OutputFactor, DoesNotHoldWhereItIsNoise) {
     return moment_of(torch::matmul(torch::randn({n, kOut}), mix));
   };
   EXPECT_FALSE(estimate_output_factor({mixed(1500), mixed(1500), samples(500)}, torch::ones({kOut}),
-                                      kDamping)
+                                      kFactorDamping)
                    .holds());
   // Independent halves: next to nothing is left beside the diagonal.
   EXPECT_GT(estimate_output_factor({samples(48), samples(48), samples(500)}, torch::ones({kOut}),
-                                   kDamping)
+                                   kFactorDamping)
                 .shrinkage,
             0.5);
 }
@@ -134,15 +134,19 @@ TEST(OutputFactor, OfOneRowOrNoGradientsIsNone) {
   torch::manual_seed(76);
   const auto one = moment_of(torch::randn({20, 1}));
   const OutputFactorEstimate row =
-      estimate_output_factor({one, one, one}, torch::ones({1}), kDamping);
+      estimate_output_factor({one, one, one}, torch::ones({1}), kFactorDamping);
   EXPECT_DOUBLE_EQ(row.held_out_cost, 1);
   EXPECT_FALSE(row.holds());
   const auto none = moment_of(torch::zeros({0, 5})), zero = moment_of(torch::zeros({8, 5}));
   const auto some = moment_of(torch::randn({30, 5}));
-  EXPECT_FALSE(estimate_output_factor({none, none, some}, torch::ones({5}), kDamping).holds());
-  EXPECT_FALSE(estimate_output_factor({zero, zero, some}, torch::ones({5}), kDamping).holds());
-  EXPECT_FALSE(estimate_output_factor({some, some, none}, torch::ones({5}), kDamping).holds());
-  EXPECT_FALSE(estimate_output_factor({some, none, some}, torch::ones({5}), kDamping).holds());
+  EXPECT_FALSE(
+      estimate_output_factor({none, none, some}, torch::ones({5}), kFactorDamping).holds());
+  EXPECT_FALSE(
+      estimate_output_factor({zero, zero, some}, torch::ones({5}), kFactorDamping).holds());
+  EXPECT_FALSE(
+      estimate_output_factor({some, some, none}, torch::ones({5}), kFactorDamping).holds());
+  EXPECT_FALSE(
+      estimate_output_factor({some, none, some}, torch::ones({5}), kFactorDamping).holds());
 }
 
 }  // namespace
