@@ -149,7 +149,8 @@ TEST_F(KroneckerQuantization, EveryFamilySaysWhatBecameOfItsOutputFactors) {
         const bool diagonal = options_.row_weights == RowWeights::kGuided;
         EXPECT_EQ(linear.output_factor->used, full ? "full" : diagonal ? "diagonal" : "identity");
         EXPECT_TRUE(linear.output_factor->shrinkage >= 0 && linear.output_factor->shrinkage <= 1);
-        EXPECT_EQ(facts.at("layers")[i].at("output_factor").at("used"), linear.output_factor->used);
+        EXPECT_EQ(facts.at("layers")[i].at("output_factor").at("used").get<std::string>(),
+                  linear.output_factor->used);
       }
     }
   }
