@@ -940,10 +940,19 @@ class Quantize(ProgramTest):
 
     def test_objectives_that_cannot_be(self):
         ok = ["--representation", "int4g64"]
-        self.refuse(*ok, "--objective", "magic", codes=[2], says=["layer or guided"])
+        self.refuse(*ok, "--objective", "magic", codes=[2], says=["layer, guided or kronecker"])
         self.refuse(*ok, "--row-weights", "all", codes=[2], says=["none, guided or relative"])
         self.refuse(*ok, "--estimate-cross-term", "--cross-term", 0, codes=[2], says=["cannot be estimated"])
-        for more in [["--objective", "guided"], ["--row-weights", "guided"], ["--row-weights", "relative"],
+        self.refuse(*ok, "--objective", "guided", "--guided-groups", 5, codes=[2])
+        self.refuse(*ok, "--guided-groups", 2, codes=[2], says=["--objective guided too"])
+        self.refuse("--representation", "aq1x8g8", "--objective", "guided", "--guided-groups", 2, codes=[2],
+                    says=["--row-weights guided instead"])
+        self.refuse("--representation", "aq1x8g8", "--objective", "kronecker", "--rounds", 0, codes=[2],
+                    says=["aqlm needs rounds"])
+        self.refuse("--representation", "int4g16+out1%", "--objective", "kronecker", "--outliers", "admm", codes=[2],
+                    says=["not by admm"])
+        for more in [["--objective", "guided"], ["--objective", "kronecker"], ["--row-weights", "guided"],
+                     ["--row-weights", "relative"],
                      ["--estimate-cross-term"], ["--shrink-hessian"]]:
             self.refuse(*ok, "--method", "rtn", *more, codes=[2], says=["rtn does not"])
 

@@ -112,6 +112,19 @@ class EndToEnd(ProgramTest):
         self.assertLess(max(kl.values()), 2 * kl["layer"], kl)
         print({k: round(v, 4) for k, v in kl.items()})
 
+    def test_output_factors_are_judged_by_held_out_gradients(self):
+        plain = self.quantize("int2g32", "--objective", "guided", out=self.folder / "guided", tokens=16384)
+        out = self.quantize("int2g32", "--objective", "kronecker", out=self.folder / "kronecker", tokens=16384)
+        kl = {model.name: self.evaluate(model, "torch", "--teacher", TRAINED)["kl"] for model in [plain, out]}
+        recipe = json.loads((out / "bitsmith.json").read_text())
+        self.assertEqual(recipe["options"]["objective"], "kronecker")
+        factors = [layer["output_factor"] for layer in recipe["layers"]]
+        for factor in factors:
+            self.assertEqual(factor["used"], "full" if factor["held_out_cost"] < 0.999 else "identity")
+        self.assertTrue(any(factor["used"] == "full" for factor in factors), factors)
+        self.assertLess(kl["kronecker"], 1.2 * kl["guided"], kl)
+        print({k: round(v, 4) for k, v in kl.items()}, [round(factor["held_out_cost"], 3) for factor in factors])
+
     def test_calibration_and_heldout_text_are_judged(self):
         out = self.folder / "out"
         command = ["quantize", TRAINED, "--representation", "aq1x8g8", "--data", CALIBRATION, "--parse-special",

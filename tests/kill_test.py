@@ -97,6 +97,9 @@ def main():
                                "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2, "--objective", "guided",
                                "--row-weights", "guided", "--estimate-cross-term", "--shrink-hessian"],
                     folder, options.kills, rng)
+        check_stage("kronecker", ["quantize", TRAINED, "--representation", "int2g32", "--data", CALIBRATION,
+                                  "--calibration-tokens", 8192, "--context", CONTEXT, "--threads", 2, "--objective", "kronecker"],
+                    folder, options.kills, rng)
         check_stage("budget", ["quantize", TRAINED, "--target-size", "150kB", "--candidates", "int2g16,aq1x8g8,int4g16,int8g16",
                                "--embedding-candidates", "int4g16,int8g16", "--data", CALIBRATION, "--calibration-tokens", 8192,
                                "--context", CONTEXT, "--threads", 2], folder, options.kills, rng)

@@ -29,6 +29,18 @@ std::vector<size_t> middle(const std::vector<BudgetUnit>& units) {
   return choices;
 }
 
+// Throws where the options do not go with one of the candidates, which the target may choose.
+void check_candidates(const ModelPlan& model, const QuantizeModelOptions& options,
+                      const std::vector<BudgetUnit>& units) {
+  std::vector<size_t> choices = smallest_choices(units);
+  const std::vector<size_t> last = largest_choices(units);
+  for (;;) {
+    plan_quantization(model, with_choices(options, units, choices), {});
+    if (choices == last) return;
+    for (size_t u = 0; u < units.size(); ++u) choices[u] = std::min(choices[u] + 1, last[u]);
+  }
+}
+
 void check_options(const QuantizeModelOptions& options, const BudgetOptions& budget) {
   const int targets =
       (budget.target_size.bytes > 0) + (budget.target_bits > 0) + (budget.target_kl > 0);
@@ -142,6 +154,7 @@ void check_budget_request(const ModelFiles& files, const QuantizeModelOptions& o
   check_options(options, budget);
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
   check_quantize_request(files, with_choices(options, units, smallest_choices(units)), context);
+  check_candidates(files.plan(), options, units);
   check_target(files, options, budget, units);
 }
 

@@ -20,10 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Raises the flag at an update of the task.
-class StopAt : public ProgressSink {
+// Raises the flag at an update of the task, counted from 0.
+class StopAtUpdate : public ProgressSink {
  public:
-  StopAt(CancelFlag& flag, const std::string& task, int updates)
+  StopAtUpdate(CancelFlag& flag, const std::string& task, int updates)
       : flag_(flag), task_(task), left_(updates) {}
   void begin(const std::string& task) override { here_ = task == task_; }
   void update(double, const std::string&) override {
@@ -319,7 +319,7 @@ TEST_F(BudgetTest, InterruptedWorkGoesOnToTheSameBytes) {
   const auto expected = testing::folder_hashes(folder_ / "whole");
   for (const auto& [task, updates] :
        {std::pair("measuring", 0), std::pair("measuring", 7), std::pair("quantizing", 3)}) {
-    StopAt stop(cancel_, task, updates);
+    StopAtUpdate stop(cancel_, task, updates);
     progress_ = &stop;
     EXPECT_THROW(to_target("tiny_llama_trained", "stopped"), Interrupted);
     cancel_.clear();
@@ -363,6 +363,13 @@ TEST_F(BudgetTest, WhatCannotBeIsRefusedBeforeTheWork) {
   options_.method = Method::kGptq;
   refused("gptq is not for all");
   options_.method = {};
+  options_.objective = ErrorMeasure::kKronecker;
+  options_.linear.max_rounds = 0;
+  budget_.target_bits = 3.5;
+  budget_.candidates.specs = {parse_representation("int3g16"), parse_representation("aq1x4g8"),
+                              parse_representation("int4g16")};
+  refused("aqlm needs rounds");
+  options_.objective = ErrorMeasure::kLayer;
   options_.keep = {"."};
   EXPECT_THROW(check_budget_request(*model("tiny_llama"), options_, budget_, {}), UsageError);
   EXPECT_TRUE(nothing_left());

@@ -14,7 +14,7 @@ Linear load_linear(const ModelFiles& files, const LinearPlan& plan, torch::Dtype
                 .weight = {},
                 .bias = {},
                 .representation = {},
-                .output_observer = {}};
+                .observer = {}};
   if (files.spec(plan.name)) {
     linear.representation = representation_from_format(files.quantized(plan.name));
   } else {
@@ -57,7 +57,7 @@ torch::Tensor Linear::forward(const torch::Tensor& x) const {
     y = representation->forward(x);
     if (bias.defined()) y = y + bias;
   }
-  if (output_observer) output_observer(y);
+  if (observer) observer(x, y);
   return y;
 }
 

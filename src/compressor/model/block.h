@@ -22,9 +22,9 @@ struct Linear {
                          // dequantized copy that a trainer keeps); else the representation is
   torch::Tensor bias;    // [out] or undefined
   std::shared_ptr<Representation> representation;  // null when the linear is dense
-  // Sees the outputs [..., out] of each forward(), to hook their gradient for instance. Not set in
-  // most.
-  std::function<void(const torch::Tensor& outputs)> output_observer;
+  // Sees the inputs [..., in] and outputs [..., out] of each forward(), to hook their gradients for
+  // instance. Not set in most.
+  std::function<void(const torch::Tensor& inputs, const torch::Tensor& outputs)> observer;
   torch::Tensor forward(const torch::Tensor& x) const;
 };
 

@@ -9,6 +9,7 @@
 #include "compressor/objective/half_noise.h"
 #include "compressor/quantize_model/expert_tokens.h"
 #include "compressor/quantize_model/row_weights.h"
+#include "compressor/quantize_model/sliced_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -17,16 +18,27 @@ namespace {
 constexpr double kHessianShare = 0.3;
 constexpr double kLinearsShare = 0.55;
 
+// Of weights of rows, or of a full output factor where they are all; undefined: none.
+torch::Tensor rows_of(const torch::Tensor& weights, int64_t first, int64_t count) {
+  return weights.defined() ? weights.narrow(0, first, count) : weights;
+}
+
+// Of a mean over `count` values.
+void add_share(std::optional<double>& mean, double value, int64_t count) {
+  mean = mean.value_or(0) + value / static_cast<double>(count);
+}
+
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                                const QuantizeModelOptions& options, torch::Tensor activations,
-                               OutputGradients gradients, BlockFinetuner finetune,
-                               const RunContext& context)
+                               OutputGradients gradients, OutputMomentSource moments,
+                               BlockFinetuner finetune, const RunContext& context)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
       gradients_(std::move(gradients)),
+      moments_(std::move(moments)),
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
       original_stream_(decoder, rotary_,
@@ -67,10 +79,12 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
   std::vector<torch::Tensor> weights;  // of each sum's tokens; undefined: all alike
   for (const Linear* linear : planned(block, site)) {
     if (!sums.empty() && !options_.guided()) break;
-    sums.emplace_back(linear->in_features, with_original(), options_.uses_halves());
-    weights.push_back(options_.guided()
-                          ? token_weights(gradients_.at(linear->name), options_.guided_share)
-                          : torch::Tensor());
+    for (int64_t group = 0; group < options_.guided_groups; ++group) {
+      sums.emplace_back(linear->in_features, with_original(), options_.uses_halves());
+      weights.push_back(options_.guided() ? token_weights(gradients_.at(linear->name), group,
+                                                          options_.guided_share)
+                                          : torch::Tensor());
+    }
   }
   each_chunk(progress, [&](int64_t first, int64_t count) {
     const torch::Tensor tokens = stream_.tokens_of(block, site, first, count, all_tokens);
@@ -112,31 +126,43 @@ BlockQuantizer::InputStatistics BlockQuantizer::statistics(const InputSums& sums
   return inputs;
 }
 
-Objective BlockQuantizer::objective(const Linear& linear, const PlannedMatrix& matrix,
-                                    const Block& block, const torch::Tensor& weight,
-                                    const InputStatistics& inputs, LinearSummary& summary) const {
-  Objective objective(inputs.hessian);
-  if (matrix.method == Method::kRtn) return objective;  // nearest to the weights
-  if (options_.row_weights == RowWeights::kGuided)
-    objective.output_factor = row_weights(gradients_.at(linear.name));
+torch::Tensor BlockQuantizer::output_factor(const Linear& linear, const Block& block,
+                                            const torch::Tensor& weight,
+                                            LinearSummary& summary) const {
+  torch::Tensor factor;
+  if (options_.row_weights == RowWeights::kGuided) factor = row_weights(gradients_.at(linear.name));
   if (options_.row_weights == RowWeights::kRelative)
-    objective.output_factor = relative_row_weights(block.plan->attention, linear.name, weight);
-  summary.shrinkage = inputs.shrinkage;
+    factor = relative_row_weights(block.plan->attention, linear.name, weight);
+  if (!options_.kronecker()) return factor;
+  const OutputFactorEstimate estimate = estimate_output_factor(
+      moments_(block.index, linear), weight.square().mean(1).sqrt(), options_.linear.damping);
+  const char* without = factor.defined() ? "diagonal" : "identity";
+  summary.output_factor = OutputFactorSummary{estimate.holds() ? "full" : without,
+                                              estimate.held_out_cost, estimate.shrinkage};
+  return estimate.holds() ? estimate.factor : factor;
+}
+
+Objective BlockQuantizer::objective(const torch::Tensor& weight, const torch::Tensor& output_factor,
+                                    const InputStatistics& inputs, int64_t row_groups,
+                                    LinearSummary& summary) const {
+  Objective objective(inputs.hessian);
+  objective.output_factor = output_factor;
+  if (inputs.shrinkage) add_share(summary.shrinkage, *inputs.shrinkage, row_groups);
   const InputDrift& drift = inputs.drift;
   if (!drift.whole.defined()) return objective;
   double share = options_.cross_term;
   if (options_.estimate_cross_term) {
     share = 1 - shift_noise(objective, cross_term_shift(weight, drift.first, 1),
                             cross_term_shift(weight, drift.second, 1));
-    summary.cross_term = share;
+    add_share(summary.cross_term, share, row_groups);
   }
   objective.shift = cross_term_shift(weight, drift.whole, share);
   return objective;
 }
 
 void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix,
-                                     const Block& block, const InputStatistics& inputs,
-                                     QuantizedModules& modules,
+                                     const Block& block, const std::vector<InputStatistics>& inputs,
+                                     LinearSummary summary, QuantizedModules& modules,
                                      const LinearObserver& observer) const {
   const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
                                    ? linear.weight
@@ -144,32 +170,45 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   QuantizeOptions own = options_.linear;
   own.method = matrix.method;
   own.cancel = context_.cancel;
-  LinearSummary summary = {linear.name,
-                           to_string(matrix.spec),
-                           method_name(matrix.method),
-                           0,
-                           bits_per_weight(matrix.spec, linear.out_features, linear.in_features),
-                           0,
-                           inputs.expert_tokens,
-                           {},
-                           {}};
-  QuantizedLinear result;
+  const bool nearest = matrix.method == Method::kRtn;  // to the weights
+  const int64_t groups = nearest ? 1 : std::ssize(inputs), rows = linear.out_features / groups;
+  SlicedTensor whole(matrix.spec, linear.out_features, linear.in_features);
+  std::vector<torch::Tensor> dense;
+  std::vector<StageReport> stages;
+  double error = 0, total = 0;
   try {
-    result = bitsmith::quantize_linear(
-        weight, objective(linear, matrix, block, weight, inputs, summary), matrix.spec, own);
+    const torch::Tensor factor =
+        nearest ? torch::Tensor() : output_factor(linear, block, weight, summary);
+    for (int64_t group = 0; group < groups; ++group) {
+      const torch::Tensor part = weight.narrow(0, group * rows, rows);
+      const InputStatistics& of_inputs = inputs[static_cast<size_t>(group)];
+      const Objective cost = nearest ? Objective(of_inputs.hessian)
+                                     : objective(part, rows_of(factor, group * rows, rows),
+                                                 of_inputs, groups, summary);
+      QuantizedLinear result = bitsmith::quantize_linear(part, cost, matrix.spec, own);
+      whole.append(result.representation->to_format(), group * rows);
+      if (options_.sequential()) dense.push_back(result.representation->dequantize());
+      summary.seconds += result.seconds;
+      summary.relative_error = result.relative_error;
+      stages = std::move(result.stages);
+      if (groups == 1) break;
+      const double own_total = cost.centered().error(cost.target(part));
+      error += result.relative_error * own_total;
+      total += own_total;
+    }
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& e) {
     throw Error(concat(linear.name, ": ", e.what()));
   }
-  if (options_.sequential()) {
-    linear.weight = result.representation->dequantize().to(decoder_.dtype());
+  if (groups > 1) {
+    summary.relative_error = total > 0 ? error / total : 0;
+    stages = {StageReport{summary.method, summary.relative_error, summary.seconds}};
   }
-  summary.relative_error = result.relative_error;
-  summary.seconds = result.seconds;
-  modules.matrices[linear.name] = result.representation->to_format();
+  if (options_.sequential()) linear.weight = torch::cat(dense).to(decoder_.dtype());
+  modules.matrices[linear.name] = whole.take();
   modules.linears.push_back(summary);
-  if (observer) observer(summary, result.stages);
+  if (observer) observer(summary, stages);
 }
 
 QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
@@ -196,7 +235,7 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   for (size_t site = 0; site < block->sites.size(); ++site) {
     const Site& plan = block->sites[site];
     std::vector<InputSums> sums;
-    InputStatistics inputs;
+    std::vector<InputStatistics> inputs(1);
     if (!without_data()) {
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
@@ -211,12 +250,20 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
       if (!sums.empty()) {  // its own, or the site's
-        inputs = statistics(sums.front(), *linear);
-        sums.erase(sums.begin());
+        const auto end = sums.begin() + options_.guided_groups;
+        inputs.clear();
+        for (auto sum = sums.begin(); sum != end; ++sum)
+          inputs.push_back(statistics(*sum, *linear));
+        sums.erase(sums.begin(), end);
       }
+      LinearSummary summary;
+      summary.module = linear->name;
+      summary.representation = to_string(matrix->spec);
+      summary.method = method_name(matrix->method);
+      summary.bits = bits_per_weight(matrix->spec, linear->out_features, linear->in_features);
       if (plan.expert >= 0 && !expert_tokens.empty())
-        inputs.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
-      quantize_linear(*linear, *matrix, *block, inputs, modules, observer);
+        summary.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
+      quantize_linear(*linear, *matrix, *block, inputs, std::move(summary), modules, observer);
       done_weights += linear->out_features * linear->in_features;
     }
   }

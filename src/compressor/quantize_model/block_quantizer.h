@@ -12,6 +12,7 @@
 #include "compressor/model/decoder.h"
 #include "compressor/objective/input_sums.h"
 #include "compressor/objective/objective.h"
+#include "compressor/objective/output_factor.h"
 #include "compressor/quantize_model/block_finetuner.h"
 #include "compressor/quantize_model/block_stream.h"
 #include "compressor/quantize_model/output_gradients.h"
@@ -26,14 +27,18 @@ using BlockProgress = std::function<void(double share, const std::string& detail
 // Called with each quantized matrix's stages.
 using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
 
+// The moments that a linear's output factor is made of (moment_files.h).
+using OutputMomentSource = std::function<OutputMoments(int64_t block_index, const Linear& linear)>;
+
 class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
-  // windows: every matrix is quantized without a Hessian. gradients: of the planned linears over
-  // these windows, where the options use them.
+  // windows: every matrix is quantized without a Hessian. gradients, moments: of the planned
+  // linears over these windows, where the options use them.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
-                 OutputGradients gradients, BlockFinetuner finetune, const RunContext& context);
+                 OutputGradients gradients, OutputMomentSource moments, BlockFinetuner finetune,
+                 const RunContext& context);
 
   // The planned matrices of block number `block_index`, quantized on the present activations.
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
@@ -45,12 +50,11 @@ class BlockQuantizer {
   const torch::Tensor& activations() const { return stream_.inputs(); }
 
  private:
-  // What the objective of a linear is made of, of its inputs.
+  // What the objective of a linear, or of a group of its rows, is made of, of its inputs.
   struct InputStatistics {
     torch::Tensor hessian;  // undefined without data
     InputDrift drift;
-    std::optional<double> shrinkage;       // of the Hessian, where it was asked for
-    std::optional<int64_t> expert_tokens;  // that an expert got
+    std::optional<double> shrinkage;  // of the Hessian, where it was asked for
   };
 
   bool without_data() const { return stream_.inputs().size(0) == 0; }
@@ -58,23 +62,29 @@ class BlockQuantizer {
   // The planned linears of a site.
   std::vector<const Linear*> planned(Block& block, size_t site) const;
   // Takes all windows on to the site and sums up what its planned linears get: one sum for all of
-  // them, or one for each where the objective is guided. `original`: the block before anything in
-  // it was quantized. all_tokens: an expert gets every token, whatever the router says.
+  // them, or one for each group of rows of each where the objective is guided. `original`: the
+  // block before anything in it was quantized. all_tokens: an expert gets every token, whatever the
+  // router says.
   std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
                                  const std::function<void(double)>& progress);
   InputStatistics statistics(const InputSums& sums, const Linear& linear) const;
-  Objective objective(const Linear& linear, const PlannedMatrix& matrix, const Block& block,
-                      const torch::Tensor& weight, const InputStatistics& inputs,
+  // Of some rows, one of `row_groups` shares of the summary.
+  Objective objective(const torch::Tensor& weight, const torch::Tensor& output_factor,
+                      const InputStatistics& inputs, int64_t row_groups,
                       LinearSummary& summary) const;
+  // G, undefined for the identity.
+  torch::Tensor output_factor(const Linear& linear, const Block& block, const torch::Tensor& weight,
+                              LinearSummary& summary) const;
   // task(first, count) for the windows, a chunk at a time.
   template <typename Task>
   void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
-  // Quantizes one matrix and adds it to `modules`.
+  // Quantizes one matrix, each group of rows on its inputs, and adds it to `modules`. The summary
+  // has what is known of it before.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const Block& block,
-                       const InputStatistics& inputs, QuantizedModules& modules,
-                       const LinearObserver& observer) const;
+                       const std::vector<InputStatistics>& inputs, LinearSummary summary,
+                       QuantizedModules& modules, const LinearObserver& observer) const;
   // Trains the block with these matrices in it and puts what became of them into `modules`.
   void finetune(int64_t block_index, QuantizedModules& modules, const BlockProgress& progress);
 
@@ -82,6 +92,7 @@ class BlockQuantizer {
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
   OutputGradients gradients_;
+  OutputMomentSource moments_;
   RotaryTables rotary_;
   BlockStream stream_;            // of the model as it is quantized
   BlockStream original_stream_;   // of the original model; without a cross term there is none

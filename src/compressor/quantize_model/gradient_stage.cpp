@@ -44,20 +44,21 @@ void write_gradients(const fs::path& path, const OutputGradients& gradients,
 
 // Of `tokens` tokens, for modules with so many rows.
 OutputGradients read_gradients(const fs::path& path, const std::map<std::string, int64_t>& rows,
-                               int64_t tokens, const std::string& request_hash) {
+                               int64_t row_groups, int64_t tokens,
+                               const std::string& request_hash) {
   const SafetensorsFile file = open_work_tensors(path, request_hash);
-  const auto read = [&](const std::string& name, int64_t size) {
+  const auto read = [&](const std::string& name, const std::vector<int64_t>& shape) {
     const TensorView* view = file.find(name);
-    if (!view || view->dtype != DType::F32 || view->shape != std::vector<int64_t>{size})
-      throw Error(concat(path.string(), ": tensor '", name, "' of ", size,
+    if (!view || view->dtype != DType::F32 || view->shape != shape)
+      throw Error(concat(path.string(), ": tensor '", name, "' of ", element_count(shape),
                          " float32 values is missing; delete the file to have it made again"));
-    torch::Tensor values = torch::empty({size});
+    torch::Tensor values = torch::empty(shape);
     std::memcpy(values.data_ptr(), view->bytes.data(), view->bytes.size());
     return values;
   };
   OutputGradients gradients;
   for (const auto& [module, out] : rows)
-    gradients[module] = {read(module + kTokens, tokens), read(module + kRows, out)};
+    gradients[module] = {read(module + kTokens, {row_groups, tokens}), read(module + kRows, {out})};
   return gradients;
 }
 
@@ -67,51 +68,84 @@ int64_t gradient_batch_windows(const ModelPlan& model, int64_t windows) {
   return std::max<int64_t>(1, 4 * windows / (model.num_blocks() + 1));
 }
 
+std::vector<MomentBatch> gradient_batches(const ModelPlan& model, int64_t windows, bool in_parts) {
+  const int64_t at_once = gradient_batch_windows(model, windows);
+  std::vector<MomentBatch> batches;
+  const auto cut = [&](MomentPart part, int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += at_once)
+      batches.push_back({part, first, std::min(at_once, end - first), first == begin});
+  };
+  if (!in_parts) {
+    cut(MomentPart::kFirst, 0, windows);
+    return batches;
+  }
+  const std::array<int64_t, 4> bounds = moment_part_bounds(windows);
+  cut(MomentPart::kFirst, bounds[0], bounds[1]);
+  cut(MomentPart::kSecond, bounds[1], bounds[2]);
+  cut(MomentPart::kHeldOut, bounds[2], bounds[3]);
+  return batches;
+}
+
 OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>& files,
                                          const torch::Tensor& windows, const QuantizationPlan& plan,
                                          const QuantizeModelOptions& options,
                                          const WorkFolder& work, const RunContext& context) {
   const int64_t count = windows.size(0), length = windows.size(1);
-  const int64_t at_once = gradient_batch_windows(files->plan(), count);
+  const std::vector<MomentBatch> batches =
+      gradient_batches(files->plan(), count, options.kronecker());
   const std::map<std::string, int64_t> rows = planned_rows(files->plan(), plan);
   std::set<std::string> modules;
   for (const auto& [module, out] : rows) modules.insert(module);
-  const auto file = [&](int64_t first) {
-    return work.file(numbered_name("gradients", first / at_once) + ".safetensors");
+  const auto file = [&](size_t number) {
+    return work.file(numbered_name("gradients", static_cast<int64_t>(number)) + ".safetensors");
   };
 
-  int64_t resumed = 0;  // windows
-  while (resumed < count && fs::exists(file(resumed))) resumed = std::min(resumed + at_once, count);
-  if (resumed > 0 && resumed < count)
-    log_info(concat("resuming: the gradients of ", resumed, " of ", count, " windows are there"));
-  if (resumed < count) {
+  size_t resumed = 0;  // batches
+  while (resumed < batches.size() && fs::exists(file(resumed))) ++resumed;
+  if (resumed > 0 && resumed < batches.size())
+    log_info(concat("resuming: the gradients of ", batches[resumed].first, " of ", count,
+                    " windows are there"));
+  if (resumed < batches.size()) {
     ReportedTask task(context, "gradients");
     const auto decoder = Decoder::load_without_blocks(files, compute_dtype(options.dtype));
-    for (int64_t first = resumed; first < count; first += at_once) {
-      const int64_t own = std::min(at_once, count - first);
+    const MomentFiles moment_files(work);
+    const int64_t begin = batches[resumed].first;
+    for (size_t number = resumed; number < batches.size(); ++number) {
+      const MomentBatch& batch = batches[number];
       const auto report = [&](double share) {
         if (context.cancelled())
-          throw Interrupted(concat("stopped after the gradients of ", first, " of ", count,
+          throw Interrupted(concat("stopped after the gradients of ", batch.first, " of ", count,
                                    " windows; they are in ", work.path().string(),
                                    ", and the same command goes on from there"));
-        task.update((static_cast<double>(first - resumed) + share * static_cast<double>(own)) /
-                        static_cast<double>(count - resumed),
-                    concat(first, "/", count, " windows"));
+        task.update(
+            (static_cast<double>(batch.first - begin) + share * static_cast<double>(batch.count)) /
+                static_cast<double>(count - begin),
+            concat(batch.first, "/", count, " windows"));
       };
-      write_gradients(file(first),
-                      output_gradients(*decoder, windows.narrow(0, first, own), modules,
-                                       {.seed = options.linear.seed,
-                                        .first_window = first,
-                                        .batch_tokens = options.batch_tokens},
-                                       report),
+      GradientPassOptions pass = {.seed = options.linear.seed,
+                                  .first_window = batch.first,
+                                  .batch_tokens = options.batch_tokens,
+                                  .row_groups = options.guided_groups};
+      MomentSink take_moments;
+      if (options.kronecker()) {
+        pass.samples = batch.part == MomentPart::kHeldOut ? GradientSamples::kWindows
+                                                          : GradientSamples::kTokens;
+        pass.damping = options.linear.damping;
+        take_moments = [&](int64_t block_index, const SecondMoments& moments) {
+          moment_files.add(batch, block_index, moments);
+        };
+      }
+      write_gradients(file(number),
+                      output_gradients(*decoder, windows.narrow(0, batch.first, batch.count),
+                                       modules, pass, report, take_moments),
                       work.hash());
     }
   }
 
   std::map<std::string, std::vector<LinearGradients>> parts;
-  for (int64_t first = 0; first < count; first += at_once) {
-    for (auto& [module, own] :
-         read_gradients(file(first), rows, std::min(at_once, count - first) * length, work.hash()))
+  for (size_t number = 0; number < batches.size(); ++number) {
+    for (auto& [module, own] : read_gradients(file(number), rows, options.guided_groups,
+                                              batches[number].count * length, work.hash()))
       parts[module].push_back(std::move(own));
   }
   OutputGradients all;

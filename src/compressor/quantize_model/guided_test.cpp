@@ -1,51 +1,19 @@
 // Quantizing a model for its end loss, and with what the halves of the calibration text say.
-#include <gtest/gtest.h>
-
 #include <algorithm>
-#include <filesystem>
+#include <vector>
 
 #include "compressor/model/dense_tensor.h"
 #include "compressor/objective/hessian_sum.h"
-#include "compressor/quantize_model/block_quantizer.h"
-#include "compressor/quantize_model/gradient_stage.h"
-#include "compressor/quantize_model/output_gradients.h"
-#include "compressor/quantize_model/test_quantize_model.h"
+#include "compressor/quantize_model/test_guided.h"
 
 namespace bitsmith {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::folder_hashes;
+using testing::StopAt;
 
-class GuidedQuantization : public testing::QuantizeModelTest {
- protected:
-  void SetUp() override {
-    QuantizeModelTest::SetUp();
-    options_.objective = ErrorMeasure::kGuided;
-  }
-  OrderedJson recipe(const std::string& out) const {
-    return parse_ordered_json(read_text_file(folder_ / out / "bitsmith.json"), out);
-  }
-  // Of the first block's matrices, by the walk itself.
-  std::map<std::string, QuantizedTensor> first_block(const std::shared_ptr<const ModelFiles>& files,
-                                                     const torch::Tensor& windows,
-                                                     const OutputGradients& gradients) const {
-    const torch::NoGradGuard no_grad;
-    const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
-    const QuantizationPlan plan = plan_quantization(files->plan(), options_, {});
-    const RunContext context;
-    BlockQuantizer quantizer(*decoder, plan, options_, decoder->embed(windows), gradients, {},
-                             context);
-    return quantizer.quantize(0, [](double, const std::string&) {}, {}).matrices;
-  }
-  OutputGradients gradients(const std::shared_ptr<const ModelFiles>& files,
-                            const torch::Tensor& windows) const {
-    std::set<std::string> modules;
-    for (const LinearPlan* linear : linears(files->plan().blocks[0])) modules.insert(linear->name);
-    return output_gradients(*Decoder::load_without_blocks(files, torch::kFloat32), windows, modules,
-                            {}, [](double) {});
-  }
-};
+class GuidedQuantization : public testing::GuidedTest {};
 
 TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
   for (const char* name : {"tiny_llama", "families/tiny_mixtral"}) {
@@ -53,7 +21,7 @@ TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
     const torch::Tensor windows = data(*files).train;
     OutputGradients equal;
     for (const LinearPlan* linear : linears(files->plan().blocks[0]))
-      equal[linear->name] = {torch::full({windows.numel()}, 3.f),
+      equal[linear->name] = {torch::full({1, windows.numel()}, 3.f),
                              torch::full({linear->out_features}, 3.f)};
     for (const char* representation : {"int3g16", "aq1x4g8", "gvq2d1b-n128"}) {
       SCOPED_TRACE(concat(name, " ", representation));
@@ -61,14 +29,37 @@ TEST_F(GuidedQuantization, EqualGradientsGiveTheBytesOfTheLayersObjective) {
       options_.objective = ErrorMeasure::kGuided;
       const auto guided = first_block(files, windows, equal);
       options_.objective = ErrorMeasure::kLayer;
-      const auto layer = first_block(files, windows, {});
-      ASSERT_EQ(guided.size(), layer.size());
-      for (const auto& [module, matrix] : layer) {
-        for (const TensorView& part : matrix.parts) {
-          const TensorView& other = guided.at(module).part(part.name);
-          EXPECT_TRUE(std::ranges::equal(part.bytes, other.bytes)) << module << " " << part.name;
-        }
-      }
+      expect_equal_bytes(first_block(files, windows, {}), guided);
+    }
+  }
+}
+
+// A group of rows is what it is where the whole matrix has the group's weights of tokens.
+TEST_F(GuidedQuantization, GroupsOfRowsAreMatricesOfTheirOwn) {
+  options_.cross_term = 0;
+  const auto files = model("tiny_llama_trained");
+  const torch::Tensor windows = data(*files).train;
+  torch::manual_seed(84);
+  OutputGradients both;
+  std::vector<OutputGradients> alone(2);
+  for (const LinearPlan* linear : linears(files->plan().blocks[0])) {
+    const auto tokens = torch::randn({2, windows.numel()}).square();
+    const auto rows = torch::ones({linear->out_features});
+    both[linear->name] = {tokens, rows};
+    for (int64_t group = 0; group < 2; ++group)
+      alone[static_cast<size_t>(group)][linear->name] = {tokens.narrow(0, group, 1), rows};
+  }
+  options_.representation = parse_representation("int3g16");
+  options_.guided_groups = 2;
+  const auto grouped = first_block(files, windows, both);
+  options_.guided_groups = 1;
+  for (int64_t group = 0; group < 2; ++group) {
+    const auto whole = first_block(files, windows, alone[static_cast<size_t>(group)]);
+    for (const auto& [module, matrix] : whole) {
+      const auto half = [&](const QuantizedTensor& tensor) {
+        return decode_matrix(tensor, torch::kFloat32).chunk(2)[static_cast<size_t>(group)];
+      };
+      EXPECT_TRUE(torch::equal(half(grouped.at(module)), half(matrix))) << module << group;
     }
   }
 }
@@ -94,7 +85,7 @@ TEST_F(GuidedQuantization, LowersItsOwnObjective) {
       [&](size_t site, const torch::Tensor& inputs) {
         for (const Linear* linear : block->site_linears(site)) {
           HessianSum weighted(linear->in_features), plain(linear->in_features);
-          weighted.add(inputs, token_weights(own.at(linear->name), options_.guided_share));
+          weighted.add(inputs, token_weights(own.at(linear->name), 0, options_.guided_share));
           plain.add(inputs);
           const auto error = [&](const HessianSum& sum, const auto& matrices) {
             return relative_error(linear->weight,
@@ -110,23 +101,6 @@ TEST_F(GuidedQuantization, LowersItsOwnObjective) {
   EXPECT_LT(guided_by_guided, layer_by_guided);
   EXPECT_LT(layer_by_layer, guided_by_layer);
 }
-
-// Raises a flag when a task has come so far.
-class StopAt : public ProgressSink {
- public:
-  StopAt(std::string task, double fraction, CancelFlag& cancel)
-      : task_(std::move(task)), fraction_(fraction), cancel_(cancel) {}
-  void begin(const std::string& task) override { running_ = task; }
-  void update(double fraction, const std::string&) override {
-    if (running_ == task_ && fraction >= fraction_) cancel_.raise();
-  }
-  void end() override { running_.clear(); }
-
- private:
-  std::string task_, running_;
-  double fraction_;
-  CancelFlag& cancel_;
-};
 
 TEST_F(GuidedQuantization, AnInterruptedPassGoesOnToTheSameBytes) {
   options_.representation = parse_representation("aq1x8g8");
@@ -241,6 +215,22 @@ TEST_F(GuidedQuantization, RefusesWhatHasNoObjective) {
   options_.estimate_cross_term = true;
   options_.cross_term = 0;
   refused("cannot be estimated");
+  options_.method.reset();
+  options_.guided_groups = 2;
+  refused("give --objective guided too");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kKronecker;
+  options_.guided_groups = 2;
+  refused("give --objective guided too");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kGuided;
+  options_.guided_groups = 2;
+  options_.representation = parse_representation("aq1x4g8");
+  refused("--row-weights guided instead");
+  options_.method.reset();
+  options_.objective = ErrorMeasure::kGuided;
+  options_.guided_groups = 3;
+  refused("choose another --guided-groups");
   options_.method.reset();
   options_.shrink_hessian = true;
   const auto files = model("tiny_llama");

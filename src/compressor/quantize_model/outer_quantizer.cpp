@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "base/error.h"
 #include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize_model/block_stream.h"
+#include "compressor/quantize_model/sliced_tensor.h"
 
 namespace bitsmith {
 namespace {
@@ -31,38 +31,6 @@ std::vector<int64_t> within(const std::vector<int64_t>& rows, int64_t first, int
   }
   return own;
 }
-
-// A matrix that is put together of slices of its rows.
-class SlicedTensor {
- public:
-  SlicedTensor(const RepresentationSpec& spec, int64_t rows, int64_t columns)
-      : whole_(allocate_quantized(spec, rows, columns)) {}
-
-  // The next slice, which begins at row `first`. Every part runs over rows first, and a row's codes
-  // begin on a byte: parts concatenate.
-  void append(const QuantizedTensor& slice, int64_t first) {
-    if (kept_rows(slice.spec) > 0) {
-      std::vector<int64_t> rows = read_kept_rows(slice);
-      for (int64_t& row : rows) row += first;
-      write_kept_rows(slice, rows);
-    }
-    for (const TensorView& part : slice.parts) {
-      const auto into = mutable_part(whole_, part.name).subspan(filled_[part.name]);
-      BITSMITH_CHECK(part.bytes.size() <= into.size());
-      std::memcpy(into.data(), part.bytes.data(), part.bytes.size());
-      filled_[part.name] += part.bytes.size();
-    }
-  }
-  QuantizedTensor take() {
-    for (const TensorView& part : whole_.parts)
-      BITSMITH_CHECK(filled_[part.name] == part.bytes.size());
-    return std::move(whole_);
-  }
-
- private:
-  QuantizedTensor whole_;
-  std::map<std::string, size_t> filled_;  // bytes of each part
-};
 
 // Whether its objective is that of final hidden states: a head's, unless codes are the nearest.
 bool needs_hidden_states(const ModelPlan& model, const PlannedMatrix& matrix) {

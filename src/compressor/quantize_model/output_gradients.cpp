@@ -6,98 +6,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "compressor/model/experts.h"
+#include "compressor/quantize_model/block_backward.h"
 #include "compressor/quantize_model/block_stream.h"
 #include "compressor/quantize_model/sampled_loss.h"
 
 namespace bitsmith {
 namespace {
-
-// A block on the way back: gradients flow from its outputs to its inputs, and what passes the
-// outputs of its linears is summed up.
-class BlockBackward {
- public:
-  // tokens: of all windows.
-  BlockBackward(const Decoder& decoder, Block& block, const RotaryTables& rotary,
-                const std::set<std::string>& modules, int64_t tokens)
-      : decoder_(decoder), block_(block), rotary_(rotary) {
-    for (size_t site = 0; site < block.sites.size(); ++site) {
-      for (Linear* linear : block.site_linears(site)) {
-        if (!modules.contains(linear->name)) continue;
-        const size_t place = sums_.size();
-        sums_.push_back({linear->name, block.sites[site].expert, torch::full({tokens}, kNoGradient),
-                         torch::zeros({linear->out_features}, torch::kDouble)});
-        linear->output_observer = [this, place](const torch::Tensor& outputs) {
-          outputs.register_hook(
-              [this, place](const torch::Tensor& gradient) { add(sums_[place], gradient); });
-        };
-      }
-    }
-  }
-  BlockBackward(const BlockBackward&) = delete;  // the observers hold its address
-  BlockBackward& operator=(const BlockBackward&) = delete;
-
-  // inputs [count, length, hidden] of some windows, the first token's number, and the loss's
-  // gradient at their outputs; returns that at the inputs.
-  torch::Tensor run(const torch::Tensor& inputs, int64_t first_token,
-                    const torch::Tensor& gradient) {
-    const torch::AutoGradMode with_gradients(true);
-    first_token_ = first_token;
-    torch::Tensor x = inputs.detach().requires_grad_(true);
-    outputs(x).backward(gradient);
-    return x.grad();
-  }
-
-  void take(OutputGradients& all) const {
-    for (const Sums& sums : sums_) {
-      const torch::Tensor tokens = (sums.tokens >= 0).sum().clamp_min(1);
-      LinearGradients gradients{sums.tokens, (sums.rows / tokens).to(torch::kFloat32)};
-      if (!torch::isfinite(gradients.rows).all().item<bool>() ||
-          !torch::isfinite(gradients.tokens).all().item<bool>())
-        throw Error(concat(sums.module,
-                           ": the gradients of its outputs are not finite: the model's activations "
-                           "overflow"));
-      all[sums.module] = std::move(gradients);
-    }
-  }
-
- private:
-  struct Sums {
-    std::string module;
-    int64_t expert;
-    torch::Tensor tokens;  // [tokens] float32
-    torch::Tensor rows;    // [out] float64
-  };
-
-  // As Decoder::run_block(), with the routing kept.
-  torch::Tensor outputs(const torch::Tensor& x) {
-    const torch::Tensor o =
-        decoder_.attention(block_, decoder_.attention_inputs(block_, x), rotary_);
-    const torch::Tensor h = decoder_.add_attention(block_, x, o);
-    const torch::Tensor m = decoder_.mlp_inputs(block_, x, h);
-    if (!block_.plan->experts) return decoder_.add_mlp(block_, h, block_.mlps.front().hidden(m));
-    chosen_ = route(block_, m.detach().flatten(0, 1)).chosen;
-    return decoder_.add_experts(block_, h, m);
-  }
-
-  void add(Sums& sums, const torch::Tensor& gradient) {
-    const torch::NoGradGuard no_grad;
-    const torch::Tensor squares =
-        gradient.reshape({-1, sums.rows.size(0)}).to(torch::kFloat32).square();
-    const torch::Tensor places =
-        sums.expert < 0 ? torch::arange(squares.size(0)) : tokens_of_expert(chosen_, sums.expert);
-    BITSMITH_CHECK(places.size(0) == squares.size(0));
-    sums.tokens.index_copy_(0, places + first_token_, squares.mean(1));
-    sums.rows.add_(squares.sum(0, /*keepdim=*/false, torch::kDouble));
-  }
-
-  const Decoder& decoder_;
-  Block& block_;
-  const RotaryTables& rotary_;
-  std::vector<Sums> sums_;
-  int64_t first_token_ = 0;
-  torch::Tensor chosen_;  // [tokens, experts_per_token], of the windows that run
-};
 
 // The gradient of the loss at the last block's outputs, in place of them.
 void to_loss_gradients(const Decoder& decoder, const torch::Tensor& outputs,
@@ -120,13 +34,13 @@ void to_loss_gradients(const Decoder& decoder, const torch::Tensor& outputs,
 
 }  // namespace
 
-torch::Tensor token_weights(const LinearGradients& gradients, double share) {
-  const torch::Tensor there = gradients.tokens >= 0;
-  const double sum = gradients.tokens.clamp_min(0).sum(torch::kDouble).item<double>();
-  if (!(sum > 0)) return torch::ones_like(gradients.tokens);
+torch::Tensor token_weights(const LinearGradients& gradients, int64_t row_group, double share) {
+  const torch::Tensor tokens = gradients.tokens[row_group];
+  const torch::Tensor there = tokens >= 0;
+  const double sum = tokens.clamp_min(0).sum(torch::kDouble).item<double>();
+  if (!(sum > 0)) return torch::ones_like(tokens);
   const double mean = sum / static_cast<double>(there.sum().item<int64_t>());
-  return torch::where(there, gradients.tokens * (share / mean) + (1 - share),
-                      torch::ones_like(gradients.tokens));
+  return torch::where(there, tokens * (share / mean) + (1 - share), torch::ones_like(tokens));
 }
 
 torch::Tensor row_weights(const LinearGradients& gradients) {
@@ -141,18 +55,19 @@ LinearGradients joined(const std::vector<LinearGradients>& parts) {
   torch::Tensor rows = torch::zeros_like(parts[0].rows, torch::kDouble);
   int64_t seen = 0;
   for (const LinearGradients& part : parts) {
-    const int64_t own = (part.tokens >= 0).sum().item<int64_t>();
+    const int64_t own = (part.tokens[0] >= 0).sum().item<int64_t>();
     tokens.push_back(part.tokens);
     rows.add_(part.rows.to(torch::kDouble) * own);
     seen += own;
   }
-  return {torch::cat(tokens), (rows / std::max<int64_t>(seen, 1)).to(torch::kFloat32)};
+  return {torch::cat(tokens, 1), (rows / std::max<int64_t>(seen, 1)).to(torch::kFloat32)};
 }
 
 OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& windows,
                                  const std::set<std::string>& modules,
                                  const GradientPassOptions& options,
-                                 const std::function<void(double)>& progress) {
+                                 const std::function<void(double)>& progress,
+                                 const MomentSink& take_moments) {
   const torch::NoGradGuard no_grad;
   const int64_t blocks = decoder.plan().num_blocks(), length = windows.size(1);
   const RotaryTables rotary = decoder.rotary(length);
@@ -182,7 +97,7 @@ OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& wi
   OutputGradients all;
   for (int64_t i = blocks - 1; i >= 0; --i) {
     const auto block = decoder.load_block(i);
-    BlockBackward backward(decoder, *block, rotary, modules, windows.numel());
+    BlockBackward backward(decoder, *block, rotary, modules, inputs.back(), options);
     const double begin =
         static_cast<double>(blocks) + 1 + 2.0 * static_cast<double>(blocks - 1 - i);
     each_window_chunk(
@@ -192,6 +107,7 @@ OutputGradients output_gradients(const Decoder& decoder, const torch::Tensor& wi
               backward.run(inputs.back().narrow(0, first, count), first * length, gradient));
         });
     backward.take(all);
+    if (take_moments && backward.has_linears()) take_moments(i, backward.moments());
     inputs.pop_back();
   }
   return all;

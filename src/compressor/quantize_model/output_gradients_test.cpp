@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize_model/sampled_loss.h"
 
 namespace bitsmith {
@@ -61,12 +62,12 @@ class MovedLoss {
     constexpr double kStep = 5e-3;
     double difference = 0;
     for (const double sign : {1.0, -1.0}) {
-      linear.output_observer = [&](const torch::Tensor& y) {
+      linear.observer = [&](const torch::Tensor&, const torch::Tensor& y) {
         y.view({-1, y.size(-1)})[token][row].add_(sign * kStep);
       };
       difference += sign * (*this)();
     }
-    linear.output_observer = nullptr;
+    linear.observer = nullptr;
     return difference / (2 * kStep);
   }
 
@@ -88,16 +89,16 @@ TEST(OutputGradients, EqualFiniteDifferencesOfTheLoss) {
     for (const LinearPlan* plan : linears(files->plan().blocks[0])) {
       SCOPED_TRACE(plan->name);
       const LinearGradients& own = gradients.at(plan->name);
-      ASSERT_EQ(own.tokens.sizes(), (std::vector<int64_t>{9}));
+      ASSERT_EQ(own.tokens.sizes(), (std::vector<int64_t>{1, 9}));
       ASSERT_EQ(own.rows.sizes(), (std::vector<int64_t>{plan->out_features}));
-      const auto there = (own.tokens >= 0).nonzero().flatten();  // tokens that the linear gets
-      if (there.numel() == 0) continue;                          // an expert without any
+      const auto there = (own.tokens[0] >= 0).nonzero().flatten();  // tokens that the linear gets
+      if (there.numel() == 0) continue;                             // an expert without any
       Linear& linear = loss.linear(plan->name);
       const int64_t place = there.numel() / 2;
       double squares = 0;
       for (int64_t row = 0; row < plan->out_features; ++row)
         squares += std::pow(loss.slope(linear, place, row), 2);
-      const auto of_token = own.tokens[there[place].item<int64_t>()].item<double>();
+      const auto of_token = own.tokens[0][there[place].item<int64_t>()].item<double>();
       EXPECT_NEAR(squares / static_cast<double>(plan->out_features), of_token,
                   0.03 * of_token + 1e-6);
       const int64_t row = plan->out_features / 3;
@@ -136,6 +137,128 @@ TEST(OutputGradients, PartsJoinToTheWhole) {
   EXPECT_FALSE(torch::equal(other.at(first_module).tokens, whole.at(first_module).tokens));
 }
 
+SecondMoments moments_of(const std::shared_ptr<const ModelFiles>& files,
+                         const torch::Tensor& windows, const std::set<std::string>& modules,
+                         GradientPassOptions options) {
+  const auto decoder = Decoder::load_without_blocks(files, torch::kFloat32);
+  SecondMoments all;
+  int64_t last = files->plan().num_blocks();
+  output_gradients(
+      *decoder, windows, modules, options, [](double) {},
+      [&](int64_t block, const SecondMoments& moments) {
+        EXPECT_LT(block, last);
+        last = block;
+        all.insert(moments.begin(), moments.end());
+      });
+  EXPECT_EQ(all.size(), modules.size());
+  return all;
+}
+
+TEST(OutputGradients, SecondMomentsAreThoseOfFiniteDifferences) {
+  const torch::NoGradGuard no_grad;
+  constexpr double kDamping = 0.02;
+  const auto files = tiny("tiny_llama");
+  torch::manual_seed(67);
+  const auto window = torch::randint(files->plan().vocab_size, {1, 9}, torch::kInt64);
+  const MovedLoss loss(files, window);
+  Linear& linear = loss.linear(files->plan().blocks[0].attention.inputs[1].name);
+  torch::Tensor x;
+  linear.observer = [&](const torch::Tensor& inputs, const torch::Tensor&) {
+    x = inputs.reshape({-1, linear.in_features});
+  };
+  loss();
+  auto g = torch::zeros({window.numel(), linear.out_features});
+  for (int64_t token = 0; token < g.size(0); ++token) {
+    for (int64_t row = 0; row < g.size(1); ++row) g[token][row] = loss.slope(linear, token, row);
+  }
+  const auto moment_of = [](const torch::Tensor& samples) {
+    HessianSum sum(samples.size(1));
+    sum.add(samples);
+    return sum.hessian();
+  };
+  const auto filter = feedback_matrix(moment_of(x), kDamping);
+  const auto window_gradient = torch::matmul(g.t(), x);  // of the loss by the weights
+  const std::map<GradientSamples, torch::Tensor> expected = {
+      {GradientSamples::kTokens, moment_of(g)},
+      {GradientSamples::kWindows, moment_of(torch::matmul(filter, window_gradient.t()))}};
+  for (const auto& [samples, matrix] : expected) {
+    const SecondMoments moments =
+        moments_of(files, window, {linear.name}, {.samples = samples, .damping = kDamping});
+    const SecondMoment& own = moments.at(linear.name);
+    EXPECT_EQ(own.weight,
+              samples == GradientSamples::kTokens ? window.numel() : linear.in_features);
+    EXPECT_LT((own.matrix - matrix).norm().item<double>(), 0.08 * matrix.norm().item<double>());
+  }
+}
+
+TEST(OutputGradients, SecondMomentsOfTokensHangOnTokensOnly) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(68);
+  const auto windows = torch::randint(files->plan().vocab_size, {5, 12}, torch::kInt64);
+  const std::set<std::string> modules = all_linears(files->plan());
+  const auto of = [&](const torch::Tensor& some, GradientPassOptions options) {
+    options.samples = GradientSamples::kTokens;
+    return moments_of(files, some, modules, options);
+  };
+  const SecondMoments whole = of(windows, {}), chunked = of(windows, {.batch_tokens = 12});
+  const SecondMoments first = of(windows.slice(0, 0, 2), {}),
+                      second = of(windows.slice(0, 2), {.first_window = 2});
+  const OutputGradients gradients = gradients_of(files, windows);
+  for (const auto& [module, own] : whole) {
+    SCOPED_TRACE(module);
+    const double tolerance = 1e-5 * own.matrix.abs().max().item<double>() + 1e-12;
+    EXPECT_TRUE(torch::allclose(chunked.at(module).matrix, own.matrix, 1e-3, tolerance));
+    const SecondMoment both = joined(first.at(module), second.at(module));
+    EXPECT_TRUE(torch::allclose(both.matrix, own.matrix, 1e-3, tolerance));
+    EXPECT_EQ(both.weight, own.weight);
+    // On the diagonal are the squares that weigh rows.
+    EXPECT_TRUE(
+        torch::allclose(own.matrix.diagonal() / 2, gradients.at(module).rows, 1e-3, tolerance));
+  }
+}
+
+// Windows do not run into each other, and an expert's tokens are found.
+TEST(OutputGradients, SecondMomentsOfWindowsAddUp) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(69);
+  const auto windows = torch::randint(files->plan().vocab_size, {4, 12}, torch::kInt64);
+  const std::set<std::string> modules = all_linears(files->plan());
+  const GradientPassOptions options = {.samples = GradientSamples::kWindows};
+  GradientPassOptions one_by_one = options;
+  one_by_one.batch_tokens = 12;
+  const SecondMoments together = moments_of(files, windows, modules, options),
+                      apart = moments_of(files, windows, modules, one_by_one);
+  for (const auto& [module, own] : together) {
+    SCOPED_TRACE(module);
+    const double tolerance = 1e-4 * own.matrix.abs().max().item<double>() + 1e-12;
+    EXPECT_TRUE(torch::allclose(apart.at(module).matrix, own.matrix, 1e-2, tolerance));
+    EXPECT_EQ(apart.at(module).weight, own.weight);
+  }
+}
+
+TEST(OutputGradients, GroupsOfRowsHaveTheirOwn) {
+  const auto files = tiny("families/tiny_mixtral");
+  torch::manual_seed(70);
+  const auto windows = torch::randint(files->plan().vocab_size, {3, 12}, torch::kInt64);
+  const OutputGradients whole = gradients_of(files, windows),
+                        halves = gradients_of(files, windows, {.row_groups = 2});
+  for (const auto& [module, own] : whole) {
+    SCOPED_TRACE(module);
+    const LinearGradients& parts = halves.at(module);
+    ASSERT_EQ(parts.tokens.size(0), 2);
+    EXPECT_TRUE(torch::allclose(parts.tokens.mean(0), own.tokens[0], 1e-4, 1e-8));
+    EXPECT_TRUE(torch::equal(parts.rows, own.rows));
+    // Over all tokens a group has the mean of its rows.
+    const auto there = own.tokens[0] >= 0;
+    if (!there.any().item<bool>()) continue;
+    for (int64_t group = 0; group < 2; ++group) {
+      const double of_tokens = parts.tokens[group].masked_select(there).mean().item<double>();
+      EXPECT_NEAR(own.rows.chunk(2)[group].mean().item<double>(), of_tokens,
+                  1e-3 * of_tokens + 1e-9);
+    }
+  }
+}
+
 TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
   const torch::NoGradGuard no_grad;
   const auto files = tiny("families/tiny_mixtral");
@@ -153,14 +276,15 @@ TEST(OutputGradients, OnlyTokensOfAnExpertHaveAGradient) {
 }
 
 TEST(TokenWeights, HaveAMeanOfOne) {
-  const LinearGradients gradients{torch::tensor({2.f, 0.f, kNoGradient, 4.f}),
+  const LinearGradients gradients{torch::tensor({{2.f, 0.f, kNoGradient, 4.f}}),
                                   torch::tensor({0.f, 3.f})};
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 1), torch::tensor({1.f, 0.f, 1.f, 2.f})));
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 0.5), torch::tensor({1.f, 0.5f, 1.f, 1.5f})));
-  EXPECT_TRUE(torch::equal(token_weights(gradients, 0), torch::ones({4})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0, 1), torch::tensor({1.f, 0.f, 1.f, 2.f})));
+  EXPECT_TRUE(
+      torch::equal(token_weights(gradients, 0, 0.5), torch::tensor({1.f, 0.5f, 1.f, 1.5f})));
+  EXPECT_TRUE(torch::equal(token_weights(gradients, 0, 0), torch::ones({4})));
   EXPECT_TRUE(torch::equal(row_weights(gradients), torch::tensor({kLeastRowWeight, 2.f})));
-  const LinearGradients none{torch::full({3}, kNoGradient), torch::zeros({2})};
-  EXPECT_TRUE(torch::equal(token_weights(none, 1), torch::ones({3})));
+  const LinearGradients none{torch::full({1, 3}, kNoGradient), torch::zeros({2})};
+  EXPECT_TRUE(torch::equal(token_weights(none, 0, 1), torch::ones({3})));
   EXPECT_TRUE(torch::equal(row_weights(none), torch::ones({2})));
 }
 

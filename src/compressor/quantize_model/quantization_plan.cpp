@@ -59,6 +59,49 @@ uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
   return static_cast<uint64_t>(bytes);
 }
 
+// Methods that cannot use a full output factor as the options have them.
+void check_output_factor(const QuantizationPlan& plan, const ModelPlan& model,
+                         const QuantizeModelOptions& options) {
+  const QuantizeOptions& own = options.linear;
+  for (const auto& [module, matrix] : plan.matrices) {
+    if (is_outer_matrix(model, module) || matrix.method == Method::kRtn) continue;
+    const auto refuse = [&](const std::string& why) {
+      throw UsageError(concat("the objective kronecker cannot be had for ", module, " (",
+                              to_string(matrix.spec), "): ", why));
+    };
+    if (matrix.method != Method::kGptq && own.max_rounds == 0)
+      refuse(concat(method_name(matrix.method), " needs rounds for it, and --rounds is 0"));
+    if (matrix.method == Method::kGptvq && !own.codebook_update)
+      refuse("gptvq needs its codebook updates for it");
+    const bool has_outliers =
+        std::any_of(matrix.spec.terms.begin(), matrix.spec.terms.end(),
+                    [](const auto& term) { return std::holds_alternative<SparseSpec>(term); });
+    if (has_outliers && own.outliers == OutlierChoice::kAdmm)
+      refuse("outliers are chosen by saliency or magnitude then, not by admm");
+  }
+}
+
+// Matrices whose rows cannot be quantized group by group.
+void check_row_groups(const QuantizationPlan& plan, const ModelPlan& model,
+                      const QuantizeModelOptions& options) {
+  if (options.objective != ErrorMeasure::kGuided)
+    throw UsageError(
+        "--guided-groups divides the rows of the guided objective: give --objective "
+        "guided too");
+  for (const auto& [module, matrix] : plan.matrices) {
+    if (is_outer_matrix(model, module)) continue;
+    if (matrix.method == Method::kRtn) continue;
+    if (!rows_stand_alone(matrix.spec) || kept_rows(matrix.spec) > 0)
+      throw UsageError(
+          concat("--guided-groups is for matrices whose rows share nothing, and those of ", module,
+                 " (", to_string(matrix.spec), ") do: weigh them by --row-weights guided instead"));
+    if (matrix.shape.out_features % options.guided_groups != 0)
+      throw UsageError(concat(module, " has ", matrix.shape.out_features, " rows, which ",
+                              options.guided_groups,
+                              " groups do not divide: choose another --guided-groups"));
+  }
+}
+
 // What asks more of the calibration text than the plan or the other options give.
 void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options) {
@@ -68,12 +111,15 @@ void check_objective(const QuantizationPlan& plan, const ModelPlan& model,
         "off");
   if (!options.guided() && options.guided_share != QuantizeModelOptions().guided_share)
     throw UsageError(
-        "--guided-share divides the weights of the guided objective: give --objective guided too");
+        "--guided-share divides the weights of the guided objective: give --objective guided or "
+        "kronecker too");
   // Embedding and head have an objective of their own.
   const bool has_objective =
       std::any_of(plan.matrices.begin(), plan.matrices.end(), [&](const auto& entry) {
         return entry.second.method != Method::kRtn && !is_outer_matrix(model, entry.first);
       });
+  if (options.guided_groups > 1) check_row_groups(plan, model, options);
+  if (options.kronecker()) check_output_factor(plan, model, options);
   if (has_objective) return;
   const auto refuse = [](const std::string& what) {
     throw UsageError(concat(

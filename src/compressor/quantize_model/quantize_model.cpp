@@ -32,6 +32,12 @@ void check_data(const TokenDataset& data, const ModelPlan& model,
     throw Error(
         "noise is estimated from two halves of the calibration text, which is one window: give "
         "more tokens or a shorter context");
+  if (options.kronecker() && data.train.size(0) < kLeastMomentWindows)
+    throw Error(
+        concat("the objective kronecker needs ", kLeastMomentWindows,
+               " windows of calibration text, two to learn from and one to judge by; there ",
+               data.train.size(0) == 1 ? "is " : "are ", data.train.size(0),
+               ": give more tokens or a shorter context"));
   const int64_t low = data.train.min().item<int64_t>(), high = data.train.max().item<int64_t>();
   if (low < 0 || high >= model.vocab_size)
     throw Error(concat("the calibration data holds token id ", low < 0 ? low : high,
@@ -92,6 +98,17 @@ class StageLog {
  private:
   std::ofstream file_;
 };
+
+std::string output_factors_line(const std::vector<LinearSummary>& linears) {
+  int64_t full = 0, all = 0;
+  for (const LinearSummary& linear : linears) {
+    if (!linear.output_factor) continue;
+    ++all;
+    if (linear.output_factor->used == "full") ++full;
+  }
+  return concat("held-out gradients bear out the full output factor of ", full, " of ", all,
+                " matrices");
+}
 
 torch::Tensor embed_windows(const Decoder& decoder, const QuantizedModules& outer,
                             const torch::Tensor& windows) {
@@ -267,6 +284,13 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   OutputGradients gradients;
   if (options.uses_gradients())
     gradients = collect_output_gradients(files, data.train, plan, options, work, context);
+  OutputMomentSource moments;
+  if (options.kronecker()) {
+    moments = [moment_files = MomentFiles(work)](int64_t block_index,
+                                                 const Linear& linear) mutable {
+      return moment_files.read(block_index, linear.name, linear.out_features);
+    };
+  }
   std::optional<ReportedTask> task;
   task.emplace(context, "quantizing");
   double worst = 0;
@@ -314,9 +338,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   if (resumed == steps) resumed = 0;  // only for the progress line: no fresh step to divide by
 
   const auto decoder = Decoder::open(files, dtype);
-  auto quantizer = std::make_unique<BlockQuantizer>(*decoder, plan, options,
-                                                    embed_windows(*decoder, modules[0], data.train),
-                                                    std::move(gradients), finetune, context);
+  auto quantizer = std::make_unique<BlockQuantizer>(
+      *decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
+      std::move(gradients), std::move(moments), finetune, context);
   for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
     std::vector<LinearPlan> candidates;
     for (const LinearPlan* linear : linears(model.blocks[static_cast<size_t>(block_index)]))
@@ -348,6 +372,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   QuantizeModelResult result;
   for (const QuantizedModules& saved : modules)
     result.linears.insert(result.linears.end(), saved.linears.begin(), saved.linears.end());
+  if (options.kronecker()) log_info(output_factors_line(result.linears));
   OrderedJson recipe = work.recipe();
   recipe["calibration"] = data_facts;
   if (!data.warnings.empty()) recipe["calibration"]["warnings"] = data.warnings;

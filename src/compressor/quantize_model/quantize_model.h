@@ -21,13 +21,22 @@
 
 namespace bitsmith {
 
+// What became of a matrix's output factor where the objective is Kronecker.
+struct OutputFactorSummary {
+  std::string used;  // "full", or without it "diagonal" (--row-weights) or "identity"
+  double held_out_cost, shrinkage;  // objective/output_factor.h
+};
+
 struct LinearSummary {
   std::string module;
   std::string representation, method;
-  double relative_error, bits, seconds;
+  double relative_error = 0, bits = 0, seconds = 0;
   std::optional<int64_t> expert_tokens;  // calibration tokens that the router sent to an expert
-  std::optional<double> cross_term;      // its share, where it was estimated
-  std::optional<double> shrinkage;       // of the Hessian, likewise
+  // Their means over groups of rows, where they were estimated: the cross term's share; the
+  // Hessian's shrinkage.
+  std::optional<double> cross_term;
+  std::optional<double> shrinkage;
+  std::optional<OutputFactorSummary> output_factor;
 };
 
 struct QuantizeModelResult {

@@ -6,8 +6,10 @@
 namespace bitsmith {
 namespace {
 
-constexpr NameTable<ErrorMeasure, 2> kErrorMeasures = {
-    "objective", {{ErrorMeasure::kLayer, "layer"}, {ErrorMeasure::kGuided, "guided"}}};
+constexpr NameTable<ErrorMeasure, 3> kErrorMeasures = {"objective",
+                                                       {{ErrorMeasure::kLayer, "layer"},
+                                                        {ErrorMeasure::kGuided, "guided"},
+                                                        {ErrorMeasure::kKronecker, "kronecker"}}};
 
 constexpr NameTable<RowWeights, 3> kRowWeights = {"row weights",
                                                   {{RowWeights::kNone, "none"},

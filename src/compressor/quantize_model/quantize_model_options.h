@@ -19,8 +19,9 @@ void parse_option(const std::string& text, Override& entry);
 
 // Which error a matrix's objective measures. Layer: that of its outputs. Guided: that of the end
 // loss, tokens weighted by the squared gradients of the model's loss at these outputs (GuidedQuant,
-// Kim et al. 2025).
-enum class ErrorMeasure { kLayer, kGuided };
+// Kim et al. 2025). Kronecker: besides that rows together, by a full output factor
+// (objective/output_factor.h) of each matrix for which held-out gradients bear it out.
+enum class ErrorMeasure { kLayer, kGuided, kKronecker };
 std::string option_text(ErrorMeasure measure);
 void parse_option(const std::string& text, ErrorMeasure& measure);
 
@@ -79,19 +80,28 @@ struct QuantizeModelOptions {
   bool uses_halves() const { return estimate_cross_term || shrink_hessian; }
 
   // What an error costs. Guided takes one backward pass over the calibration text more, and a
-  // Hessian for each matrix where matrices of one input share it otherwise.
+  // Hessian for each matrix where matrices of one input share it otherwise. Kronecker takes files
+  // and memory that grow with the square of a matrix's outputs, and rows in turn where codebooks
+  // are fitted.
   // Default: layer
   ErrorMeasure objective = ErrorMeasure::kLayer;
 
-  // How much of a token's weight follows its gradients where the objective is guided; the rest is
-  // the same for every token. The gradients are those of one sampled label, and small errors only
-  // are what they speak of: a token that the model is sure of has none, and still must not be lost.
-  // Default: 0.5
+  // How much of a token's weight follows its gradients where the objective is not the layer's; the
+  // rest is the same for every token. The gradients are those of one sampled label, and small
+  // errors only are what they speak of: a token that the model is sure of has none, and still must
+  // not be lost. Default: 0.5
   double guided_share = 0.5;
+
+  // Groups of neighboring rows, each with token weights and a Hessian of its own where the
+  // objective is guided (GuidedQuant has 1 to 4). For representations whose rows share nothing.
+  // More time and memory for Hessians, and fewer rows that the gradients of a token are averaged
+  // over. Default: 1
+  int64_t guided_groups = 1;
 
   // Default: none
   RowWeights row_weights = RowWeights::kNone;
-  bool guided() const { return objective == ErrorMeasure::kGuided; }
+  bool guided() const { return objective != ErrorMeasure::kLayer; }  // tokens by their gradients
+  bool kronecker() const { return objective == ErrorMeasure::kKronecker; }
   bool uses_gradients() const { return guided() || row_weights == RowWeights::kGuided; }
 
   // Within a block each site's inputs come through the matrices quantized before it, instead of
@@ -161,18 +171,25 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
            .recorded = Option::Recorded::kIfChanged},
     o.shrink_hessian);
   v(Option{.key = "objective",
-           .help = "Which error is made small: layer (of each matrix's outputs) or guided (of the "
+           .help = "Which error is made small: layer (of each matrix's outputs), guided (of the "
                    "model's loss: tokens weighted by its squared gradients at these outputs; one "
-                   "backward pass more)",
+                   "backward pass more) or kronecker (guided, and errors of different outputs "
+                   "together where held-out gradients bear that out; more memory, disk and time)",
            .recorded = Option::Recorded::kIfChanged},
     o.objective);
   v(Option{.key = "guided_share",
-           .help =
-               "With --objective guided, how much of a token's weight follows its gradients; the "
-               "rest is the same for every token",
+           .help = "With --objective guided or kronecker, how much of a token's weight follows its "
+                   "gradients; the rest is the same for every token",
            .range = {{0, 1}},
            .recorded = Option::Recorded::kIfChanged},
     o.guided_share);
+  v(Option{.key = "guided_groups",
+           .help =
+               "With --objective guided, groups of neighboring rows that have token weights and "
+               "a Hessian of their own; for int* and e8p*, whose rows share nothing",
+           .range = {{1, 4}},
+           .recorded = Option::Recorded::kIfChanged},
+    o.guided_groups);
   v(Option{.key = "row_weights",
            .help = "What rows count where they share codebooks, outliers or rank: none (alike), "
                    "guided (by their squared gradients) or relative (queries and keys by the "

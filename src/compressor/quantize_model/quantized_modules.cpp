@@ -25,6 +25,10 @@ OrderedJson to_json(const LinearSummary& linear) {
   if (linear.expert_tokens) json["expert_tokens"] = *linear.expert_tokens;
   if (linear.cross_term) json["cross_term"] = *linear.cross_term;
   if (linear.shrinkage) json["shrinkage"] = *linear.shrinkage;
+  if (const auto& factor = linear.output_factor)
+    json["output_factor"] = {{"used", factor->used},
+                             {"held_out_cost", factor->held_out_cost},
+                             {"shrinkage", factor->shrinkage}};
   return json;
 }
 
@@ -37,11 +41,18 @@ LinearSummary linear_from_json(const Json& json, const std::string& source) {
                           json_get_or<double>(json, "seconds", 0, source),
                           {},
                           {},
+                          {},
                           {}};
   if (json.contains("expert_tokens"))
     linear.expert_tokens = json_get<int64_t>(json, "expert_tokens", source);
   if (json.contains("cross_term")) linear.cross_term = json_get<double>(json, "cross_term", source);
   if (json.contains("shrinkage")) linear.shrinkage = json_get<double>(json, "shrinkage", source);
+  if (json.contains("output_factor")) {
+    const Json factor = json_get<Json>(json, "output_factor", source);
+    linear.output_factor = OutputFactorSummary{json_get<std::string>(factor, "used", source),
+                                               json_get<double>(factor, "held_out_cost", source),
+                                               json_get<double>(factor, "shrinkage", source)};
+  }
   return linear;
 }
 

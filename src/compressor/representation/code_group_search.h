@@ -31,9 +31,10 @@ class CodeGroupSearch {
 };
 
 // Inputs of a sweep panel, whose gradient is kept exact while they are searched; what lies beyond
-// gets their changes in one matrix product, as in GPTQ. With a full output factor rows take turns
-// here.
+// gets their changes in one matrix product, as in GPTQ. With a full output factor so many rows at a
+// time are searched together here and take turns.
 constexpr int64_t kPanelInputs = 128;
+constexpr int64_t kRowsInTurn = 32;
 
 // CodedTerm::search_codes by `search`. weight [out, in]: the present dequantized matrix,
 // codes: the present codes [num_code_groups, M]. Returns codes [n, M].

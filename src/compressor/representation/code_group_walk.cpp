@@ -16,8 +16,9 @@ CodeGroupWalk::CodeGroupWalk(CodeGroupSearch& search, int64_t out, int64_t in,
       per_row_(in_ / g_),
       num_codes_(search.num_codes()),
       // Some tasks for each of a few dozen threads, enough rows in each to use the tables well.
-      rows_per_task_(
-          rows == Rows::kOneByOne ? 1 : std::clamp<int64_t>(out_ / 24, 16, kMostCodeGroupsAtOnce)),
+      rows_per_task_(rows == Rows::kInTurn
+                         ? kRowsInTurn
+                         : std::clamp<int64_t>(out_ / 24, 16, kMostCodeGroupsAtOnce)),
       tasks_((out_ + rows_per_task_ - 1) / rows_per_task_),
       code_groups_(code_groups.defined() ? code_groups.contiguous() : torch::Tensor()),
       result_(code_groups_.defined() ? codes.index_select(0, code_groups_) : codes.clone()),

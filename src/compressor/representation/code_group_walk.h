@@ -19,7 +19,8 @@ constexpr int64_t kMostCodeGroupsAtOnce = 64;
 // CodedTerm::search_codes().
 class CodeGroupWalk {
  protected:
-  enum class Rows { kSideBySide, kOneByOne };  // one by one: a task is a row
+  // In turn: tasks are of kRowsInTurn rows, and come one after another.
+  enum class Rows { kSideBySide, kInTurn };
 
   CodeGroupWalk(CodeGroupSearch& search, int64_t out, int64_t in, const torch::Tensor& codes,
                 const torch::Tensor& code_groups, Rows rows = Rows::kSideBySide);

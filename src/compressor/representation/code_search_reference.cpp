@@ -91,35 +91,49 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
     const auto flat = listed.index_select(0, at), own_rows = rows.index_select(0, at);
     const Slice inputs(j * g, (j + 1) * g);
     const auto present = result.index_select(0, at), sub_hessian = sub_hessians[j];
-    torch::Tensor linear, old_values;
     if (objective.separable()) {
-      linear =
+      const auto linear =
           torch::matmul(wanted.index({Slice(), inputs}).index_select(0, own_rows), sub_hessian);
-    } else {
-      old_values = term.decode_code_groups(flat, present);
-      linear = gradient.index({Slice(), inputs}).index_select(0, own_rows) +
-               torch::matmul(old_values, sub_hessian);
+      result.index_copy_(0, at, search(flat, linear, sub_hessian, present));
+      return;
     }
-    const auto codes = search(flat, linear, sub_hessian, present);
-    result.index_copy_(0, at, codes);
-    if (objective.separable()) return;
-    const auto change =
-        torch::matmul(term.decode_code_groups(flat, codes) - old_values, hessian.index({inputs}));
-    if (coupling.defined()) {
-      gradient.sub_(torch::matmul(coupling.index_select(1, own_rows), change));
-    } else {
+    const auto old_values = term.decode_code_groups(flat, present);
+    const auto undone = torch::matmul(old_values, sub_hessian);
+    const auto gradient_here = gradient.index({Slice(), inputs});  // a view
+    const auto codes =
+        search(flat, gradient_here.index_select(0, own_rows) + undone, sub_hessian, present);
+    if (!coupling.defined()) {
+      result.index_copy_(0, at, codes);
+      const auto change =
+          torch::matmul(term.decode_code_groups(flat, codes) - old_values, hessian.index({inputs}));
       gradient.index_add_(0, own_rows, change, -1);
+      return;
+    }
+    for (int64_t i = 0; i < at.numel(); ++i) {
+      const int64_t row = own_rows[i].item<int64_t>();
+      if (!(coupling[row][row].item<float>() > 0)) continue;
+      const auto here = [i](const torch::Tensor& all) { return all.narrow(0, i, 1); };
+      auto own = here(codes);
+      auto move = term.decode_code_groups(here(flat), own) - here(old_values);
+      const auto slope = gradient_here.narrow(0, row, 1);
+      if ((move * (torch::matmul(move, sub_hessian) - 2 * slope)).sum().item<float>() >= 0) {
+        own = search(here(flat), slope + here(undone), sub_hessian, here(present));
+        move = term.decode_code_groups(here(flat), own) - here(old_values);
+      }
+      if (!move.any().item<bool>()) continue;
+      result.index_copy_(0, here(at), own);
+      gradient.sub_(
+          torch::matmul(coupling.narrow(1, row, 1), torch::matmul(move, hessian.index({inputs}))));
     }
   };
   // Rows that meet take turns, as in search_code_groups().
   const int64_t slots = std::clamp<int64_t>(kPanelInputs / g, 1, per_row);
+  const int64_t out = term.out_features(), rows_at_once = coupling.defined() ? kRowsInTurn : out;
   for (int64_t begin = 0; begin < per_row; begin += slots) {
-    for (int64_t row = 0; row < (coupling.defined() ? term.out_features() : 1); ++row) {
-      if (coupling.defined() && !(coupling[row][row].item<float>() > 0)) continue;
-      for (int64_t j = begin; j < std::min(begin + slots, per_row); ++j) {
-        const auto here = coupling.defined() ? (columns == j) & (rows == row) : columns == j;
-        visit(j, here.nonzero().squeeze(1));
-      }
+    for (int64_t row = 0; row < out; row += rows_at_once) {
+      const auto among = (rows >= row) & (rows < row + rows_at_once);
+      for (int64_t j = begin; j < std::min(begin + slots, per_row); ++j)
+        visit(j, ((columns == j) & among).nonzero().squeeze(1));
     }
   }
   return result;
