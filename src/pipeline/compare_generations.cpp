@@ -40,8 +40,7 @@ std::vector<std::vector<int32_t>> continuations(const std::filesystem::path& pat
     throw UsageError(concat("the generation check needs a context of ", kLength, " tokens, but ",
                             path.string(), " was made for ", source->plan().context));
   }
-  RuntimeModel model(source->weights(DensePrecision::kExact, context), context.threads,
-                     Products::kExact);
+  RuntimeModel model(source->weights(DensePrecision::kExact), context.threads, Products::kExact);
   Engine engine(model, {.context = kLength,
                         .kv_type = KvType::kFloat32,
                         .reuse = Reuse::kOff,
