@@ -45,7 +45,7 @@ std::shared_ptr<const PackedFile> PackedFile::parse(std::span<const std::byte> b
 
 PackedFile::PackedFile(std::span<const std::byte> bytes, std::string source,
                        std::shared_ptr<const MappedFile> file)
-    : source_(std::move(source)), file_(std::move(file)), file_bytes_(bytes.size()) {
+    : source_(std::move(source)), file_(std::move(file)), bytes_(bytes) {
   std::map<std::string, std::string> metadata;
   const std::vector<TensorView> tensors = parse_safetensors(bytes, source_, &metadata);
   const auto about = metadata.find(kKey);

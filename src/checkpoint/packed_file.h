@@ -34,7 +34,7 @@ class PackedFile {
 
   const std::string& source() const { return source_; }                    // the path, for messages
   const std::shared_ptr<const MappedFile>& file() const { return file_; }  // null: in memory
-  uint64_t file_bytes() const { return file_bytes_; }
+  std::span<const std::byte> bytes() const { return bytes_; }              // of the whole file
   // What the writer was given, as the file says it.
   const Json& about() const { return about_; }
   const std::vector<TensorView>& arrays() const { return arrays_; }
@@ -48,7 +48,7 @@ class PackedFile {
 
   std::string source_;
   std::shared_ptr<const MappedFile> file_;
-  uint64_t file_bytes_ = 0;
+  std::span<const std::byte> bytes_;
   Json about_;
   std::vector<TensorView> arrays_;
   std::unordered_map<std::string, size_t> index_;  // name -> place in arrays_

@@ -58,10 +58,10 @@ class PackedSource final : public ModelSource {
   bool is_quantized() const override { return !specs_.empty(); }
   double decoder_bits() const override { return decoder_bits_; }
   double file_bits() const override { return file_bits_; }
-  uint64_t file_bytes() const override { return file_->file_bytes(); }
-  std::string content_hash() const override { return sha256(file_->file()->bytes()); }
+  uint64_t file_bytes() const override { return file_->bytes().size(); }
+  std::string content_hash() const override { return sha256(file_->bytes()); }
   ModelWeights weights(DensePrecision, const RunContext&) const override {
-    if (file_->file() && file_->file_bytes() < available_memory_bytes()) file_->file()->prefetch();
+    if (file_->file() && file_bytes() < available_memory_bytes()) file_->file()->prefetch();
     return map_weights(config_.plan, specs_, file_);
   }
 

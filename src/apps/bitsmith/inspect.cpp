@@ -140,7 +140,7 @@ OrderedJson describe(const PackedFile& file, const ModelTexts& texts, const Mode
   OrderedJson result = describe_plan(config.plan, "packed");
   result["tokenizer"] = tokenizer_kind(texts);
   result["packed"] = file.about();
-  result["file_bytes"] = file.file_bytes();
+  result["file_bytes"] = file.bytes().size();
   describe_quantization(config.json, config.plan, result);
   describe_tensors(file.arrays(), with_tensors, result);
   return result;
@@ -233,7 +233,7 @@ std::string summary(const PackedFile& file, const ModelConfig& config, const Ord
   return row("model", source) + plan_rows(config.plan, facts) + type_row(file.arrays()) +
          row("packed",
              "for the kernels of " + excerpt(json_get<std::string>(file.about(), "isa", source))) +
-         file_row(file.file_bytes()) + quantization_rows(facts);
+         file_row(file.bytes().size()) + quantization_rows(facts);
 }
 
 std::string tensor_table(const std::vector<TensorView>& tensors) {
