@@ -26,7 +26,7 @@ ReportedGenerations reported_generations(const Json& json, const std::string& so
   return generations;
 }
 
-ReportedTask reported_task(const Json& json, const std::string& source) {
+ReportedTaskScores reported_task(const Json& json, const std::string& source) {
   return {json_get<std::string>(json, "task", source), json_get<int64_t>(json, "items", source),
           reported_value_or_none(json, "acc", source),
           reported_value_or_none(json, "acc_norm", source),

@@ -37,7 +37,7 @@ struct ReportedText {
   std::optional<ReportedGenerations> generations = {};
 };
 
-struct ReportedTask {
+struct ReportedTaskScores {
   std::string task = {};
   int64_t items = 0;
   std::optional<ReportedValue> accuracy = {}, accuracy_norm = {}, perplexity = {};
@@ -49,7 +49,7 @@ struct ReportedModel {
   uint64_t file_bytes = 0;
   std::optional<double> decoder_bits = {}, file_bits = {};
   std::vector<ReportedText> texts = {};
-  std::vector<ReportedTask> tasks = {};
+  std::vector<ReportedTaskScores> tasks = {};
   std::vector<std::string> warnings = {};
 };
 

@@ -165,7 +165,7 @@ std::string tasks_section(const ReportData& data) {
   std::vector<std::vector<std::string>> rows = {
       {"result", "task", "items", "acc", "acc_norm", "perplexity"}};
   for_each_model(data, [&](const ReportedModel& model, const std::string& name) {
-    for (const ReportedTask& task : model.tasks) {
+    for (const ReportedTaskScores& task : model.tasks) {
       rows.push_back({name, name_cell(task.task), std::to_string(task.items),
                       with_error("%.4f", task.accuracy), with_error("%.4f", task.accuracy_norm),
                       with_error("%.3f", task.perplexity)});
