@@ -115,6 +115,7 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
       const auto here = [i](const torch::Tensor& all) { return all.narrow(0, i, 1); };
       auto own = here(codes);
       auto move = term.decode_code_groups(here(flat), own) - here(old_values);
+      if (!move.any().item<bool>()) continue;
       const auto slope = gradient_here.narrow(0, row, 1);
       if ((move * (torch::matmul(move, sub_hessian) - 2 * slope)).sum().item<float>() >= 0) {
         own = search(here(flat), slope + here(undone), sub_hessian, here(present));

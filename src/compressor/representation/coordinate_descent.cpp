@@ -164,7 +164,8 @@ class Descent final : CodeGroupWalk {
   }
 
   // A task's rows in code column j: all are searched at the same time, as if the others stayed.
-  // Then each takes its turn, and is searched anew where what was found no longer lowers the cost.
+  // Then those that would move take turns; each is searched anew where what was found for it no
+  // longer lowers the cost.
   // `moves` are those of the panel, `hessian` [width, width] is the panel's. Returns whether any
   // moved.
   bool descend_in_turn(int64_t task, int64_t j, int64_t begin, const torch::Tensor& hessian,
