@@ -70,17 +70,23 @@ QuantizedTensor kernel_tensor(const RepresentationSpec& spec, int64_t out, int64
   return tensor;
 }
 
-// |y - w x| / |w x| over all tokens; w [out, in], x [tokens, in].
+// |y - w x| over all tokens, relative to the |w x| that is expected of independent w and x, which
+// few outputs may be far from; w [out, in], x [tokens, in].
 double relative_error(const std::vector<float>& w, const std::vector<float>& x,
                       const std::vector<float>& y, int64_t out, int64_t in) {
   double error = 0, norm = 0;
   const int64_t tokens = static_cast<int64_t>(x.size()) / in;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = 0; o < out; ++o) {
-      double exact = 0;
-      for (int64_t i = 0; i < in; ++i) exact += double{w[o * in + i]} * x[t * in + i];
+      double exact = 0, norm_w = 0, norm_x = 0;
+      for (int64_t i = 0; i < in; ++i) {
+        const double a = w[o * in + i], b = x[t * in + i];
+        exact += a * b;
+        norm_w += a * a;
+        norm_x += b * b;
+      }
       error += std::pow(y[t * out + o] - exact, 2);
-      norm += exact * exact;
+      norm += norm_w * norm_x / static_cast<double>(in);
     }
   }
   return std::sqrt(error / norm);
