@@ -777,7 +777,8 @@ class Tasks(ProgramTest):
         self.assertIn(f"{log}, and the same command goes on", err)
         judged = len(log.read_text().splitlines()) - 1
         self.assertTrue(0 < judged < 400 * len(self.ALL))
-        self.assertIn("--task-log FILE", interrupted(*self.command()))
+        loaded = time.time() + 1
+        self.assertIn("--task-log FILE", interrupted(*self.command(), after=lambda: time.time() > loaded))
 
     def test_refusals(self):
         log = self.folder / "log.jsonl"

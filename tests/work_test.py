@@ -213,7 +213,8 @@ class Work(ProgramTest):
         self.assertEqual(len(memory), 30)
         config = json.loads((model / "config.json").read_text())
         activations = 32768 * config["hidden_size"] * 4
-        self.assertLess(memory[29] - memory[10], activations, [m // 2**20 for m in memory])
+        # If a block left its own behind, it would be 19 of these; the heap's pieces are one or two.
+        self.assertLess(memory[29] - memory[10], 4 * activations, [m // 2**20 for m in memory])
 
 
 if __name__ == "__main__":
