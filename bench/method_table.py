@@ -5,7 +5,8 @@
 
 A row is NAME=OPTIONS, the options of `bitsmith quantize` (the default: the rows of docs/results.md). Finished rows
 are kept in WORK/rows.jsonl, so the same command goes on where it was stopped; delete a line to have it done again.
-Time and memory are of `quantize` as a process, bits those of the file. Standard library only.
+Time and memory are of `quantize` as a process, bits those of the file, tokens/s those of `bitsmith bench` on the result.
+Standard library only.
 """
 import argparse
 import json
@@ -76,7 +77,7 @@ def run(command, log):
 
 
 def evaluate(args, model, log):
-    command = [args.bitsmith, "eval", str(model), "--windows", str(args.windows), "--json", "--quiet",
+    command = [args.bitsmith, "eval", model, "--windows", str(args.windows), "--json", "--quiet",
                "--dtype", args.dtype]
     if model != args.model:
         command += ["--teacher", args.model]
@@ -88,18 +89,25 @@ def evaluate(args, model, log):
             "texts": [{k: t.get(k) for k in ("perplexity", "kl", "kl_error", "top1")} for t in texts]}
 
 
+def tokens_per_second(args, model, log):
+    command = [args.bitsmith, "bench", model, "--prompt-tokens", "16", "--generate-tokens", "128", "--json",
+               "--quiet"]
+    return json.loads(run(command, log)[0])["tokens_per_second"]
+
+
 def make_row(args, name, options):
     log = args.work / "log.txt"
-    if options is None:
-        return evaluate(args, args.model, log) | {"seconds": None, "memory": None}
-    model = args.work / "".join(c if c.isalnum() else "_" for c in options).strip("_")
-    command = [args.bitsmith, "quantize", args.model, *shlex.split(options), "-o", str(model), "--quiet", "--force",
-               "--calibration-tokens", str(args.calibration_tokens)]
-    for data in args.data:
-        command += ["--data", data]
-    _, seconds, memory = run(command, log)
-    row = evaluate(args, str(model), log) | {"seconds": seconds, "memory": memory}
-    if not args.keep_models:
+    model, seconds, memory = args.model, None, None
+    if options is not None:
+        model = str(args.work / "".join(c if c.isalnum() else "_" for c in options).strip("_"))
+        command = [args.bitsmith, "quantize", args.model, *shlex.split(options), "-o", model, "--quiet", "--force",
+                   "--calibration-tokens", str(args.calibration_tokens)]
+        for data in args.data:
+            command += ["--data", data]
+        _, seconds, memory = run(command, log)
+    row = evaluate(args, model, log) | {"seconds": seconds, "memory": memory,
+                                        "tokens_per_second": tokens_per_second(args, model, log)}
+    if options is not None and not args.keep_models:
         shutil.rmtree(model)
     return row
 
@@ -113,7 +121,7 @@ def table(args, rows):
     head = ["", "options", "bits", "weights, MB"]
     for text in texts:
         head += [text, "KL", "top-1"]
-    head += ["time", "memory"]
+    head += ["time", "memory", "tokens/s"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
         cells = [row["name"], f"`{row['options']}`" if row["options"] else "", f"{row['bits']:.2f}",
@@ -123,6 +131,7 @@ def table(args, rows):
                       "-" if t["top1"] is None else f"{100 * t['top1']:.1f}"]
         cells += ["-", "-"] if row["seconds"] is None else [
             f"{row['seconds'] // 60:.0f}:{row['seconds'] % 60:02.0f}", f"{row['memory'] / 2**30:.2f} GiB"]
+        cells.append(f"{row['tokens_per_second']:.0f}")
         lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
