@@ -225,26 +225,29 @@ TEST(Completion, ErrorsOfTheModelAreTheServers) {
 // A client that has gone is noticed only when something is written to it.
 TEST(Completion, ASilentStreamSaysThatItIsThere) {
   TestServer server;
-  CompletionPrompt prompt;
-  prompt.request.prompt = std::vector<int32_t>(200, 3);
-  prompt.request.max_tokens = 3;
-  std::vector<CompletionPrompt> prompts;
-  prompts.push_back(std::move(prompt));
-  Completion completion(
-      {.engine = server.engine,
-       .tokenizer = server.model.tokenizer(),
-       .format = CompletionFormat({.chat = false, .id = "1", .created = 0, .model = "tiny"}),
-       .max_queue = 8,
-       .deadline = {},
-       .disconnected = [] { return false; },
-       .silence = std::chrono::milliseconds(0)},
-      {}, std::move(prompts));
   int64_t comments = 0;
-  std::string last;
-  for (std::string events; !(events = completion.next_events()).empty(); last = events)
-    comments += events == CompletionFormat::comment_event();
+  // On a busy machine all tokens may be there before the first look.
+  for (int attempt = 0; attempt < 50 && comments == 0; ++attempt) {
+    CompletionPrompt prompt;
+    prompt.request.prompt = std::vector<int32_t>(200, 3);
+    prompt.request.max_tokens = 3;
+    std::vector<CompletionPrompt> prompts;
+    prompts.push_back(std::move(prompt));
+    Completion completion(
+        {.engine = server.engine,
+         .tokenizer = server.model.tokenizer(),
+         .format = CompletionFormat({.chat = false, .id = "1", .created = 0, .model = "tiny"}),
+         .max_queue = 8,
+         .deadline = {},
+         .disconnected = [] { return false; },
+         .silence = std::chrono::milliseconds(0)},
+        {}, std::move(prompts));
+    std::string last;
+    for (std::string events; !(events = completion.next_events()).empty(); last = events)
+      comments += events == CompletionFormat::comment_event();
+    EXPECT_TRUE(last.ends_with("data: [DONE]\n\n"));
+  }
   EXPECT_GT(comments, 0);
-  EXPECT_TRUE(last.ends_with("data: [DONE]\n\n"));
 }
 
 TEST(Completion, ASeedDecides) {
