@@ -164,7 +164,7 @@ class LmEval(ProgramTest):
             {"query": f"{r['title']} -- {r['passage']}\nQuestion: {r['question']}?\nAnswer:", "choices": ["no", "yes"],
              "gold": int(r["answer"])} for r in read("boolq_dev.jsonl")], **choices)
         self.write_task("our_lambada_openai", read("lambada_openai_test.jsonl"), output_type="loglikelihood",
-                        doc_to_text="context", doc_to_target="continuation",
+                        doc_to_text="context", doc_to_target="{{' ' + continuation}}",
                         metric_list=[metric("perplexity", False), metric("acc")])
 
     def test_agrees_with_eval(self):
