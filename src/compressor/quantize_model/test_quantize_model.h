@@ -89,6 +89,20 @@ class QuantizeModelTest : public ::testing::Test {
     return path;
   }
   bool nothing_left() const { return fs::is_empty(folder_); }
+  // What options_ ask for is a UsageError that says `part`, and leaves nothing. Afterwards they are
+  // the defaults, of int4g16.
+  void expect_refused(const std::string& part) {
+    try {
+      quantize("tiny_llama", "out");
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const UsageError& e) {
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+    EXPECT_TRUE(nothing_left());
+    const QuantizeModelOptions defaults;
+    options_ = defaults;
+    options_.representation = parse_representation("int4g16");
+  }
 
   fs::path folder_;
   QuantizeModelOptions options_;
