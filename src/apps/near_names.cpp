@@ -1,31 +1,15 @@
 #include "apps/near_names.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/edit_distance.h"
 #include "base/error.h"
 
 namespace bitsmith {
 namespace {
-
-// Letters to insert, remove, replace or swap with their neighbor until a is b.
-size_t edits(std::string_view a, std::string_view b) {
-  std::vector<size_t> before, last(b.size() + 1), now(b.size() + 1);
-  std::iota(last.begin(), last.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    now[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      now[j] = std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        now[j] = std::min(now[j], before[j - 2] + 1);
-    }
-    before = std::exchange(last, now);
-  }
-  return last[b.size()];
-}
 
 std::vector<std::string> option_names(const CLI::App& command) {
   std::vector<std::string> names;
@@ -47,7 +31,7 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
   std::string names;
   for (const std::string& name : known) {
     const size_t distance =
-        word.size() >= 3 && name.starts_with(word) ? 0 : edits(word.substr(0, 64), name);
+        word.size() >= 3 && name.starts_with(word) ? 0 : edit_distance(word.substr(0, 64), name);
     if (distance > nearest || (distance == nearest && names.empty())) continue;
     if (distance < nearest) names.clear();
     names += concat(names.empty() ? "'" : " or '", name, "'");

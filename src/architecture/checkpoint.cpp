@@ -1,29 +1,14 @@
 #include "architecture/checkpoint.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "architecture/readers.h"
+#include "base/edit_distance.h"
 #include "base/error.h"
 #include "checkpoint/packed_file.h"
 
 namespace bitsmith {
 namespace {
-
-// Levenshtein distance, for "did you mean".
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string near_names(const std::string& name, const std::vector<TensorView>& tensors) {
   std::vector<std::pair<size_t, const std::string*>> near;

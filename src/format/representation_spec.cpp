@@ -183,16 +183,15 @@ bool mixes_rows(const RepresentationSpec& spec) {
 
 int64_t kept_rows(const RepresentationSpec& spec) {
   int64_t count = 0;
-  for (const TermSpec& term : spec.terms) {
-    if (const auto* rows = std::get_if<RowsSpec>(&term)) count = rows->count;
-  }
+  each_term(spec, [&](const auto& s) { count += kept_rows(s); });
   return count;
 }
 
 RepresentationSpec with_kept_rows(RepresentationSpec spec, int64_t count) {
-  std::erase_if(spec.terms,
-                [](const TermSpec& term) { return std::holds_alternative<RowsSpec>(term); });
-  if (count > 0) spec.terms.push_back(RowsSpec{.count = count});
+  std::erase_if(spec.terms, [](const TermSpec& term) {
+    return std::visit([](const auto& s) { return kept_rows(s) > 0; }, term);
+  });
+  if (count > 0) spec.terms.push_back(kept_rows_term(count));
   return spec;
 }
 

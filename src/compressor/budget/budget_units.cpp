@@ -10,8 +10,8 @@
 namespace bitsmith {
 namespace {
 
-// Fits every matrix, and says nothing of them.
-RepresentationSpec any_size() { return parse_representation("int8g0"); }
+// Fits every matrix, as what fits one input does, and says nothing of them.
+RepresentationSpec any_size() { return row_representation(8, /*in_features=*/1); }
 
 // Beside its name: {"dtype":"F16","shape":[49152,18],"data_offsets":[123456789,123456789]},
 constexpr uint64_t kHeaderEntry = 72;

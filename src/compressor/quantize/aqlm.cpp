@@ -49,8 +49,7 @@ class Aqlm {
     error_ = error(state_);
     stages_.add("start", error_);
     for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
-      if (options_.cancelled())
-        throw Interrupted("quantization was stopped; the same command begins anew");
+      check_cancelled(options_.cancel);
       const double before = error_;
       const bool feedback = round == 1 && objective_.hessian.defined();
       const auto codes =
@@ -224,6 +223,10 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const A
   start_only.max_rounds = 0;
   std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
+}
+
+std::string output_factor_obstacle(const AdditiveSpec&, const QuantizeOptions& options) {
+  return options.max_rounds > 0 ? "" : "aqlm needs rounds for it, and there are none";
 }
 
 }  // namespace bitsmith

@@ -1,6 +1,7 @@
 // How terms without codes are fitted to what the codes leave, and sums of terms as a whole.
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "compressor/quantize/quantizer.h"
@@ -34,5 +35,10 @@ FittedCorrection fit_correction(const LowRankSpec& spec, const torch::Tensor& we
 FittedCorrection fit_correction(const RowsSpec& spec, const torch::Tensor& weight,
                                 const torch::Tensor& residual, const Objective& objective,
                                 const QuantizeOptions& options);
+
+// What keeps them from using a full output factor, see quantizer.h.
+std::string output_factor_obstacle(const SparseSpec& spec, const QuantizeOptions& options);
+inline std::string output_factor_obstacle(const LowRankSpec&, const QuantizeOptions&) { return ""; }
+inline std::string output_factor_obstacle(const RowsSpec&, const QuantizeOptions&) { return ""; }
 
 }  // namespace bitsmith

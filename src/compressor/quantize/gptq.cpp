@@ -133,4 +133,6 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
   return Sweep(weight, inverse_factor(permuted, options.damping), row_factor, order, spec).run();
 }
 
+std::string output_factor_obstacle(const UniformSpec&, const QuantizeOptions&) { return ""; }
+
 }  // namespace bitsmith

@@ -106,8 +106,7 @@ class Gptvq {
     auto wanted = weight_.clone();
     std::vector<torch::Tensor> centroids, codes, scale_codes, scale_grids;
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
-      if (options_.cancelled())
-        throw Interrupted("quantization was stopped; the same command begins anew");
+      check_cancelled(options_.cancel);
       const int64_t begin = g * layout_.tile_columns, end = begin + layout_.tile_columns;
       const auto own =
           factor.narrow(0, begin, layout_.tile_columns).narrow(1, begin, layout_.tile_columns);
@@ -194,8 +193,7 @@ class Gptvq {
   // needed: each vector sees all the others as they are.
   void refine() {
     for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
-      if (options_.cancelled())
-        throw Interrupted("quantization was stopped; the same command begins anew");
+      check_cancelled(options_.cancel);
       const double before = error_;
       const auto centroids = project_codebooks(
           file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations));
@@ -328,6 +326,11 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const G
   start_only.codebook_update = false;
   std::vector<StageReport> without_hessian;  // another objective than the linear's
   return one_shot(weight, {}, spec, start_only, without_hessian);
+}
+
+std::string output_factor_obstacle(const GvqSpec&, const QuantizeOptions& options) {
+  if (!options.codebook_update) return "gptvq needs its codebook updates for it";
+  return options.max_rounds > 0 ? "" : "gptvq needs rounds for it, and there are none";
 }
 
 }  // namespace bitsmith

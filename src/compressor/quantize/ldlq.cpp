@@ -53,8 +53,7 @@ class Ldlq {
     row_errors_ = row_errors(state_);
     reports.add("sweep", error());
     for (int round = 1; round <= options_.max_rounds && error() > 0; ++round) {
-      if (options_.cancelled())
-        throw Interrupted("quantization was stopped; the same command begins anew");
+      check_cancelled(options_.cancel);
       const double before = error();
       accept({best_scales(), state_.codes});
       reports.add(concat("round ", round, " scales"), error());
@@ -186,6 +185,10 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
 std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const E8pSpec& spec,
                                             const QuantizeOptions& options) {
   return Ldlq(weight, {}, spec, options).nearest();
+}
+
+std::string output_factor_obstacle(const E8pSpec&, const QuantizeOptions& options) {
+  return options.max_rounds > 0 ? "" : "ldlq needs rounds for it, and there are none";
 }
 
 }  // namespace bitsmith

@@ -3,6 +3,7 @@
 // projected.
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "compressor/quantize/quantizer.h"
@@ -50,6 +51,18 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const E
 std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const E8pSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);
+
+// What keeps one_shot() from using a full output factor, see quantizer.h.
+std::string output_factor_obstacle(const UniformSpec& spec, const QuantizeOptions& options);
+std::string output_factor_obstacle(const AdditiveSpec& spec, const QuantizeOptions& options);
+std::string output_factor_obstacle(const GvqSpec& spec, const QuantizeOptions& options);
+std::string output_factor_obstacle(const E8pSpec& spec, const QuantizeOptions& options);
+
+// Whether one_shot() feeds errors back from row to row.
+constexpr bool feeds_rows_back(const UniformSpec&) { return true; }
+constexpr bool feeds_rows_back(const AdditiveSpec&) { return false; }
+constexpr bool feeds_rows_back(const GvqSpec&) { return false; }
+constexpr bool feeds_rows_back(const E8pSpec&) { return false; }
 
 // The method that one_shot() is.
 constexpr Method method_of(const UniformSpec&) { return Method::kGptq; }

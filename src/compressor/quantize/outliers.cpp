@@ -143,4 +143,10 @@ FittedCorrection fit_correction(const SparseSpec& spec, const torch::Tensor& wei
           torch::zeros_like(weight).reshape(-1).index_put({places}, whole).reshape(weight.sizes())};
 }
 
+std::string output_factor_obstacle(const SparseSpec&, const QuantizeOptions& options) {
+  return options.outliers == OutlierChoice::kAdmm
+             ? "outliers are chosen by saliency or magnitude then, not by admm"
+             : "";
+}
+
 }  // namespace bitsmith

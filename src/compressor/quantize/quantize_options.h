@@ -127,7 +127,6 @@ struct QuantizeOptions {
   // Polled between rounds and columns; when it is raised quantize_linear() throws Interrupted.
   // Default: null, never
   const CancelFlag* cancel = nullptr;
-  bool cancelled() const { return cancel != nullptr && cancel->raised(); }
 
   template <typename Self, typename Visitor>
   static void visit(Self& o, Visitor& v);
@@ -179,7 +178,7 @@ void QuantizeOptions::visit(Self& o, Visitor& v) {
                    "best sparse approximation)"},
     o.outliers);
   v(Option{.key = "sum_rounds",
-           .help = "Sums (+out, +lr): times the codes are made anew for what the other terms spare",
+           .help = "Sums: times the codes are made anew for what the other terms spare",
            .range = {{1, 100}}},
     o.sum_rounds);
   v(Option{.key = "corrections_first",

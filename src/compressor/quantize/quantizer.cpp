@@ -118,6 +118,24 @@ Objective rotated(const Objective& objective, const Rotation& rotation) {
 
 }  // namespace
 
+void check_cancelled(const CancelFlag* cancel) {
+  if (cancel != nullptr && cancel->raised())
+    throw Interrupted("quantization was stopped; the same command begins anew");
+}
+
+std::string output_factor_obstacle(const RepresentationSpec& spec, const QuantizeOptions& options) {
+  for (const TermSpec& term : spec.terms) {
+    const std::string obstacle =
+        std::visit([&](const auto& kind) { return output_factor_obstacle(kind, options); }, term);
+    if (!obstacle.empty()) return obstacle;
+  }
+  return "";
+}
+
+bool feeds_rows_back(const RepresentationSpec& spec) {
+  return visit_coded(spec.terms.front(), [](const auto& kind) { return feeds_rows_back(kind); });
+}
+
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
                       const Objective& objective) {
   const torch::Tensor target = objective.target(weight);

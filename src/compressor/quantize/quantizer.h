@@ -32,6 +32,16 @@ struct QuantizedLinear {
 QuantizedLinear quantize_linear(const torch::Tensor& weight, const Objective& objective,
                                 const RepresentationSpec& spec, const QuantizeOptions& options);
 
+// Interrupted where `cancel` is raised; null never is.
+void check_cancelled(const CancelFlag* cancel);
+
+// What keeps the default method and the corrections of `spec` from using a full output factor under
+// these options, as a sentence; empty where nothing does.
+std::string output_factor_obstacle(const RepresentationSpec& spec, const QuantizeOptions& options);
+// Whether that method meets a full output factor by one sweep of feedback from row to row; else by
+// rounds of searches and solves.
+bool feeds_rows_back(const RepresentationSpec& spec);
+
 // tr(G D H D^T) / tr(G T H T^T) with T the target and D = T - quantized, in float64 sums.
 double relative_error(const torch::Tensor& weight, const torch::Tensor& quantized,
                       const Objective& objective);

@@ -117,7 +117,7 @@ double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions&
   constexpr double kProducts = 20;       // of G a round: conjugate gradients, codes, errors
   const auto out = static_cast<double>(matrix.shape.out_features);
   const double size = out * out * static_cast<double>(matrix.shape.in_features);
-  if (matrix.method == Method::kGptq) return size / 2 / kFeedbackRate;
+  if (feeds_rows_back(matrix.spec)) return size / 2 / kFeedbackRate;
   return std::min(options.max_rounds, kRounds) * kProducts * 2 * size / rate;
 }
 

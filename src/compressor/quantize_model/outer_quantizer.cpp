@@ -112,8 +112,7 @@ QuantizedModules OuterQuantizer::quantize(const std::vector<LinearPlan>& matrice
   const torch::NoGradGuard no_grad;
   QuantizedModules modules;
   for (const LinearPlan& shape : matrices) {
-    if (context_.cancelled())
-      throw Interrupted("quantization was stopped; the same command begins anew");
+    check_cancelled(context_.cancel);
     const PlannedMatrix& matrix = *plan_.find(shape.name);
     quantize(matrix,
              matrix.method == Method::kRtn

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "compressor/quantize/quantizer.h"
 #include "compressor/quantize_model/module_pattern.h"
 #include "tokenizer/special_tokens.h"
 
@@ -62,22 +63,12 @@ uint64_t output_bytes(const QuantizationPlan& plan, const ModelPlan& model) {
 // Methods that cannot use a full output factor as the options have them.
 void check_output_factor(const QuantizationPlan& plan, const ModelPlan& model,
                          const QuantizeModelOptions& options) {
-  const QuantizeOptions& own = options.linear;
   for (const auto& [module, matrix] : plan.matrices) {
     if (is_outer_matrix(model, module) || matrix.method == Method::kRtn) continue;
-    const auto refuse = [&](const std::string& why) {
+    const std::string obstacle = output_factor_obstacle(matrix.spec, options.linear);
+    if (!obstacle.empty())
       throw UsageError(concat("the objective kronecker cannot be had for ", module, " (",
-                              to_string(matrix.spec), "): ", why));
-    };
-    if (matrix.method != Method::kGptq && own.max_rounds == 0)
-      refuse(concat(method_name(matrix.method), " needs rounds for it, and --rounds is 0"));
-    if (matrix.method == Method::kGptvq && !own.codebook_update)
-      refuse("gptvq needs its codebook updates for it");
-    const bool has_outliers =
-        std::any_of(matrix.spec.terms.begin(), matrix.spec.terms.end(),
-                    [](const auto& term) { return std::holds_alternative<SparseSpec>(term); });
-    if (has_outliers && own.outliers == OutlierChoice::kAdmm)
-      refuse("outliers are chosen by saliency or magnitude then, not by admm");
+                              to_string(matrix.spec), "): ", obstacle));
   }
 }
 

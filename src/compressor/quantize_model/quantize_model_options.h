@@ -186,7 +186,7 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "guided_groups",
            .help =
                "With --objective guided, groups of neighboring rows that have token weights and "
-               "a Hessian of their own; for int* and e8p*, whose rows share nothing",
+               "a Hessian of their own; for representations whose rows share nothing",
            .range = {{1, 4}},
            .recorded = Option::Recorded::kIfChanged},
     o.guided_groups);

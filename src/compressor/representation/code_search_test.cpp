@@ -2,10 +2,10 @@
 
 #include <optional>
 
-#include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/additive.h"
 #include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 #include "compressor/representation/kinds/e8p.h"
 #include "compressor/representation/kinds/group_scales.h"
 #include "compressor/representation/kinds/gvq.h"

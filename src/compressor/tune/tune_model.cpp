@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
+#include "compressor/model/dense_tensor.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/train/teacher_cache.h"
@@ -55,12 +56,6 @@ void check_disk(const ModelFiles& quantized, const TuneOptions& options, const f
   throw Error(concat("--offload-optimizer needs about ", format_bytes(static_cast<double>(needed)),
                      " in ", folder.string(), "; ", format_bytes(static_cast<double>(free)),
                      " are free: choose an output on another disk, or --optimizer-state 8bit"));
-}
-
-torch::Dtype named_dtype(const std::string& name) {
-  if (name == "bfloat16") return torch::kBFloat16;
-  if (name == "float32") return torch::kFloat32;
-  throw UsageError(concat("unknown dtype '", name, "': choose auto, float32 or bfloat16"));
 }
 
 // Where the steps' targets come from. `key`: of the cache, if there is one.
@@ -150,7 +145,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                      " is not quantized: run bitsmith quantize first");
   }
   check_outer_matrices(quantized, options);
-  if (options.dtype != "auto") named_dtype(options.dtype);
+  if (options.dtype != "auto") compute_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
@@ -192,7 +187,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   // Settled once: a run goes on as it began, on another processor too.
   const auto dtype_name =
       work.settle("dtype", [&]() -> OrderedJson { return run_dtype(options); }).get<std::string>();
-  const torch::Dtype dtype = named_dtype(dtype_name);
+  const torch::Dtype dtype = compute_dtype(dtype_name);
   keep_freed_memory();
 
   check_disk(*quantized, options, work.path());

@@ -13,7 +13,6 @@ namespace bitsmith {
 namespace {
 
 constexpr int64_t kLargestSize = int64_t{1} << 30;
-constexpr int kBlockScaleBits = 4;
 
 // N: how many weights a codebook is made for. int8 codebooks, or fp16, cost 1/8 bit a weight;
 // beside block scales, which do much of what small codebooks do, 1/32. Files of version 1 rely on
@@ -93,7 +92,7 @@ void decode_row(const GvqSpec& spec, const QuantizedTensor& tensor, int64_t row,
   }
   if (spec.scale_block == 0) return;
   std::vector<uint16_t> scale_codes(static_cast<size_t>(tensor.in_features / spec.scale_block));
-  unpack_row(part_row(tensor, "block_scales", row), kBlockScaleBits, scale_codes);
+  unpack_row(part_row(tensor, "block_scales", row), GvqSpec::kBlockScaleBits, scale_codes);
   for (int64_t column_group = 0; column_group < layout.column_groups; ++column_group) {
     const auto scales = tile_block_scales(tensor, strip, column_group);
     for (int64_t i = column_group * layout.tile_columns;
@@ -247,7 +246,7 @@ std::vector<PartLayout> GvqSpec::parts(int64_t out_features, int64_t in_features
   if (!fp16_codebooks) parts.push_back({"codebook_scales", DType::F16, each});
   if (rank > 0) parts.push_back({"codebook_basis", DType::F16, {rank, centroids()}});
   if (scale_block > 0) {
-    const int64_t bytes = packed_row_bytes(in_features / scale_block, kBlockScaleBits);
+    const int64_t bytes = packed_row_bytes(in_features / scale_block, GvqSpec::kBlockScaleBits);
     parts.push_back({"block_scales", DType::U8, {out_features, bytes}});
     parts.push_back({"block_scale_grid", DType::F16, {layout.strips, layout.column_groups, 2}});
   }

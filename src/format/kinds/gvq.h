@@ -27,6 +27,7 @@ struct GvqSpec {
   int64_t scale_block = 0;      // S: inputs of a block with a 4-bit logarithmic scale; 0: none
   bool fp16_codebooks = false;  // -c16: fp16 instead of int8 with an fp16 scale a codebook
   int rank = 0;  // -rR (D = 1): codebooks are combinations of R basis codebooks; 0: free
+  static constexpr int kBlockScaleBits = 4;  // of a scale block's scale
   int64_t centroids() const { return int64_t{1} << index_bits; }
   bool operator==(const GvqSpec&) const = default;
 

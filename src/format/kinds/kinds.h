@@ -94,6 +94,14 @@ static_assert([]<typename... S>(std::type_identity<std::variant<S...>>) {
   return (Kind<S> && ...);
 }(std::type_identity<TermSpec>()));
 
+// Rows that a term keeps in 16 bits, and the term that keeps `count`.
+template <Kind S>
+constexpr int64_t kept_rows(const S&) {
+  return 0;
+}
+constexpr int64_t kept_rows(const RowsSpec& spec) { return spec.count; }
+inline TermSpec kept_rows_term(int64_t count) { return RowsSpec{.count = count}; }
+
 // What --embedding BITS stands for, whose rows stand alone.
 inline TermSpec row_term(int bits, int64_t in_features) {
   return UniformSpec::for_rows(bits, in_features);

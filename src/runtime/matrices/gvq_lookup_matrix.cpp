@@ -275,7 +275,7 @@ class GvqLookupMatrix final : public PanelMatrix {
     const int64_t per_tile = layout_.tile_columns / spec_.scale_block;
     std::vector<uint16_t> codes(static_cast<size_t>(in_features / spec_.scale_block));
     for (int64_t row = 0; row < out_features; ++row) {
-      unpack_row(part_row(tensor, "block_scales", row), 4, codes);
+      unpack_row(part_row(tensor, "block_scales", row), GvqSpec::kBlockScaleBits, codes);
       for (int64_t i = 0; i < std::ssize(codes); ++i) {
         const int64_t j = i % per_tile;
         uint8_t& byte = to[place_of(row, i / per_tile) * shape_.scale_row_bytes + j / 2];

@@ -2,10 +2,10 @@
 
 #include "base/error.h"
 #include "compressor/representation/code_neighbors.h"
-#include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/additive_dequantize.h"
 #include "compressor/representation/kinds/additive_search.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 #include "compressor/representation/kinds/kinds.h"
 
 namespace bitsmith {

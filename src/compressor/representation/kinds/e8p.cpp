@@ -2,8 +2,8 @@
 
 #include "base/error.h"
 #include "compressor/representation/code_neighbors.h"
-#include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 #include "compressor/representation/kinds/e8p_search.h"
 #include "compressor/representation/kinds/kinds.h"
 

@@ -1,5 +1,5 @@
-// Scales of groups beside those of rows (aqMxBgG-sS): a few values of the matrix, and which of them
-// each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of centroids).
+// Scales of groups beside those of rows (aqMxBgG-sGxS): a few values of the matrix, and which of
+// them each group has. w = scales[row] * values[codes[row, j]] * (the group's sum of centroids).
 #pragma once
 #include <vector>
 

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "compressor/representation/code_neighbors.h"
-#include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 #include "compressor/representation/kinds/gvq_dequantize.h"
 #include "compressor/representation/kinds/gvq_search.h"
 #include "compressor/representation/kinds/kinds.h"
@@ -13,7 +13,6 @@
 namespace bitsmith {
 namespace {
 
-constexpr int kScaleBits = 4;
 constexpr double kLargestInt8 = 127;
 // An int8 codebook's scale is at least this: fp16 has too few digits below.
 constexpr double kSmallestScale = 1.0 / (1 << 17);
@@ -97,8 +96,8 @@ std::unique_ptr<CodedTerm> make_term(const GvqSpec& spec, const QuantizedTensor&
   }
   tensors.codes = read_codes(tensor).reshape({-1, 1});
   if (spec.scale_block > 0) {
-    tensors.block_scale_codes =
-        read_packed_part(tensor, "block_scales", tensor.in_features / spec.scale_block, kScaleBits);
+    tensors.block_scale_codes = read_packed_part(
+        tensor, "block_scales", tensor.in_features / spec.scale_block, GvqSpec::kBlockScaleBits);
     tensors.block_scale_grid =
         read_fp16_part(tensor, "block_scale_grid", tensor.part("block_scale_grid").shape);
   }
@@ -176,7 +175,7 @@ void GvqTerm::store(const QuantizedTensor& tensor) const {
   }
   if (tensors_.basis.defined()) write_fp16_part(tensor, "codebook_basis", tensors_.basis);
   if (gvq_.scale_block > 0) {
-    write_packed_part(tensor, "block_scales", tensors_.block_scale_codes, kScaleBits);
+    write_packed_part(tensor, "block_scales", tensors_.block_scale_codes, GvqSpec::kBlockScaleBits);
     write_fp16_part(tensor, "block_scale_grid", tensors_.block_scale_grid);
   }
 }

@@ -1,8 +1,8 @@
 #include "compressor/representation/kinds/uniform.h"
 
 #include "base/error.h"
-#include "compressor/representation/code_search_reference.h"
 #include "compressor/representation/format_parts.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 #include "compressor/representation/kinds/kinds.h"
 #include "compressor/representation/kinds/uniform_search.h"
 

@@ -1,4 +1,4 @@
-#include "compressor/representation/code_search_reference.h"
+#include "compressor/representation/kinds/code_search_reference.h"
 
 #include <algorithm>
 #include <limits>
