@@ -200,6 +200,12 @@ TEST(WeightMatrix, Additive) {
   }
 }
 
+// More rows than are looked up at a time, with an odd bundle at the end.
+TEST(WeightMatrix, AdditiveManyRows) {
+  expect_quantized("aq2x8g8", 258 * 64 - 7, 64, 1e-3);
+  expect_quantized("aq3x8g8", 257 * 64, 72, 1e-3);  // the last table set is not full
+}
+
 TEST(WeightMatrix, AdditiveManyBits) {
   for (const char* representation :
        {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s4x2"}) {
