@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "tokenizer/charsmap.h"
+#include "base/base64.h"
 #include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/spm_tokenizer.h"
 #include "tokenizer/unigram_model.h"
