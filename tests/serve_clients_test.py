@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import unittest
 
-from cli_test import jsonl, task_files
 from serve_test import QUESTION, Server
-from support import TRAINED, ProgramTest, main, virtual_environment
+from support import TRAINED, ProgramTest, jsonl, main, virtual_environment
+from task_files import task_files
 
 OPENAI = """
 import asyncio, json, sys
@@ -146,7 +146,7 @@ class LmEval(ProgramTest):
             "metadata": {"version": 1.0}, **more}))
 
     def harness_tasks(self, data):
-        """The items of tests/cli_test.py as the harness has them, under names of their own."""
+        """The items of tests/task_files.py as the harness has them, under names of their own."""
         read = lambda name: [json.loads(line) for line in (data / name).read_text().splitlines()]  # noqa: E731
         metric = lambda name, higher=True: {"metric": name, "aggregation": "perplexity" if name == "perplexity" else "mean",  # noqa: E731
                                             "higher_is_better": higher}

@@ -3,11 +3,14 @@ import hashlib
 import json
 import math
 import os
+import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from array import array
 from pathlib import Path
@@ -21,6 +24,8 @@ WINDOWS = 8
 PROGRAM = os.environ.get("BITSMITH", str(ROOT / "build/release/bitsmith"))
 ENGINES = os.environ.get("BITSMITH_ENGINES", "torch,runtime").split(",")
 HAS_COMPRESSOR = "torch" in ENGINES
+COMMANDS = ["inspect", "tokenize", "logits", "eval", "report", "run", "pack", "bench"]
+COMPRESSOR_COMMANDS = ["compress", "quantize", "hessian", "layer", "tune"]
 _scratch = tempfile.TemporaryDirectory(prefix="bitsmith_test_")
 # The model's own text is cached; a test must not find an earlier one's.
 os.environ["XDG_CACHE_HOME"] = _scratch.name
@@ -36,6 +41,10 @@ CALIBRATION.write_text("".join(json.dumps({"text": text}) + "\n" for text in doc
 # Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
 REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4",
                    "gvq2d2b-n1024", "had:int3g16", "had-in:int2g16+out1%+lr4", "had:e8p", "e8p3"]
+
+
+def is_linked_with(library):
+    return library.encode() in Path(PROGRAM).read_bytes()  # which has the names of its libraries
 
 
 class Result:
@@ -93,6 +102,38 @@ class ProgramTest(unittest.TestCase):
     def evaluate(self, model, engine="torch", *more):
         return self.succeed("eval", model, "--text", HELDOUT, "--context", CONTEXT, "--windows", WINDOWS,
                             "--engine", engine, "--json", *more).json()
+
+
+def catches_interrupts(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1], 16)
+    return caught >> (signal.SIGINT - 1) & 1
+
+
+def interrupted(*arguments, after=lambda: True):
+    """Stderr of a run that gets SIGINT when it can catch it and `after`, a condition, is reached."""
+    process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (catches_interrupts(process) and after()):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    if (process.returncode, out) != (130, ""):
+        raise AssertionError(f"exit code {process.returncode}\nstdout: {out}\nstderr: {err}")
+    return err
+
+
+def full_disk():
+    """Every write beyond 2 kB of a file fails, as on a disk without space."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+def chat_line(*messages):
+    return json.dumps({"messages": [{"role": role, "content": content} for role, content in messages]}) + "\n"
+
+
+def jsonl(*records):
+    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 def virtual_environment(name, packages):

@@ -1,6 +1,7 @@
 #include "architecture/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "architecture/readers.h"
 #include "base/edit_distance.h"
@@ -85,6 +86,22 @@ void Checkpoint::build_index() {
       throw Error(concat(found, ", expected rows for whole heads of ", head_dim));
     }
   }
+}
+
+bool Checkpoint::same_contents(const TensorView& a, const TensorView& b) const {
+  if (a.dtype != b.dtype || a.shape != b.shape || a.bytes.size() != b.bytes.size()) return false;
+  constexpr size_t kPiece = size_t{16} << 20;
+  bool same = true;
+  for (size_t at = 0; same && at < a.bytes.size(); at += kPiece) {
+    const size_t size = std::min(kPiece, a.bytes.size() - at);
+    const auto own = a.bytes.subspan(at, size), other = b.bytes.subspan(at, size);
+    same = std::memcmp(own.data(), other.data(), size) == 0;
+    for (const auto& file : files_) {
+      file->release(own);
+      file->release(other);
+    }
+  }
+  return same;
 }
 
 const TensorView* Checkpoint::find(const std::string& name) const {

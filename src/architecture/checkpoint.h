@@ -72,6 +72,9 @@ class Checkpoint {
   std::vector<std::shared_ptr<const MappedFile>> files_;  // keep the views alive
   uint64_t file_bytes_ = 0;
   std::unordered_map<std::string, StoredAs> stored_as_;  // of those that are not plain
+  // Of one type and shape, byte for byte. Reads both a piece at a time, up to the first difference,
+  // and gives their pages back.
+  bool same_contents(const TensorView& a, const TensorView& b) const;
   // To be called when tensors_ is filled: Error on a name that occurs twice, or on a tensor whose
   // size its layout cannot have.
   void build_index();

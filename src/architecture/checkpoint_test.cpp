@@ -271,37 +271,6 @@ TEST(CheckpointTest, EndTokensOfBothConfigsTogether) {
             (std::vector<int64_t>{3, 9, 11}));
 }
 
-TEST(CheckpointTest, TiedEmbeddingUnderEitherName) {
-  const TestFolder folder;
-  Json config = small_config("llama");
-  config["tie_word_embeddings"] = true;
-  const std::string embedding = "model.embed_tokens.weight", head = "lm_head.weight";
-  const TestModel model = random_model(config);
-
-  TestModel head_only = model;
-  head_only.tensors[head] = model.tensors.at(embedding);
-  head_only.shapes[head] = model.shapes.at(embedding);
-  TestModel both = head_only;
-  head_only.tensors.erase(embedding);
-  head_only.write(folder.path() / "head_only");
-  const auto from_head = Checkpoint::open(folder.path() / "head_only");
-  check_dense(*from_head);
-  expect_same_values(*from_head, model);
-  EXPECT_EQ(from_head->find(head), nullptr);
-
-  both.write(folder.path() / "both");
-  const auto from_both = Checkpoint::open(folder.path() / "both");
-  EXPECT_TRUE(from_both->plan().tied);
-  EXPECT_EQ(from_both->find(head), nullptr);
-
-  both.tensors[head][0] += 1;  // as transformers 5: two different matrices are not tied
-  both.write(folder.path() / "different");
-  const auto apart = Checkpoint::open(folder.path() / "different");
-  EXPECT_FALSE(apart->plan().tied);
-  EXPECT_EQ(apart->config_json()["tie_word_embeddings"], false);
-  expect_same_values(*apart, both);
-}
-
 TEST(CheckpointTest, QuantizedDirectoriesOpenWithoutDenseTensors) {
   const TestFolder folder;
   TestModel model = random_model(small_config("llama"));

@@ -36,6 +36,13 @@ TEST(ConfigReaderTest, SlidingWindows) {
   EXPECT_EQ(windows(small_config("qwen2", used)), Windows({0, 4}));
   EXPECT_EQ(windows(small_config("qwen3", used)), Windows({0, 4}));
   EXPECT_EQ(windows(small_config("qwen3_moe", used)), Windows({4, 4}));
+  EXPECT_EQ(windows(small_config("qwen3_moe", window)), Windows({0, 0}));
+  for (const bool use : {false, true}) {
+    Json moe = small_config("qwen3_moe", {{"use_sliding_window", use}});
+    EXPECT_EQ(windows(moe), use ? Windows({4096, 4096}) : Windows({0, 0}));
+    moe["sliding_window"] = nullptr;
+    EXPECT_EQ(windows(moe), Windows({0, 0})) << use;
+  }
   used["layer_types"] = {"sliding_attention", "full_attention"};
   EXPECT_EQ(windows(small_config("qwen2", used)), Windows({4, 0}));
   EXPECT_EQ(windows(small_config("gemma2", used)), Windows({4, 0}));

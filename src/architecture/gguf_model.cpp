@@ -22,6 +22,7 @@ class GgufCheckpoint : public Checkpoint {
   const GgufFile* gguf() const override { return &gguf_; }
 
  private:
+  void drop_repeated_head();
   void add_tensors(const GgufKeys& keys);
 
   GgufFile gguf_;
@@ -39,6 +40,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) {
                 ": one part of a split GGUF model; join the parts first "
                 "(llama-gguf-split --merge)");
   }
+  drop_repeated_head();
   const GgufKeys keys(gguf_, source);
   config_json_ = config_from_gguf(keys, family_of_gguf(keys));
   plan_ = plan_model(config_json_, source);
@@ -47,6 +49,18 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) {
     keys.real("attention.layer_norm_rms_epsilon");
   add_tensors(keys);
   build_index();
+}
+
+// GGUF says that a head is tied by leaving it out. A head that repeats the embedding, as in files
+// of GPT-2 and BLOOM, is tied too: the model is the same with one matrix for both.
+void GgufCheckpoint::drop_repeated_head() {
+  const auto named = [&](const char* name) {
+    return std::find_if(gguf_.tensors.begin(), gguf_.tensors.end(),
+                        [&](const TensorView& tensor) { return tensor.name == name; });
+  };
+  const auto embedding = named("token_embd.weight"), head = named("output.weight");
+  if (embedding == gguf_.tensors.end() || head == gguf_.tensors.end()) return;
+  if (same_contents(*embedding, *head)) gguf_.tensors.erase(head);
 }
 
 // One part of a stack of matrices [count, out, in].

@@ -128,8 +128,7 @@ void HuggingFaceCheckpoint::tie_embedding() {
   if (head == tensors_.end()) return;
   if (embedding == tensors_.end()) {
     head->name = embedding_name;
-  } else if (embedding->dtype == head->dtype && embedding->shape == head->shape &&
-             std::equal(embedding->bytes.begin(), embedding->bytes.end(), head->bytes.begin())) {
+  } else if (same_contents(*embedding, *head)) {
     tensors_.erase(head);
   } else {
     log_warning(concat(path_.string(), ": config.json ties embedding and head, but the file has ",

@@ -1,8 +1,11 @@
 #include "base/run_context.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "base/log.h"
 #include "base/terminal.h"
@@ -54,6 +57,36 @@ TEST(RunContext, ASignalRaisesTheFlag) {
   std::raise(SIGTERM);
   EXPECT_TRUE(flag.raised());
   EXPECT_EXIT(std::raise(SIGINT), testing::ExitedWithCode(130), "");
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+TEST(RunContext, ASignalWakesWhoWaitsForInput) {
+  static CancelFlag flag;
+  install_interrupt_handler(flag);
+  int input[2];
+  ASSERT_EQ(::pipe(input), 0);
+  const auto type = [&] { EXPECT_EQ(::write(input[1], "x", 1), 1); };
+  type();
+  EXPECT_TRUE(wait_for_input(input[0]));
+  std::raise(SIGINT);
+  EXPECT_FALSE(wait_for_input(input[0]));  // came before
+  flag.clear();
+  EXPECT_TRUE(wait_for_input(input[0]));  // what is left of it does not wake
+  char byte;
+  EXPECT_EQ(::read(input[0], &byte, 1), 1);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    std::thread other([signal] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::raise(signal);  // taken by that thread
+    });
+    EXPECT_FALSE(wait_for_input(input[0]));
+    other.join();
+    flag.clear();
+  }
+  ::close(input[1]);
+  EXPECT_TRUE(wait_for_input(input[0]));  // the end
+  ::close(input[0]);
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
 }

@@ -1,5 +1,8 @@
 #include "base/terminal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -7,6 +10,9 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
 
 namespace bitsmith {
 namespace {
@@ -21,11 +27,17 @@ spdlog::logger& logger() {
 }
 
 std::atomic<CancelFlag*> signaled = nullptr;
+// A byte in it wakes wait_for_input(), also where the signal came just before that slept.
+int wake_pipe[2] = {-1, -1};
 
 void on_signal(int) {
   CancelFlag* flag = signaled.load();
   if (flag == nullptr || flag->raised()) _exit(130);
   flag->raise();
+  const int error = errno;
+  // Where the pipe is full it wakes without this byte.
+  [[maybe_unused]] const ssize_t written = ::write(wake_pipe[1], "", 1);
+  errno = error;
 }
 
 }  // namespace
@@ -71,11 +83,30 @@ void Terminal::end() {
 }
 
 void install_interrupt_handler(CancelFlag& flag) {
+  if (wake_pipe[0] < 0 && ::pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+    throw Error(concat("cannot make a pipe: ", std::strerror(errno)));
   signaled = &flag;
   struct sigaction action {};
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+}
+
+bool wait_for_input(int descriptor) {
+  const CancelFlag* flag = signaled.load();
+  for (;;) {
+    if (flag != nullptr && flag->raised()) return false;
+    pollfd inputs[] = {{.fd = descriptor, .events = POLLIN, .revents = 0},
+                       {.fd = wake_pipe[0], .events = POLLIN, .revents = 0}};
+    if (::poll(inputs, 2, -1) < 0) {
+      if (errno == EINTR) continue;
+      return true;  // reading says what is wrong
+    }
+    if (inputs[1].revents == 0) return true;
+    char bytes[64];  // of this signal, or of one whose flag was cleared long ago
+    while (::read(wake_pipe[0], bytes, sizeof(bytes)) > 0) {
+    }
+  }
 }
 
 }  // namespace bitsmith

@@ -118,7 +118,7 @@ std::map<std::string, int64_t> representation_counts(const SpecMap& specs, const
 
 bool fits_hugging_face(const SpecMap& specs, const ModelPlan& plan) {
   // transformers puts its quantized modules in place of nn.Linear alone: not of GPT-2's Conv1D, nor
-  // of experts, whose matrices it stacks.
+  // of experts, whose matrices version 5 stacks in parameters.
   for (const BlockPlan& block : plan.blocks)
     if (block.experts) return false;
   for (const LinearPlan& matrix : quantizable_matrices(plan)) {

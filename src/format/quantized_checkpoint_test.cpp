@@ -194,7 +194,8 @@ TEST(QuantizationConfig, WhatTransformersCanReplace) {
       specs[module] = parse_representation(text);
     return specs;
   };
-  for (const char* name : {"tiny_gpt2", "tiny_mixtral"})  // Conv1D; experts in a stack
+  // Conv1D; experts in a stack, of all blocks or of some
+  for (const char* name : {"tiny_gpt2", "tiny_mixtral", "tiny_qwen3_moe", "tiny_qwen3_moe_mixed"})
     EXPECT_FALSE(fits_hugging_face(specs_of(plan_of(name)), plan_of(name))) << name;
   const ModelPlan plan = plan_of("tiny_gpt_neox");
   EXPECT_TRUE(fits_hugging_face(specs_of(plan), plan));

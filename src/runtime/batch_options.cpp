@@ -14,7 +14,7 @@ constexpr NameTable<KvType, 2> kKvTypes{"key and value cache",
                                         {{KvType::kFloat16, "f16"}, {KvType::kInt8, "int8"}}};
 constexpr NameTable<Products, 3> kProducts{
     "way of products",
-    {{Products::kSingle, "single"}, {Products::kInt8, "int8"}, {Products::kExact, "exact"}}};
+    {{Products::kSingle, "single"}, {Products::kShared, "int8"}, {Products::kExact, "exact"}}};
 constexpr NameTable<Reuse, 3> kReuse{
     "reuse", {{Reuse::kOff, "off"}, {Reuse::kPrompts, "prompts"}, {Reuse::kAnswers, "answers"}}};
 

@@ -63,7 +63,8 @@ struct BatchOptions {
     visitor(Option{.key = "products",
                    .help = "How answers side by side are multiplied with the weights: single, as "
                            "each alone, the fastest for few; int8, each weight decoded once for "
-                           "all, to int8; or exact, to float32, prompts too"},
+                           "all, to int8, but additive codes (aq), which are faster as single; or "
+                           "exact, to float32, prompts too"},
             o.products);
     visitor(Option{.key = "reuse",
                    .help = "Keys and values that are kept for later prompts that begin alike: off; "

@@ -9,7 +9,9 @@
 namespace bitsmith {
 
 Engine::Engine(RuntimeModel& model, const EngineOptions& options)
-    : model_(model), options_(options) {
+    : model_(model),
+      options_(options),
+      answers_as_prompts_(model.same_as_prompts(options.products)) {
   BITSMITH_CHECK(options_.context > 0 && options_.max_batch > 0);
   const int64_t vocab_size = model.plan().vocab_size;
   if (options_.vocab_size <= 0 || options_.vocab_size > vocab_size)

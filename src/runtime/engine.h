@@ -24,8 +24,8 @@ enum class Reuse {
   kOff,
   // Those of prompts: the numbers are the same as if they were computed anew.
   kPrompts,
-  // Also those of answers, so that a growing chat reads only what is new. Where answers have other
-  // products than the model's prompts, they differ by rounding from what reading the answer as a
+  // Also those of answers, so that a growing chat reads only what is new. Without
+  // RuntimeModel::same_as_prompts() they differ by rounding from what reading the answer as a
   // prompt gives.
   kAnswers
 };
@@ -111,6 +111,7 @@ class Engine {
 
   RuntimeModel& model_;
   EngineOptions options_;
+  bool answers_as_prompts_;  // RuntimeModel::same_as_prompts()
   std::shared_ptr<KvPool> pool_;
   FairQueue<Waiting> queue_;
   std::vector<SequencePointer> sequences_;  // in the order of their start

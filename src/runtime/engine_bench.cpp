@@ -77,7 +77,7 @@ void generate(benchmark::State& state, const std::string& representation) {
     one = std::min(one, seconds_of([&] { through_engine(model, 1, Products::kSingle); }));
     eight = std::min(eight, seconds_of([&] { through_engine(model, 8, Products::kSingle); }));
     eight_int8 =
-        std::min(eight_int8, seconds_of([&] { through_engine(model, 8, Products::kInt8); }));
+        std::min(eight_int8, seconds_of([&] { through_engine(model, 8, Products::kShared); }));
   }
   state.counters["tokens_per_second"] = static_cast<double>(kTokens) / one;
   state.counters["overhead_percent"] = 100 * (one / bare - 1);

@@ -17,10 +17,9 @@ void Engine::generate_step() {
   if (rows.empty()) return;
   const auto start = std::chrono::steady_clock::now();
   if (forward(rows, options_.products, running)) {
-    const bool same_numbers = options_.products == model_.prompt_products();
     for (Sequence* sequence : running) {
-      if (sequence->keeps_pages && (same_numbers || options_.reuse == Reuse::kAnswers))
-        sequence->cache.keep_pages(sequence->cache.length(), same_numbers);
+      if (sequence->keeps_pages && (answers_as_prompts_ || options_.reuse == Reuse::kAnswers))
+        sequence->cache.keep_pages(sequence->cache.length(), answers_as_prompts_);
     }
     sample(running, hidden_);
   }

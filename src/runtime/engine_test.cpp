@@ -60,7 +60,7 @@ TEST(Engine, ARequestDoesNotDependOnWhatRunsBesideIt) {
   for (const char* name : {"tiny_llama_trained", "tiny_mistral", "families/tiny_mixtral",
                            "families/tiny_phi3_longrope", "tiny_llama_dynamic"}) {
     RuntimeModel model = load_model(name);
-    for (const Products products : {Products::kSingle, Products::kInt8, Products::kExact}) {
+    for (const Products products : {Products::kSingle, Products::kShared, Products::kExact}) {
       std::vector<Request> requests;
       for (int i = 0; i < 7; ++i) {
         requests.push_back(sampled(some_tokens(1 + 13 * i, 5 + i), 25, static_cast<uint64_t>(i)));

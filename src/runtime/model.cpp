@@ -57,6 +57,17 @@ RuntimeModel::RuntimeModel(ModelWeights weights, int threads, Products prompts)
       prompt_products_(prompts),
       rotaries_(weights_.plan.ropes.size()) {}
 
+bool RuntimeModel::same_as_prompts(Products answers) const {
+  if (answers != Products::kShared) return answers == prompt_products_;
+  // The embedding is decoded in any case, and the head comes after all keys.
+  const auto multiplies_alike = [&](const NamedMatrix& named) {
+    return named.matrix == weights_.embedding.get() || named.matrix == weights_.head.get() ||
+           named.matrix->decodes_for_few();
+  };
+  return prompt_products_ == Products::kInt8 &&
+         std::ranges::all_of(named_matrices(weights_), multiplies_alike);
+}
+
 void RuntimeModel::forward(std::span<const TokenStep> rows, Products products,
                            std::span<float> hidden) {
   const ModelPlan& plan = weights_.plan;

@@ -33,6 +33,9 @@ class RuntimeModel {
   const ModelPlan& plan() const { return weights_.plan; }
   ThreadPool& pool() { return pool_; }
   Products prompt_products() const { return prompt_products_; }
+  // Whether keys and values of answers with these products are those, bit for bit, that reading the
+  // answers as a prompt gives.
+  bool same_as_prompts(Products answers) const;
 
   // Runs the rows and appends them to their sequences, which must have room. A row's results
   // depend, bit for bit, on its sequence and on `products` alone, not on the rows beside it.

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "checkpoint/safetensors.h"
 #include "format/random_tensor.h"
+#include "runtime/model.h"
 #include "runtime/runtime_language_model.h"
 #include "runtime/weights.h"
 
@@ -108,6 +109,23 @@ TEST(QuantizedModel, LogitsAreThoseOfTheDecodedWeights) {
     // Many tokens at once run on decoded float32 weights: only sums differ.
     EXPECT_LT(std::sqrt(error / norm), 1e-4) << representation;
   }
+}
+
+// A head of additive codes makes no keys and values.
+TEST(QuantizedModel, AnswersThatAreAsPrompts) {
+  const ModelPlan plan = Checkpoint::open(kBase)->plan();
+  const auto same = [&](const char* blocks, const char* outer, Products prompts, Products answers) {
+    return RuntimeModel(
+               random_weights(plan, parse_representation(blocks), parse_representation(outer), 1),
+               1, prompts)
+        .same_as_prompts(answers);
+  };
+  using enum Products;
+  EXPECT_TRUE(same("int4g16", "aq2x8g8", kInt8, kShared));
+  EXPECT_FALSE(same("aq2x8g8", "int4g16", kInt8, kShared));
+  EXPECT_FALSE(same("int4g16", "int4g16", kInt8, kSingle));
+  EXPECT_FALSE(same("int4g16", "int4g16", kExact, kShared));
+  EXPECT_TRUE(same("aq2x8g8", "aq2x8g8", kExact, kExact));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 
+#include "architecture/site_weights.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "format/random_tensor.h"
@@ -203,24 +204,15 @@ std::vector<NamedMatrix> named_matrices(const ModelWeights& weights) {
   const ModelPlan& plan = weights.plan;
   std::vector<NamedMatrix> named = {{plan.embedding.name, weights.embedding.get()}};
   if (weights.positions) named.push_back({plan.positions.name, weights.positions.get()});
-  const auto add = [&](const LinearPlan& linear, const WeightAndBias& held) {
-    named.push_back({linear.name, held.matrix.get()});
-  };
-  const auto add_mlp = [&](const MlpPlan& mlp, const MlpWeights& held) {
-    for (size_t i = 0; i < held.inputs.size(); ++i) add(mlp.inputs[i], held.inputs[i]);
-    add(mlp.output, held.output);
-  };
   for (size_t b = 0; b < weights.blocks.size(); ++b) {
     const BlockPlan& block = plan.blocks[b];
     const BlockWeights& held = weights.blocks[b];
-    for (size_t i = 0; i < held.attention_inputs.size(); ++i)
-      add(block.attention.inputs[i], held.attention_inputs[i]);
-    add(block.attention.output, held.attention_output);
-    if (block.mlp) add_mlp(*block.mlp, held.mlps.front());
-    if (!block.experts) continue;
-    add(block.experts->router, held.router);
-    for (size_t e = 0; e < block.experts->experts.size(); ++e)
-      add_mlp(block.experts->experts[e], held.mlps[e]);
+    if (block.experts) named.push_back({block.experts->router.name, held.router.matrix.get()});
+    for (const Site& site : sites(block)) {
+      const auto own = site_weights(held, site);
+      for (size_t i = 0; i < own.size(); ++i)
+        named.push_back({site.linears[i]->name, own[i]->matrix.get()});
+    }
   }
   if (!plan.tied) named.push_back({plan.head.name, weights.head.get()});
   return named;
@@ -229,19 +221,18 @@ std::vector<NamedMatrix> named_matrices(const ModelWeights& weights) {
 uint64_t bytes_per_token(const ModelWeights& weights) {
   uint64_t bytes = weights.head->bytes();
   for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const BlockPlan& plan = weights.plan.blocks[b];
     const BlockWeights& block = weights.blocks[b];
-    for (const WeightAndBias& input : block.attention_inputs) bytes += input.matrix->bytes();
-    bytes += block.attention_output.matrix->bytes();
-    if (block.router.matrix) bytes += block.router.matrix->bytes();
-    uint64_t mlps = 0;
-    for (const MlpWeights& mlp : block.mlps) {
-      for (const WeightAndBias& input : mlp.inputs) mlps += input.matrix->bytes();
-      mlps += mlp.output.matrix->bytes();
+    uint64_t of_experts = 0;
+    for (const Site& site : sites(plan)) {
+      for (const WeightAndBias* own : site_weights(block, site))
+        (site.expert < 0 ? bytes : of_experts) += own->matrix->bytes();
     }
+    if (!plan.experts) continue;
+    bytes += block.router.matrix->bytes();
     // Experts may have different representations: a token reads the mean of those that it uses.
-    const auto& experts = weights.plan.blocks[b].experts;
-    const auto used = static_cast<uint64_t>(experts ? experts->experts_per_token : 1);
-    bytes += mlps * used / block.mlps.size();
+    bytes += of_experts * static_cast<uint64_t>(plan.experts->experts_per_token) /
+             plan.experts->experts.size();
   }
   return bytes;
 }

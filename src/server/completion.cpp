@@ -28,8 +28,6 @@ void Completion::submit() {
       check_queue(engine);
       for (CompletionChoice& choice : choices_) choice.answer().submit(engine);
     });
-  } catch (const HttpError&) {
-    throw;
   } catch (const RequestTooLong& error) {
     throw HttpError({.param = param, .code = "context_length_exceeded"}, error.what());
   } catch (const RequestError& error) {
@@ -39,7 +37,7 @@ void Completion::submit() {
   } catch (const EngineStopped& error) {
     throw HttpError::server_error(503, "stopping", error.what());
   } catch (const std::exception& error) {
-    throw HttpError::server_error(500, "", error_message(error));
+    throw HttpError::of(error);
   }
 }
 
@@ -93,16 +91,11 @@ OrderedJson Completion::whole() {
 std::string Completion::next_events() {
   if (over_) return "";
   std::string events;
-  const auto end_with = [&](const HttpError& error) {
-    over_ = true;
-    events += CompletionFormat::error_events(error);
-  };
   try {
     wait_events(events);
-  } catch (const HttpError& error) {
-    end_with(error);
   } catch (const std::exception& error) {
-    end_with(HttpError::server_error(500, "", error_message(error)));
+    over_ = true;
+    events += CompletionFormat::error_events(HttpError::of(error));
   }
   return events;
 }

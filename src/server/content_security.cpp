@@ -1,7 +1,6 @@
 #include "server/content_security.h"
 
-#include <cstdint>
-
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/files.h"
 
@@ -15,21 +14,6 @@ std::string bytes_of_hex(const std::string& hex) {
   return bytes;
 }
 
-// RFC 4648, section 4.
-std::string base64(const std::string& bytes) {
-  constexpr const char* kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j)
-      group = group << 8 | (i + j < bytes.size() ? static_cast<uint8_t>(bytes[i + j]) : 0);
-    for (size_t j = 0; j < 4; ++j)
-      text += i + j <= bytes.size() ? kDigits[group >> (18 - 6 * j) & 63] : '=';
-  }
-  return text;
-}
-
 // " 'sha256-...'" for each element of this name.
 std::string hashes(const std::string& page, const std::string& element) {
   const std::string open = "<" + element + ">", close = "</" + element + ">";
@@ -38,7 +22,8 @@ std::string hashes(const std::string& page, const std::string& element) {
     begin += open.size();
     const size_t end = page.find(close, begin);
     BITSMITH_CHECK(end != std::string::npos);
-    sources += " 'sha256-" + base64(bytes_of_hex(sha256(page.substr(begin, end - begin)))) + "'";
+    sources +=
+        " 'sha256-" + encode_base64(bytes_of_hex(sha256(page.substr(begin, end - begin)))) + "'";
   }
   return sources;
 }

@@ -1,5 +1,7 @@
 #include "server/http.h"
 
+#include "base/deadline.h"
+
 namespace bitsmith {
 namespace {
 
@@ -30,8 +32,15 @@ OrderedJson HttpError::json() const {
 HttpResponse HttpError::response() const {
   HttpResponse response = json_response(json());
   response.status = details_.status;
+  if (details_.status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
   if (details_.status == 503) response.headers.emplace("Retry-After", "5");
   return response;
+}
+
+HttpError HttpError::of(const std::exception& error) {
+  if (const auto* own = dynamic_cast<const HttpError*>(&error)) return *own;
+  if (dynamic_cast<const DeadlineError*>(&error)) return server_error(504, "timeout", error.what());
+  return server_error(500, "", error_message(error));
 }
 
 }  // namespace bitsmith

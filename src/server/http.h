@@ -80,7 +80,10 @@ class HttpError : public Error {
   const Details& details() const { return details_; }
   // {"error": {"message", "type", "param", "code"}}.
   OrderedJson json() const;
-  HttpResponse response() const;  // 503 with Retry-After
+  HttpResponse response() const;  // 401 with WWW-Authenticate, 503 with Retry-After
+
+  // Of any exception: one of these is kept, a deadline is 504, all others are 500.
+  static HttpError of(const std::exception& error);
 
   // 400 for a field of the body.
   static HttpError invalid_field(const std::string& param, const std::string& message) {

@@ -62,13 +62,8 @@ HttpResponse Routes::answered(const HttpRequest& request, const Make& make) {
   HttpResponse response;
   try {
     response = make();
-  } catch (const HttpError& error) {
-    response = error.response();
-    if (error.details().status == 401) response.headers.emplace("WWW-Authenticate", "Bearer");
-  } catch (const DeadlineError& error) {
-    response = HttpError::server_error(504, "timeout", error.what()).response();
   } catch (const std::exception& error) {
-    response = HttpError::server_error(500, "", error_message(error)).response();
+    response = HttpError::of(error).response();
   }
   add_cors(response);
   response.headers.emplace("X-Content-Type-Options", "nosniff");
@@ -101,10 +96,9 @@ HttpResponse Routes::http_error(int status) const {
                         : status == 503 ? "there are too many requests at once: try again later"
                         : status >= 500 ? "the server failed"
                                         : "this is no HTTP request that the server understands";
-  return HttpError(
-             {.status = status, .type = status >= 500 ? "server_error" : "invalid_request_error"},
-             message)
-      .response();
+  const HttpError error = status >= 500 ? HttpError::server_error(status, "", message)
+                                        : HttpError({.status = status}, message);
+  return error.response();
 }
 
 // Pages of other sites must not use a server that trusts this machine: browsers name the page's

@@ -14,9 +14,6 @@ uint32_t label_of(uint32_t unit) { return unit & (1u << 31 | 0xFF); }
 bool has_value(uint32_t unit) { return (unit >> 8 & 1) != 0; }
 constexpr uint32_t kValueMask = (1u << 31) - 1;
 
-constexpr std::string_view kBase64 =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 // Bytes of the first extended grapheme cluster.
 size_t grapheme_length(std::string_view text) {
   int32_t state = 0;
@@ -91,35 +88,6 @@ std::string Charsmap::apply(std::string_view text, Stretches& stretches) const {
       out += find(character).value_or(character);
       stretches.rewritten(size - text.size() - grapheme.size(), out.size());
     }
-  }
-  return out;
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  while (text.ends_with('=')) text.remove_suffix(1);
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const size_t digit = kBase64.find(c);
-    if (digit == kBase64.npos) return std::nullopt;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out += static_cast<char>(bits >> count & 0xFF);
-  }
-  return out;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t bits = 0;
-    for (size_t k = 0; k < 3; ++k)
-      bits = bits << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k)
-      out += i + k <= bytes.size() ? kBase64[bits >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }

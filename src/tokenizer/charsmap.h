@@ -28,8 +28,4 @@ class Charsmap {
   std::string replacements_;
 };
 
-// Standard alphabet, with padding. Empty: not base64.
-std::optional<std::string> decode_base64(std::string_view text);
-std::string encode_base64(std::string_view bytes);
-
 }  // namespace bitsmith

@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "tokenizer/charsmap.h"
+#include "base/base64.h"
 #include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/spm_tokenizer.h"
 #include "tokenizer/unigram_model.h"
@@ -100,44 +100,54 @@ void read_unigram_keys(const Keys& keys, GgufVocabulary& vocabulary) {
                     [&](int64_t byte) { vocabulary.charsmap += static_cast<char>(byte); });
 }
 
-AddedTokens recognized(const GgufVocabulary& vocabulary) {
-  return AddedTokens(vocabulary.added_tokens(), [](const std::string& text) { return text; });
+AddedTokens recognized(std::vector<AddedToken> tokens) {
+  return AddedTokens(std::move(tokens), [](const std::string& text) { return text; });
 }
 
-std::unique_ptr<TokenModel> make_bpe(GgufVocabulary& from) {
+using Texts = std::unordered_set<std::string>;
+
+Texts special_texts(const std::vector<AddedToken>& tokens) {
+  Texts texts;
+  for (const AddedToken& token : tokens)
+    if (token.special) texts.insert(token.content);
+  return texts;
+}
+
+std::unique_ptr<TokenModel> make_bpe(GgufVocabulary& from, Texts special) {
   BpeOptions options;
   options.ignore_merges = from.pre->ignore_merges;
-  options.special = from.special_texts();
+  options.special = std::move(special);
   return std::make_unique<BpeModel>(Vocabulary(std::move(from.tokens)), from.merges,
                                     std::move(options), from.source);
 }
 
-std::unique_ptr<TokenModel> make_unigram(GgufVocabulary& from) {
+std::unique_ptr<TokenModel> make_unigram(GgufVocabulary& from, Texts special) {
   UnigramModel::Parts parts;
   parts.scores.assign(from.scores.begin(), from.scores.end());
   parts.unknown = *from.unknown;
   parts.byte_fallback = from.has_all_bytes();
-  parts.special = from.special_texts();
+  parts.special = std::move(special);
   parts.tokens = std::move(from.tokens);
   return std::make_unique<UnigramModel>(std::move(parts));
 }
 
 std::unique_ptr<Tokenizer> make_pipeline(GgufVocabulary& from, std::vector<int32_t> prefix,
                                          std::vector<int32_t> suffix) {
-  AddedTokens added = recognized(from);
+  std::vector<AddedToken> added = from.added_tokens();
+  Texts special = special_texts(added);
   Normalizer normalizer(from.normalizer(), from.source);
   PreTokenizer pre_tokenizer(from.pre_tokenizer(), from.source);
   TokenDecoder decoder(from.decoder(), from.source);
   const auto make = from.model == GgufVocabulary::Model::kUnigram ? make_unigram : make_bpe;
   return std::make_unique<PipelineTokenizer>(PipelineTokenizer::Parts{
-      std::move(added), std::move(normalizer), std::move(pre_tokenizer), make(from),
-      std::move(decoder), std::move(prefix), std::move(suffix)});
+      recognized(std::move(added)), std::move(normalizer), std::move(pre_tokenizer),
+      make(from, std::move(special)), std::move(decoder), std::move(prefix), std::move(suffix)});
 }
 
 std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> prefix,
                                     std::vector<int32_t> suffix) {
   SpmTokenizer::Parts parts;
-  parts.added_tokens = recognized(from);
+  parts.added_tokens = recognized(from.added_tokens());
   parts.scores = std::move(from.scores);
   for (const uint8_t type : from.types) parts.mergeable.push_back(type == GgufVocabulary::kNormal);
   parts.unknown = from.unknown;
@@ -165,13 +175,6 @@ std::vector<AddedToken> GgufVocabulary::added_tokens() const {
     added.push_back(std::move(token));
   }
   return added;
-}
-
-std::unordered_set<std::string> GgufVocabulary::special_texts() const {
-  std::unordered_set<std::string> texts;
-  for (const AddedToken& token : added_tokens())
-    if (token.special) texts.insert(token.content);
-  return texts;
 }
 
 bool GgufVocabulary::has_all_bytes() const {

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "checkpoint/gguf.h"
@@ -42,8 +41,7 @@ struct GgufVocabulary {
   std::map<std::string, std::string> named_tokens() const;
   // The tokens that are recognized whole. Of several with one text only the last counts.
   std::vector<AddedToken> added_tokens() const;
-  std::unordered_set<std::string> special_texts() const;  // of those the special ones
-  bool has_all_bytes() const;                             // the 256 tokens <0x00> to <0xFF>
+  bool has_all_bytes() const;  // the 256 tokens <0x00> to <0xFF>
   // Steps as a tokenizer.json has them; null: none.
   Json normalizer() const;
   Json pre_tokenizer() const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/base64.h"
 #include "tokenizer/charsmap.h"
 #include "tokenizer/expansion.h"
 #include "tokenizer/utf8.h"

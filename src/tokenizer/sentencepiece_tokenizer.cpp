@@ -3,6 +3,7 @@
 #include <sentencepiece_processor.h>
 
 #include "base/error.h"
+#include "tokenizer/space_cut.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
 
@@ -45,6 +46,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (processor_.eos_id() >= 0) eos_id = processor_.eos_id();
     add_bos_ = options.add_bos && bos_id.has_value();
     add_eos_ = options.add_eos && eos_id.has_value();
+    ask_for_spaces(source);
   }
 
   std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
@@ -53,14 +55,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (add_special && add_bos_) ids.push_back(*bos_id);
     const std::string whole = repair_utf8(text);
     for (const auto& piece : added_.split(whole, false, parse_special)) {
-      deadline.check();
-      if (piece.token != nullptr) {
+      if (piece.token != nullptr)
         ids.push_back(piece.token->id);
-        continue;
-      }
-      std::vector<int> encoded;
-      call("SentencePiece", [&] { return processor_.Encode(piece.text, &encoded); });
-      ids.insert(ids.end(), encoded.begin(), encoded.end());
+      else
+        encode_piece(piece.text, deadline, ids);
     }
     if (add_special && add_eos_) ids.push_back(*eos_id);
     return ids;
@@ -113,6 +111,38 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<std::string> special_tokens() const override { return added_.special_contents(); }
 
  private:
+  // What the library makes of spaces, by its vocabulary and by an example.
+  void ask_for_spaces(const std::string& source) {
+    if (processor_.IsUnknown(processor_.PieceToId(kSpaceMark))) return;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      const std::string& piece = processor_.IdToPiece(id);
+      size_t end = 0;  // of the marks that it begins with
+      while (piece.compare(end, kSpaceMark.size(), kSpaceMark) == 0) end += kSpaceMark.size();
+      if (piece.find(kSpaceMark, end) != piece.npos || piece.find(' ') != piece.npos) return;
+    }
+    std::vector<std::string> pieces;
+    call(source, [&] { return processor_.Encode("a", &pieces); });
+    std::string example;
+    for (const std::string& piece : pieces) example += piece;
+    adds_space_ = example == std::string(kSpaceMark) + "a";
+    may_cut_ = adds_space_ || example == "a";
+  }
+
+  // The library takes no deadline: a long text goes to it in parts.
+  void encode_piece(std::string_view text, const Deadline& deadline,
+                    std::vector<int32_t>& ids) const {
+    constexpr size_t kPart = 16 << 10;
+    do {
+      deadline.check();
+      const size_t end = may_cut_ ? find_space_cut(text, kPart) : text.size();
+      std::vector<int> encoded;
+      call("SentencePiece", [&] { return processor_.Encode(text.substr(0, end), &encoded); });
+      ids.insert(ids.end(), encoded.begin(), encoded.end());
+      text.remove_prefix(end);
+      if (adds_space_ && !text.empty()) text.remove_prefix(1);
+    } while (!text.empty());
+  }
+
   void check_id(int32_t id) const {
     if (id < 0 || id >= vocab_size_)
       throw Error(concat("token id ", id, " is outside the vocabulary of ", vocab_size_));
@@ -122,6 +152,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   AddedTokens added_;
   int32_t vocab_size_ = 0;
   bool add_bos_ = false, add_eos_ = false;
+  bool may_cut_ = false;     // at find_space_cut()
+  bool adds_space_ = false;  // before each text
 };
 
 // Lines of "base64 rank": the first is enough to tell, a SentencePiece model starts with byte 0x0A.

@@ -5,6 +5,7 @@
 #include <sentencepiece_trainer.h>
 
 #include "base/error.h"
+#include "tokenizer/space_cut.h"
 
 namespace bitsmith {
 namespace {
@@ -54,6 +55,39 @@ TEST(SentencePiece, EqualsTheLibraryAndRoundTrips) {
   EXPECT_EQ(t->eos_id, 2);
   EXPECT_EQ(t->token_id("</s>"), 2);
   EXPECT_EQ(t->token_id("no such piece"), std::nullopt);
+}
+
+// Such texts go to the library in parts.
+TEST(SentencePiece, LongTextsEqualTheLibrary) {
+  const auto t = make_sentencepiece_tokenizer(model_bytes(), {}, "tiny.model");
+  sentencepiece::SentencePieceProcessor processor;
+  ASSERT_TRUE(processor.LoadFromSerializedProto(model_bytes()).ok());
+  const std::string a_lot = [] {
+    std::string text;
+    for (int i = 0; text.size() < 100'000; ++i)
+      text += i % 7 == 0   ? "that  is,  \u00E9t\u00E9 \u00E9 "
+              : i % 3 == 0 ? "a cat and a hat\n"
+                           : "the cat sat on the mat 1 2 ";
+    return text;
+  }();
+  for (const std::string& text :
+       {a_lot, " " + a_lot + " ", std::string(100'000, 'a'), std::string(100'000, ' '),
+        "a" + std::string(100'000, ' ') + "a"}) {
+    std::vector<int> expected;
+    ASSERT_TRUE(processor.Encode(text, &expected).ok());
+    EXPECT_EQ(t->encode(text, false), Ids(expected.begin(), expected.end()));
+    EXPECT_THROW(t->encode(text, false, true, Deadline(std::chrono::seconds(0))), DeadlineError);
+  }
+}
+
+TEST(SentencePiece, PlacesOfCuts) {
+  EXPECT_EQ(find_space_cut("a b c", 0), 1u);
+  EXPECT_EQ(find_space_cut("a b c", 1), 1u);
+  EXPECT_EQ(find_space_cut("a b c", 2), 3u);
+  EXPECT_EQ(find_space_cut("a b c", 4), 5u);
+  EXPECT_EQ(find_space_cut("a  b, c \u00E9 d Z 9", 0), 12u);
+  for (const std::string text : {"", " ", "a ", " a", "a\tb", "a, b", "a  b"})
+    EXPECT_EQ(find_space_cut(text, 0), text.size()) << text;
 }
 
 TEST(SentencePiece, SpecialTokens) {

@@ -1,7 +1,6 @@
 #include "apps/bitsmith/standard_input.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "apps/command.h"
@@ -9,16 +8,10 @@
 namespace bitsmith {
 
 ssize_t read_standard_input(char* buffer, size_t size) {
-  for (;;) {
-    if (interrupt_flag().raised()) {
-      errno = EINTR;
-      return -1;
-    }
-    pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&input, 1, 100);
-    if (ready > 0) return ::read(STDIN_FILENO, buffer, size);
-    if (ready < 0 && errno != EINTR) return -1;
-  }
+  interrupt_flag();  // is raised by signals from now on
+  if (wait_for_input(STDIN_FILENO)) return ::read(STDIN_FILENO, buffer, size);
+  errno = EINTR;
+  return -1;
 }
 
 }  // namespace bitsmith

@@ -6,9 +6,8 @@
 
 namespace bitsmith {
 
-// As read(2) of standard input, but fails with EINTR within a tenth of a second wherever
-// interrupt_flag() is raised: also by a signal that came just before the call, or that another
-// thread took.
+// As read(2) of standard input, but fails with EINTR wherever a signal raises interrupt_flag():
+// also one that came just before the call, or that another thread took.
 ssize_t read_standard_input(char* buffer, size_t size);
 
 }  // namespace bitsmith

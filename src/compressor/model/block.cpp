@@ -1,5 +1,8 @@
 #include "compressor/model/block.h"
 
+#include <algorithm>
+
+#include "architecture/site_weights.h"
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
 #include "compressor/model/fused_ops.h"
@@ -80,25 +83,22 @@ torch::Tensor Mlp::hidden(const torch::Tensor& m) const {
 
 std::vector<Linear*> Block::linears() {
   std::vector<Linear*> result;
-  for (Linear& linear : attention_inputs) result.push_back(&linear);
-  result.push_back(&attention_output);
-  for (Mlp& mlp : mlps) {
-    for (Linear& linear : mlp.inputs) result.push_back(&linear);
-    result.push_back(&mlp.output);
+  for (const Site& site : sites) {
+    const std::vector<Linear*> own = site_weights(*this, site);
+    result.insert(result.end(), own.begin(), own.end());
   }
   return result;
 }
 
 std::vector<Linear*> Block::site_linears(size_t site) {
-  size_t first = 0;
-  for (size_t i = 0; i < site; ++i) first += sites[i].linears.size();
-  const std::vector<Linear*> all = linears();
-  const auto begin = all.begin() + static_cast<int64_t>(first);
-  return {begin, begin + std::ssize(sites.at(site).linears)};
+  return site_weights(*this, sites.at(site));
 }
 
-const Mlp& Block::mlp_of(const Site& site) const {
-  return mlps.at(static_cast<size_t>(std::max<int64_t>(site.expert, 0)));
+size_t Block::place(Site::Kind kind, int64_t expert) const {
+  const auto found = std::ranges::find_if(
+      sites, [&](const Site& site) { return site.kind == kind && site.expert == expert; });
+  BITSMITH_CHECK(found != sites.end());
+  return static_cast<size_t>(found - sites.begin());
 }
 
 std::vector<std::pair<std::string, torch::Tensor*>> Block::dense_vectors() {

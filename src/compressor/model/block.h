@@ -56,8 +56,8 @@ struct Block {
 
   std::vector<Linear*> linears();  // site by site
   std::vector<Linear*> site_linears(size_t site);
-  // The MLP of a site that belongs to one.
-  const Mlp& mlp_of(const Site& site) const;
+  // The place in `sites` of the one of this kind, and of this expert where there are some.
+  size_t place(Site::Kind kind, int64_t expert = -1) const;
   // The biases and norms that this block has, with their names.
   std::vector<std::pair<std::string, torch::Tensor*>> dense_vectors();
 };

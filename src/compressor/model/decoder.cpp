@@ -173,24 +173,26 @@ torch::Tensor Decoder::add_experts(const Block& block, const torch::Tensor& h,
 
 torch::Tensor Decoder::run_block(const Block& block, const torch::Tensor& x,
                                  const RotaryTables& rotary, const SiteObserver& observer) const {
-  const auto observe = [&](size_t site, const torch::Tensor& inputs) {
-    if (observer) observer(site, inputs);
+  using Kind = Site::Kind;
+  const auto observe = [&](Kind kind, const torch::Tensor& inputs, int64_t expert = -1) {
+    if (observer) observer(block.place(kind, expert), inputs);
     return inputs;
   };
-  const torch::Tensor a = observe(0, attention_inputs(block, x));
-  const torch::Tensor o = observe(1, attention(block, a, rotary));
+  const torch::Tensor a = observe(Kind::kAttentionInput, attention_inputs(block, x));
+  const torch::Tensor o = observe(Kind::kAttentionOutput, attention(block, a, rotary));
   const torch::Tensor h = add_attention(block, x, o);
   const torch::Tensor m = mlp_inputs(block, x, h);
-  if (!block.plan->experts)
-    return add_mlp(block, h, observe(3, block.mlps.front().hidden(observe(2, m))));
+  if (!block.plan->experts) {
+    const torch::Tensor d = block.mlps.front().hidden(observe(Kind::kMlpInput, m));
+    return add_mlp(block, h, observe(Kind::kMlpDown, d));
+  }
   if (observer) {
     const torch::Tensor tokens = m.flatten(0, 1);
     const torch::Tensor chosen = route(block, tokens).chosen;
-    for (size_t e = 0; e < block.mlps.size(); ++e) {
-      const torch::Tensor own =
-          tokens.index_select(0, tokens_of_expert(chosen, static_cast<int64_t>(e)));
-      observer(2 + 2 * e, own);
-      observer(3 + 2 * e, block.mlps[e].hidden(own));
+    for (int64_t e = 0; e < std::ssize(block.mlps); ++e) {
+      const torch::Tensor own = tokens.index_select(0, tokens_of_expert(chosen, e));
+      observe(Kind::kMlpInput, own, e);
+      observe(Kind::kMlpDown, block.mlps[static_cast<size_t>(e)].hidden(own), e);
     }
   }
   return add_experts(block, h, m);

@@ -101,19 +101,31 @@ TEST(Decoder, WindowsOfABatchDoNotSeeEachOther) {
 }
 
 TEST(Decoder, ObserverSeesTheInputsOfEveryLinear) {
-  const fs::path folder = fs::path(BITSMITH_TESTDATA) / "tiny_qwen3";
-  const torch::NoGradGuard no_grad;
-  const auto decoder = Decoder::open(ModelFiles::open(folder), torch::kFloat32);
-  EXPECT_TRUE(decoder->blocks().empty());
-  const auto block = decoder->load_block(1);
-  const torch::Tensor x = torch::randn({2, 9, decoder->plan().hidden_size});
-  int calls = 0;
-  decoder->run_block(*block, x, decoder->rotary(9), [&](size_t site, const torch::Tensor& inputs) {
-    ++calls;
-    for (const Linear* linear : block->site_linears(site))
-      EXPECT_EQ(inputs.sizes(), (std::vector<int64_t>{2, 9, linear->in_features}));
-  });
-  EXPECT_EQ(calls, 4);
+  for (const char* name : {"tiny_qwen3", "families/tiny_mixtral"}) {
+    SCOPED_TRACE(name);
+    const fs::path folder = fs::path(BITSMITH_TESTDATA) / name;
+    const torch::NoGradGuard no_grad;
+    const auto decoder = Decoder::open(ModelFiles::open(folder), torch::kFloat32);
+    EXPECT_TRUE(decoder->blocks().empty());
+    const auto block = decoder->load_block(1);
+    const torch::Tensor x = torch::randn({2, 9, decoder->plan().hidden_size});
+    size_t calls = 0;
+    const auto check = [&](size_t site, const torch::Tensor& inputs) {
+      EXPECT_EQ(site, calls++);
+      std::vector<std::string> names, planned;
+      for (const Linear* linear : block->site_linears(site)) {
+        EXPECT_EQ(inputs.size(-1), linear->in_features);
+        names.push_back(linear->name);
+      }
+      for (const LinearPlan* linear : block->sites[site].linears) planned.push_back(linear->name);
+      EXPECT_EQ(names, planned);
+      if (block->sites[site].expert < 0) {
+        EXPECT_EQ(inputs.numel() / inputs.size(-1), 2 * 9);
+      }
+    };
+    decoder->run_block(*block, x, decoder->rotary(9), check);
+    EXPECT_EQ(calls, block->sites.size());
+  }
 }
 
 // Directional derivative by finite differences, in every parameter and the input at once.

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "compressor/objective/hessian_sum.h"
 #include "compressor/quantize/test_linears.h"
-#include "compressor/representation/kinds/uniform.h"
 
 namespace bitsmith {
 namespace {
@@ -41,17 +40,6 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"e8p", "rtn"}, Case{"e8p4", "rtn"}, Case{"e8p", "ldlq"},
                     Case{"e8p3", "ldlq"}, Case{"e8p4", "ldlq"}, Case{"had:e8p", "ldlq"},
                     Case{"had:e8p+lr2", "ldlq"}));
-
-// A large weight costs all others of its group their resolution.
-TEST(Rotation, SpreadsLargeWeights) {
-  TestLinear linear = random_linear(64, 128);
-  linear.weight.pow_(3);
-  for (const char* method : {"rtn", "gptq"}) {
-    const double plain = quantize(linear, "int3g64", method).relative_error;
-    const double rotated = quantize(linear, "had:int3g64", method).relative_error;
-    EXPECT_LT(rotated, 0.8 * plain) << method;
-  }
-}
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const TestLinear linear = random_linear(40, 160);
@@ -135,140 +123,15 @@ TEST_P(EveryMethod, ScalesWithTheWeights) {
   EXPECT_NEAR(run({100 * linear.weight, linear.hessian}).relative_error, error, tolerance);
 }
 
-TEST(Rtn, FewerBitsCostMore) {
-  const TestLinear linear = random_linear(32, 128);
-  double before = 0;
-  for (const char* spec : {"int8g32", "int6g32", "int4g32", "int3g32", "int2g32"}) {
-    const double error = quantize({linear.weight, {}}, spec, "rtn").relative_error;
-    EXPECT_GT(error, 2 * before);
-    before = error;
+// A large weight costs all others of its group their resolution.
+TEST(Rotation, SpreadsLargeWeights) {
+  TestLinear linear = random_linear(64, 128);
+  linear.weight.pow_(3);
+  for (const char* method : {"rtn", "gptq"}) {
+    const double plain = quantize(linear, "int3g64", method).relative_error;
+    const double rotated = quantize(linear, "had:int3g64", method).relative_error;
+    EXPECT_LT(rotated, 0.8 * plain) << method;
   }
-}
-
-TEST(Rtn, NoScaleNearbyIsBetter) {
-  const TestLinear linear = random_linear(16, 64);
-  const auto result = quantize({linear.weight, {}}, "int3g64", "rtn");
-  const auto scales = result.representation->continuous_parameters()[0].value.detach();
-  for (const double factor : {0.97, 1.03, -1.0}) {
-    const auto other = scales * factor;
-    const auto codes = (linear.weight / other).round().clamp(-4, 3);
-    const double error = relative_error(linear.weight, codes * other, {});
-    EXPECT_GE(error, result.relative_error * 0.999);
-  }
-}
-
-TEST(Gptq, WithoutCorrelationsIsRtn) {
-  const TestLinear linear = random_linear(24, 160);
-  for (const char* spec : {"int3g32", "int2g32-z", "int4g0"}) {
-    const auto nearest = quantize({linear.weight, {}}, spec, "rtn");
-    const auto gptq = quantize({linear.weight, torch::eye(160)}, spec, "gptq");
-    EXPECT_TRUE(
-        torch::equal(nearest.representation->dequantize(), gptq.representation->dequantize()));
-  }
-}
-
-TEST(Gptq, BeatsRtn) {
-  const TestLinear linear = random_linear(48, 256);
-  for (const char* spec : {"int4g64", "int3g64", "int2g64", "int2g64-z"}) {
-    for (const bool act_order : {false, true}) {
-      QuantizeOptions options;
-      options.act_order = act_order;
-      EXPECT_LT(quantize(linear, spec, "gptq", options).relative_error,
-                quantize(linear, spec, "rtn").relative_error);
-    }
-  }
-}
-
-// Optimal brain quantization, word for word: after each column the weights still free move to their
-// best values, by a fresh solve. Lazy blocks and the Cholesky factor must come to the same codes.
-TEST(Gptq, FollowsTheSlowReference) {
-  const int64_t in = 160;
-  const TestLinear linear = random_linear(6, in);
-  for (const bool act_order : {false, true}) {
-    QuantizeOptions options;
-    options.act_order = act_order;
-    const auto result = quantize(linear, "int3g32", "gptq", options);
-    const auto scales = result.representation->continuous_parameters()[0].value.detach();
-    auto h = linear.hessian.to(torch::kDouble);
-    h.diagonal().add_(options.damping * h.diagonal().mean());
-    const auto order =
-        act_order ? std::get<1>(linear.hessian.diagonal().sort(true, 0, true)) : torch::arange(in);
-    auto w = linear.weight.to(torch::kDouble).clone();
-    auto codes = torch::zeros({6, in}, torch::kInt);
-    for (int64_t i = 0; i < in; ++i) {
-      const int64_t c = order[i].item<int64_t>();
-      const auto scale = scales.select(1, c / 32).to(torch::kDouble);
-      const auto code = (w.select(1, c) / scale).round().clamp(-4, 3);
-      codes.select(1, c).copy_(code + 4);
-      const auto error = w.select(1, c) - code * scale;
-      const auto free = order.slice(0, i + 1);
-      if (free.numel() == 0) break;
-      const auto hf = h.index_select(0, free).index_select(1, free);
-      const auto move = torch::linalg_solve(hf, h.select(1, c).index_select(0, free));
-      w.index_add_(1, free, torch::outer(error, move));
-    }
-    const auto found = result.representation->coded().codes().reshape({6, in});
-    EXPECT_GE((found == codes).to(torch::kFloat).mean().item<float>(), 0.999);
-  }
-}
-
-TEST(Aqlm, BeatsRoundingToNearestWithTheSameCodebooks) {
-  const TestLinear linear = random_linear(48, 192);
-  EXPECT_LT(quantize(linear, "aq2x6g8", "aqlm").relative_error,
-            0.8 * quantize(linear, "aq2x6g8", "rtn").relative_error);
-}
-
-TEST(Aqlm, FindsWhatIsExactlyRepresentable) {
-  torch::manual_seed(2);
-  const auto codebook = torch::randn({8, 4});
-  const auto codes = torch::randint(8, {64 * 8});
-  const auto weight = codebook.index_select(0, codes).reshape({64, 32});
-  const auto hessian = random_linear(1, 32).hessian;
-  QuantizeOptions options;
-  options.tolerance = 0;
-  EXPECT_LT(quantize({weight, hessian}, "aq1x6g4", "aqlm", options).relative_error, 1e-3);
-}
-
-TEST(Aqlm, SeedsDifferButOneSeedRepeats) {
-  const TestLinear linear = random_linear(32, 64);
-  QuantizeOptions other;
-  other.seed = 5;
-  const auto a = quantize(linear, "aq2x4g8", "aqlm"), b = quantize(linear, "aq2x4g8", "aqlm");
-  const auto c = quantize(linear, "aq2x4g8", "aqlm", other);
-  EXPECT_TRUE(torch::equal(a.representation->dequantize(), b.representation->dequantize()));
-  EXPECT_FALSE(torch::equal(a.representation->dequantize(), c.representation->dequantize()));
-}
-
-TEST(Gptvq, BeatsGptqAndNearestVectorsAtTheSameBits) {
-  const TestLinear linear = random_linear(96, 256);
-  const double nearest = quantize(linear, "gvq2d2b-n2048", "rtn").relative_error;
-  const double scalar = quantize(linear, "int2g128", "gptq").relative_error;
-  const double vectors = quantize(linear, "gvq2d2b-n2048", "gptvq").relative_error;
-  EXPECT_LT(vectors, nearest);
-  EXPECT_LT(vectors, scalar);
-}
-
-TEST(Gptvq, EveryStartOfTheCodebooksWorks) {
-  const TestLinear linear = random_linear(32, 128);
-  for (const char* spec : {"gvq1d2b-n512", "gvq2d2b-n1024"}) {
-    for (const char* start : {"best", "kmeans++", "mahalanobis", "quantiles"}) {
-      QuantizeOptions options;
-      parse_option(start, options.codebook_init);
-      EXPECT_LT(quantize(linear, spec, "gptvq", options).relative_error,
-                quantize(linear, spec, "rtn").relative_error)
-          << spec << " " << start;
-    }
-  }
-  CodebookInit init;
-  EXPECT_THROW(parse_option("random", init), UsageError);
-}
-
-TEST(Gptvq, TheUpdateOfTheWholeMatrixHelps) {
-  const TestLinear linear = random_linear(64, 256);
-  QuantizeOptions sweep_only;
-  sweep_only.codebook_update = false;
-  EXPECT_LT(quantize(linear, "gvq2d2b-n2048", "gptvq").relative_error,
-            quantize(linear, "gvq2d2b-n2048", "gptvq", sweep_only).relative_error);
 }
 
 TEST(Methods, MustFitTheRepresentation) {
@@ -295,13 +158,6 @@ TEST(RelativeError, IsTheTraceInFloat64) {
   };
   const double expected = trace(linear.weight - quantized) / trace(linear.weight);
   EXPECT_NEAR(relative_error(linear.weight, quantized, linear.hessian), expected, 1e-9 * expected);
-}
-
-QuantizedLinear quantize_by(const torch::Tensor& weight, const Objective& objective,
-                            const std::string& spec, QuantizeOptions options = {}) {
-  const auto parsed = parse_representation(spec);
-  options.method = default_method(parsed);
-  return quantize_linear(weight, objective, parsed, options);
 }
 
 // One row of four counts, in every tile.
@@ -375,51 +231,6 @@ TEST_P(EveryMethod, QuantizesTheShiftedTarget) {
   EXPECT_TRUE(
       torch::equal(result.representation->dequantize(), expected.representation->dequantize()));
   EXPECT_EQ(result.relative_error, expected.relative_error);
-}
-
-TEST(KeptRows, AreThoseAskedForThenTheCostliest) {
-  TestLinear linear = random_linear(40, 160);
-  linear.weight[30] *= 50;
-  linear.weight[31] *= 20;
-  QuantizeOptions options;
-  const auto kept = [&](const std::string& spec) {
-    const auto result = quantize_by(linear.weight, linear.hessian, spec, options);
-    const QuantizedTensor stored = result.representation->to_format();
-    // What the codes leave is rounded to 16 bits.
-    const auto difference = linear.weight - result.representation->dequantize();
-    for (const int64_t row : read_kept_rows(stored)) {
-      EXPECT_LT(difference[row].norm().item<double>(),
-                std::ldexp(linear.weight[row].norm().item<double>(), -9));
-    }
-    return read_kept_rows(stored);
-  };
-  for (const char* spec : {"int3g32", "gvq2d2b-n640", "aq1x6g4"}) {
-    options.kept_rows = {};
-    EXPECT_EQ(kept(concat(spec, "+rows2")), (std::vector<int64_t>{30, 31})) << spec;
-    options.kept_rows = {4, 7};
-    EXPECT_EQ(kept(concat(spec, "+rows3")), (std::vector<int64_t>{4, 7, 30})) << spec;
-    EXPECT_EQ(kept(concat(spec, "+rows1")), (std::vector<int64_t>{4})) << spec;
-  }
-}
-
-// Rows that are kept whatever happens leave their codebooks to the others.
-TEST(KeptRows, AreNoneOfTheCodesBusiness) {
-  TestLinear linear = random_linear(40, 160);
-  QuantizeOptions options;
-  options.kept_rows = {4, 7};
-  const auto others = [&](const torch::Tensor& weight) {
-    auto dense = quantize_by(weight, linear.hessian, "gvq2d2b-n640+rows2", options)
-                     .representation->dequantize()
-                     .detach()
-                     .clone();
-    dense[4].zero_();
-    dense[7].zero_();
-    return dense;
-  };
-  auto changed = linear.weight.clone();
-  changed[4] *= 30;
-  changed[7] *= -3;
-  EXPECT_TRUE(torch::equal(others(linear.weight), others(changed)));
 }
 
 TEST(OutputFactor, WhatCannotUseItSaysSo) {

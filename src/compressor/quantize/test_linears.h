@@ -30,4 +30,12 @@ inline QuantizedLinear quantize(const TestLinear& linear, const std::string& spe
   return quantize_linear(linear.weight, linear.hessian, parsed, options);
 }
 
+// By the default method of the representation.
+inline QuantizedLinear quantize_by(const torch::Tensor& weight, const Objective& objective,
+                                   const std::string& spec, QuantizeOptions options = {}) {
+  const auto parsed = parse_representation(spec);
+  options.method = default_method(parsed);
+  return quantize_linear(weight, objective, parsed, options);
+}
+
 }  // namespace bitsmith

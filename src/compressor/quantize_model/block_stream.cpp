@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "architecture/site_weights.h"
 #include "base/error.h"
 #include "compressor/model/experts.h"
 
@@ -106,7 +107,7 @@ torch::Tensor BlockStream::site_inputs(const Block& block, size_t site, int64_t 
   const torch::Tensor m = mlp_inputs(block, first, count);
   const torch::Tensor own = tokens.defined() ? m.flatten(0, 1).index_select(0, tokens) : m;
   if (plan.kind == Site::Kind::kMlpInput) return own;
-  const torch::Tensor d = block.mlp_of(plan).hidden(own);
+  const torch::Tensor d = site_mlp(block, plan).hidden(own);
   if (keep_outputs && site + 1 == block.sites.size()) {
     const torch::Tensor h = after_attention(block, first, count);
     h.copy_(tokens.defined() ? decoder_.add_experts(block, h, m) : decoder_.add_mlp(block, h, d));

@@ -10,6 +10,10 @@
 namespace bitsmith {
 
 class AdditiveMatrix : public PanelMatrix {
+ public:
+  // Centroids are summed up in float32, then rounded: as long as the products of some 30 tokens.
+  bool decodes_for_few() const override { return false; }
+
  protected:
   AdditiveMatrix(const QuantizedTensor& tensor, const MatrixArrays& arrays)
       : PanelMatrix(tensor.out_features, tensor.in_features) {

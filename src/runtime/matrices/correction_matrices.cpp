@@ -182,6 +182,10 @@ class SumMatrix final : public WeightMatrix {
     for (size_t t = 1; t < terms_.size(); ++t) terms_[t]->add_product(products, x, tokens, y, pool);
   }
 
+  bool decodes_for_few() const override {
+    return std::ranges::all_of(terms_, [](const auto& term) { return term->decodes_for_few(); });
+  }
+
   void decode_row(int64_t row, float* out) const override {
     terms_.front()->decode_row(row, out);
     std::vector<float> values(static_cast<size_t>(in_features));

@@ -128,9 +128,8 @@ class GvqLookupMatrix final : public PanelMatrix {
   }
 
   std::optional<Int8Blocks> int8_blocks() const override {
-    constexpr int64_t kInputs = 512;  // a panel of them stays in the first-level cache
     const int64_t column_groups =
-        std::clamp<int64_t>(kInputs / layout_.tile_columns, 1, layout_.column_groups);
+        std::clamp<int64_t>(kCachedInputs / layout_.tile_columns, 1, layout_.column_groups);
     return Int8Blocks{.inputs = column_groups * layout_.tile_columns,
                       .chunk = static_cast<int>(std::gcd(inputs_of_scale(), kInt8Unit)),
                       .order = panel_order_.data()};

@@ -54,44 +54,79 @@ class LookupMatrix final : public AdditiveMatrix {
     return true;
   }
   bool multiply_single(const float* x, int64_t tokens, float* y, ThreadPool& pool) override {
-    constexpr int64_t kTokens = 8;  // at a time, whose sums stay in the second-level cache
+    constexpr int64_t kTokens = 8;
     for (int64_t t = 0; t < tokens; t += kTokens)
       multiply_few(x + t * in_features, std::min(kTokens, tokens - t), y + t * out_features, pool);
     return true;
   }
 
  private:
-  // The codes of a table set come from memory once for all tokens.
+  // Some rows at a time, so that a slice's sums stay in the second-level cache and those of all
+  // slices take 6.3 MB at most. Each time builds the tables anew, which is little beside so many
+  // lookups.
   void multiply_few(const float* x, int64_t tokens, float* y, ThreadPool& pool) const {
+    constexpr int64_t kSums = 1 << 16;  // of a slice
+    const int64_t most = kSums / (tokens * 2 * kLookupRows) * 2;
+    const int64_t times = divide_up(layout_.bundles, most);
+    const int64_t bundles = divide_up(divide_up(layout_.bundles, times), 2) * 2;
+    for (int64_t first = 0; first < layout_.bundles; first += bundles) {
+      const RowChunk chunk = {first, std::min(bundles, layout_.bundles - first)};
+      multiply_rows(chunk, x, tokens, y, pool);
+    }
+  }
+
+  // Bundles [first, first + bundles), first even: codes of two bundles lie together.
+  struct RowChunk {
+    int64_t first, bundles;
+    int64_t rows() const { return bundles * kLookupRows; }
+  };
+
+  // The codes of a table set come from memory once for all tokens.
+  void multiply_rows(RowChunk chunk, const float* x, int64_t tokens, float* y,
+                     ThreadPool& pool) const {
     struct SliceSums;
-    // [slices, tokens, padded rows]
-    float* all_sums = thread_scratch<float, SliceSums>(slices() * tokens * padded_rows());
+    const int64_t rows = chunk.rows(), first_row = chunk.first * kLookupRows;
+    // [slices, tokens, rows]
+    float* all_sums = thread_scratch<float, SliceSums>(slices() * tokens * rows);
     // Threads share the inputs, not the rows, so that each keeps the tables it builds to itself.
     pool.run(slices(), [&](int64_t slice) {
       uint8_t* tables = thread_scratch<uint8_t, LookupMatrix>(kLookupSet * kLookupTable);
-      float* sums = all_sums + slice * tokens * padded_rows();
-      std::fill_n(sums, tokens * padded_rows(), 0.0f);
+      float* sums = all_sums + slice * tokens * rows;
+      std::fill_n(sums, tokens * rows, 0.0f);
       const int64_t end = std::min((slice + 1) * sets_per_slice_, sets_);
       for (int64_t set = slice * sets_per_slice_; set < end; ++set) {
+        const LookupLayout part = layout_of(chunk, set);
         for (int64_t t = 0; t < tokens; ++t) {
-          const float step =
-              kernels().lookup.build_tables(layout_, x + t * in_features, set, tables);
-          kernels().lookup.add_lookups(layout_, set, tables, step, sums + t * padded_rows());
+          const float step = kernels().lookup.build_tables(part, x + t * in_features, set, tables);
+          kernels().lookup.add_lookups(part, set, tables, step, sums + t * rows);
         }
       }
     });
+    const int64_t real_rows = std::min(rows, out_features - first_row);
     pool.run(tokens, [&](int64_t t) {
-      for (int64_t row = 0; row < out_features; row += kLookupRows) {
+      for (int64_t row = 0; row < real_rows; row += kLookupRows) {
         float total[kLookupRows] = {};
         for (int64_t slice = 0; slice < slices(); ++slice) {
-          const float* sums = all_sums + (slice * tokens + t) * padded_rows() + row;
+          const float* sums = all_sums + (slice * tokens + t) * rows + row;
           for (int64_t r = 0; r < kLookupRows; ++r) total[r] += sums[r];
         }
-        const int64_t rows = std::min(kLookupRows, out_features - row);
-        float* to = y + t * out_features + row;
-        for (int64_t r = 0; r < rows; ++r) to[r] = total[r] * scales_[row + r];
+        const int64_t count = std::min(kLookupRows, real_rows - row);
+        float* to = y + t * out_features + first_row + row;
+        for (int64_t r = 0; r < count; ++r) to[r] = total[r] * scales_[first_row + row + r];
       }
     });
+  }
+
+  // As if the chunk were all rows. The kernels find a table set behind those before it, which have
+  // more rows here.
+  LookupLayout layout_of(RowChunk chunk, int64_t set) const {
+    const int64_t groups_before = set * layout_.set_groups;
+    const int64_t skipped =
+        groups_before * (layout_.bundles - chunk.bundles) + set_groups(set) * chunk.first;
+    LookupLayout part = layout_;
+    part.bundles = chunk.bundles;
+    part.codes += skipped * layout_.num_codebooks * kLookupRows;
+    return part;
   }
 
   // Partial sums of this many cuts of the inputs are kept apart: enough for the threads of an

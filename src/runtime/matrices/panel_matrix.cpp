@@ -63,6 +63,8 @@ void PanelMatrix::decode_int8(int64_t p, int64_t, const Int8Panel& panel) const 
 void PanelMatrix::multiply(Products products, const float* x, int64_t tokens, float* y,
                            ThreadPool& pool) {
   if (products == Products::kExact) return multiply_exact(x, tokens, y, pool);
+  if (products == Products::kShared)
+    products = decodes_for_few() ? Products::kInt8 : Products::kSingle;
   const std::optional<Int8Blocks> blocks = int8_blocks();
   const bool int8 = products == Products::kInt8 || (tokens > 1 && blocks && blocks->same_as_one);
   if (int8 && blocks) return multiply_int8(*blocks, x, tokens, y, pool);

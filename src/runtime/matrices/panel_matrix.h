@@ -26,6 +26,8 @@ class PanelMatrix : public WeightMatrix {
   // Rows [32 p, 32 p + 32) as a panel of panel_gemm.h; here row by row.
   virtual void decode_panel(int64_t p, float* panel) const;
 
+  // Inputs of an int8 panel that stays in the first-level cache.
+  static constexpr int64_t kCachedInputs = 512;
   // How decode_int8() cuts a row.
   struct Int8Blocks {
     int64_t inputs;  // at a time: a multiple of 32

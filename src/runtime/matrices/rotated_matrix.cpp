@@ -64,6 +64,8 @@ class RotatedMatrix final : public WeightMatrix {
                });
   }
 
+  bool decodes_for_few() const override { return inner_->decodes_for_few(); }
+
   // As the reference decode has it: a block of rows, of which one is wanted.
   void decode_row(int64_t row, float* out) const override {
     const int64_t block = std::max<int64_t>(1, output_block_), first = row / block * block;

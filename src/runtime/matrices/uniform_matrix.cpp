@@ -100,8 +100,7 @@ class UniformMatrix final : public PanelMatrix {
 
   std::optional<Int8Blocks> int8_blocks() const override {
     if (!codes_are_int8()) return PanelMatrix::int8_blocks();
-    constexpr int64_t kInputs = 512;  // a panel of them stays in the first-level cache
-    return Int8Blocks{.inputs = std::min(kInputs, bundles_.units * kUniformUnit),
+    return Int8Blocks{.inputs = std::min(kCachedInputs, bundles_.units * kUniformUnit),
                       .chunk = bundles_.chunk,
                       .same_as_one = true};
   }

@@ -19,6 +19,7 @@ namespace bitsmith {
 enum class Products {
   kSingle,  // by the kernels for one token: the least time for one
   kInt8,    // weights decoded once for all tokens, to int8; activations rounded to int8: prompts
+  kShared,  // as kInt8 where decodes_for_few(), else as kSingle: answers side by side
   kExact    // weights decoded once for all tokens, to float32; nothing is rounded: evaluation
 };
 
@@ -43,6 +44,8 @@ class WeightMatrix {
                                 ThreadPool& pool) {
     multiply(products, rotated, tokens, y, pool);
   }
+  // Whether kInt8 takes less time than kSingle for a few tokens (some 8) already.
+  virtual bool decodes_for_few() const { return true; }
   // One decoded row [in_features]; the embedding lookup.
   virtual void decode_row(int64_t row, float* out) const = 0;
   // Bytes that one token's multiply reads (for the ratio to memory bandwidth).

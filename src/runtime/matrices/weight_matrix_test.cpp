@@ -108,6 +108,7 @@ void expect_multiplies(WeightMatrix& matrix, const std::vector<float>& w, const 
   const double of_sums = std::max(1e-6, 6e-8 * std::sqrt(static_cast<double>(in)));
   for (const auto& [products, error] :
        {std::pair{Products::kSingle, errors.single}, std::pair{Products::kInt8, errors.int8},
+        std::pair{Products::kShared, std::max(errors.single, errors.int8)},
         std::pair{Products::kExact, of_sums}}) {
     SCOPED_TRACE("products " + std::to_string(static_cast<int>(products)));
     for (const int64_t tokens : {1, 2, 13}) {
@@ -200,6 +201,12 @@ TEST(WeightMatrix, Additive) {
   }
 }
 
+// More rows than are looked up at a time, with an odd bundle at the end.
+TEST(WeightMatrix, AdditiveManyRows) {
+  expect_quantized("aq2x8g8", 258 * 64 - 7, 64, 1e-3);
+  expect_quantized("aq3x8g8", 257 * 64, 72, 1e-3);  // the last table set is not full
+}
+
 TEST(WeightMatrix, AdditiveManyBits) {
   for (const char* representation :
        {"aq1x9g8", "aq2x12g8", "aq1x16g8", "aq1x10g4", "aq2x10g3", "aq1x9g4-s4x2"}) {
@@ -273,6 +280,31 @@ TEST(WeightMatrix, Lattice) {
     expect_quantized(representation, 131, 576, kInt8Inputs);  // the last block is not full
     expect_quantized(representation, 70, 1536, kInt8Inputs);
     expect_quantized(representation, 4, 8, 2 * kInt8Inputs);  // a single code
+  }
+}
+
+// Bit for bit the one way or the other; of a sum each term its own.
+TEST(WeightMatrix, SharedProductsAreInt8WhereThatIsFaster) {
+  constexpr int64_t kOut = 70, kIn = 96, kTokens = 5;
+  ThreadPool pool(1);
+  const auto product = [&](WeightMatrix& matrix, Products products) {
+    Random random(9);
+    const std::vector<float> x = normal_values(kTokens * kIn, random);
+    std::vector<float> y(kTokens * kOut);
+    matrix.multiply(products, x.data(), kTokens, y.data(), pool);
+    return y;
+  };
+  for (const char* representation :
+       {"int4g32", "gvq2d2b-n512", "e8p", "had:int4g32", "int4g32+rows5", "aq2x8g8", "aq1x9g8",
+        "had-in:aq1x9g8", "aq2x8g8+out1%"}) {
+    SCOPED_TRACE(representation);
+    Random random(5);
+    const auto matrix = make_quantized_matrix(
+        kernel_tensor(parse_representation(representation), kOut, kIn, random));
+    const bool additive = std::string(representation).find("aq") != std::string::npos;
+    EXPECT_EQ(matrix->decodes_for_few(), !additive);
+    EXPECT_EQ(product(*matrix, Products::kShared),
+              product(*matrix, additive ? Products::kSingle : Products::kInt8));
   }
 }
 

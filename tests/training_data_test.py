@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""What the commands of the compressor learn from."""
+import json
+import random
+import unittest
+
+from support import (CALIBRATION, CONTEXT, HAS_COMPRESSOR, TESTDATA, TRAINED, ProgramTest, chat_line, interrupted,
+                     main, tree)
+
+
+@unittest.skipUnless(HAS_COMPRESSOR, "the runtime alone does not quantize")
+class TrainingData(ProgramTest):
+    """What quantize, tune, compress and hessian learn from."""
+
+    def run_quantize(self, *more, data=CALIBRATION, model=TRAINED):
+        out = self.folder / "out"
+        result = self.succeed("quantize", model, "--representation", "int4g0", *(["--data", data] if data else []),
+                              "-o", out, "--force", *more)
+        recipe = json.loads((out / "bitsmith.json").read_text())
+        return result, recipe["data"] | recipe["calibration"]
+
+    def test_windows_are_no_longer_than_the_model_was_made_for(self):
+        self.assertEqual(self.run_quantize("--calibration-tokens", 2048)[1]["context"], CONTEXT)
+        self.assertEqual(self.run_quantize("--calibration-tokens", 2048, "--context", 64)[1]["context"], 64)
+        long = ["--data", CALIBRATION, "--context", CONTEXT + 1, "-o", self.folder / "none"]
+        for command in [["quantize", TRAINED, "--representation", "int4g64"], ["compress", TRAINED],
+                        ["tune", self.folder / "out", "--teacher", TRAINED, "--tokens", 1000],
+                        ["hessian", TRAINED, "--module", "q_proj"]]:
+            self.fail_cleanly(*command, *long, codes=(2,), says=[f"--context {CONTEXT + 1}", f"{CONTEXT} tokens"])
+        report = self.succeed("tune", self.folder / "out", "--teacher", TRAINED, "--tokens", 4096, "--data", CALIBRATION,
+                              "--data-tokens", 16384, "-o", self.folder / "tuned", "--json").json()
+        self.assertEqual(report["tokens"] % CONTEXT, 0)
+        # A dynamic rope is made for more.
+        self.run_quantize("--context", 2 * CONTEXT, "--calibration-tokens", 2048, model=TESTDATA / "tiny_llama_dynamic")
+
+    def test_chats_and_special_tokens(self):
+        chats = self.folder / "chats.jsonl"
+        chats.write_text(chat_line(("user", "What is 3 plus 4?"), ("assistant", "It is 7.")) * 300)
+        data = self.run_quantize("--context", 64, data=chats)[1]
+        self.assertEqual((data["chats"], data["parse_special"]), (300, False))
+        spelled = self.folder / "spelled.txt"
+        spelled.write_text("One.<|im_end|>\n" * 1000)
+        hashes = {}
+        for more in [(), ("--parse-special",)]:
+            data = self.run_quantize("--context", 64, "--calibration-tokens", 1024, *more, data=spelled)[1]
+            self.assertEqual(data["parse_special"], bool(more))
+            hashes[more] = data["sha256"]
+        self.assertEqual(len(set(hashes.values())), 2)
+
+    def test_warnings(self):
+        quiet = self.run_quantize("--calibration-tokens", 2048, "--parse-special")[0]
+        self.assertNotIn("warning", quiet.err)
+        result, data = self.run_quantize("--calibration-tokens", 2048)
+        self.assertRegex(result.err, r"calibration\.jsonl: \d+ special tokens are spelled in plain text")
+        self.assertEqual(len(data["warnings"]), 1, data["warnings"])
+        few = self.run_quantize("--calibration-tokens", 128, "--context", 64)[0]
+        self.assertIn("128 tokens, fewer than the 192 inputs", few.err)
+        self.assertNotIn("absurd", few.err)
+        rng = random.Random(1)
+        noise = self.folder / "noise.txt"
+        noise.write_text("".join(chr(rng.randrange(0x4e00, 0x9fff)) for _ in range(3000)))
+        self.assertIn("absurd", self.run_quantize(data=noise)[0].err)
+        own = self.run_quantize("--calibration-tokens", 2048, data=None, model=TESTDATA / "tiny_llama")[0]
+        self.assertNotIn("absurd", own.err)  # a random model's own text
+
+    def test_the_worst_rows_are_printed(self):
+        out = self.run_quantize("--calibration-tokens", 2048)[0].out
+        recipe = json.loads((self.folder / "out/bitsmith.json").read_text())
+        errors = {layer["module"]: layer["relative_error"] for layer in recipe["layers"]}
+        worst = sorted(errors, key=errors.get, reverse=True)
+        for name in worst[:10]:
+            self.assertIn(f"| {name} |", out)
+        if len(worst) > 15:
+            self.assertIn(f"{len(worst) - 15} more", out)
+            self.assertIn("bitsmith.json", out)
+
+    def test_self_generated_text_resumes(self):
+        """Interrupted after a batch, it goes on there and gives the same text."""
+        command = ["hessian", TRAINED, "--module", "layers.0.*q_proj", "--calibration-tokens", 160 * CONTEXT, "-o"]
+        cache = self.folder / "cache"
+        err = interrupted(*command, self.folder / "a", "--cache", cache,
+                               after=lambda: list(cache.rglob("*.partial.safetensors")))
+        self.assertRegex(err, r"stopped after \d+ of 160 windows.*the same command goes on from there")
+        result = self.succeed(*command, self.folder / "a", "--cache", cache)
+        self.assertRegex(result.err, r"(32|64|96|128) of 160 windows are there already")
+        self.succeed(*command, self.folder / "b", "--cache", self.folder / "other")
+        self.assertEqual(tree(self.folder / "a"), tree(self.folder / "b"))
+        self.assertEqual(tree(cache), tree(self.folder / "other"))
+
+
+if __name__ == "__main__":
+    main()
