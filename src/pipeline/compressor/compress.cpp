@@ -222,8 +222,10 @@ class Compression {
     const int64_t window = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
                                       held_out.data_ptr<int64_t>() + held_out.numel());
+    const auto before_tuning =
+        result == quantized ? std::nullopt : std::optional<fs::path>(quantized);
     const Judgment judgment =
-        judge(job_.model, result, tokens, window, job_.measure_speed, context_);
+        judge(job_.model, before_tuning, result, tokens, window, job_.measure_speed, context_);
 
     std::string protocol = concat("Held-out ",
                                   data_.files.empty() ? "text that the original model wrote itself"
@@ -231,7 +233,7 @@ class Compression {
                                   ": ", judgment.original.quality.windows, " windows of ", window,
                                   " tokens, in the runtime.\n");
     if (one_shot.calibration)
-      protocol += concat("One-shot, before tuning: ", gap_line(one_shot), ".\n");
+      protocol += concat("One-shot, at the end of quantizing: ", gap_line(one_shot), ".\n");
     std::string choices;
     if (budget_.asked()) {
       const OrderedJson budget = read_budget(quantized);
@@ -257,31 +259,32 @@ class Compression {
         command_line({"compress", "MODEL"},
                      {option_words(job_.options), training_data_words(job_.data, "--data-tokens")},
                      context_.seed);
-    const Judged& original = judgment.original;
-    const Judged& compressed = judgment.compressed;
+    const auto of_original = [](const Judged& judged) {
+      return OrderedJson{{"bits", judged.decoder_bits},
+                         {"file_bytes", judged.file_bytes},
+                         {"perplexity", judged.quality.perplexity},
+                         {"perplexity_error", judged.quality.perplexity_error}};
+    };
+    const auto of_student = [&](const Judged& judged) {
+      OrderedJson figures = of_original(judged);
+      figures.update({{"kl", judged.quality.kl},
+                      {"kl_error", judged.quality.kl_error},
+                      {"kl_p99", judged.quality.kl_p99},
+                      {"top1", judged.quality.top1},
+                      {"top1_error", judged.quality.top1_error}});
+      return figures;
+    };
     recipe["judged"] = {{"text", data_.files.empty() ? "held-out text of the model's own"
                                                      : "held-out part of the training text"},
                         {"sha256", sha256(std::as_bytes(std::span(tokens)))},
                         {"engine", "runtime"},
                         {"context", window},
-                        {"windows", compressed.quality.windows},
-                        {"tokens", compressed.quality.tokens},
+                        {"windows", judgment.compressed.quality.windows},
+                        {"tokens", judgment.compressed.quality.tokens},
                         {"bos", tokens[0] == Tokenizer::open(job_.model)->added_bos()},
-                        {"original",
-                         {{"bits", original.decoder_bits},
-                          {"file_bytes", original.file_bytes},
-                          {"perplexity", original.quality.perplexity},
-                          {"perplexity_error", original.quality.perplexity_error}}},
-                        {"compressed",
-                         {{"bits", compressed.decoder_bits},
-                          {"file_bytes", compressed.file_bytes},
-                          {"perplexity", compressed.quality.perplexity},
-                          {"perplexity_error", compressed.quality.perplexity_error},
-                          {"kl", compressed.quality.kl},
-                          {"kl_error", compressed.quality.kl_error},
-                          {"kl_p99", compressed.quality.kl_p99},
-                          {"top1", compressed.quality.top1},
-                          {"top1_error", compressed.quality.top1_error}}}};
+                        {"original", of_original(judgment.original)},
+                        {"compressed", of_student(judgment.compressed)}};
+    if (judgment.one_shot) recipe["judged"]["one_shot"] = of_student(*judgment.one_shot);
     write_json_file(file, recipe);
   }
 
