@@ -12,6 +12,7 @@
 #include "compressor/budget/budget.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/quantize_model.h"
+#include "compressor/tune/tune_memory.h"
 #include "compressor/tune/tune_model.h"
 #include "pipeline/compressor/command_line.h"
 #include "tokenizer/tokenizer.h"
@@ -32,6 +33,9 @@ constexpr int64_t kFewestCalibrationTokens = 8192;
 // Of the windows, held out to choose the best state and to judge the result.
 constexpr double kHeldOutShare = 0.15;
 constexpr double kShortestTuning = 0.5;  // minutes; less is not worth loading the models for
+// Tuning takes smaller micro-batches where that keeps it within this memory: what users of small
+// machines have.
+constexpr uint64_t kTuningMemory = uint64_t{3} << 30;
 // Begins the table in the model card.
 constexpr const char* kJudged = "\n## Judged\n";
 
@@ -208,7 +212,13 @@ class Compression {
       return quantized;
     }
     const auto student = ModelFiles::open(quantized);
-    check_tune_request(*student, *files, options, dataset.train.size(1), context_);
+    const int64_t window = dataset.train.size(1);
+    options.micro_tokens =
+        work.settle("micro_tokens",
+                    [&] { return fitting_micro_tokens(*student, options, window, kTuningMemory); })
+            .get<int64_t>();
+    check_tune_request(*student, *files, options, window, context_);
+    return_freed_memory();  // of quantizing
     WorkFolder part(folder, false, tune_request(*student, *files, options, stage));
     tune_model(student, files, dataset, options, part, work.log("tune"), context_);
     return folder;
