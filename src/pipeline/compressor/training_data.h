@@ -28,6 +28,12 @@ struct TrainingDataOptions {
   // Default: false
   bool parse_special = false;
 
+  // Share of the text that goes through the model's chat template. Of files: pieces of plain
+  // documents, as a message and its answer. Of the model's own text: windows that begin with a
+  // user's turn, which the model goes on from. For models that will chat.
+  // Default: 0
+  double chat_share = 0;
+
   // Of the windows, never learned from.
   // Default: 0.05
   double validation_share = 0.05;
@@ -42,8 +48,9 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // `model` (the original) tokenizes the files, and writes the text when there are none. Warns of
 // special tokens that plain text spells, of doubled BOS, and of text that the model itself finds
 // absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
-// UsageError for windows that are longer than the model was made for, Error for files that are no
-// text (documents.h), and Interrupted.
+// UsageError for windows that are longer than the model was made for, or too short for the
+// beginning of a chat, and for chats without a template; Error for files that are no text
+// (documents.h), and Interrupted.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.
