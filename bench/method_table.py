@@ -3,7 +3,8 @@
 
     bench/method_table.py MODEL --data web.txt --text wiki.test.raw --text c4.jsonl --work out/table
 
-A row is NAME=OPTIONS, the options of `bitsmith quantize` (the default: the rows of docs/results.md). Finished rows
+A row is NAME=OPTIONS, the options of `bitsmith quantize` (the default: the rows of docs/results.md). With --lever OPTIONS,
+which may repeat, every row is followed by itself with each lever alone and with all of them: an ablation. Finished rows
 are kept in WORK/rows.jsonl, so the same command goes on where it was stopped; delete a line to have it done again.
 Time and memory are of `quantize` as a process, bits those of the file, tokens/s those of `bitsmith bench` on the result.
 Standard library only.
@@ -51,7 +52,18 @@ def parse():
     shared.add_model_options(p)
     p.add_argument("--calibration-tokens", type=int, default=65536)
     p.add_argument("--row", action="append", help="NAME=OPTIONS of bitsmith quantize; may repeat")
+    p.add_argument("--lever", action="append", default=[], help="OPTIONS that are added to every row; may repeat")
     return p.parse_args()
+
+
+def wanted_rows(args):
+    """Names and options, the original's None."""
+    together = [" ".join(args.lever)] if len(args.lever) > 1 else []
+    yield "original", None
+    for row in args.row or ROWS.strip().splitlines():
+        name, _, options = row.partition("=")
+        for lever in ["", *args.lever, *together]:
+            yield name, f"{options} {lever}".strip()
 
 
 def tokens_per_second(args, model, log):
@@ -86,12 +98,8 @@ def table(args, rows):
 def main():
     args = parse()
     kept = shared.KeptRows(args.work, shared.common_settings(args) | {"calibration_tokens": args.calibration_tokens})
-    wanted = [("original", None)]
-    for row in args.row or ROWS.strip().splitlines():
-        name, _, options = row.partition("=")
-        wanted.append((name, options))
     print(table(args, [kept.row({"name": name, "options": options}, lambda options=options: make_row(args, options))
-                       for name, options in wanted]))
+                       for name, options in wanted_rows(args)]))
 
 
 if __name__ == "__main__":

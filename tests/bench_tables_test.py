@@ -54,6 +54,15 @@ class BenchTables(ProgramTest):
         self.assertEqual([row[0] for row in rows[1:]], ["original", "GPTQ"])
         self.assertGreater(float(rows[2][rows[0].index("KL")]), 0)
 
+    def test_levers(self):
+        rows = self.table("method_table.py", "--row", "AQLM=--representation aq1x8g8", "--lever=--shrink-hessian",
+                          "--lever=--cross-term 1", "--data", CALIBRATION, "--calibration-tokens", 2048, "--text", HELDOUT,
+                          "--windows", 2, "--work", self.folder / "work")
+        base = "--representation aq1x8g8"
+        self.assertEqual([row[1] for row in rows[2:]], [f"`{options}`" for options in (
+            base, f"{base} --shrink-hessian", f"{base} --cross-term 1", f"{base} --shrink-hessian --cross-term 1")])
+        self.assertEqual(len({row[rows[0].index("KL")] for row in rows[2:]}), 4, rows)
+
     def test_learning_curve(self):
         rows = self.check_resumes("learning_curve.py", "--representation", "aq1x8g8", "--tokens", 2048, "--tokens", 8192,
                                   "--data", CALIBRATION)
