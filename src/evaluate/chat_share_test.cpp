@@ -41,7 +41,7 @@ TEST(ChatShare, PiecesBecomeChatsAndNothingIsLost) {
   std::string raw, said;
   for (const Document& document : mixed) {
     if (!document.chat) {
-      raw += document.text;
+      raw += document.text + " ";
       EXPECT_EQ(document.text.find("<|im_start|>"), std::string::npos);
     } else if (document.text.find("Who?") == std::string::npos) {
       EXPECT_TRUE(document.text.starts_with("<|im_start|>system\nBe brief.<|im_end|>\n"));
