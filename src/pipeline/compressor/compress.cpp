@@ -228,6 +228,7 @@ class Compression {
   CompressOutcome judged(const torch::Tensor& held_out, const fs::path& result,
                          const fs::path& quantized, WorkFolder& work) const {
     log_info("judging on the held-out windows");
+    return_freed_memory();  // of tuning, which keeps it
     const CalibrationGap one_shot = read_quantize_result(quantized).kl;
     const int64_t window = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),

@@ -27,7 +27,7 @@ struct Judged {
   double decoder_bits = 0;
   uint64_t file_bytes = 0;
   EvaluateResult quality;
-  std::optional<Speed> speed;
+  std::optional<Speed> speed = {};
 };
 
 // KL and top-1 are against the original.
@@ -35,7 +35,7 @@ struct Judgment {
   Judged original, compressed;
   // Of a result that was tuned: what it was before. As fast as after, so that its speed is not
   // measured.
-  std::optional<Judged> one_shot;
+  std::optional<Judged> one_shot = {};
 };
 
 // Scores `tokens`, windows of `window` tokens, with each model; `one_shot`: the folder of the
