@@ -16,7 +16,10 @@ RuntimeModel load_trained() {
 TEST(SelfGenerator, LengthStartSeedAndBatch) {
   RuntimeModel model = load_trained();
   SelfGenerateOptions options{
-      .starts = std::vector<std::vector<int32_t>>(5, {0, 40}), .length = 20, .seed = 3, .batch = 5};
+      .starts = std::vector<std::vector<int32_t>>(5, std::vector<int32_t>{0, 40}),
+      .length = 20,
+      .seed = 3,
+      .batch = 5};
   int64_t done = 0;
   const auto sequences = generate_sequences(model, options, [&](int64_t d, int64_t of) {
     EXPECT_GE(d, done);

@@ -153,16 +153,28 @@ class Compression {
   // What the request leaves to the minutes and to this machine's speed.
   OrderedJson fitting_sizes(const ModelFiles& files, const QuantizeModelOptions& options) const {
     if (!budget_.asked())
-      return {{"calibration_tokens", fitting_tokens(quantize_time(files, options, context_))}};
+      return {{"calibration_tokens",
+               fitting_tokens(with_writing(quantize_time(files, options, context_), files))}};
     const BudgetTime time =
         budget_time(files, options, budget_, window_length(files, data_), context_);
     int64_t windows = budget_.windows;
     while (windows / 2 >= kFewestMeasuredWindows &&
            time.measuring.seconds(windows) > kMeasuringShare * minutes_ * 60)
       windows /= 2;
-    QuantizeTime all = time.quantizing;
+    QuantizeTime all = with_writing(time.quantizing, files);
     all.fixed_seconds += time.measuring.seconds(windows);
     return {{"calibration_tokens", fitting_tokens(all)}, {"measured_windows", windows}};
+  }
+
+  // The model writes as many tokens as calibration takes, unless the request says how many.
+  QuantizeTime with_writing(QuantizeTime time, const ModelFiles& files) const {
+    const double seconds = writing_seconds_a_token(files, data_, context_);
+    if (data_.tokens > 0) {
+      time.fixed_seconds += seconds * static_cast<double>(data_.tokens);
+    } else {
+      time.seconds_per_token += seconds;
+    }
+    return time;
   }
 
   // As many calibration tokens as the preset has, or fewer where quantizing would take too much of
@@ -178,8 +190,9 @@ class Compression {
     }
     if (time.seconds(tokens) > (1 - kJudgingShare) * budget) {
       const std::string takes =
-          concat("quantizing with ", tokens, " calibration tokens takes about ",
-                 format_duration(time.seconds(tokens)), " on this machine, longer than ");
+          concat(data_.files.empty() ? "writing text and " : "", "quantizing with ", tokens,
+                 " calibration tokens takes about ", format_duration(time.seconds(tokens)),
+                 " on this machine, longer than ");
       // A time that was asked for is kept or refused; the preset's is only what is usual.
       if (job_.options.minutes > 0) {
         throw UsageError(concat(takes, minutes_, " minutes allow: give --minutes ",

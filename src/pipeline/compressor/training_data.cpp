@@ -1,6 +1,7 @@
 #include "pipeline/compressor/training_data.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -169,6 +170,21 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
                    options.validation_share, context.seed);
   for (int64_t window = 0; window < request.count; ++window) data.chats += request.is_chat(window);
   return data;
+}
+
+double writing_seconds_a_token(const ModelFiles& model, const TrainingDataOptions& options,
+                               const RunContext& context) {
+  if (!options.files.empty()) return 0;
+  RuntimeModel runtime(load_weights(model, DensePrecision::kFast), context.threads);
+  SelfGenerateOptions some;
+  some.starts.assign(kGeneratedAtOnce, std::vector<int32_t>{0});
+  some.batch = kGeneratedAtOnce;
+  some.length = std::min<int64_t>(16, window_length(model, options));
+  const auto start = std::chrono::steady_clock::now();
+  generate_sequences(runtime, some, {}, context);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds / static_cast<double>(kGeneratedAtOnce * some.length);
 }
 
 void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data) {

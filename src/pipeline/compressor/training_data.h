@@ -53,6 +53,10 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // (documents.h), and Interrupted.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
+// What load_training_data() takes to have the model write a token, on this machine: found by
+// writing some (seconds). 0 for files. Throws Interrupted.
+double writing_seconds_a_token(const ModelFiles& model, const TrainingDataOptions& options,
+                               const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.
 void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data);
 // Tokens in a window. UsageError where more are asked for than the model was made for.
