@@ -2,6 +2,7 @@
 """What the commands of the compressor learn from."""
 import json
 import random
+import shutil
 import unittest
 
 from support import (CALIBRATION, CONTEXT, HAS_COMPRESSOR, TESTDATA, TRAINED, ProgramTest, chat_line, interrupted,
@@ -46,6 +47,32 @@ class TrainingData(ProgramTest):
             self.assertEqual(data["parse_special"], bool(more))
             hashes[more] = data["sha256"]
         self.assertEqual(len(set(hashes.values())), 2)
+
+    def test_a_share_goes_through_the_chat_template(self):
+        plain = self.folder / "plain.txt"
+        plain.write_text("Anna has 3 coins. Ben has 4 coins. They have 7 coins.\n" * 800)
+        found = {}
+        for share in (0, 0.5, 1):
+            for data in (plain, None):  # the model's own text too
+                more = ["--chat-share", share, "--context", 128, "--calibration-tokens", 128 * 16]
+                found[share, data] = self.run_quantize(*more, data=data)[1]
+        self.assertEqual(found[0, plain]["chats"], 0)
+        self.assertNotIn("chat_share", found[0, plain])
+        self.assertTrue(0 < found[0.5, plain]["chats"] < found[1, plain]["chats"])
+        self.assertEqual(found[0.5, plain]["chat_share"], 0.5)
+        self.assertEqual([found[share, None]["chats"] for share in (0, 0.5, 1)], [0, 8, 16])
+        self.assertEqual(len({data["sha256"] for data in found.values()}), len(found))
+        recipe = json.loads((self.folder / "out/bitsmith.json").read_text())
+        self.assertIn("--chat-share 1", recipe["command_line"])
+        silent = self.folder / "silent"
+        shutil.copytree(TRAINED, silent)
+        config = json.loads((silent / "tokenizer_config.json").read_text())
+        del config["chat_template"]
+        (silent / "tokenizer_config.json").write_text(json.dumps(config))
+        for model, more, says in [(silent, [0.5], "no chat template"), (TRAINED, [0.5, "--context", 3], "a larger --context"),
+                                  (TRAINED, [1.5], "--chat-share")]:
+            self.fail_cleanly("quantize", model, "--representation", "int4g0", "-o", self.folder / "none", "--chat-share", *more,
+                              codes=(2,), says=[says])
 
     def test_warnings(self):
         quiet = self.run_quantize("--calibration-tokens", 2048, "--parse-special")[0]

@@ -162,6 +162,12 @@ class Work(ProgramTest):
         self.assertEqual(recipe["calibration"]["windows"] * recipe["calibration"]["length"], 4096)
         tuned = recipe["tune"]["training_data"]
         self.assertGreater(tuned["training_windows"] * tuned["length"], 40000)
+        # Before and after tuning on the same windows.
+        before, after = (recipe["judged"][row]["kl"] for row in ("one_shot", "compressed"))
+        self.assertLess(after, 1.1 * before)
+        rows = [row.split(" | ") for row in (out / "README.md").read_text().splitlines() if row.startswith("| ")]
+        kl = {row[0][2:]: row[4] for row in rows if len(row) > 4}
+        self.assertEqual((kl["one-shot, before tuning"], kl["compressed"]), (f"{before:.4f}", f"{after:.4f}"))
         logs = {p.name for p in self.folder.glob("*.jsonl")}
         self.assertIn("out.quantize.jsonl", logs)
 

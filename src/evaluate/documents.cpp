@@ -118,17 +118,6 @@ void check_messages(const Json& list, const std::string& source) {
   }
 }
 
-// The order of keys is that of the file: templates write tools and calls as JSON.
-ChatRequest chat_request(std::string_view line, const std::string& source) {
-  ChatRequest request;
-  const OrderedJson value = parse_ordered_json(line, source);
-  request.messages = value.at("messages");
-  if (value.contains("tools")) request.tools = value.at("tools");
-  request.add_generation_prompt = false;
-  request.now = jinja::midnight(2025, 1, 1);
-  return request;
-}
-
 Json parse_line(std::string_view line, const std::string& source) {
   try {
     Json value = parse_json(line, source);
@@ -155,8 +144,10 @@ Document parse_document(std::string_view line, const std::string& source,
                        "; give each line a 'text' instead"));
   }
   try {
-    ChatPrompt chat = chat_template.render(chat_request(line, source));
-    return {std::move(chat.text), true, std::move(chat.foreign)};
+    // The order of keys is that of the file: templates write tools and calls as JSON.
+    const OrderedJson ordered = parse_ordered_json(line, source);
+    return chat_document(chat_template, ordered.at("messages"),
+                         has("tools") ? ordered.at("tools") : OrderedJson());
   } catch (const Error& error) {
     throw Error(concat(source, ": ", error.what()));
   }
@@ -182,6 +173,16 @@ bool is_blank(const Document& document) {
 }
 
 }  // namespace
+
+Document chat_document(const ChatTemplate& chat_template, OrderedJson messages, OrderedJson tools) {
+  ChatRequest request;
+  request.messages = std::move(messages);
+  request.tools = std::move(tools);
+  request.add_generation_prompt = false;
+  request.now = jinja::midnight(2025, 1, 1);
+  ChatPrompt chat = chat_template.render(request);
+  return {std::move(chat.text), true, std::move(chat.foreign)};
+}
 
 std::vector<Document> read_documents(const std::string& path, const ChatTemplate& chat_template) {
   return parse_documents(read_text_file(path), path, chat_template);

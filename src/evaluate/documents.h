@@ -16,10 +16,14 @@ struct Document {
   std::vector<Span> foreign = {};  // of a chat: what its messages wrote, where they are not
 };
 
+// A conversation, rendered. So that it is always the same document, strftime_now() tells 1 January
+// 2025 there. Throws Error where the template refuses.
+Document chat_document(const ChatTemplate& chat_template, OrderedJson messages,
+                       OrderedJson tools = {});
+
 // A .jsonl file holds a document a line, {"text": "..."} or {"messages": [{"role": "user",
-// "content": "..."}, ...], "tools": [...]}, which `chat_template` renders; so that a file always
-// gives the same documents, strftime_now() tells 1 January 2025 there. Every other file is one
-// document of plain text. A UTF-8 byte order mark is skipped; a few bytes that are not UTF-8 cost a
+// "content": "..."}, ...], "tools": [...]}, which is a chat. Every other file is one document of
+// plain text. A UTF-8 byte order mark is skipped; a few bytes that are not UTF-8 cost a
 // warning. Throws Error with file and line for UTF-16, binary files, JSON under another name, lines
 // of another form, messages without a template or that it refuses, and files without any text.
 std::vector<Document> read_documents(const std::string& path, const ChatTemplate& chat_template);

@@ -10,18 +10,18 @@
 namespace bitsmith {
 
 struct SelfGenerateOptions {
+  // How each sequence begins, e.g. {<|endoftext|>}; at least one token. There are as many
+  // sequences.
+  std::vector<std::vector<int32_t>> starts = {};
   int64_t first = 0;     // index of the first sequence: a long request may be made in parts
-  int64_t count = 32;    // sequences
   int64_t length = 512;  // tokens of each, the start tokens included
-  uint64_t seed = 0;     // sequence i draws from stream i: its text does not depend on count
+  uint64_t seed = 0;     // sequence i draws from stream i: its text does not depend on the others
   double temperature = 1.0;
-  std::vector<int32_t> start =
-      {};                  // how each sequence begins, e.g. {<|endoftext|>}; at least one token
   int64_t batch = 32;      // sequences generated side by side
   int64_t vocab_size = 0;  // as in EngineOptions
 };
 
-// `count` sequences of exactly `length` tokens. An end-of-text token does not end a sequence: the
+// Sequences of exactly `length` tokens. An end-of-text token does not end a sequence: the
 // model begins a new document after it. progress gets (tokens done, of). Throws Interrupted.
 std::vector<std::vector<int32_t>> generate_sequences(
     RuntimeModel& model, const SelfGenerateOptions& options,

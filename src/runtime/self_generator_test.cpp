@@ -15,7 +15,11 @@ RuntimeModel load_trained() {
 
 TEST(SelfGenerator, LengthStartSeedAndBatch) {
   RuntimeModel model = load_trained();
-  SelfGenerateOptions options{.count = 5, .length = 20, .seed = 3, .start = {0, 40}, .batch = 5};
+  SelfGenerateOptions options{
+      .starts = std::vector<std::vector<int32_t>>(5, std::vector<int32_t>{0, 40}),
+      .length = 20,
+      .seed = 3,
+      .batch = 5};
   int64_t done = 0;
   const auto sequences = generate_sequences(model, options, [&](int64_t d, int64_t of) {
     EXPECT_GE(d, done);
@@ -35,7 +39,7 @@ TEST(SelfGenerator, LengthStartSeedAndBatch) {
     options.batch = batch;
     EXPECT_EQ(generate_sequences(model, options), sequences) << batch;
   }
-  options.count = 2;
+  options.starts.resize(2);
   const auto fewer = generate_sequences(model, options);
   EXPECT_EQ(fewer[1], sequences[1]);
   options.first = 3;  // a part of the same request
@@ -51,15 +55,28 @@ TEST(SelfGenerator, LengthStartSeedAndBatch) {
 TEST(SelfGenerator, IdsOutsideTheTokenizerAreNeverSampled) {
   RuntimeModel model = load_trained();
   const SelfGenerateOptions options{
-      .count = 3, .length = 40, .temperature = 50, .start = {0}, .vocab_size = 10};
+      .starts = {{0}, {0}, {0}}, .length = 40, .temperature = 50, .vocab_size = 10};
   for (const auto& sequence : generate_sequences(model, options))
     for (const int32_t token : sequence) EXPECT_LT(token, 10);
 }
 
 TEST(SelfGenerator, NothingButTheStart) {
   RuntimeModel model = load_trained();
-  const auto sequences = generate_sequences(model, {.count = 2, .length = 1, .start = {7}});
+  const auto sequences = generate_sequences(model, {.starts = {{7}, {7}}, .length = 1});
   EXPECT_EQ(sequences, (std::vector<std::vector<int32_t>>{{7}, {7}}));
+}
+
+TEST(SelfGenerator, EachSequenceGoesOnFromItsOwnStart) {
+  RuntimeModel model = load_trained();
+  const std::vector<std::vector<int32_t>> starts = {{0}, {0, 40, 41}, {0}, {40, 41}};
+  const auto together = generate_sequences(model, {.starts = starts, .length = 12});
+  for (size_t i = 0; i < starts.size(); ++i) {
+    ASSERT_EQ(together[i].size(), 12u);
+    EXPECT_TRUE(std::equal(starts[i].begin(), starts[i].end(), together[i].begin()));
+    const auto alone = generate_sequences(
+        model, {.starts = {starts[i]}, .first = static_cast<int64_t>(i), .length = 12});
+    EXPECT_EQ(alone[0], together[i]) << i;
+  }
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ struct CompressCommand {
       return print_result(common, json, outcome.table);
     }
     json["original"] = to_json(outcome.judgment->original);
+    if (outcome.judgment->one_shot) json["one_shot"] = to_json(*outcome.judgment->one_shot);
     json["compressed"] = to_json(outcome.judgment->compressed);
     json.update(to_json(outcome.one_shot));
     json["seconds"] = outcome.seconds;

@@ -23,6 +23,13 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
       ->check(CLI::Range(2, 1 << 20));
   command.add_flag("--parse-special", options.parse_special, kParseSpecialHelp);
   command
+      .add_option("--chat-share", options.chat_share,
+                  "Share of the text that goes through the model's chat template: pieces of plain "
+                  "text as a message and its answer; of the model's own text, windows that begin "
+                  "with a user's turn")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
       .add_option("--cache", options.cache_folder, "Where the model's own text is kept for reuse")
       ->capture_default_str();
 }

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
+#include "evaluate/chat_share.h"
 
 namespace bitsmith {
 namespace {
@@ -26,6 +27,10 @@ std::string description(const SelfGeneratedRequest& request) {
       << request.model_hash << " count " << request.count << " length " << request.context
       << " start " << request.start << " temperature " << request.temperature << " seed "
       << request.seed;
+  if (request.chat_share > 0) {
+    out << " chats " << request.chat_share << " start";
+    for (const int32_t id : request.chat_start) out << " " << id;
+  }
   return out.str();
 }
 
@@ -126,6 +131,12 @@ class Cache {
 };
 
 }  // namespace
+
+bool SelfGeneratedRequest::is_chat(int64_t window) const { return is_in_share(window, chat_share); }
+
+std::vector<int32_t> SelfGeneratedRequest::beginning(int64_t window) const {
+  return is_chat(window) ? chat_start : std::vector<int32_t>{start};
+}
 
 std::filesystem::path default_cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)

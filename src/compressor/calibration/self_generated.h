@@ -13,11 +13,19 @@ namespace bitsmith {
 struct SelfGeneratedRequest {
   std::string model_hash;  // Checkpoint::content_hash()
   int64_t vocab_size = 0;
-  int32_t start = 0;    // the token that every window begins with
+  int32_t start = 0;  // the token that a window begins with
+  // Windows of this share begin as a chat in place of that (is_in_share() of evaluate/chat_share.h,
+  // user_turn_start()).
+  double chat_share = 0;
+  std::vector<int32_t> chat_start = {};
   int64_t count = 0;    // windows
   int64_t context = 0;  // tokens in each
   double temperature = 1.0;
   uint64_t seed = 0;
+
+  bool is_chat(int64_t window) const;
+  // How a window begins.
+  std::vector<int32_t> beginning(int64_t window) const;
 };
 
 // Samples the windows [first, first + count) of a request, of `context` tokens each; pipeline/

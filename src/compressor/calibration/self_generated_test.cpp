@@ -74,15 +74,30 @@ TEST_F(SelfGenerated, GeneratesOnce) {
 
 TEST_F(SelfGenerated, EveryPartOfTheRequestCounts) {
   windows(request_);
-  std::vector<SelfGeneratedRequest> others(6, request_);
+  std::vector<SelfGeneratedRequest> others(8, request_);
   others[0].model_hash = "abd";
   others[1].count = 5;
   others[2].context = 8;
   others[3].temperature = 0.9;
   others[4].seed = 4;
   others[5].start = 1;
+  others[6].chat_share = others[7].chat_share = 0.5;
+  others[7].chat_start = {1, 2};
   for (const SelfGeneratedRequest& other : others) windows(other);
-  EXPECT_EQ(generated_, 7);
+  EXPECT_EQ(generated_, 9);
+}
+
+TEST_F(SelfGenerated, AShareBeginsAsChats) {
+  request_.start = 7;
+  request_.chat_share = 0.25;
+  request_.chat_start = {1, 2, 3};
+  int chats = 0;
+  for (int64_t window = 0; window < 40; ++window) {
+    chats += request_.is_chat(window);
+    EXPECT_EQ(request_.beginning(window),
+              request_.is_chat(window) ? request_.chat_start : std::vector<int32_t>{7});
+  }
+  EXPECT_EQ(chats, 10);
 }
 
 TEST_F(SelfGenerated, DamagedFilesAreMadeAnew) {

@@ -15,7 +15,8 @@ struct TokenDataset {
   torch::Tensor validation = torch::empty({0, 0}, torch::kInt64);
   std::string
       hash;  // SHA-256 of ids, lengths and split: names the data in recipes and resume files
-  int64_t chats = 0;                  // documents that the model's chat template rendered
+  int64_t chats = 0;  // documents that the model's chat template rendered, or windows
+                      // of its own text that begin as it says
   std::vector<std::string> warnings;  // why results on it may lie (text_warnings.h); for the recipe
 };
 

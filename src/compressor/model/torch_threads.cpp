@@ -9,6 +9,12 @@ namespace bitsmith {
 
 void set_torch_threads(int threads) { at::set_num_threads(threads); }
 
+void return_freed_memory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
 void keep_freed_memory() {
 #if defined(__GLIBC__)
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

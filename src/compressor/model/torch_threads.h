@@ -1,10 +1,13 @@
-// LibTorch's threads and memory habits, for callers that see none of its headers. Once, at the
-// start.
+// LibTorch's threads and memory habits, for callers that see none of its headers.
 #pragma once
 
 namespace bitsmith {
 
-void set_torch_threads(int threads);
+void set_torch_threads(int threads);  // once, at the start
+
+// Gives memory that is free, but in pieces, back to the system. Between two stages of one process
+// whose tensors have other shapes.
+void return_freed_memory();
 
 // For training: every pass allocates the same large tensors anew, and given back to the system
 // between two passes their pages cost a tenth of a step. Not for work whose tensors live for

@@ -165,7 +165,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
   QuantizationPlan plan;
   plan.blocks = options.stop_after_blocks > 0 ? options.stop_after_blocks : model.num_blocks();
   plan.special_tokens = special_tokens;
-  std::vector<std::string> by_method;  // embedding and head
+  std::vector<std::string> outer;  // embedding and head
   const std::vector<LinearPlan> matrices = matrices_in_scope(model, plan.blocks);
   for (const LinearPlan& shape : matrices) {
     const bool is_outer = is_outer_matrix(model, shape.name);
@@ -189,7 +189,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
                               " mixes rows: rotate its inputs alone, as in had-in:int4g32"));
     const Method method = by_bits ? Method::kRtn : method_for(*spec, options);
     plan.matrices[shape.name] = {shape, *spec, method};
-    if (is_outer && !by_bits) by_method.push_back(shape.name);
+    if (is_outer) outer.push_back(shape.name);
   }
   for (const ModulePattern& pattern : keep) pattern.require_used(matrices[0].name);
   for (const ModulePattern& pattern : overrides) pattern.require_used(matrices[0].name);
@@ -197,7 +197,7 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
     throw UsageError("nothing is left to quantize: every matrix is kept dense");
   check_sizes(plan);
   check_objective(plan, model, options);
-  for (const std::string& module : by_method) {
+  for (const std::string& module : outer) {
     PlannedMatrix& matrix = plan.matrices.at(module);
     matrix.spec = with_special_tokens(matrix.spec, matrix.shape.out_features,
                                       matrix.shape.in_features, std::ssize(special_tokens));
@@ -207,10 +207,12 @@ QuantizationPlan plan_quantization(const ModelPlan& model, const QuantizeModelOp
 }
 
 QuantizationPlan plan_quantization(const ModelFiles& files, const QuantizeModelOptions& options) {
-  const bool by_bits =
-      !options.embedding.representation && options.overrides.empty() && options.chosen.empty();
+  // Where no embedding or head can have few bits the tokenizer is not asked.
+  const bool many_bits = !options.embedding.representation &&
+                         options.embedding.bits >= kSpecialTokenBits && options.overrides.empty() &&
+                         options.chosen.empty();
   return plan_quantization(files.plan(), options,
-                           by_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
+                           many_bits ? std::vector<int64_t>() : special_tokens(files.checkpoint()));
 }
 
 }  // namespace bitsmith

@@ -145,8 +145,8 @@ TEST_F(QuantizeModel, KeepOverrideAndEmbedding) {
   EXPECT_EQ(spec("model.layers.0.mlp.down_proj"), "dense");
   EXPECT_EQ(spec("model.layers.1.mlp.down_proj"), "int8g64");
   EXPECT_EQ(spec("model.layers.0.mlp.up_proj"), "int2g16-z");
-  EXPECT_EQ(spec("model.embed_tokens"), "int4g32");
-  EXPECT_EQ(spec("lm_head"), "int4g32");
+  EXPECT_EQ(spec("model.embed_tokens"), "int4g32+rows3");  // special tokens
+  EXPECT_EQ(spec("lm_head"), "int4g32+rows3");
   // Kept is kept.
   EXPECT_EQ(files->checkpoint().read("model.layers.0.mlp.down_proj.weight"),
             base->checkpoint().read("model.layers.0.mlp.down_proj.weight"));

@@ -113,4 +113,14 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
          (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options)) + kProgram;
 }
 
+int64_t fitting_micro_tokens(const ModelFiles& quantized, TuneOptions options, int64_t length,
+                             uint64_t bytes) {
+  const int64_t asked = options.micro_tokens;
+  while (tune_memory_bytes(quantized, options, length) > bytes) {
+    if (options.micro_windows(length) == 1) return asked;
+    options.micro_tokens /= 2;
+  }
+  return options.micro_tokens;
+}
+
 }  // namespace bitsmith

@@ -23,4 +23,10 @@ uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& option
 // free but in pieces comes on top.
 uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t length);
 
+// options.micro_tokens, halved until a run needs no more than `bytes`, of one window of `length`
+// tokens at least. Where no size is small enough, options.micro_tokens: smaller ones would only be
+// slower.
+int64_t fitting_micro_tokens(const ModelFiles& quantized, TuneOptions options, int64_t length,
+                             uint64_t bytes);
+
 }  // namespace bitsmith

@@ -31,6 +31,25 @@ TEST(TuneMemory, FollowsWhatARunAsksFor) {
   EXPECT_EQ(thrice - twice, twice - usual);
 }
 
+TEST(TuneMemory, MicroBatchesAreHalvedOnlyWhereThatIsEnough) {
+  const auto files =
+      ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  TuneOptions options;
+  const auto needs = [&](int64_t micro_tokens) {
+    TuneOptions changed = options;
+    changed.micro_tokens = micro_tokens;
+    return tune_memory_bytes(*files, changed, 64);
+  };
+  const auto fitting = [&](uint64_t bytes) {
+    return fitting_micro_tokens(*files, options, 64, bytes);
+  };
+  EXPECT_EQ(fitting(needs(2048)), 2048);
+  EXPECT_EQ(fitting(needs(2048) - 1), 1024);
+  EXPECT_EQ(fitting(needs(1024) - 1), 512);
+  EXPECT_EQ(fitting(needs(64)), 64);  // one window
+  EXPECT_EQ(fitting(needs(64) - 1), 2048);
+}
+
 TEST(TuneMemory, CodesThatStayHaveNoState) {
   const auto files =
       ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");

@@ -12,6 +12,7 @@
 #include "compressor/budget/budget.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/quantize_model.h"
+#include "compressor/tune/tune_memory.h"
 #include "compressor/tune/tune_model.h"
 #include "pipeline/compressor/command_line.h"
 #include "tokenizer/tokenizer.h"
@@ -32,6 +33,9 @@ constexpr int64_t kFewestCalibrationTokens = 8192;
 // Of the windows, held out to choose the best state and to judge the result.
 constexpr double kHeldOutShare = 0.15;
 constexpr double kShortestTuning = 0.5;  // minutes; less is not worth loading the models for
+// Tuning takes smaller micro-batches where that keeps it within this memory: what users of small
+// machines have.
+constexpr uint64_t kTuningMemory = uint64_t{3} << 30;
 // Begins the table in the model card.
 constexpr const char* kJudged = "\n## Judged\n";
 
@@ -149,16 +153,28 @@ class Compression {
   // What the request leaves to the minutes and to this machine's speed.
   OrderedJson fitting_sizes(const ModelFiles& files, const QuantizeModelOptions& options) const {
     if (!budget_.asked())
-      return {{"calibration_tokens", fitting_tokens(quantize_time(files, options, context_))}};
+      return {{"calibration_tokens",
+               fitting_tokens(with_writing(quantize_time(files, options, context_), files))}};
     const BudgetTime time =
         budget_time(files, options, budget_, window_length(files, data_), context_);
     int64_t windows = budget_.windows;
     while (windows / 2 >= kFewestMeasuredWindows &&
            time.measuring.seconds(windows) > kMeasuringShare * minutes_ * 60)
       windows /= 2;
-    QuantizeTime all = time.quantizing;
+    QuantizeTime all = with_writing(time.quantizing, files);
     all.fixed_seconds += time.measuring.seconds(windows);
     return {{"calibration_tokens", fitting_tokens(all)}, {"measured_windows", windows}};
+  }
+
+  // The model writes as many tokens as calibration takes, unless the request says how many.
+  QuantizeTime with_writing(QuantizeTime time, const ModelFiles& files) const {
+    const double seconds = writing_seconds_a_token(files, data_, context_);
+    if (data_.tokens > 0) {
+      time.fixed_seconds += seconds * static_cast<double>(data_.tokens);
+    } else {
+      time.seconds_per_token += seconds;
+    }
+    return time;
   }
 
   // As many calibration tokens as the preset has, or fewer where quantizing would take too much of
@@ -174,8 +190,9 @@ class Compression {
     }
     if (time.seconds(tokens) > (1 - kJudgingShare) * budget) {
       const std::string takes =
-          concat("quantizing with ", tokens, " calibration tokens takes about ",
-                 format_duration(time.seconds(tokens)), " on this machine, longer than ");
+          concat(data_.files.empty() ? "writing text and " : "", "quantizing with ", tokens,
+                 " calibration tokens takes about ", format_duration(time.seconds(tokens)),
+                 " on this machine, longer than ");
       // A time that was asked for is kept or refused; the preset's is only what is usual.
       if (job_.options.minutes > 0) {
         throw UsageError(concat(takes, minutes_, " minutes allow: give --minutes ",
@@ -208,7 +225,13 @@ class Compression {
       return quantized;
     }
     const auto student = ModelFiles::open(quantized);
-    check_tune_request(*student, *files, options, dataset.train.size(1), context_);
+    const int64_t window = dataset.train.size(1);
+    options.micro_tokens =
+        work.settle("micro_tokens",
+                    [&] { return fitting_micro_tokens(*student, options, window, kTuningMemory); })
+            .get<int64_t>();
+    check_tune_request(*student, *files, options, window, context_);
+    return_freed_memory();  // of quantizing
     WorkFolder part(folder, false, tune_request(*student, *files, options, stage));
     tune_model(student, files, dataset, options, part, work.log("tune"), context_);
     return folder;
@@ -218,12 +241,15 @@ class Compression {
   CompressOutcome judged(const torch::Tensor& held_out, const fs::path& result,
                          const fs::path& quantized, WorkFolder& work) const {
     log_info("judging on the held-out windows");
+    return_freed_memory();  // of tuning, which keeps it
     const CalibrationGap one_shot = read_quantize_result(quantized).kl;
     const int64_t window = held_out.size(1);
     const std::vector<int32_t> tokens(held_out.data_ptr<int64_t>(),
                                       held_out.data_ptr<int64_t>() + held_out.numel());
+    const auto before_tuning =
+        result == quantized ? std::nullopt : std::optional<fs::path>(quantized);
     const Judgment judgment =
-        judge(job_.model, result, tokens, window, job_.measure_speed, context_);
+        judge(job_.model, before_tuning, result, tokens, window, job_.measure_speed, context_);
 
     std::string protocol = concat("Held-out ",
                                   data_.files.empty() ? "text that the original model wrote itself"
@@ -231,7 +257,7 @@ class Compression {
                                   ": ", judgment.original.quality.windows, " windows of ", window,
                                   " tokens, in the runtime.\n");
     if (one_shot.calibration)
-      protocol += concat("One-shot, before tuning: ", gap_line(one_shot), ".\n");
+      protocol += concat("One-shot, at the end of quantizing: ", gap_line(one_shot), ".\n");
     std::string choices;
     if (budget_.asked()) {
       const OrderedJson budget = read_budget(quantized);
@@ -257,31 +283,32 @@ class Compression {
         command_line({"compress", "MODEL"},
                      {option_words(job_.options), training_data_words(job_.data, "--data-tokens")},
                      context_.seed);
-    const Judged& original = judgment.original;
-    const Judged& compressed = judgment.compressed;
+    const auto of_original = [](const Judged& judged) {
+      return OrderedJson{{"bits", judged.decoder_bits},
+                         {"file_bytes", judged.file_bytes},
+                         {"perplexity", judged.quality.perplexity},
+                         {"perplexity_error", judged.quality.perplexity_error}};
+    };
+    const auto of_student = [&](const Judged& judged) {
+      OrderedJson figures = of_original(judged);
+      figures.update({{"kl", judged.quality.kl},
+                      {"kl_error", judged.quality.kl_error},
+                      {"kl_p99", judged.quality.kl_p99},
+                      {"top1", judged.quality.top1},
+                      {"top1_error", judged.quality.top1_error}});
+      return figures;
+    };
     recipe["judged"] = {{"text", data_.files.empty() ? "held-out text of the model's own"
                                                      : "held-out part of the training text"},
                         {"sha256", sha256(std::as_bytes(std::span(tokens)))},
                         {"engine", "runtime"},
                         {"context", window},
-                        {"windows", compressed.quality.windows},
-                        {"tokens", compressed.quality.tokens},
+                        {"windows", judgment.compressed.quality.windows},
+                        {"tokens", judgment.compressed.quality.tokens},
                         {"bos", tokens[0] == Tokenizer::open(job_.model)->added_bos()},
-                        {"original",
-                         {{"bits", original.decoder_bits},
-                          {"file_bytes", original.file_bytes},
-                          {"perplexity", original.quality.perplexity},
-                          {"perplexity_error", original.quality.perplexity_error}}},
-                        {"compressed",
-                         {{"bits", compressed.decoder_bits},
-                          {"file_bytes", compressed.file_bytes},
-                          {"perplexity", compressed.quality.perplexity},
-                          {"perplexity_error", compressed.quality.perplexity_error},
-                          {"kl", compressed.quality.kl},
-                          {"kl_error", compressed.quality.kl_error},
-                          {"kl_p99", compressed.quality.kl_p99},
-                          {"top1", compressed.quality.top1},
-                          {"top1_error", compressed.quality.top1_error}}}};
+                        {"original", of_original(judgment.original)},
+                        {"compressed", of_student(judgment.compressed)}};
+    if (judgment.one_shot) recipe["judged"]["one_shot"] = of_student(*judgment.one_shot);
     write_json_file(file, recipe);
   }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,17 +27,23 @@ struct Judged {
   double decoder_bits = 0;
   uint64_t file_bytes = 0;
   EvaluateResult quality;
-  Speed speed;
+  std::optional<Speed> speed = {};
 };
 
+// KL and top-1 are against the original.
 struct Judgment {
-  Judged original, compressed;  // KL and top-1 of the second against the first
+  Judged original, compressed;
+  // Of a result that was tuned: what it was before. As fast as after, so that its speed is not
+  // measured.
+  std::optional<Judged> one_shot = {};
 };
 
-// Scores `tokens`, windows of `window` tokens, with both models. Throws Interrupted.
-Judgment judge(const std::filesystem::path& original, const std::filesystem::path& compressed,
-               const std::vector<int32_t>& tokens, int64_t window, const SpeedProbe& measure_speed,
-               const RunContext& context);
+// Scores `tokens`, windows of `window` tokens, with each model; `one_shot`: the folder of the
+// result before it was tuned, if it was. Throws Interrupted.
+Judgment judge(const std::filesystem::path& original,
+               const std::optional<std::filesystem::path>& one_shot,
+               const std::filesystem::path& compressed, const std::vector<int32_t>& tokens,
+               int64_t window, const SpeedProbe& measure_speed, const RunContext& context);
 
 OrderedJson to_json(const Judged& judged);
 // Markdown. Speeds and memory only where they may be shown: a result directory holds none, so that

@@ -189,9 +189,10 @@ TEST(Options, EachOfTrainingDataChangesTheRecipe) {
   add([](auto& o) { o.context = 32; });
   add([](auto& o) { o.default_context = 48; });
   add([](auto& o) { o.parse_special = true; });
+  add([](auto& o) { o.chat_share = 0.5; });
   add([](auto& o) { o.validation_share = 0.1; });
-  EXPECT_EQ(recipes.size(), 8u);
-  EXPECT_EQ(member_count<TrainingDataOptions>(), 7u);  // these, and the cache folder
+  EXPECT_EQ(recipes.size(), 9u);
+  EXPECT_EQ(member_count<TrainingDataOptions>(), 8u);  // these, and the cache folder
 }
 
 TEST(Options, CandidatesAsText) {

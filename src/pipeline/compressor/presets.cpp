@@ -7,9 +7,9 @@ namespace bitsmith {
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {
       {.name = "quickstart",
-       .gives = "about 3.2 bits in at most 13 minutes for a 135M model; still answers",
+       .gives = "about 3.2 bits in less than 12 minutes for a 135M model; still answers",
        .representation = "gvq2d3b-s32",
-       .minutes = 12.5,
+       .minutes = 11.5,
        .calibration_tokens = 16384,
        .context = 512,
        .rounds = 1,

@@ -1,6 +1,7 @@
 #include "pipeline/compressor/training_data.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "compressor/calibration/self_generated.h"
 #include "compressor/calibration/text_checks.h"
+#include "evaluate/chat_share.h"
 #include "evaluate/documents.h"
 #include "evaluate/text_warnings.h"
 #include "runtime/runtime_language_model.h"
@@ -34,12 +36,13 @@ class Writer {
       resumed_ = first;
     }
     SelfGenerateOptions options;
+    for (int64_t window = first; window < first + count; ++window)
+      options.starts.push_back(request.beginning(window));
     options.first = first;
-    options.count = options.batch = count;
+    options.batch = count;
     options.length = request.context;
     options.seed = request.seed;
     options.temperature = request.temperature;
-    options.start = {request.start};
     options.vocab_size = request.vocab_size;
     const int64_t before = (first - resumed_) * request.context,
                   all = (request.count - resumed_) * request.context;
@@ -65,14 +68,15 @@ void add_warning(std::vector<std::string>& warnings, const std::string& warning)
   warnings.push_back(warning);
 }
 
-TokenDataset pack_files(const Tokenizer& tokenizer, const TrainingDataOptions& options,
-                        int64_t length, const RunContext& context) {
-  const ChatTemplate chat_template(tokenizer);
+TokenDataset pack_files(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                        const TrainingDataOptions& options, int64_t length,
+                        const RunContext& context) {
   std::vector<std::vector<int32_t>> documents;
   int64_t chats = 0;
   std::vector<std::string> warnings;
   for (const std::string& file : options.files) {
-    const std::vector<Document> texts = read_documents(file, chat_template);
+    std::vector<Document> texts = read_documents(file, chat_template);
+    if (options.chat_share > 0) texts = with_chats(texts, chat_template, options.chat_share);
     chats += count_chats(texts);
     int64_t doubled_bos = 0;
     for (const Document& text : texts) {
@@ -110,6 +114,20 @@ void warn_of_absurd_text(const ModelFiles& model, TokenDataset& data, const RunC
   add_warning(data.warnings, warning);
 }
 
+// How a window of the model's own text begins that is a chat.
+std::vector<int32_t> chat_beginning(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
+                                    int64_t length) {
+  std::vector<int32_t> ids = user_turn_start(chat_template, tokenizer);
+  const auto bos = tokenizer.added_bos();
+  if (bos && (ids.empty() || ids[0] != *bos)) ids.insert(ids.begin(), *bos);
+  if (std::ssize(ids) >= length)
+    throw UsageError(concat("--chat-share: chats of this model begin with ", ids.size(),
+                            " tokens of its template, and windows have ", length,
+                            ": give a larger --context"));
+  if (ids.empty()) throw UsageError("--chat-share: this model's chats begin with nothing");
+  return ids;
+}
+
 }  // namespace
 
 int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
@@ -126,8 +144,11 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
                                 const RunContext& context) {
   const int64_t length = window_length(model, options);
   const auto tokenizer = Tokenizer::open(model.checkpoint().path());
+  const ChatTemplate chat_template(*tokenizer);
+  if (options.chat_share > 0 && !chat_template.supported())
+    throw UsageError(concat("--chat-share: ", chat_template.reason()));
   if (!options.files.empty()) {
-    TokenDataset data = pack_files(*tokenizer, options, length, context);
+    TokenDataset data = pack_files(*tokenizer, chat_template, options, length, context);
     warn_of_absurd_text(model, data, context);
     return data;
   }
@@ -140,9 +161,30 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   request.count = std::max<int64_t>(1, tokens / length);
   request.context = length;
   request.seed = context.seed;
+  request.chat_share = options.chat_share;
+  if (options.chat_share > 0)
+    request.chat_start = chat_beginning(chat_template, *tokenizer, length);
   Writer writer(model, context);
-  return pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
-                      options.validation_share, context.seed);
+  TokenDataset data =
+      pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
+                   options.validation_share, context.seed);
+  for (int64_t window = 0; window < request.count; ++window) data.chats += request.is_chat(window);
+  return data;
+}
+
+double writing_seconds_a_token(const ModelFiles& model, const TrainingDataOptions& options,
+                               const RunContext& context) {
+  if (!options.files.empty()) return 0;
+  RuntimeModel runtime(load_weights(model, DensePrecision::kFast), context.threads);
+  SelfGenerateOptions some;
+  some.starts.assign(kGeneratedAtOnce, std::vector<int32_t>{0});
+  some.batch = kGeneratedAtOnce;
+  some.length = std::min<int64_t>(16, window_length(model, options));
+  const auto start = std::chrono::steady_clock::now();
+  generate_sequences(runtime, some, {}, context);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds / static_cast<double>(kGeneratedAtOnce * some.length);
 }
 
 void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data) {
@@ -160,6 +202,7 @@ std::vector<std::string> training_data_words(const TrainingDataOptions& options,
   if (options.tokens > 0) add(tokens_flag, std::to_string(options.tokens));
   if (options.context > 0) add("--context", std::to_string(options.context));
   if (options.parse_special) words.push_back("--parse-special");
+  if (options.chat_share > 0) add("--chat-share", OrderedJson(options.chat_share).dump());
   return words;
 }
 
@@ -170,12 +213,15 @@ OrderedJson training_data_request(const ModelFiles& model, const TrainingDataOpt
     sources.push_back({{"file", std::filesystem::path(file).filename().string()},
                        {"sha256", sha256(MappedFile::open(file)->bytes())}});
   }
-  return {{"source", options.files.empty() ? OrderedJson("self-generated") : sources},
-          {"parse_special", options.parse_special},
-          {"tokens", options.tokens},
-          {"context", window_length(model, options)},
-          {"validation_share", options.validation_share},
-          {"seed", seed}};
+  OrderedJson request = {
+      {"source", options.files.empty() ? OrderedJson("self-generated") : sources},
+      {"parse_special", options.parse_special},
+      {"tokens", options.tokens},
+      {"context", window_length(model, options)},
+      {"validation_share", options.validation_share},
+      {"seed", seed}};
+  if (options.chat_share > 0) request["chat_share"] = options.chat_share;
+  return request;
 }
 
 }  // namespace bitsmith

@@ -28,6 +28,12 @@ struct TrainingDataOptions {
   // Default: false
   bool parse_special = false;
 
+  // Share of the text that goes through the model's chat template. Of files: pieces of plain
+  // documents, as a message and its answer. Of the model's own text: windows that begin with a
+  // user's turn, which the model goes on from. For models that will chat.
+  // Default: 0
+  double chat_share = 0;
+
   // Of the windows, never learned from.
   // Default: 0.05
   double validation_share = 0.05;
@@ -42,10 +48,15 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // `model` (the original) tokenizes the files, and writes the text when there are none. Warns of
 // special tokens that plain text spells, of doubled BOS, and of text that the model itself finds
 // absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
-// UsageError for windows that are longer than the model was made for, Error for files that are no
-// text (documents.h), and Interrupted.
+// UsageError for windows that are longer than the model was made for, or too short for the
+// beginning of a chat, and for chats without a template; Error for files that are no text
+// (documents.h), and Interrupted.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
+// What load_training_data() takes to have the model write a token, on this machine: found by
+// writing some (seconds). 0 for files. Throws Interrupted.
+double writing_seconds_a_token(const ModelFiles& model, const TrainingDataOptions& options,
+                               const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.
 void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data);
 // Tokens in a window. UsageError where more are asked for than the model was made for.

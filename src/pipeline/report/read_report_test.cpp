@@ -32,7 +32,8 @@ constexpr const char* kRecipe = R"({
              "original": {"bits": 16, "file_bytes": 1000, "perplexity": 9, "perplexity_error": 1},
              "compressed": {"bits": 4, "file_bytes": 500, "perplexity": 10, "perplexity_error": 1,
                             "kl": 0.1, "kl_error": 0.01, "kl_p99": 2, "top1": 0.8,
-                            "top1_error": 0.02}}
+                            "top1_error": 0.02},
+             "one_shot": {"bits": 4, "file_bytes": 500, "perplexity": 11, "kl": 0.3}}
 })";
 
 constexpr const char* kJudgments = R"({
@@ -86,6 +87,8 @@ TEST_F(ReadReport, TakesWhatTheRecipeAndTheFilesSay) {
   EXPECT_EQ(result.matrices[1].relative_error, 0.5);
   EXPECT_EQ(result.kl_calibration, 0.125);
   EXPECT_EQ(result.kl_heldout, 0.375);
+  EXPECT_EQ(result.kl_before_tuning, 0.3);
+  EXPECT_EQ(result.kl_after_tuning, 0.1);
   ASSERT_EQ(result.validations.size(), 2u);
   EXPECT_EQ(result.validations[1].tokens, 4096);
   EXPECT_EQ(result.validations[1].training_kl, 0.4);

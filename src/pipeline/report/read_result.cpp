@@ -40,7 +40,7 @@ void add_warnings(const Json& stage, const char* data, const std::string& source
 
 // The table of compress().
 void read_judged(const Json& judged, const std::string& source, ReportedModel& original,
-                 ReportedModel& result) {
+                 ReportedResult& result) {
   const auto add = [&](const char* which, ReportedModel& model) {
     const auto figures = json_get<Json>(judged, which, source);
     ReportedText text = reported_text(judged, figures, source);
@@ -52,6 +52,11 @@ void read_judged(const Json& judged, const std::string& source, ReportedModel& o
   };
   add("original", original);
   add("compressed", result);
+  const auto one_shot = reported_object(judged, "one_shot", source);
+  if (one_shot.empty()) return;
+  result.kl_before_tuning = reported_number(one_shot, "kl", source);
+  result.kl_after_tuning =
+      reported_number(reported_object(judged, "compressed", source), "kl", source);
 }
 
 }  // namespace

@@ -77,6 +77,8 @@ struct ReportedResult : ReportedModel {
   std::vector<ReportedMatrix> matrices;
   // Of the one-shot result (calibration_gap.h), before any tuning.
   std::optional<double> kl_calibration, kl_heldout;
+  // On the windows that compress() judges by: of the one-shot result, and after tuning.
+  std::optional<double> kl_before_tuning, kl_after_tuning;
   std::vector<ReportedValidation> validations;  // of tuning
   std::vector<ReportedBytes> places, parts;     // the same bytes, divided twice
 };

@@ -63,6 +63,9 @@ TEST(ReportHtml, ShowsWhatWasLearnedByHeart) {
   data.results[1].kl_heldout = 0.375;
   EXPECT_TRUE(has(gap_section(data), "<td>three</td><td>0.1250</td><td>&#8211;</td>"));
   EXPECT_TRUE(has(report_html(data), "<td>four</td><td>0.2500</td><td>0.3750</td>"));
+  data.results[0].kl_before_tuning = 0.5;
+  data.results[0].kl_after_tuning = 0.0625;
+  EXPECT_TRUE(has(gap_section(data), "<td>0.5000</td><td>0.0625</td>"));
 }
 
 TEST(ReportHtml, SectionsWithoutContentAreLeftOut) {

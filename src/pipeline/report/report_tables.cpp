@@ -122,18 +122,20 @@ std::string results_section(const ReportData& data) {
 
 std::string gap_section(const ReportData& data) {
   std::vector<std::vector<std::string>> rows = {
-      {"result", "KL on calibration text", "KL on held-out text"}};
+      {"result", "KL on calibration text", "KL on held-out text", "KL before tuning", "after"}};
   for (const ReportedResult& result : data.results) {
-    if (result.kl_calibration || result.kl_heldout)
+    if (result.kl_calibration || result.kl_heldout || result.kl_before_tuning)
       rows.push_back({name_cell(result.name), digits("%.4f", result.kl_calibration),
-                      digits("%.4f", result.kl_heldout)});
+                      digits("%.4f", result.kl_heldout), digits("%.4f", result.kl_before_tuning),
+                      digits("%.4f", result.kl_after_tuning)});
   }
   if (rows.size() == 1) return "";
-  return section("Calibration text and held-out text",
+  return section("Calibration text, held-out text, tuning",
                  html_table(rows) +
-                     "<p class=\"dim\">KL(original || one-shot result), before any tuning, in nats "
-                     "a token on a few windows of each. Where the second is much larger, the "
-                     "matrices have learned the calibration text by heart.</p>\n");
+                     "<p class=\"dim\">KL in nats a token. The first two: of the one-shot result, "
+                     "on a few windows of each text. Where the second is much larger, the matrices "
+                     "have learned the calibration text by heart. The last two: what tuning gave, "
+                     "both on the held-out windows that compress judges by.</p>\n");
 }
 
 std::string generations_section(const ReportData& data) {
