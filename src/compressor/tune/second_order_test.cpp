@@ -81,8 +81,10 @@ TEST_P(SecondOrderOf, CodesNeverRaiseTheModel) {
   for (const double step : {0.01, 0.1, 1.0}) {
     const auto target = present + newton_update(gradient, objective, step);
     const auto codes = term.search_codes(target, objective.hessian, {});
-    const auto moved =
-        term.decode_code_groups({}, codes).reshape(present.sizes()).detach() - present;
+    const auto moved = term.decode_code_groups(torch::arange(term.num_code_groups()), codes)
+                           .reshape(present.sizes())
+                           .detach() -
+                       present;
     any |= moved.abs().max().item<double>() > 0;
     // Rows with a diagonal G are on their own: none rises.
     if (objective.joins_rows()) continue;

@@ -12,6 +12,7 @@ namespace bitsmith {
 namespace {
 
 constexpr int kSolveIterations = 8;
+constexpr double kSearchedShare = 0.85;  // of a block, for the progress line only
 
 // All that a pass may change of a matrix.
 class MatrixValues {
@@ -113,7 +114,10 @@ void second_pass(const CodePassJob& job, int64_t first_block,
             search_toward(tuned, weight, objective, job.options.solve);
             changes.back().after.emplace(tuned);
           });
-      outcome = judge(changes, kl, [&] { return held_out.from_block(block); });
+      outcome = judge(changes, kl, [&] {
+        walk.report(block, kSearchedShare, "held-out KL");
+        return held_out.from_block(block);
+      });
     } catch (...) {
       for (const MatrixChange& change : changes) change.undo();
       throw;

@@ -15,29 +15,30 @@
 namespace bitsmith {
 namespace {
 
-class SearchToward : public testing::TestWithParam<const char*> {};
+class SearchTowardOf : public testing::TestWithParam<const char*> {};
 
-TEST_P(SearchToward, NeverRaisesTheObjective) {
+TEST_P(SearchTowardOf, NeverRaisesTheObjective) {
   torch::manual_seed(71);
   TrainedMatrix matrix(GetParam(), 48, 64);
-  const auto weight = matrix.linear.representation->dequantize().detach() + torch::randn({48, 64});
+  const torch::NoGradGuard no_grad;
+  const auto weight = matrix.linear.representation->dequantize() + torch::randn({48, 64});
   const auto x = torch::randn({200, 64}) * torch::linspace(0.2, 2, 64);
   Objective objective(torch::matmul(x.t(), x) / 100);
   objective.output_factor = torch::rand({48}) + 0.1;
   objective.shift = 0.1 * torch::randn({48, 64});
   const auto error = [&] {
-    return objective.error(weight - matrix.linear.representation->dequantize().detach());
+    return objective.error(weight - matrix.linear.representation->dequantize());
   };
   double before = error();
   for (const bool solve : {false, true, false}) {
     search_toward(matrix.tuned(), weight, objective, solve);
-    EXPECT_LE(error(), before * (1 + 1e-5)) << "solve " << solve;
+    EXPECT_LE(error(), before * (1 + 1e-4)) << "solve " << solve;
     before = error();
     EXPECT_TRUE(torch::equal(matrix.linear.weight, matrix.linear.representation->dequantize()));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Representations, SearchToward, testing::ValuesIn(kEveryRepresentation),
+INSTANTIATE_TEST_SUITE_P(Representations, SearchTowardOf, testing::ValuesIn(kEveryRepresentation),
                          [](const auto& info) { return test_name(info.param); });
 
 TEST(SearchToward, LowersTheObjectiveWhereCodesAreFarFromTheBest) {

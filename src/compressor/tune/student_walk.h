@@ -28,14 +28,14 @@ class StudentWalk {
   void each_objective(int64_t block, const MatrixUser& use);
   // Passes the windows on through the block as it is now, and through the original's.
   void advance(int64_t block);
+  // Tells the job's progress that this share of the block is done.
+  void report(int64_t block, double share, const std::string& detail) const;
 
  private:
   struct Matrix {
     TunedLinear* tuned = nullptr;
     double curvature = 1;  // what the mean of its output factor should be
   };
-
-  void report(int64_t block, double share, const std::string& detail) const;
 
   const CodePassJob& job_;
   std::map<std::string, Matrix> matrices_;  // of the blocks, by module
