@@ -160,7 +160,9 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (--micro-tokens) need less, so does "
+                       " are free: fewer tokens a forward pass (--micro-tokens",
+                       options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
+                       ") need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
