@@ -113,6 +113,11 @@ def main():
                                   "--loss", "js", "--optimizer", "lamb", "--optimizer-state", "8bit", "--offload-optimizer",
                                   "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
                                   "--checkpoint-minutes", 0.01], folder, options.kills, rng)
+        for strategy in ["second-pass", "second-order"]:
+            check_stage(f"tune_{strategy}", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", strategy,
+                                             "--passes", 2, "--pass-tokens", 4096, "--tokens", 65536, "--data", CALIBRATION,
+                                             "--context", CONTEXT, "--threads", 2, "--checkpoint-minutes", 0.01],
+                        folder, options.kills, rng)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -95,6 +95,31 @@ class Tuning(ProgramTest):
             self.assertEqual(any("gradient_norm" in step for step in steps), name == "clipped")
         self.assertEqual(len(set(kl.values())), len(kl), kl)
 
+    def test_passes(self):
+        """Each changes codes by what held-out text says, is another run, and refuses what it cannot judge."""
+        start, kl = self.quantize("int2g16-z", tokens=8192), {}
+        for name, options in {"continuous": [], "second-pass": ["--pass-tokens", 4096],
+                              "solve": ["--pass-tokens", 4096, "--passes", 2, "--pass-solve"],
+                              "second-order": ["--pass-tokens", 4096, "--longest-step", 0.5]}.items():
+            strategy = "second-pass" if name == "solve" else name
+            _, report = self.tune(start, name, "--strategy", strategy, *options)
+            self.assertLess(report["kl"], report["kl_before"], name)
+            kl[name] = report["kl"]
+            lines = [json.loads(line) for line in (self.folder / f"{name}.tune.jsonl").read_text().splitlines()]
+            passes = [line for line in lines if "pass" in line]
+            self.assertEqual({line["pass"] for line in passes}, {"continuous": set(), "solve": {1, 2}}.get(name, {1}))
+            if strategy == "second-pass":
+                for pass_number in {line["pass"] for line in passes}:
+                    curve = [line["held_out_kl"] for line in passes if line["pass"] == pass_number]
+                    self.assertEqual(curve, sorted(curve, reverse=True))
+                self.assertGreater(report["codes_changed"], 0)
+        self.assertGreater(len(set(kl.values())), 2, kl)
+        print({k: round(v, 5) for k, v in kl.items()})
+        few = self.folder / "few.txt"
+        few.write_text("A few words. " * 40)
+        self.fail_cleanly("tune", start, "--teacher", TRAINED, "--tokens", 4096, "--data", few, "--context", 32,
+                          "--strategy", "second-pass", "-o", self.folder / "out", codes=(2,), says=["held-out"])
+
     def test_choices_are_named(self):
         start = self.quantize("int8g64", "--method", "rtn")
         for option, value, says in [("optimizer", "sgd", "adam or lamb"), ("schedule", "step", "constant, linear or cosine"),

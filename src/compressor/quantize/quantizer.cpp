@@ -104,18 +104,6 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
   return best;
 }
 
-// The objective of the weights in code space.
-Objective rotated(const Objective& objective, const Rotation& rotation) {
-  Objective::Rotation inputs, outputs;
-  if (rotation.spec().in_block > 0) {
-    inputs = [&](const torch::Tensor& x) { return rotation.rotate_inputs(x); };
-  }
-  if (rotation.spec().out_block > 0) {
-    outputs = [&](const torch::Tensor& y) { return rotation.rotate_outputs(y); };
-  }
-  return objective.rotated(inputs, outputs);
-}
-
 }  // namespace
 
 void check_cancelled(const CancelFlag* cancel) {
@@ -164,8 +152,9 @@ QuantizedLinear quantize_linear(const torch::Tensor& weight, const Objective& ob
     const auto rotation =
         std::make_shared<const Rotation>(*resolved(spec, target.size(0), target.size(1)).transform,
                                          target.size(0), target.size(1), options.seed);
-    linear.representation = quantize_sum(rotation->to_code_space(target), rotated(own, *rotation),
-                                         spec, options, rotation, linear.stages);
+    linear.representation =
+        quantize_sum(rotation->to_code_space(target), rotation->to_code_space(own), spec, options,
+                     rotation, linear.stages);
   } else {
     linear.representation = quantize_sum(target, own, spec, options, nullptr, linear.stages);
   }

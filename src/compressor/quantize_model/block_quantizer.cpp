@@ -33,7 +33,8 @@ void add_share(std::optional<double>& mean, double value, int64_t count) {
 BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                                const QuantizeModelOptions& options, torch::Tensor activations,
                                OutputGradients gradients, OutputMomentSource moments,
-                               BlockFinetuner finetune, const RunContext& context)
+                               BlockFinetuner finetune, const RunContext& context,
+                               const torch::Tensor& original_activations)
     : decoder_(decoder),
       plan_(plan),
       options_(options),
@@ -42,7 +43,9 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       rotary_(decoder.rotary(activations.size(1))),
       stream_(decoder, rotary_, activations),
       original_stream_(decoder, rotary_,
-                       options.cross_term > 0 ? activations.clone() : torch::Tensor()),
+                       options.cross_term == 0          ? torch::Tensor()
+                       : original_activations.defined() ? original_activations
+                                                        : activations.clone()),
       finetune_(std::move(finetune)),
       context_(context) {}
 
@@ -211,41 +214,35 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (observer) observer(summary, stages);
 }
 
-QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
-                                          const LinearObserver& observer) {
-  const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
-  // Quantized matrices take their places in `block`; a second one stays as it was where both are
-  // needed.
-  const std::shared_ptr<Block> original =
-      with_original() ? decoder_.load_block(block_index) : block;
+void BlockQuantizer::walk(Block& block, const Block& original, const BlockProgress& progress,
+                          const LinearWork& work) {
   int64_t planned_weights = 0, done_weights = 0;
-  for (const Linear* linear : block->linears()) {
+  for (const Linear* linear : block.linears()) {
     if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
   }
-  QuantizedModules modules;
-  if (planned_weights == 0) return modules;
+  if (planned_weights == 0) return;
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
-    return kHessianShare * (sites_done + of_site) / static_cast<double>(block->sites.size()) +
+    return kHessianShare * (sites_done + of_site) / static_cast<double>(block.sites.size()) +
            kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
   };
 
   std::vector<int64_t> expert_tokens;
   ExpertTokens few;
-  for (size_t site = 0; site < block->sites.size(); ++site) {
-    const Site& plan = block->sites[site];
+  for (size_t site = 0; site < block.sites.size(); ++site) {
+    const Site& plan = block.sites[site];
     std::vector<InputSums> sums;
     std::vector<InputStatistics> inputs(1);
     if (!without_data()) {
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
-        expert_tokens = stream_.route_tokens(*block, options_.batch_tokens, report);
-        few = experts_with_few_tokens(*block, expert_tokens);
+        expert_tokens = stream_.route_tokens(block, options_.batch_tokens, report);
+        few = experts_with_few_tokens(block, expert_tokens);
       }
-      sums = collect(*block, *original, site, few.contains(plan.expert), report);
+      sums = collect(block, original, site, few.contains(plan.expert), report);
       ++sites_done;
     }
-    for (Linear* linear : block->site_linears(site)) {
+    for (Linear* linear : block.site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
       progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
@@ -263,15 +260,42 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
       summary.bits = bits_per_weight(matrix->spec, linear->out_features, linear->in_features);
       if (plan.expert >= 0 && !expert_tokens.empty())
         summary.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
-      quantize_linear(*linear, *matrix, *block, inputs, std::move(summary), modules, observer);
+      work(*linear, *matrix, inputs, std::move(summary));
       done_weights += linear->out_features * linear->in_features;
     }
   }
   if (!few.empty())
     log_warning(
-        few_tokens_message(block_index, few, stream_.inputs().size(0) * stream_.inputs().size(1)));
-  if (finetune_) finetune(block_index, modules, progress);
+        few_tokens_message(block.index, few, stream_.inputs().size(0) * stream_.inputs().size(1)));
+}
+
+QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
+                                          const LinearObserver& observer) {
+  const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
+  // Quantized matrices take their places in `block`; a second one stays as it was where both are
+  // needed.
+  const std::shared_ptr<Block> original =
+      with_original() ? decoder_.load_block(block_index) : block;
+  QuantizedModules modules;
+  walk(*block, *original, progress,
+       [&](Linear& linear, const PlannedMatrix& matrix, const std::vector<InputStatistics>& inputs,
+           LinearSummary summary) {
+         quantize_linear(linear, matrix, *block, inputs, std::move(summary), modules, observer);
+       });
+  if (finetune_ && !modules.matrices.empty()) finetune(block_index, modules, progress);
   return modules;
+}
+
+void BlockQuantizer::each_objective(Block& block, const Block& original,
+                                    const BlockProgress& progress, const ObjectiveUser& use) {
+  BITSMITH_CHECK(options_.guided_groups == 1);
+  walk(block, original, progress,
+       [&](Linear& linear, const PlannedMatrix&, const std::vector<InputStatistics>& inputs,
+           LinearSummary summary) {
+         const torch::Tensor weight = read_matrix(decoder_.files(), linear.name, torch::kFloat32);
+         const torch::Tensor factor = output_factor(linear, block, weight, summary);
+         use(linear, weight, objective(weight, factor, inputs.front(), 1, summary));
+       });
 }
 
 void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
@@ -299,6 +323,25 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
   modules.finetune_seconds = report.seconds;
 }
 
+void BlockQuantizer::advance_original(const Block& original,
+                                      const std::function<void(double)>& progress) {
+  if (!with_original()) return;
+  if (original_stream_.outputs().defined())  // made on the walk through the block
+    original_stream_.take_outputs();
+  else
+    original_stream_.advance(original, options_.batch_tokens, progress);
+}
+
+void BlockQuantizer::advance(const Block& block, const Block& original,
+                             const BlockProgress& progress) {
+  const auto report = [&](double share) {
+    const double begin = kHessianShare + kLinearsShare;
+    progress(begin + (1 - begin) * share, "outputs");
+  };
+  advance_original(original, report);
+  stream_.advance(block, options_.batch_tokens, report);
+}
+
 void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& modules,
                              const BlockProgress& progress) {
   std::shared_ptr<Block> block = std::exchange(block_, nullptr);
@@ -308,12 +351,7 @@ void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& module
     const double begin = kHessianShare + kLinearsShare;
     progress(begin + (1 - begin) * share, "outputs");
   };
-  // There already if the block was quantized just now.
-  if (with_original() && original_stream_.outputs().defined()) {
-    original_stream_.take_outputs();
-  } else if (with_original()) {
-    original_stream_.advance(*block, options_.batch_tokens, report);
-  }
+  advance_original(*block, report);
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found != modules.matrices.end())

@@ -30,15 +30,20 @@ using LinearObserver = std::function<void(const LinearSummary&, const std::vecto
 // The moments that a linear's output factor is made of (moment_files.h).
 using OutputMomentSource = std::function<OutputMoments(int64_t block_index, const Linear& linear)>;
 
+// Called with a linear, its original weights [out, in] float32, and what an error of them costs.
+using ObjectiveUser =
+    std::function<void(Linear& linear, const torch::Tensor& weight, const Objective& objective)>;
+
 class BlockQuantizer {
  public:
   // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
   // windows: every matrix is quantized without a Hessian. gradients, moments: of the planned
-  // linears over these windows, where the options use them.
+  // linears over these windows, where the options use them. original_activations: the original
+  // model's, where they are others; undefined: the same.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  OutputGradients gradients, OutputMomentSource moments, BlockFinetuner finetune,
-                 const RunContext& context);
+                 const RunContext& context, const torch::Tensor& original_activations = {});
 
   // The planned matrices of block number `block_index`, quantized on the present activations.
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
@@ -46,6 +51,14 @@ class BlockQuantizer {
   // Replaces the activations by the outputs of that block with the given matrices in it. A block
   // that was quantized just now is not read again.
   void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
+  // The same walk over a block that is quantized already, the next one of a student, beside that of
+  // the original: site by site `use` gets the planned linears with the objectives that they would
+  // be quantized by. Sites after a linear see what `use` makes of its weight. One row group only.
+  void each_objective(Block& block, const Block& original, const BlockProgress& progress,
+                      const ObjectiveUser& use);
+  // Replaces the activations by the outputs of these two.
+  void advance(const Block& block, const Block& original, const BlockProgress& progress);
+
   // [windows, length, hidden]: the inputs of the next block.
   const torch::Tensor& activations() const { return stream_.inputs(); }
 
@@ -57,8 +70,17 @@ class BlockQuantizer {
     std::optional<double> shrinkage;  // of the Hessian, where it was asked for
   };
 
+  // What is done with a planned linear. The summary has what is known of it before.
+  using LinearWork =
+      std::function<void(Linear& linear, const PlannedMatrix& matrix,
+                         const std::vector<InputStatistics>& inputs, LinearSummary summary)>;
+
   bool without_data() const { return stream_.inputs().size(0) == 0; }
   bool with_original() const { return options_.cross_term > 0; }
+  // Site by site: statistics of its inputs, then the work of its planned linears.
+  void walk(Block& block, const Block& original, const BlockProgress& progress,
+            const LinearWork& work);
+  void advance_original(const Block& original, const std::function<void(double)>& progress);
   // The planned linears of a site.
   std::vector<const Linear*> planned(Block& block, size_t site) const;
   // Takes all windows on to the site and sums up what its planned linears get: one sum for all of

@@ -43,6 +43,10 @@ torch::Tensor Representation::to_code_space(const torch::Tensor& weights) const 
   return rotation_ ? rotation_->to_code_space(weights) : weights;
 }
 
+Objective Representation::to_code_space(const Objective& objective) const {
+  return rotation_ ? rotation_->to_code_space(objective) : objective;
+}
+
 torch::Tensor Representation::forward(const torch::Tensor& x) const {
   return torch::matmul(x, dequantize().to(x.scalar_type()).t());
 }

@@ -30,6 +30,8 @@ class Representation {
   torch::Tensor dequantize() const;
   // Weights, targets for them, or gradients with respect to them, [out, in] -> code space.
   torch::Tensor to_code_space(const torch::Tensor& weights) const;
+  // The objective of an error there.
+  Objective to_code_space(const Objective& objective) const;
   // x [..., in] -> [..., out] in x's dtype.
   torch::Tensor forward(const torch::Tensor& x) const;
 

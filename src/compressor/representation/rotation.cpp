@@ -131,6 +131,13 @@ torch::Tensor Rotation::to_code_space(const torch::Tensor& weights) const {
                                         spec_.out_block);
 }
 
+Objective Rotation::to_code_space(const Objective& objective) const {
+  Objective::Rotation inputs, outputs;
+  if (spec_.in_block > 0) inputs = [this](const torch::Tensor& x) { return rotate_inputs(x); };
+  if (spec_.out_block > 0) outputs = [this](const torch::Tensor& y) { return rotate_outputs(y); };
+  return objective.rotated(inputs, outputs);
+}
+
 torch::Tensor Rotation::rotate_inputs(const torch::Tensor& x) const {
   return rotated_along(x, input_signs_, spec_.in_block);
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "compressor/objective/objective.h"
 #include "compressor/torch.h"
 #include "format/quantized_tensor.h"
 
@@ -24,6 +25,8 @@ class Rotation {
   torch::Tensor to_weights(const torch::Tensor& rotated) const;
   // W -> V: of targets, and of gradients with respect to W.
   torch::Tensor to_code_space(const torch::Tensor& weights) const;
+  // The objective that costs an error in code space what `objective` costs it in W.
+  Objective to_code_space(const Objective& objective) const;
   // R_in x and R_out y along the last dimension, for inputs and outputs and what is summed of them;
   // unchanged where that side is not rotated. float32 or float64.
   torch::Tensor rotate_inputs(const torch::Tensor& x) const;

@@ -42,6 +42,9 @@ class CodeRule {
   // All that a step reads and changes, besides codes and continuous parameters. `name`: of the
   // matrix; every tensor's name begins with it.
   virtual void visit(const std::string& name, const StateVisitor& visitor) = 0;
+  // Of a rule that leaves codes to passes over the blocks: the mean of the gradients so far, [out,
+  // in] float32, a live tensor. Undefined: it keeps none.
+  virtual torch::Tensor mean_gradient() const { return {}; }
 };
 
 // Makes the rule of one matrix at the start of a run. `distance`: root mean square of its weights'

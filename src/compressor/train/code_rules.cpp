@@ -1,6 +1,7 @@
 #include "compressor/train/code_rules.h"
 
 #include "base/error.h"
+#include "compressor/train/rules/averaged_gradient.h"
 #include "compressor/train/rules/naive_pv.h"
 #include "compressor/train/rules/pv_straight_through.h"
 #include "compressor/train/rules/straight_through.h"
@@ -33,6 +34,22 @@ constexpr NamedCodeRule kRules[] = {
      [](const CodedTerm&, const RuleSetup& setup, const CodeRuleOptions& o) {
        return naive_pv(o.code_step, setup);
      }},
+    {"second-pass",
+     "codes by second passes of one-shot quantization: block after block toward the original's "
+     "outputs, kept where the KL on held-out text falls",
+     0, 0,
+     [](const CodedTerm&, const RuleSetup&, const CodeRuleOptions&) {
+       return std::unique_ptr<CodeRule>();
+     },
+     CodePass::kSecondPass},
+    {"second-order",
+     "codes of a step by the mean gradient in the metric of the Hessians, its length by the KL on "
+     "held-out text",
+     0, 4,
+     [](const CodedTerm& term, const RuleSetup& setup, const CodeRuleOptions& o) {
+       return averaged_gradient(term, o.adam.beta1, setup);
+     },
+     CodePass::kSecondOrder},
     {"continuous", "codebooks, scales, zero points and norms alone, which the others train as well",
      0, 0,
      [](const CodedTerm&, const RuleSetup&, const CodeRuleOptions&) {

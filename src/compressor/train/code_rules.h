@@ -23,6 +23,10 @@ struct CodeRuleOptions {
   StochasticRoundingOptions rounding;
 };
 
+// What searches codes between the steps, in a walk over the blocks of the whole model, in place of
+// V steps: second passes of one-shot quantization, or second-order V steps.
+enum class CodePass { kNone, kSecondPass, kSecondOrder };
+
 struct NamedCodeRule {
   const char* name;      // of `bitsmith tune --strategy`
   const char* summary;   // for its help: what moves, and how
@@ -30,6 +34,7 @@ struct NamedCodeRule {
   int64_t latent_bytes;  // a weight: of the rest of its state
   std::unique_ptr<CodeRule> (*make)(const CodedTerm& term, const RuleSetup& setup,
                                     const CodeRuleOptions& options);  // null: codes stay
+  CodePass pass = CodePass::kNone;
 };
 
 std::span<const NamedCodeRule> code_rules();

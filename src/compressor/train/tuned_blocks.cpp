@@ -15,6 +15,11 @@ double root_mean_square(const torch::Tensor& t) {
 
 }  // namespace
 
+void TunedLinear::refresh() const {
+  const torch::NoGradGuard no_grad;
+  linear->weight.copy_(representation().dequantize());
+}
+
 TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
   const torch::NoGradGuard no_grad;
   BITSMITH_CHECK(linear.representation);
@@ -95,7 +100,7 @@ void TunedBlocks::scale_gradients(double factor) {
 
 void TunedBlocks::refresh() {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) tuned.linear->weight.copy_(tuned.representation().dequantize());
+  for (auto& tuned : linears_) tuned.refresh();
   for (auto& norm : norms_) norm.live.copy_(norm.value);
 }
 
@@ -135,7 +140,7 @@ void TunedBlocks::project() {
   const torch::NoGradGuard no_grad;
   for (auto& tuned : linears_) {
     tuned.representation().project();
-    tuned.linear->weight.copy_(tuned.representation().dequantize());
+    tuned.refresh();
   }
   for (auto& norm : norms_) {
     norm.value.copy_(norm.value.to(torch::kHalf));

@@ -34,6 +34,8 @@ struct TunedLinear {
   Representation& representation() const { return *linear->representation; }
   // The gradient in what the term with codes gives: where rules keep their state and search.
   torch::Tensor code_gradient() const { return representation().to_code_space(gradient); }
+  // The dense copy as codes and continuous parameters now give it.
+  void refresh() const;
 };
 
 // Which vectors of a block learn beside its matrices: weights of norms, biases of norms and

@@ -5,12 +5,14 @@
 #include <cstdio>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "compressor/train/loss.h"
+#include "compressor/tune/code_pass.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -20,6 +22,7 @@ namespace {
 constexpr double kDivergence = 4.0;
 constexpr double kValidationShare = 0.1;     // of the budget between two validations
 constexpr int64_t kValidationTokens = 8192;  // at most: enough to rank states
+constexpr uint64_t kPassSeed = 0x5bd1e995;   // windows of passes have an order of their own
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -60,8 +63,11 @@ class Run {
         context_(context),
         started_(now()) {
     length_ = data.train.size(1);
+    const int64_t all = data.validation.size(0);
+    const int64_t judging = judging_windows(all);
     const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
-    validation_ = data.validation.narrow(0, 0, std::min(held_out, data.validation.size(0)));
+    validation_ = data.validation.narrow(0, 0, std::min(held_out, all - judging));
+    judging_ = data.validation.narrow(0, all - judging, judging);
     batch_ = std::max<int64_t>(1, options.batch_tokens / length_);
     micro_ = std::min(options.micro_windows(length_), batch_);
     total_steps_ =
@@ -82,12 +88,16 @@ class Run {
       keep_validation(progress_.first_kl);
       save_student_best();
     }
-    ReportedTask task(context_, "tuning");
-    double saved = now();
+    begin_task("tuning");
+    saved_ = now();
     for (;;) {
       const bool done = finished();
-      if (done || fraction() - progress_.last_validation >= kValidationShare) validate_and_keep();
+      if (done || validation_due()) validate_and_keep();
       if (done) return result(false);
+      if (pass_due()) {
+        pass();
+        continue;
+      }
       const double loss = step();
       ++steps_here_;
       if (!std::isfinite(loss) || loss > kDivergence * std::max(first_loss(), 0.05)) {
@@ -96,12 +106,9 @@ class Run {
                            "step of the strategy (trust ratio, latent rate), may help"));
         return result(true);
       }
-      show(task, loss);
+      show(loss);
       const bool stop = context_.cancelled();
-      if (stop || now() - saved > options_.checkpoint_minutes * 60) {
-        save_state();
-        saved = now();
-      }
+      if (stop || save_due()) save_state();
       if (stop) stop_here();
     }
   }
@@ -158,7 +165,74 @@ class Run {
     return done.loss;
   }
 
-  void show(ReportedTask& task, double loss) {
+  // Of the held-out windows, those that passes judge by: the last ones.
+  int64_t judging_windows(int64_t all) const {
+    if (!options_.has_passes()) return 0;
+    return std::clamp<int64_t>(options_.pass.held_out_tokens / length_, 1, all / 2);
+  }
+  bool pass_due() const {
+    return options_.has_passes() && progress_.passes < options_.pass.passes &&
+           fraction() * static_cast<double>(options_.pass.passes + 1) >=
+               static_cast<double>(progress_.passes + 1);
+  }
+
+  // What is left of the present pass, between two steps.
+  void pass() {
+    const int64_t count =
+        std::clamp<int64_t>(options_.pass.tokens / length_, 2, data_.train.size(0));
+    const auto places = torch::tensor(
+        step_windows(progress_.passes, count, data_.train.size(0), options_.seed ^ kPassSeed),
+        torch::kInt64);
+    const std::string name = concat("pass ", progress_.passes + 1, " of ", options_.pass.passes);
+    begin_task(name);
+    double kl = 0;
+    const CodePassJob job = {
+        .student = student_,
+        .teacher = teacher_,
+        .windows = data_.train.index_select(0, places),
+        .held_out = judging_,
+        .micro_windows = micro_,
+        .options = options_.pass,
+        .seed = options_.seed,
+        .progress = [&](double share, const std::string& detail) {
+          if (context_.cancelled()) throw Interrupted(concat(name, " was interrupted"));
+          task_->update(share,
+                        kl > 0 ? concat("KL ", std::round(kl * 1e4) / 1e4, "  ", detail) : detail);
+        }};
+    try {
+      code_pass(find_code_rule(options_.strategy).pass, job, progress_.pass_blocks,
+                [&](const CodePassOutcome& outcome) {
+                  kl = outcome.kl;
+                  progress_.pass_blocks = outcome.blocks;
+                  progress_.changed += outcome.changed;
+                  log_pass(outcome);
+                  if (save_due()) save_state();
+                });
+    } catch (const Interrupted&) {
+      save_state();
+      stop_here();
+    }
+    ++progress_.passes;
+    progress_.pass_blocks = 0;
+    save_state();
+    begin_task("tuning");
+  }
+  void log_pass(const CodePassOutcome& outcome) {
+    OrderedJson line = {{"pass", progress_.passes + 1}};
+    line.update(outcome.log);
+    line["changed"] = outcome.changed;
+    line["held_out_kl"] = outcome.kl;
+    line["seconds"] = elapsed();
+    std::fprintf(log_, "%s\n", line.dump().c_str());
+    std::fflush(log_);
+  }
+
+  void begin_task(const std::string& name) {
+    task_.reset();
+    task_.emplace(context_, name);
+    task_start_ = std::min(1.0, fraction());
+  }
+  void show(double loss) {
     char text[160];
     std::snprintf(
         text, sizeof(text), "step %ld  %s %.4f  best KL %.4f  %.0f tokens/s  codes changed %.3f %%",
@@ -166,7 +240,8 @@ class Run {
         trains_kl() ? "KL" : option_text(options_.loss.loss).c_str(), smooth_loss_,
         progress_.best_kl, tokens_per_second(),
         100.0 * static_cast<double>(progress_.changed) / static_cast<double>(code_groups_));
-    task.update(std::min(1.0, fraction()), text);
+    // The time left follows from what this task has done.
+    task_->update(std::min(1.0, (fraction() - task_start_) / (1 - task_start_)), text);
   }
 
   double tokens_per_second() const {
@@ -213,9 +288,15 @@ class Run {
     held_.clear();
     student_.refresh();
   }
+  bool validation_due() const {
+    return progress_.validated_passes < progress_.passes ||
+           fraction() - progress_.last_validation >= kValidationShare;
+  }
   // An interrupted one is done first when the run goes on.
   void validate_and_keep() {
-    if (progress_.validated_step == progress_.step) return;
+    if (progress_.validated_step == progress_.step &&
+        progress_.validated_passes == progress_.passes)
+      return;
     const double share = fraction();
     double kl = 0;
     try {
@@ -227,6 +308,7 @@ class Run {
     keep_validation(kl);
     progress_.last_validation = share;
     progress_.validated_step = progress_.step;
+    progress_.validated_passes = progress_.passes;
     if (kl < progress_.best_kl) {
       progress_.best_kl = kl;
       progress_.best_step = progress_.step;
@@ -235,7 +317,9 @@ class Run {
       unproject();
     }
   }
+  bool save_due() const { return now() - saved_ > options_.checkpoint_minutes * 60; }
   void save_state() {
+    saved_ = now();
     TuneProgress saved = progress_;
     saved.elapsed_seconds = elapsed();
     save_tune_state(work_ / "state.safetensors", student_, saved);
@@ -260,14 +344,16 @@ class Run {
   Decoder& teacher_;
   Teacher& targets_;
   const TokenDataset& data_;
-  torch::Tensor validation_;
+  torch::Tensor validation_, judging_;
   const TuneOptions& options_;
   std::filesystem::path work_;
   const RunContext& context_;
   double started_;
   std::FILE* log_ = nullptr;
   int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, code_groups_ = 0, steps_here_ = 0;
-  double smooth_loss_ = 0;
+  double smooth_loss_ = 0, saved_ = 0;
+  std::optional<ReportedTask> task_;
+  double task_start_ = 0;  // share of the budget used then
   TuneProgress progress_;
   std::map<std::string, torch::Tensor> held_;
 };
@@ -295,6 +381,7 @@ TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const Tok
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
+  BITSMITH_CHECK(!options.has_passes() || (data.train.size(0) > 1 && data.validation.size(0) > 1));
   return Run(student, teacher, targets, data, options, request_hash, work, log, context).run();
 }
 

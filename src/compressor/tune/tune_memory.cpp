@@ -1,6 +1,8 @@
 #include "compressor/tune/tune_memory.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "compressor/model/attention.h"
 #include "kernels/cpu_features.h"
@@ -61,6 +63,29 @@ int64_t kept_values(const BlockPlan& block, int64_t hidden) {
   return values + block.experts->experts_per_token * (of_mlp + 2 * hidden);
 }
 
+// Of a pass over the blocks (code_pass.h), about: activations of all its windows in both models,
+// the sums of one site, and what a matrix's objective takes beside them.
+int64_t pass_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t element) {
+  if (!options.has_passes()) return 0;
+  const ModelPlan& plan = quantized.plan();
+  const bool toward_teacher = find_code_rule(options.strategy).pass == CodePass::kSecondPass;
+  const int64_t streams = toward_teacher ? 2 : 1;
+  // Hessians in float64; with a cross term cross sums too, and each in halves.
+  const int64_t sums = 8 * (toward_teacher ? 4 : 1);
+  int64_t widest = plan.hidden_size, linears_of_model = 0, most = 0;
+  for (const BlockPlan& block : plan.blocks) {
+    widest = std::max(widest, block.attention.q_size());
+    for (const Site& site : sites(block)) {
+      const auto linears_of_site = std::ssize(site.linears);
+      linears_of_model += linears_of_site;
+      // Factors in float64 and Hessians in float32 of the one that is searched.
+      most = std::max(most, site.features * site.features * (sums * linears_of_site + 40));
+    }
+  }
+  const int64_t tokens = options.pass.tokens;
+  return tokens * (streams * 2 * widest * element + 4 * linears_of_model) + most;
+}
+
 }  // namespace
 
 std::string run_dtype(const TuneOptions& options) {
@@ -109,7 +134,9 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
       trained_outer_weights(quantized, options) * (4 + 2 * element + kOuterStepBytes);
   const int64_t logits = 2 * kLogitRows * plan.vocab_size * element;
   const int64_t activations = options.micro_windows(length) * (length * values * element + scores);
-  return static_cast<uint64_t>(2 * weights * element + trained + outer + logits + activations) +
+  // Passes come between the steps.
+  const int64_t passing = std::max(activations, pass_bytes(quantized, options, element));
+  return static_cast<uint64_t>(2 * weights * element + trained + outer + logits + passing) +
          (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options)) + kProgram;
 }
 

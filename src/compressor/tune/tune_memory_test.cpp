@@ -50,6 +50,24 @@ TEST(TuneMemory, MicroBatchesAreHalvedOnlyWhereThatIsEnough) {
   EXPECT_EQ(fitting(needs(64) - 1), 2048);
 }
 
+TEST(TuneMemory, CountsWhatPassesOverTheBlocksTake) {
+  const auto files =
+      ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  const auto bytes = [&](const char* strategy, int64_t tokens) {
+    TuneOptions options;
+    options.strategy = strategy;
+    options.pass.tokens = tokens;
+    return tune_memory_bytes(*files, options, 64);
+  };
+  constexpr int64_t kMany = int64_t{1} << 20;
+  EXPECT_EQ(bytes("continuous", kMany), bytes("continuous", 64));
+  const uint64_t once = bytes("second-pass", kMany), twice = bytes("second-pass", 2 * kMany);
+  EXPECT_GT(once, bytes("continuous", kMany));
+  EXPECT_GT(twice, once);
+  EXPECT_LT(twice, 2 * once);
+  EXPECT_GT(bytes("second-pass", kMany), bytes("second-order", kMany));  // one model's activations
+}
+
 TEST(TuneMemory, CodesThatStayHaveNoState) {
   const auto files =
       ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");

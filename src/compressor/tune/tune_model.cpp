@@ -114,7 +114,8 @@ std::string tuned_model_card(const fs::path& base, const TuneOptions& options,
 
 OrderedJson to_json(const Validation& v, Loss loss) {
   OrderedJson json = {{"step", v.step}, {"tokens", v.tokens}};
-  if (v.step > 0) json[loss == Loss::kKl ? "training_kl" : "training_loss"] = v.training_loss;
+  if (v.training_loss > 0)
+    json[loss == Loss::kKl ? "training_kl" : "training_loss"] = v.training_loss;
   json["kl"] = v.kl;
   return json;
 }
@@ -154,7 +155,9 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
                        " of memory and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (--micro-tokens) need less, so does "
+                       " are free: fewer tokens a forward pass (--micro-tokens",
+                       options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
+                       ") need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
   const auto none = [](const std::string&) { return false; };
@@ -177,6 +180,10 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   if (work.published()) return read_tune_result(work.out());
   if (data.validation.size(0) == 0) {
     throw UsageError("too little data to hold any out for validation: give at least 8 windows");
+  }
+  if (options.has_passes() && (data.validation.size(0) < 2 || data.train.size(0) < 2)) {
+    throw UsageError(concat("the strategy ", options.strategy,
+                            " judges its changes on held-out windows of its own: give more data"));
   }
   const OrderedJson data_facts = {{"sha256", data.hash},
                                   {"training_windows", data.train.size(0)},

@@ -11,6 +11,7 @@
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
 #include "compressor/train/rate_schedule.h"
+#include "compressor/tune/code_pass_options.h"
 #include "compressor/tune/student.h"
 
 namespace bitsmith {
@@ -25,6 +26,10 @@ struct TuneOptions {
 
   // Of the strategy.
   CodeRuleOptions code;
+
+  // Of strategies that search codes in passes over the blocks.
+  CodePassOptions pass;
+  bool has_passes() const { return find_code_rule(strategy).pass != CodePass::kNone; }
 
   // What the steps lower. Validation is by the KL in any case: results of all losses compare.
   LossOptions loss;
@@ -308,6 +313,32 @@ void TuneOptions::visit(Self& o, Visitor& v) {
                "memory, slower",
            .recorded = kNever},
     o.offload_optimizer);
+  v(Option{.key = "passes",
+           .help = "second-pass, second-order: passes over the blocks, evenly spaced in the run",
+           .range = {{1, 1000}},
+           .recorded = kIfChanged},
+    o.pass.passes);
+  v(Option{.key = "pass_tokens",
+           .help = "Training tokens that a pass makes its Hessians of; other ones each time",
+           .range = at_least(1),
+           .recorded = kIfChanged},
+    o.pass.tokens);
+  v(Option{.key = "pass_held_out_tokens",
+           .help = "Held-out tokens that a pass judges its changes by; the validation has others",
+           .range = at_least(1),
+           .recorded = kIfChanged},
+    o.pass.held_out_tokens);
+  v(Option{.key = "pass_solve",
+           .help =
+               "second-pass: fit codebooks and scales to the new codes too, by the same objective",
+           .recorded = kIfChanged},
+    o.pass.solve);
+  v(Option{.key = "longest_step",
+           .help = "second-order: the longest step that is tried, in units of Newton's for one\n"
+                   "matrix alone",
+           .range = {{0, 1000}},
+           .recorded = kIfChanged},
+    o.pass.longest_step);
   v(Option{.key = "code_beta2", .recorded = kIfChanged}, o.code.adam.beta2);
   v(Option{.key = "code_epsilon", .recorded = kIfChanged}, o.code.adam.epsilon);
   v.constant(o.code.adam.moments);
@@ -316,7 +347,7 @@ void TuneOptions::visit(Self& o, Visitor& v) {
 // The student as it would be kept, at one moment of a run.
 struct Validation {
   int64_t step = 0, tokens = 0;  // done
-  double training_loss = 0;      // mean over the steps since the last validation; 0 at the first
+  double training_loss = 0;      // mean over the steps since the last validation; 0: none
   double kl = 0;                 // on the held-out windows
 };
 

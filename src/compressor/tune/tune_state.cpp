@@ -138,7 +138,10 @@ void save_tune_state(const std::filesystem::path& path, Student& student,
                      {"last_validation", exact(progress.last_validation)},
                      {"validated_step", std::to_string(progress.validated_step)},
                      {"validations", validations_text(progress.validations)},
-                     {"training_kl_sum", exact(progress.training_loss_sum)}});
+                     {"training_kl_sum", exact(progress.training_loss_sum)},
+                     {"passes", std::to_string(progress.passes)},
+                     {"pass_blocks", std::to_string(progress.pass_blocks)},
+                     {"validated_passes", std::to_string(progress.validated_passes)}});
 }
 
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
@@ -162,6 +165,9 @@ bool load_tune_state(const std::filesystem::path& path, Student& student, TunePr
   progress.validated_step = facts.count("validated_step");
   progress.validations = facts.validations("validations");
   progress.training_loss_sum = facts.number("training_kl_sum");
+  progress.passes = facts.count("passes");
+  progress.pass_blocks = facts.count("pass_blocks");
+  progress.validated_passes = facts.count("validated_passes");
   const torch::NoGradGuard no_grad;
   student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
     const TensorView* stored = file.find(name);

@@ -22,6 +22,9 @@ struct TuneProgress {
   int64_t validated_step = 0;  // and steps then done
   std::vector<Validation> validations;
   double training_loss_sum = 0;  // of the steps since the last
+  int64_t passes = 0;            // over the blocks that are done (code_pass.h)
+  int64_t pass_blocks = 0;       // blocks of the present one that are done
+  int64_t validated_passes = 0;  // passes done at the last validation
 };
 
 // Atomic. All that TunedBlocks::visit_state() visits, exactly.

@@ -9,9 +9,11 @@
 namespace bitsmith {
 namespace {
 
-bool have_rules(TunedBlocks& blocks) {
-  return std::ranges::any_of(blocks.linears(),
-                             [](const auto& tuned) { return tuned.rule != nullptr; });
+// Not where codes stay, or are left to passes over the blocks.
+bool steps_search_codes(TunedBlocks& blocks) {
+  return std::ranges::any_of(blocks.linears(), [](const auto& tuned) {
+    return tuned.rule && !tuned.rule->mean_gradient().defined();
+  });
 }
 
 std::optional<CodeChange> move_codes(TunedBlocks& blocks, const RunPosition& at) {
@@ -45,7 +47,7 @@ TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingW
       student.scale_gradients(options.max_gradient_norm / *result.gradient_norm);
   }
   const VSchedule& schedule = options.schedule;
-  const bool codes_alone = schedule.alternate && schedule.due(at) && have_rules(student);
+  const bool codes_alone = schedule.alternate && schedule.due(at) && steps_search_codes(student);
   p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.p_step);
   result.codes = move_codes(student, at);
   student.refresh();

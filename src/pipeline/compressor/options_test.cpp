@@ -65,11 +65,11 @@ TEST(Options, EveryMemberIsDeclared) {
             member_count<QuantizeModelOptions>() - 1 + member_count<QuantizeOptions>());
   EXPECT_EQ(declared_members<BlockFinetuneOptions>(), member_count<BlockFinetuneOptions>());
   EXPECT_EQ(declared_members<TuneOptions>(),
-            member_count<TuneOptions>() - 4 + member_count<RateSchedule>() +
+            member_count<TuneOptions>() - 5 + member_count<RateSchedule>() +
                 member_count<PStepOptions>() - 1 + 2 * member_count<AdamOptions>() +
                 member_count<LossOptions>() + member_count<VSchedule>() +
                 member_count<SubspaceOptions>() + member_count<LatentOptions>() +
-                member_count<StochasticRoundingOptions>() + 1);
+                member_count<StochasticRoundingOptions>() + 1 + member_count<CodePassOptions>());
   EXPECT_EQ(declared_members<CompressOptions>(), member_count<CompressOptions>());
   EXPECT_EQ(declared_members<BudgetOptions>(), member_count<BudgetOptions>());
 }
