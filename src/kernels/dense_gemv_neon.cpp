@@ -1,9 +1,8 @@
 #include "kernels/dense_gemv_impl.h"
 #include "kernels/simd_neon.h"
-#include "kernels/simd_pair_impl.h"
 
 namespace bitsmith {
 
-void fill_neon(DenseGemvKernels& kernels) { kernels = make_dense_gemv<SimdPair<Simd>>(); }
+void fill_neon(DenseGemvKernels& kernels) { kernels = make_dense_gemv<Simd>(); }
 
 }  // namespace bitsmith

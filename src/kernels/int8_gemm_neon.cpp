@@ -5,7 +5,7 @@ namespace bitsmith {
 namespace {
 
 struct Neon : Simd {
-  static constexpr int64_t kTokens = 6;  // 6 x 2 registers of sums in integers and in floats
+  static constexpr int64_t kTokens = 5;  // 5 x 2 registers of sums in integers, as many in floats
 
   static int8x16_t load_weights(const int8_t* p) { return vld1q_s8(p); }
   static int32x4_t start(int32_t) { return vdupq_n_s32(0); }

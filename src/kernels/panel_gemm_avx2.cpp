@@ -4,9 +4,8 @@
 namespace bitsmith {
 namespace {
 
-// 12 of the 16 registers.
 struct Avx2 : Simd {
-  static constexpr int kTokens = 6, kVectors = 2;
+  static constexpr int kTokens = 6;  // 12 of the 16 registers are sums
 };
 
 }  // namespace

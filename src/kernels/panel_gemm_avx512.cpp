@@ -4,9 +4,8 @@
 namespace bitsmith {
 namespace {
 
-// 24 of the 32 registers.
 struct Avx512 : Simd {
-  static constexpr int kTokens = 12, kVectors = 2;
+  static constexpr int kTokens = 12;  // 24 of the 32 registers are sums
 };
 
 }  // namespace

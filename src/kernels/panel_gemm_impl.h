@@ -1,13 +1,15 @@
 // The kernels over an instruction set's registers; included once by each set's file, everything in
 // an unnamed namespace so that no other file's copy is ever linked in its place.
 #pragma once
+#include <cstddef>
+#include <utility>
+
 #include "kernels/panel_gemm.h"
 
 namespace bitsmith {
 namespace {
 
-// I: the registers. A tile is kTokens tokens times kVectors registers of rows: as many sums as the
-// registers hold.
+// I: the registers. A tile is kTokens tokens times two registers of rows.
 template <typename I>
 class PanelGemm {
  public:
@@ -43,7 +45,7 @@ class PanelGemm {
 
  private:
   using Floats = typename I::Floats;
-  static constexpr int64_t kRows = I::kVectors * I::kLanes;  // of a tile
+  static constexpr int64_t kRows = 2 * I::kLanes;  // of a tile
 
   // The first `tokens` of T tokens.
   template <int T>
@@ -54,36 +56,36 @@ class PanelGemm {
         return multiply_tokens<T - 1>(tokens, panel, rows, x, in_features, y, y_stride);
       }
     }
-    multiply_tile<T>(panel, rows, x, in_features, y, y_stride);
+    multiply_tile(std::make_integer_sequence<int, T>(), panel, rows, x, in_features, y, y_stride);
   }
 
-  // T tokens times kRows rows of a panel, of which the first `rows` are wanted.
-  template <int T>
-  static void multiply_tile(const float* panel, int64_t rows, const float* x, int64_t in_features,
-                            float* y, int64_t y_stride) {
-    Floats sum[T][I::kVectors];
-    for (int t = 0; t < T; ++t) {
-      for (int v = 0; v < I::kVectors; ++v) sum[t][v] = I::zeros();
+  // Tokens t... times kRows rows of a panel, of which the first `rows` are wanted. Written without
+  // loops over tokens, for which compilers keep the sums in memory.
+  template <int... t>
+  static void multiply_tile(std::integer_sequence<int, t...>, const float* panel, int64_t rows,
+                            const float* x, int64_t in_features, float* y, int64_t y_stride) {
+    Floats low[] = {(static_cast<void>(t), I::zeros())...};
+    Floats high[] = {(static_cast<void>(t), I::zeros())...};
+    for (int64_t i = 0; i < in_features; ++i, panel += kPanelRows) {
+      const Floats w0 = I::load(panel), w1 = I::load(panel + I::kLanes);
+      const auto add = [&](float input, Floats& sum0, Floats& sum1) {
+        const Floats in = I::broadcast(input);
+        sum0 = I::multiply_add(w0, in, sum0);
+        sum1 = I::multiply_add(w1, in, sum1);
+      };
+      (add(x[t * in_features + i], low[t], high[t]), ...);
     }
-    for (int64_t i = 0; i < in_features; ++i) {
-      Floats w[I::kVectors];
-      for (int v = 0; v < I::kVectors; ++v) w[v] = I::load(panel + i * kPanelRows + v * I::kLanes);
-      for (int t = 0; t < T; ++t) {
-        const Floats in = I::broadcast(x[t * in_features + i]);
-        for (int v = 0; v < I::kVectors; ++v) sum[t][v] = I::multiply_add(w[v], in, sum[t][v]);
-      }
+    if (rows >= kRows) {
+      ((I::store(y + t * y_stride, low[t]), I::store(y + t * y_stride + I::kLanes, high[t])), ...);
+      return;
     }
-    for (int t = 0; t < T; ++t) {
-      for (int v = 0; v < I::kVectors; ++v) {
-        float* to = y + t * y_stride + v * I::kLanes;
-        const int64_t left = rows - v * I::kLanes;
-        if (left >= I::kLanes) {
-          I::store(to, sum[t][v]);
-        } else if (left > 0) {
-          I::store_first(to, sum[t][v], left);
-        }
-      }
-    }
+    const auto store = [&](float* to, Floats sum0, Floats sum1) {
+      float all[kRows];
+      I::store(all, sum0);
+      I::store(all + I::kLanes, sum1);
+      __builtin_memcpy(to, all, sizeof(float) * static_cast<size_t>(rows));
+    };
+    (store(y + t * y_stride, low[t], high[t]), ...);
   }
 
   static Floats load(const float* w) { return I::load(w); }

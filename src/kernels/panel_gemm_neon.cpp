@@ -4,9 +4,8 @@
 namespace bitsmith {
 namespace {
 
-// 24 of the 32 registers.
 struct Neon : Simd {
-  static constexpr int kTokens = 6, kVectors = 4;
+  static constexpr int kTokens = 12;  // 24 of the 32 registers are sums
 };
 
 }  // namespace

@@ -2,7 +2,6 @@
 #pragma once
 #include <arm_neon.h>
 
-#include <cstddef>
 #include <cstdint>
 
 namespace bitsmith {
@@ -25,17 +24,15 @@ struct Simd {
 
   static Floats load(const float* p) { return vld1q_f32(p); }
   static Floats load_first(const float* p, int64_t count) {
-    float padded[kLanes] = {};
-    __builtin_memcpy(padded, p, sizeof(float) * static_cast<size_t>(count));
-    return load(padded);
+    return Floats{count > 0 ? p[0] : 0, count > 1 ? p[1] : 0, count > 2 ? p[2] : 0,
+                  count > 3 ? p[3] : 0};
   }
   static Floats load_bf16(const uint16_t* p) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16));
   }
   static Floats load_bf16_first(const uint16_t* p, int64_t count) {
-    uint16_t padded[kLanes] = {};
-    __builtin_memcpy(padded, p, sizeof(uint16_t) * static_cast<size_t>(count));
-    return load_bf16(padded);
+    const auto bits = [&](int i) { return count > i ? p[i] << 16 : 0; };
+    return from_bits(Words{bits(0), bits(1), bits(2), bits(3)});
   }
   static Floats load_fp16(const uint16_t* p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
@@ -56,9 +53,10 @@ struct Simd {
   static void store(float* p, Floats v) { vst1q_f32(p, v); }
   static void store(int32_t* p, Words v) { vst1q_s32(p, v); }
   static void store_first(float* p, Floats v, int64_t count) {
-    float all[kLanes];
-    store(all, v);
-    __builtin_memcpy(p, all, sizeof(float) * static_cast<size_t>(count));
+    if (count > 0) p[0] = v[0];
+    if (count > 1) p[1] = v[1];
+    if (count > 2) p[2] = v[2];
+    if (count > 3) p[3] = v[3];
   }
   static void store_halves(uint16_t* p, Words v) {
     vst1_u16(p, vmovn_u32(vreinterpretq_u32_s32(v)));

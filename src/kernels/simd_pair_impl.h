@@ -1,6 +1,6 @@
 // Two registers of I as one of twice the lanes: long chains of dependent operations, such as exp
-// and a rounding, run side by side. For element-wise loops and products with dense rows; has the
-// members of Simd that those need (simd_avx2.h).
+// and a rounding, run side by side. For element-wise loops; has the members of Simd that those need
+// (simd_avx2.h). Included by *_impl.h.
 #pragma once
 #include <cstdint>
 
@@ -53,9 +53,6 @@ struct SimdPair {
     I::store_halves(p + kHalf, v.high);
   }
 
-  static Floats multiply_add(Floats a, Floats b, Floats c) {
-    return {I::multiply_add(a.low, b.low, c.low), I::multiply_add(a.high, b.high, c.high)};
-  }
   static Floats max(Floats a, Floats b) { return {I::max(a.low, b.low), I::max(a.high, b.high)}; }
   static Floats abs(Floats a) { return {I::abs(a.low), I::abs(a.high)}; }
   static Mask less(Floats a, Floats b) { return {I::less(a.low, b.low), I::less(a.high, b.high)}; }
@@ -87,7 +84,6 @@ struct SimdPair {
   static Words shift_right(Words a) {
     return {I::template shift_right<kBits>(a.low), I::template shift_right<kBits>(a.high)};
   }
-  static float sum_lanes(Floats v) { return I::sum_lanes(v.low + v.high); }
 };
 
 }  // namespace
