@@ -1,3 +1,5 @@
+#include <cstddef>
+
 #include "kernels/simd_neon.h"
 #include "kernels/uniform_gemv_impl.h"
 
