@@ -6,7 +6,8 @@ cd "$(dirname "$(readlink -f "$0")")"
 usage() {
   cat <<'END'
 usage: ./ci.sh test             release and runtime-only builds, all fast tests (15 to 30 minutes from nothing)
-       ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files
+       ./ci.sh slow             the long tests: 20 kills a stage, 1,000 damaged files; then arm64
+       ./ci.sh arm64            the runtime cross-built for 64-bit ARM, its tests in an emulator
        ./ci.sh isa              all fast tests at each level of instructions that this processor has
        ./ci.sh asan             runtime and readers under AddressSanitizer and UBSan
        ./ci.sh tsan             the same under ThreadSanitizer
@@ -57,13 +58,29 @@ run_isa() {
   local isa status=0
   ./setup --no-model --no-build </dev/null
   build release
-  for isa in scalar avx2 avx512; do
+  for isa in scalar avx2 avxvnni avx512 neon; do
     if ! BITSMITH_ISA=$isa build/release/bitsmith --version; then
       say "this processor has no $isa"
       continue
     fi
     BITSMITH_ISA=$isa run_ctest release -LE slow || status=$?
   done
+  return $status
+}
+
+run_arm64() {
+  ./setup --runtime-only --arm64 --no-model --no-build </dev/null
+  build arm64
+  # qemu-user cannot start the emulated program a second time, as death tests do.
+  run_ctest arm64 -LE slow -E DeathTest
+}
+
+run_slow() {
+  local status=0
+  ./setup --no-model --no-build </dev/null
+  build release
+  run_ctest release -L slow || status=$?
+  run_arm64
   return $status
 }
 
@@ -121,7 +138,8 @@ run_lint() {
 
 case ${1:-} in
   test) run_tests ;;
-  slow) ./setup --no-model --no-build </dev/null && build release && run_ctest release -L slow ;;
+  slow) run_slow ;;
+  arm64) run_arm64 ;;
   isa) run_isa ;;
   asan) ./setup --runtime-only --no-model --no-build </dev/null && build asan-ubsan && run_ctest asan-ubsan -LE slow ;;
   tsan) ./setup --runtime-only --no-model --no-build </dev/null && build tsan && run_ctest tsan -LE slow ;;

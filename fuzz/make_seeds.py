@@ -49,7 +49,7 @@ def packed_model():
               for name, (out, columns) in matrices.items()}
     for norm in ("model.norm", block + "input_layernorm", block + "post_attention_layernorm"):
         arrays[norm + ".weight"] = ("F32", 4, struct.pack("<f", 1.0) * hidden)
-    for level in ("scalar", "avx2", "avx512"):
+    for level in ("scalar", "avx2", "avxvnni", "avx512", "neon"):
         about = {"version": 1, "isa": level, "packed_from": {"decoder_bits": 16, "file_bits": 16}}
         header, data = {"__metadata__": {"bitsmith_packed": json.dumps(about, separators=(",", ":"))}}, b""
         for name, (dtype, width, values) in arrays.items():

@@ -5,6 +5,7 @@ Headers of the compressor, and what includes them, need LibTorch and minutes; th
 the first include of its own .cpp file instead, which is checked for all folders.
 """
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -24,15 +25,27 @@ def needs_compressor(header, seen=()):
         if i not in seen and (SRC / i).is_file())
 
 
-# The registers of an instruction set need its flags.
+# What is named after an instruction set needs its flags.
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 ISA_FLAGS = {
-    "kernels/simd_avx2.h": ["-mavx2", "-mfma", "-mf16c"],
-    "kernels/simd_avx512.h": [f"-mavx512{x}" for x in ("f", "bw", "dq", "vl", "vnni", "vbmi")],
+    "avx2": AVX2,
+    "avxvnni": AVX2 + ["-mavxvnni"],
+    "avx512": [f"-mavx512{x}" for x in ("f", "bw", "dq", "vl", "vnni", "vbmi")],
+    "neon": ["-march=armv8.2-a+dotprod"],
 }
 
 
+def isa_of(header):
+    found = re.search(r"_(avx2|avxvnni|avx512|neon)(_impl)?\.h$", header)
+    return found[1] if found else ""
+
+
+def of_another_processor(header):
+    return bool(isa_of(header)) and (isa_of(header) == "neon") != (platform.machine() == "aarch64")
+
+
 def compiles_alone(command, header):
-    flags = ISA_FLAGS.get(header, [])
+    flags = ISA_FLAGS.get(isa_of(header), [])
     text = f'#include "{header}"\n'
     if "httplib.h" in includes(SRC / header):  # an optional library
         text = f"#if __has_include(<httplib.h>)\n{text}#endif\n"
@@ -48,7 +61,7 @@ def main():
         own = (SRC / header).with_suffix(".cpp")
         if own.is_file() and includes(own)[:1] != [header]:
             errors.append(f"{own.relative_to(SRC)}: its first include must be its own header {header}")
-    light = [h for h in headers if not needs_compressor(h)]
+    light = [h for h in headers if not needs_compressor(h) and not of_another_processor(h)]
     # The build tells tests where testdata is.
     command = sys.argv[1:] + ['-DBITSMITH_TESTDATA=""', "-std=c++20", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:

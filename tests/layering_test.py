@@ -45,11 +45,11 @@ LIBRARIES = {
     r"CLI/": r"apps/",
     r"httplib\.h": r"server/(connection\.h|http_server\.cpp)$",
     r"histedit\.h": r"apps/",
-    r"\w*intrin\.h": r"kernels/",
+    r"\w*intrin\.h|arm_neon\.h": r"kernels/",
 }
 
 # What chooses an instruction set belongs to kernels/ alone.
-DISPATCH = re.compile(r"__builtin_cpu_\w+|target_clones|__attribute__\s*\(\(target\b")
+DISPATCH = re.compile(r"__builtin_cpu_\w+|__get_cpuid\w*|getauxval|target_clones|__attribute__\s*\(\(target\b")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -118,6 +118,7 @@ def self_check():
         "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",
         "evaluate/fast.cpp": "#include <immintrin.h>\n",
+        "evaluate/fast_on_arm.cpp": "#include <arm_neon.h>\n",
         "runtime/clones.cpp": '__attribute__((target_clones("avx2", "default"))) void f();\n',
         "pipeline/cli.h": "#include <CLI/CLI.hpp>\n",
         "compressor/tune/early.h": '#include "pipeline/cli.h"\n',

@@ -1,5 +1,5 @@
 // Activations of the MLP, element by element. The same inputs give the same bits at every level.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -30,5 +30,6 @@ struct ActivationKernels {
 void fill_scalar(ActivationKernels& kernels);
 void fill_avx2(ActivationKernels& kernels);
 void fill_avx512(ActivationKernels& kernels);
+void fill_neon(ActivationKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,8 +1,8 @@
 // Additive codes (aqMxBgG[-sS]) by fetching centroids:
 //   w[r, j G .. j G + G - 1] = scale[r] * sum_m codebooks[m][code[r, j, m]],
 // with -s times group_scales[scale_code[r, j]].
-// Exact weights and float32 activations, for every M, B and G. Included by files compiled for AVX:
-// plain types only.
+// Exact weights and float32 activations, for every M, B and G. Included by files of an instruction
+// set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -32,5 +32,6 @@ struct AdditiveGatherKernels {
 
 void fill_scalar(AdditiveGatherKernels& kernels);
 void fill_avx2(AdditiveGatherKernels& kernels);
+void fill_neon(AdditiveGatherKernels& kernels);
 
 }  // namespace bitsmith

@@ -10,7 +10,7 @@
 // that their dot product stays within 2^30 (Cauchy-Schwarz). An entry is its upper half, (dot +
 // 2^31 + 2^15) >> 16, and lies in two planes of bytes so that 256 entries are four vector
 // registers: low[256], high[256]. Sums of entries inside a table set are exact.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -39,6 +39,8 @@ struct LookupLayout {
 };
 
 struct AdditiveLookupKernels {
+  // Whether codes are looked up in registers, which is faster than AdditiveGatherKernels.
+  bool in_registers;
   // tables [groups of the table set, M, 512], on a 64-byte boundary; returns the real value of 1 in
   // them. Against exact arithmetic an entry is wrong by little more than 1/2.
   float (*build_tables)(const LookupLayout& w, const float* x, int64_t set, uint8_t* tables);
@@ -49,5 +51,6 @@ struct AdditiveLookupKernels {
 
 void fill_scalar(AdditiveLookupKernels& kernels);
 void fill_avx512(AdditiveLookupKernels& kernels);
+void fill_neon(AdditiveLookupKernels& kernels);
 
 }  // namespace bitsmith

@@ -54,6 +54,6 @@ void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, floa
 
 }  // namespace
 
-void fill_scalar(AdditiveLookupKernels& kernels) { kernels = {build_tables, add_lookups}; }
+void fill_scalar(AdditiveLookupKernels& kernels) { kernels = {false, build_tables, add_lookups}; }
 
 }  // namespace bitsmith

@@ -1,5 +1,5 @@
-// Attention of a few queries over one head of cached keys and values. Included by files compiled
-// for AVX: plain types only.
+// Attention of a few queries over one head of cached keys and values. Included by files of an
+// instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -53,5 +53,6 @@ struct AttentionKernels {
 void fill_scalar(AttentionKernels& kernels);
 void fill_avx2(AttentionKernels& kernels);
 void fill_avx512(AttentionKernels& kernels);
+void fill_neon(AttentionKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,6 +1,6 @@
 // The element-wise part of attention's backward pass (compressor/model/attention_gradient.cpp), in
-// bfloat16 (as uint16_t). The same inputs give the same bits at every level. Included by files
-// compiled for AVX: plain types only.
+// bfloat16 (as uint16_t). The same inputs give the same bits at every level. Included by files of
+// an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -30,5 +30,6 @@ struct AttentionBackwardKernels {
 void fill_scalar(AttentionBackwardKernels& kernels);
 void fill_avx2(AttentionBackwardKernels& kernels);
 void fill_avx512(AttentionBackwardKernels& kernels);
+void fill_neon(AttentionBackwardKernels& kernels);
 
 }  // namespace bitsmith

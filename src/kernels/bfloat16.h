@@ -1,5 +1,5 @@
-// Conversions between rows of float32 and bfloat16 (as uint16_t). Included by files compiled for
-// AVX: plain types only.
+// Conversions between rows of float32 and bfloat16 (as uint16_t). Included by files of an
+// instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -14,5 +14,6 @@ struct BFloat16Kernels {
 void fill_scalar(BFloat16Kernels& kernels);
 void fill_avx2(BFloat16Kernels& kernels);
 void fill_avx512(BFloat16Kernels& kernels);
+void fill_neon(BFloat16Kernels& kernels);
 
 }  // namespace bitsmith

@@ -1,5 +1,5 @@
-// The inner loops of the compressor's searches for codes. Included by files compiled for AVX: plain
-// types only.
+// The inner loops of the compressor's searches for codes. Included by files of an instruction set:
+// plain types only.
 #pragma once
 #include <cstdint>
 
@@ -29,5 +29,6 @@ struct SearchKernels {
 void fill_scalar(SearchKernels& kernels);
 void fill_avx2(SearchKernels& kernels);
 void fill_avx512(SearchKernels& kernels);
+void fill_neon(SearchKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,10 +1,13 @@
-// Which instruction sets the kernels may use: three levels, each of which contains the ones below.
+// Which instruction sets the kernels may use.
 #pragma once
 
 namespace bitsmith {
 
-// avx2: AVX2, FMA, F16C. avx512: also AVX-512 F, BW, DQ, VL, VNNI and VBMI.
-enum class Isa { scalar, avx2, avx512 };
+// avx2: AVX2, FMA, F16C. avxvnni: also AVX-VNNI. avx512: those of avx2, and AVX-512 F, BW, DQ, VL,
+// VNNI and VBMI. neon: NEON of 64-bit ARM processors, with the dot product of Armv8.2.
+enum class Isa { scalar, avx2, avxvnni, avx512, neon };
+// Of two that a processor has the later is the better.
+inline constexpr Isa kIsaLevels[] = {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::neon};
 
 const char* isa_name(Isa isa);
 bool cpu_supports(Isa isa);

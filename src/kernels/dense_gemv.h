@@ -1,4 +1,4 @@
-// Dense matrix times one vector. Included by files compiled for AVX: plain types only.
+// Dense matrix times one vector. Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -15,5 +15,6 @@ struct DenseGemvKernels {
 void fill_scalar(DenseGemvKernels& kernels);
 void fill_avx2(DenseGemvKernels& kernels);
 void fill_avx512(DenseGemvKernels& kernels);
+void fill_neon(DenseGemvKernels& kernels);
 
 }  // namespace bitsmith

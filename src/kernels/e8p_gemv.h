@@ -4,7 +4,7 @@
 // Four times a point of E8P is, in coordinate i, sign_i (4 level_i + 2) + shift: level 0, 1 or 2 by
 // the pattern (bits 0..7 of the code), the signs by bits 8..14 and, for the last coordinate, the
 // parity of bits 7..14, the shift -1 where bit 15 is set, else +1.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -44,6 +44,8 @@ struct E8pGemvKernels {
 
 void fill_scalar(E8pGemvKernels& kernels);
 void fill_avx2(E8pGemvKernels& kernels);
+void fill_avxvnni(E8pGemvKernels& kernels);
 void fill_avx512(E8pGemvKernels& kernels);
+void fill_neon(E8pGemvKernels& kernels);
 
 }  // namespace bitsmith

@@ -202,9 +202,11 @@ void decode_scales(const GvqLookupTiles& tiles, int64_t rows, int64_t blocks, fl
       for (int64_t b = 0; b < blocks; b += kCodes) {
         int32_t packed;
         __builtin_memcpy(&packed, codes + b / 2, sizeof(packed));
-        const int64_t left = blocks - b;
-        I::store_first(to + b, values.look_up(packed, kShifts) * tile_scale,
-                       left < kCodes ? left : kCodes);
+        const int64_t left = blocks - b < kCodes ? blocks - b : kCodes;
+        for (int64_t i = 0; i < left; i += I::kLanes) {
+          I::store_first(to + b + i, values.look_up(packed, kShifts + i) * tile_scale,
+                         left - i < I::kLanes ? left - i : I::kLanes);
+        }
       }
     }
   }

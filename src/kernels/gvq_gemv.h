@@ -1,6 +1,6 @@
 // Codebook tiles (gvqDdBb): one tile, the rows of a strip in one column group, which share a
-// codebook. Exact weights and float32 activations. Included by files compiled for AVX: plain types
-// only.
+// codebook. Exact weights and float32 activations. Included by files of an instruction set: plain
+// types only.
 #pragma once
 #include <cstdint>
 
@@ -32,5 +32,6 @@ struct GvqGemvKernels {
 void fill_scalar(GvqGemvKernels& kernels);
 void fill_avx2(GvqGemvKernels& kernels);
 void fill_avx512(GvqGemvKernels& kernels);
+void fill_neon(GvqGemvKernels& kernels);
 
 }  // namespace bitsmith

@@ -58,10 +58,10 @@ class GvqKernel {
       ((sum = I::multiply_add(planes[codes], I::load(from), sum), from += x_stride), ...);
     }
     if (p == end) return sum;
-    const auto inside = I::first_lanes(end - p);
-    const auto codes = I::keep(I::load_codes(tile, row, p), inside);
+    const auto codes = I::keep(I::load_codes(tile, row, p), I::first_lanes(end - p));
     const float* from = x + p;
-    ((sum = I::multiply_add(planes[codes], I::load(from, inside), sum), from += x_stride), ...);
+    ((sum = I::multiply_add(planes[codes], I::load_first(from, end - p), sum), from += x_stride),
+     ...);
     return sum;
   }
 };

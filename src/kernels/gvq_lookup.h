@@ -13,7 +13,7 @@
 //   8 bits  64 bytes
 // A position's place in the row is gvq_place(); with 4 and 6 bits neighboring places share a
 // byte, so that a short last packet ends early: after the bytes of its codes.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -79,6 +79,8 @@ struct GvqLookupKernels {
 
 void fill_scalar(GvqLookupKernels& kernels);
 void fill_avx2(GvqLookupKernels& kernels);
+void fill_avxvnni(GvqLookupKernels& kernels);
 void fill_avx512(GvqLookupKernels& kernels);
+void fill_neon(GvqLookupKernels& kernels);
 
 }  // namespace bitsmith

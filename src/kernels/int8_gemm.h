@@ -5,7 +5,7 @@
 //   w[r, i] = scales[i / chunk, r] * codes[i / 4, r, i % 4].
 // Activations are those of uniform_gemv.h, for several tokens: x[t, i] ~ scales[t, i / 32] *
 // codes[t, i], |codes| <= 127.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -45,6 +45,8 @@ struct Int8GemmKernels {
 
 void fill_scalar(Int8GemmKernels& kernels);
 void fill_avx2(Int8GemmKernels& kernels);
+void fill_avxvnni(Int8GemmKernels& kernels);
 void fill_avx512(Int8GemmKernels& kernels);
+void fill_neon(Int8GemmKernels& kernels);
 
 }  // namespace bitsmith

@@ -7,8 +7,7 @@ namespace {
 struct Avx2 : Simd {
   static constexpr int64_t kTokens = 4;
 
-  // |w| and w: vpmaddubsw wants one factor without a sign, and sums of two products within 16 bits:
-  // 2 * 128 * 127 is.
+  // |w| and w: the products want one factor without a sign.
   struct Weights {
     __m256i magnitudes, values;
   };
@@ -18,8 +17,7 @@ struct Avx2 : Simd {
   }
   static __m256i start(int32_t) { return _mm256_setzero_si256(); }
   static __m256i add_products(__m256i dot, const Weights& w, __m256i inputs) {
-    const __m256i pairs = _mm256_maddubs_epi16(w.magnitudes, _mm256_sign_epi8(inputs, w.values));
-    return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return add_byte_products(dot, w.magnitudes, _mm256_sign_epi8(inputs, w.values));
   }
 };
 

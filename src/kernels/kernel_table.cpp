@@ -27,7 +27,7 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.int8_gemm);
   fill_scalar(table.limits);
 #if defined(__x86_64__)
-  if (isa >= Isa::avx2) {
+  if (isa != Isa::scalar) {
     fill_avx2(table.bfloat16);
     fill_avx2(table.norms);
     fill_avx2(table.activations);
@@ -46,7 +46,14 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.int8_gemm);
     fill_avx2(table.limits);
   }
-  if (isa >= Isa::avx512) {
+  if (isa == Isa::avxvnni) {
+    fill_avxvnni(table.uniform);
+    fill_avxvnni(table.gvq_lookup);
+    fill_avxvnni(table.e8p);
+    fill_avxvnni(table.int8_gemm);
+    fill_avxvnni(table.limits);
+  }
+  if (isa == Isa::avx512) {
     fill_avx512(table.bfloat16);
     fill_avx512(table.norms);
     fill_avx512(table.activations);
@@ -64,6 +71,27 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.gemm);
     fill_avx512(table.int8_gemm);
     fill_avx512(table.limits);
+  }
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) {
+    fill_neon(table.bfloat16);
+    fill_neon(table.norms);
+    fill_neon(table.activations);
+    fill_neon(table.rope);
+    fill_neon(table.softmax);
+    fill_neon(table.attention);
+    fill_neon(table.attention_backward);
+    fill_neon(table.search);
+    fill_neon(table.dense);
+    fill_neon(table.uniform);
+    fill_neon(table.gather);
+    fill_neon(table.lookup);
+    fill_neon(table.gvq);
+    fill_neon(table.gvq_lookup);
+    fill_neon(table.e8p);
+    fill_neon(table.gemm);
+    fill_neon(table.int8_gemm);
+    fill_neon(table.limits);
   }
 #endif
   return table;

@@ -1,5 +1,5 @@
 // What this machine can do at most, measured: the other side of every speed ratio.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +20,9 @@ struct LimitKernels {
 
 void fill_scalar(LimitKernels& kernels);
 void fill_avx2(LimitKernels& kernels);
+void fill_avxvnni(LimitKernels& kernels);
 void fill_avx512(LimitKernels& kernels);
+void fill_neon(LimitKernels& kernels);
 
 // Seconds by which speeds and limits are compared: the processor time of the caller when it works
 // alone, because other work on the machine disturbs that least, else the time of day.

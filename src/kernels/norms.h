@@ -1,5 +1,5 @@
 // Norms of rows [rows, features]. The same inputs give the same bits at every level. Included by
-// files compiled for AVX: plain types only.
+// files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -29,5 +29,6 @@ struct NormKernels {
 void fill_scalar(NormKernels& kernels);
 void fill_avx2(NormKernels& kernels);
 void fill_avx512(NormKernels& kernels);
+void fill_neon(NormKernels& kernels);
 
 }  // namespace bitsmith

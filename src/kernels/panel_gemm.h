@@ -1,7 +1,7 @@
 // Many tokens at once: weights decoded to float32 row panels, then a register-tiled product.
 // A row panel (here: panel) holds 32 rows of the matrix, transposed: panel[i * 32 + r] = w[r, i],
 // rows that the matrix does not have are zero.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -24,5 +24,6 @@ struct PanelGemmKernels {
 void fill_scalar(PanelGemmKernels& kernels);
 void fill_avx2(PanelGemmKernels& kernels);
 void fill_avx512(PanelGemmKernels& kernels);
+void fill_neon(PanelGemmKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,5 +1,5 @@
 // Rotary position embedding. The same inputs give the same bits at every level. Included by files
-// compiled for AVX: plain types only.
+// of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -25,5 +25,6 @@ struct RopeKernels {
 void fill_scalar(RopeKernels& kernels);
 void fill_avx2(RopeKernels& kernels);
 void fill_avx512(RopeKernels& kernels);
+void fill_neon(RopeKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,7 +1,7 @@
 // The registers of AVX2, FMA and F16C, as the one-source kernels (*_impl.h) use them: Floats and
 // Words (int32) of kLanes lanes. Floats have the operators + - * / of the compiler.
-// simd_scalar.h and simd_avx512.h have the same members. Included by *_avx2.cpp only, everything in
-// an unnamed namespace so that no other file's copy is ever linked in its place.
+// The other simd_*.h have the same members. Included by *_avx2.cpp and *_avxvnni.cpp only,
+// everything in an unnamed namespace so that no other file's copy is ever linked in its place.
 #pragma once
 #include <immintrin.h>
 
@@ -29,8 +29,9 @@ struct Simd {
 
   // Memory at any address. With a count: that many values; lanes beyond are zeros.
   static Floats load(const float* p) { return _mm256_loadu_ps(p); }
-  static Floats load(const float* p, Mask inside) { return _mm256_maskload_ps(p, inside); }
-  static Floats load_first(const float* p, int64_t count) { return load(p, first_lanes(count)); }
+  static Floats load_first(const float* p, int64_t count) {
+    return _mm256_maskload_ps(p, first_lanes(count));
+  }
   static Floats load_bf16(const uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
@@ -50,9 +51,7 @@ struct Simd {
   static void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
   static void store(int32_t* p, Words v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   static void store_first(float* p, Floats v, int64_t count) {
-    float all[kLanes];
-    store(all, v);
-    __builtin_memcpy(p, all, sizeof(float) * static_cast<size_t>(count));
+    _mm256_maskstore_ps(p, first_lanes(count), v);
   }
   // Lanes of 16 bits.
   static void store_halves(uint16_t* p, Words v) {
@@ -100,6 +99,12 @@ struct Simd {
   template <int kBits>  // unsigned
   static Words shift_right(Words a) {
     return _mm256_srli_epi32(a, kBits);
+  }
+
+  // Lanes of dot + the sum of four products of bytes, a's without a sign and at most 128, so that
+  // sums of two products fit 16 bits.
+  static Words add_byte_products(Words dot, Words a, Words b) {
+    return add(dot, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
   }
 
   // to[stride k + i] = lane k of rows[i]: 8 x 8 numbers of 32 bits, transposed. Moves bits only.

@@ -23,8 +23,9 @@ struct Simd {
   static Mask first_lanes(int64_t count) { return static_cast<Mask>((1u << count) - 1); }
 
   static Floats load(const float* p) { return _mm512_loadu_ps(p); }
-  static Floats load(const float* p, Mask inside) { return _mm512_maskz_loadu_ps(inside, p); }
-  static Floats load_first(const float* p, int64_t count) { return load(p, first_lanes(count)); }
+  static Floats load_first(const float* p, int64_t count) {
+    return _mm512_maskz_loadu_ps(first_lanes(count), p);
+  }
   static Floats load_bf16(const uint16_t* p) {
     return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }

@@ -1,6 +1,6 @@
 // Softmax and divergences of one position's logits. Exponentials in float32, summed in float64
 // by 256 at a time: relative error of a sum below 3e-7. The same inputs give the same bits at every
-// level. Included by files compiled for AVX: plain types only.
+// level. Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -27,5 +27,6 @@ struct SoftmaxKernels {
 void fill_scalar(SoftmaxKernels& kernels);
 void fill_avx2(SoftmaxKernels& kernels);
 void fill_avx512(SoftmaxKernels& kernels);
+void fill_neon(SoftmaxKernels& kernels);
 
 }  // namespace bitsmith

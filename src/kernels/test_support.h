@@ -15,8 +15,8 @@ namespace bitsmith {
 // The levels above scalar that this processor has.
 inline std::vector<KernelTable> vector_levels() {
   std::vector<KernelTable> tables;
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
-    if (cpu_supports(isa)) tables.push_back(make_kernel_table(isa));
+  for (const Isa isa : kIsaLevels) {
+    if (isa != Isa::scalar && cpu_supports(isa)) tables.push_back(make_kernel_table(isa));
   }
   return tables;
 }

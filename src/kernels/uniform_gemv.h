@@ -9,7 +9,7 @@
 // s) + k, s = 0 .. 8/F - 1, of row r. So four bytes of a row's codes meet four int8 inputs in one
 // 32-bit lane per row, and no sum crosses lanes. Inputs past the end have zero activations; rows
 // past the end have zero scales.
-// Included by files compiled for AVX: plain types only.
+// Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
 
@@ -58,6 +58,8 @@ struct UniformGemvKernels {
 
 void fill_scalar(UniformGemvKernels& kernels);
 void fill_avx2(UniformGemvKernels& kernels);
+void fill_avxvnni(UniformGemvKernels& kernels);
 void fill_avx512(UniformGemvKernels& kernels);
+void fill_neon(UniformGemvKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,29 +1,9 @@
-#include "kernels/simd_avx2.h"
-#include "kernels/uniform_gemv_impl.h"
+#include "kernels/uniform_gemv_avx2_impl.h"
 
 namespace bitsmith {
 namespace {
 
-struct Avx2 : Simd {
-  static constexpr int64_t kRows = kLanes;
-
-  static __m256i load_field(const uint8_t* p) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-  }
-  static __m256i load_bytes(const uint8_t* p) {
-    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-  }
-
-  // kCount bits of each byte, from bit kFirst on.
-  template <int kFirst, int kCount>
-  static __m256i take_bits(__m256i bytes) {
-    constexpr char kMask = (1 << kCount) - 1;
-    return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8(kMask));
-  }
-  static __m256i low_bytes(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi32(255)); }
-  static __m256i subtract_bytes(__m256i a, __m256i b) { return _mm256_sub_epi8(a, b); }
-  static __m256i next_bytes(__m256i a) { return _mm256_srli_epi32(a, 8); }
-
+struct Avx2 : Avx2Codes {
   // What dot() takes codes less by: vpmaddubsw adds two products in 16 bits (255 * 127 * 2 is too
   // much, 128 * 127 * 2 is not).
   template <int B>
@@ -42,9 +22,7 @@ struct Avx2 : Simd {
   // Sums of two products of codes and inputs, in 16-bit lanes.
   template <int B, int V>
   static __m256i multiply_pairs(const uint8_t* unit, const int8_t* x) {
-    int32_t four_inputs;
-    __builtin_memcpy(&four_inputs, x + 4 * V, 4);
-    const __m256i inputs = broadcast(four_inputs), codes = load_codes<Avx2, B, V>(unit);
+    const __m256i inputs = four_inputs<V>(x), codes = load_codes<Avx2, B, V>(unit);
     if constexpr (B == 8) {
       const __m256i levels = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));  // code - 128
       return _mm256_maddubs_epi16(_mm256_abs_epi8(levels), _mm256_sign_epi8(inputs, levels));

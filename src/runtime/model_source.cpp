@@ -33,8 +33,7 @@ void check_isa(const PackedFile& file) {
   const auto packed = json_get<std::string>(file.about(), "isa", file.source());
   if (packed == isa_name(selected_isa())) return;
   bool here = false;
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
-    here = here || (packed == isa_name(isa) && cpu_supports(isa));
+  for (const Isa isa : kIsaLevels) here = here || (packed == isa_name(isa) && cpu_supports(isa));
   throw Error(concat(file.source(), " is packed for the kernels of ", excerpt(packed),
                      ", and this process uses those of ", isa_name(selected_isa()),
                      ": pack the model again here",

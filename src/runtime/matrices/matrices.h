@@ -30,7 +30,7 @@ std::unique_ptr<WeightMatrix> make_rotated_matrix(std::unique_ptr<WeightMatrix> 
                                                   const QuantizedTensor& tensor,
                                                   const MatrixArrays& arrays);
 
-// Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI).
+// Codes of at most 8 bits on processors with byte permutes (AVX-512 VBMI, NEON).
 std::unique_ptr<WeightMatrix> make_lookup_matrix(const QuantizedTensor& tensor,
                                                  const MatrixArrays& arrays);
 // Additive codes of any size.

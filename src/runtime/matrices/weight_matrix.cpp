@@ -1,7 +1,7 @@
 #include "runtime/matrices/weight_matrix.h"
 
 #include "base/error.h"
-#include "kernels/cpu_features.h"
+#include "kernels/kernel_table.h"
 #include "runtime/matrices/matrices.h"
 
 namespace bitsmith {
@@ -18,7 +18,7 @@ std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const Quanti
   // A table is built for every 256 centroids and looked up once a row: not for few rows, and
   // what is looked up is added as it is, without scales of its own.
   constexpr int64_t kLookupMinRows = 64;
-  const bool tables = selected_isa() == Isa::avx512 && tensor.out_features >= kLookupMinRows &&
+  const bool tables = kernels().lookup.in_registers && tensor.out_features >= kLookupMinRows &&
                       spec.nbits_per_codebook <= 8 && spec.scale_bits == 0;
   return tables ? make_lookup_matrix(tensor, arrays) : make_gather_matrix(tensor, arrays);
 }
