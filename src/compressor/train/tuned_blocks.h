@@ -58,6 +58,8 @@ class TunedBlocks {
   std::vector<Trainable>& norms() { return norms_; }  // and biases
 
   // Adds the gradients of one backward pass to those that are kept, in float32, and clears them.
+  // Those of dense copies are added and cleared one by one while that pass runs, so that they never
+  // exist together; what is left is those that no pass made, such as a head's.
   void collect_gradients();
   void clear_gradients();
   // Of all that was collected, dense weights, norms and biases: the root of the sum of squares.
@@ -75,13 +77,16 @@ class TunedBlocks {
     return memory_.zeros(shape, dtype);
   }
 
-  // Copies of the values, to put aside and back around a projection.
+  // Copies of the values that a projection changes, to put aside and back around one: not of codes.
   std::map<std::string, torch::Tensor> save_values();
   void restore_values(const std::map<std::string, torch::Tensor>& values);
   // Rounds everything to what the file stores; dense copies and live norms follow.
   void project();
 
  private:
+  // Continuous parameters, norms and biases.
+  void visit_parameters(const StateVisitor& visitor);
+
   std::vector<TunedLinear> linears_;
   std::vector<Trainable> norms_;
   StateMemory& memory_;
