@@ -57,7 +57,7 @@ UniformTerm::UniformTerm(const UniformSpec& spec, const torch::Tensor& scales,
                  ? zeros.detach().to(torch::kFloat).contiguous().clone().requires_grad_(true)
                  : torch::full(scales.sizes(), static_cast<float>(1 << (spec.nbits - 1)),
                                scales.options().requires_grad(false))),
-      codes_(codes.to(torch::kInt).contiguous().reshape({-1, 1})) {
+      codes_(codes.to(code_dtype(spec.nbits)).contiguous().reshape({-1, 1})) {
   const int64_t group_size = spec.group_size > 0 ? spec.group_size : in_features_;
   BITSMITH_CHECK(scales.size(0) == out_features_ && scales.size(1) * group_size == in_features_);
   BITSMITH_CHECK(zeros_.sizes() == scales_.sizes());
