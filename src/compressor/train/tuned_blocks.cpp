@@ -157,6 +157,25 @@ void TunedBlocks::visit_state(const StateVisitor& visitor) {
   for (auto& norm : norms_) norm.adam.visit(norm.name, visitor);
 }
 
+uint64_t TunedBlocks::matrix_bytes() {
+  uint64_t bytes = 0;
+  const StateVisitor add = [&](const std::string&, torch::Tensor& tensor) {
+    if (tensor.defined()) bytes += tensor.nbytes();
+  };
+  for (auto& tuned : linears_) {
+    auto codes = tuned.representation().coded().codes();
+    add("", codes);
+    add("", tuned.gradient);
+    add("", tuned.linear->weight);
+    for (auto& c : tuned.continuous) {
+      add("", c.value);
+      c.adam.visit("", add);
+    }
+    if (tuned.rule) tuned.rule->visit("", add);
+  }
+  return bytes;
+}
+
 std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
   std::map<std::string, torch::Tensor> values;
   visit_parameters([&](const std::string& name, torch::Tensor& tensor) {

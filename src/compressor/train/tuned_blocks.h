@@ -1,6 +1,7 @@
 // Quantized blocks under training: their linears carry a dense copy of their weights for
 // forward and backward passes, beside everything that the optimizer changes.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -76,6 +77,10 @@ class TunedBlocks {
   torch::Tensor new_state(at::IntArrayRef shape, torch::Dtype dtype) {
     return memory_.zeros(shape, dtype);
   }
+
+  // Bytes that training holds of the matrices: sums of gradients, dense copies, codes, continuous
+  // parameters, and the optimizer's state, wherever it lies.
+  uint64_t matrix_bytes();
 
   // Copies of the values that a projection changes, to put aside and back around one: not of codes.
   std::map<std::string, torch::Tensor> save_values();

@@ -18,6 +18,10 @@ int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& op
 // the optimizer's state is small.
 uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options);
 
+// Bytes a weight of the quantized matrices that learn, beyond the teacher's: dense copy, gradient,
+// codes, continuous parameters, and the optimizer's state, wherever it lies.
+double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& options);
+
 // Bytes of memory at the peak of a run on windows of `length` tokens: both models, gradients, codes
 // and values with their moments, and what the backward pass of a micro-batch needs. Memory that is
 // free but in pieces comes on top.

@@ -154,7 +154,10 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
-  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
+  char each[32];
+  std::snprintf(each, sizeof(each), "%.1f", trained_bytes_a_weight(quantized, options));
+  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory, ",
+                  each, " bytes a quantized weight beyond the teacher; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
