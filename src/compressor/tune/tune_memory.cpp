@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "compressor/model/attention.h"
+#include "compressor/model/gemm_rate.h"
 #include "compressor/representation/term.h"
-#include "kernels/cpu_features.h"
 
 namespace bitsmith {
 namespace {
@@ -73,7 +73,7 @@ int64_t kept_values(const BlockPlan& block, int64_t hidden) {
 
 std::string run_dtype(const TuneOptions& options) {
   if (options.dtype != "auto") return options.dtype;
-  return has_bfloat16_products() ? "bfloat16" : "float32";
+  return gemm_rates().bfloat16_is_faster() ? "bfloat16" : "float32";
 }
 
 int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& options) {

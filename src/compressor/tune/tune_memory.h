@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-// The dtype of the passes: what "auto" is on this processor.
+// The dtype of the passes: what "auto" is on this processor, by gemm_rates().
 std::string run_dtype(const TuneOptions& options);
 
 // Weights of the quantized embedding and head that learn.

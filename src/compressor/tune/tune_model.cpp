@@ -1,6 +1,7 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -8,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
+#include "compressor/model/gemm_rate.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/train/teacher_cache.h"
@@ -150,7 +152,13 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                      " is not quantized: run bitsmith quantize first");
   }
   check_outer_matrices(quantized, options);
-  if (options.dtype != "auto") named_dtype(options.dtype);
+  if (options.dtype != "auto") {
+    named_dtype(options.dtype);
+  } else if (gemm_rates().bfloat16 > 0) {
+    log_info(concat("passes in ", run_dtype(options), ": matrix products at ",
+                    std::llround(gemm_rates().bfloat16 / 1e9), " GFLOP/s in bfloat16, ",
+                    std::llround(gemm_rates().float32 / 1e9), " in float32"));
+  }
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
