@@ -25,8 +25,8 @@ class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
     const auto saved = context->get_saved_variables();
     const auto& scales = saved[0];
     const auto grad = grads[0].to(torch::kFloat).reshape({scales.size(0), scales.size(1), -1});
-    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), -scales * grad.sum(2),
-            torch::Tensor()};
+    const auto of_zeros = context->needs_input_grad(1) ? -scales * grad.sum(2) : torch::Tensor();
+    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), of_zeros, torch::Tensor()};
   }
 
  private:
