@@ -16,6 +16,8 @@ double root_mean_square(const torch::Tensor& t) {
   return std::max(1e-12, t.square().mean().sqrt().item<double>());
 }
 
+std::string codes_name(const TunedLinear& tuned) { return tuned.linear->name + ".codes"; }
+
 // sum += term, without a float32 copy of a bfloat16 term.
 void add_to_sum(const torch::Tensor& term, torch::Tensor& sum) {
   const bool in_bfloat16 = term.scalar_type() == torch::kBFloat16 && term.is_cpu() &&
@@ -136,7 +138,7 @@ void TunedBlocks::refresh() {
 void TunedBlocks::visit_values(const StateVisitor& visitor) {
   for (auto& tuned : linears_) {
     auto codes = tuned.representation().coded().codes();
-    visitor(tuned.linear->name + ".codes", codes);
+    visitor(codes_name(tuned), codes);
   }
   visit_parameters(visitor);
 }
@@ -177,6 +179,13 @@ uint64_t TunedBlocks::matrix_bytes() {
 }
 
 std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
+  auto values = save_parameters();
+  for (auto& tuned : linears_)
+    values[codes_name(tuned)] = tuned.representation().coded().codes().clone();
+  return values;
+}
+
+std::map<std::string, torch::Tensor> TunedBlocks::save_parameters() {
   std::map<std::string, torch::Tensor> values;
   visit_parameters([&](const std::string& name, torch::Tensor& tensor) {
     values[name] = tensor.detach().clone();
@@ -186,8 +195,10 @@ std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
 
 void TunedBlocks::restore_values(const std::map<std::string, torch::Tensor>& values) {
   const torch::NoGradGuard no_grad;
-  visit_parameters(
-      [&](const std::string& name, torch::Tensor& tensor) { tensor.copy_(values.at(name)); });
+  visit_values([&](const std::string& name, torch::Tensor& tensor) {
+    const auto saved = values.find(name);
+    if (saved != values.end()) tensor.copy_(saved->second);
+  });
 }
 
 void TunedBlocks::project() {

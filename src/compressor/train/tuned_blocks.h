@@ -82,8 +82,11 @@ class TunedBlocks {
   // parameters, and the optimizer's state, wherever it lies.
   uint64_t matrix_bytes();
 
-  // Copies of the values that a projection changes, to put aside and back around one: not of codes.
+  // Copies of the values, to put aside and back; and of those alone that a projection changes, all
+  // but codes.
   std::map<std::string, torch::Tensor> save_values();
+  std::map<std::string, torch::Tensor> save_parameters();
+  // Those that are in `values`.
   void restore_values(const std::map<std::string, torch::Tensor>& values);
   // Rounds everything to what the file stores; dense copies and live norms follow.
   void project();

@@ -187,7 +187,7 @@ class Run {
   // Validation KL of the projected student; its values are left projected for the caller to save.
   // When it throws they are not.
   double validate() {
-    held_ = student_.save_values();
+    held_ = student_.save_parameters();
     student_.project();
     double kl = 0;
     try {
