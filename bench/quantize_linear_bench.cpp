@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "compressor/model/gemm_rate.h"
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/gvq_initial_codebooks.h"
 #include "compressor/quantize/gvq_solve.h"
@@ -26,19 +27,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 int64_t linear_size() {
   const char* named = std::getenv("BITSMITH_LAYER_SIZE");
   return named != nullptr ? std::max(64L, std::atol(named)) : 4096;
-}
-
-// flops/s of square products.
-double gemm_rate(torch::Dtype dtype) {
-  constexpr int64_t kSize = 1024;
-  const auto a = torch::randn({kSize, kSize}, dtype), b = torch::randn({kSize, kSize}, dtype);
-  double best = 1e9;
-  for (int repeat = 0; repeat < 5; ++repeat) {
-    const auto start = std::chrono::steady_clock::now();
-    benchmark::DoNotOptimize(torch::mm(a, b));
-    best = std::min(best, seconds_since(start));
-  }
-  return 2.0 * kSize * kSize * kSize / best;
 }
 
 // A made-up linear: heavy-tailed weights; inputs with a falling spectrum, channels of different
@@ -76,7 +64,7 @@ void report(benchmark::State& state, double seconds, double flops, double rate) 
 
 template <typename Work>
 void measure(benchmark::State& state, double flops, torch::Dtype dtype, const Work& work) {
-  const double rate = gemm_rate(dtype);
+  const double rate = gemm_rate(dtype, 1024, 1024, 1024);
   double seconds = 0;
   for (auto _ : state) {
     const auto start = std::chrono::steady_clock::now();

@@ -9,6 +9,8 @@ struct BFloat16Kernels {
   void (*widen)(const uint16_t* in, int64_t count, float* out);
   // To nearest even; NaN becomes a quiet NaN.
   void (*narrow)(const float* in, int64_t count, uint16_t* out);
+  // sum += in.
+  void (*accumulate)(const uint16_t* in, int64_t count, float* sum);
 };
 
 void fill_scalar(BFloat16Kernels& kernels);

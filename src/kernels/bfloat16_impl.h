@@ -24,10 +24,18 @@ void narrow(const float* in, int64_t count, uint16_t* out) {
   });
 }
 
+template <typename I>
+void accumulate(const uint16_t* in, int64_t count, float* sum) {
+  for_each_register<I>(count, [&](int64_t i, auto part) {
+    const auto v = Float32Row<I>::load(sum + i, part) + BFloat16Row<I>::load(in + i, part);
+    Float32Row<I>::store(sum + i, v, part);
+  });
+}
+
 template <typename Registers>
 BFloat16Kernels make_bfloat16() {
   using I = SimdPair<Registers>;
-  return {widen<I>, narrow<I>};
+  return {widen<I>, narrow<I>, accumulate<I>};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // norms, activations, rope, bfloat16 and the backward pass of attention: against float64, and the
 // same bits at every level.
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -47,6 +48,14 @@ TEST(BFloat16, RoundsAsTheScalarConversion) {
       EXPECT_EQ(bf16[i], float_to_bf16(x[i]));
       if (std::isnan(x[i])) continue;
       EXPECT_EQ(wide[i], bf16_to_float(bf16[i]));
+    }
+    const auto sum = same_at_every_level<float>(n, [&](const KernelTable& level, float* y) {
+      std::fill_n(y, n, 0.7f);
+      level.bfloat16.accumulate(bf16.data(), n, y);
+    });
+    for (int64_t i = 0; i < n; ++i) {
+      if (std::isnan(x[i])) continue;
+      EXPECT_EQ(sum[i], 0.7f + bf16_to_float(bf16[i]));
     }
   }
 }

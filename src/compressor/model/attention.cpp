@@ -1,13 +1,12 @@
 #include "compressor/model/attention.h"
 
-#include <ATen/native/CPUBlas.h>
-
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "architecture/alibi.h"
 #include "compressor/model/attention_gradient.h"
+#include "kernels/cpu_features.h"
 
 namespace bitsmith {
 namespace {
@@ -85,8 +84,6 @@ struct TiledAttention : Function<TiledAttention> {
 
 }  // namespace
 
-bool has_tiled_attention_gradient() { return at::native::cpublas::could_pack(torch::kBFloat16); }
-
 int64_t attention_score_bytes(const AttentionPlan& plan, int64_t length, int64_t element_size) {
   const int64_t scores = plan.heads * length * length;
   // Capped scores before and after tanh, their softmax in float32 before and after the cast.
@@ -105,8 +102,7 @@ torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
   const bool wants_gradient = torch::GradMode::is_enabled() &&
                               (q.requires_grad() || k.requires_grad() || v.requires_grad());
   if (wants_gradient && plain && options.scale == usual_scale && q.is_cpu() &&
-      q.scalar_type() == torch::kBFloat16 && q.size(3) % 32 == 0 &&
-      has_tiled_attention_gradient()) {
+      q.scalar_type() == torch::kBFloat16 && q.size(3) % 32 == 0 && has_bfloat16_products()) {
     return TiledAttention::apply(q, k, v).view({batch, length, -1});
   }
   if (options.soft_cap > 0) return capped_attention(q, k, v, options);

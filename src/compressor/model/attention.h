@@ -22,7 +22,4 @@ torch::Tensor causal_attention(const torch::Tensor& q, const torch::Tensor& k,
 // them until its backward pass. 0 where the fused form of LibTorch runs.
 int64_t attention_score_bytes(const AttentionPlan& plan, int64_t length, int64_t element_size);
 
-// Whether this processor multiplies bfloat16 tiles, so that our own backward pass is used there.
-bool has_tiled_attention_gradient();
-
 }  // namespace bitsmith

@@ -1,4 +1,5 @@
-// The backward pass of causal attention in bfloat16, on matrix tiles (AMX) with float32 sums.
+// The backward pass of causal attention in bfloat16 with float32 sums, in tiles that processors
+// multiply by instructions for it (AMX, AVX512_BF16).
 #pragma once
 #include "compressor/torch.h"
 

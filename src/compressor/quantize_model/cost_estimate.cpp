@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compressor/model/attention.h"
+#include "compressor/model/gemm_rate.h"
 #include "compressor/quantize_model/gradient_stage.h"
 #include "compressor/quantize_model/moment_files.h"
 #include "compressor/quantize_model/outer_quantizer.h"
@@ -19,13 +20,7 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 double product_rate(torch::Dtype dtype) {  // floating-point operations a second
-  constexpr int64_t kSize = 1024;
-  const torch::Tensor a = torch::randn({kSize, kSize}).to(dtype), b = a.clone();
-  torch::mm(a, b);
-  double best = 1e9;
-  for (int repeat = 0; repeat < 3; ++repeat)
-    best = std::min(best, seconds_of([&] { torch::mm(a, b); }));
-  return 2.0 * kSize * kSize * kSize / best;
+  return gemm_rate(dtype, /*tokens=*/1024, /*in=*/1024, /*out=*/1024, /*repeats=*/4);
 }
 
 // What one matrix takes: a fixed part (tables, factors of the Hessian) and one that grows with it.

@@ -21,7 +21,9 @@ CodeGroupWalk::CodeGroupWalk(CodeGroupSearch& search, int64_t out, int64_t in,
                          : std::clamp<int64_t>(out_ / 24, 16, kMostCodeGroupsAtOnce)),
       tasks_((out_ + rows_per_task_ - 1) / rows_per_task_),
       code_groups_(code_groups.defined() ? code_groups.contiguous() : torch::Tensor()),
-      result_(code_groups_.defined() ? codes.index_select(0, code_groups_) : codes.clone()),
+      result_(code_groups_.defined()
+                  ? codes.index_select(0, code_groups_).to(torch::kInt)
+                  : codes.to(torch::kInt, /*non_blocking=*/false, /*copy=*/true)),
       codes_(result_.mutable_data_ptr<int32_t>()),
       kernels_(kernels().search),
       slots_(std::clamp<int64_t>(kPanelInputs / g_, 1, per_row_)) {}

@@ -15,7 +15,7 @@ namespace bitsmith {
 // Code groups that a search gets at once, at most.
 constexpr int64_t kMostCodeGroupsAtOnce = 64;
 
-// Of a matrix [out, in]. `codes` [num_code_groups, M] int32: the present ones; `code_groups`: see
+// Of a matrix [out, in]. `codes` [num_code_groups, M]: the present ones; `code_groups`: see
 // CodedTerm::search_codes().
 class CodeGroupWalk {
  protected:

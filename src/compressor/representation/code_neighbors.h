@@ -14,7 +14,7 @@ namespace bitsmith {
 //                         int32_t* codes) const;
 // which replaces codes [count, M] by the best of those that differ in one place, for the values
 // `wanted` [count, g], with the tables of the identity in slot 0. Where values do not depend on
-// codes they stay. `code_groups` undefined: all. Returns codes [n, M].
+// codes they stay. `code_groups` undefined: all. Returns codes [n, M] int32.
 template <typename Search>
 torch::Tensor search_code_neighbors(Search& search, const torch::Tensor& target,
                                     const torch::Tensor& codes, const torch::Tensor& code_groups) {
@@ -26,7 +26,7 @@ torch::Tensor search_code_neighbors(Search& search, const torch::Tensor& target,
   search.prepare(0, identity.data());
   const torch::Tensor values = target.contiguous();
   const torch::Tensor listed = code_groups.defined() ? code_groups.contiguous() : code_groups;
-  torch::Tensor result = codes.contiguous().clone();
+  torch::Tensor result = codes.to(torch::kInt, /*non_blocking=*/false, /*copy=*/true).contiguous();
   const float* value = values.const_data_ptr<float>();
   const int64_t* group = listed.defined() ? listed.const_data_ptr<int64_t>() : nullptr;
   int32_t* out = result.mutable_data_ptr<int32_t>();

@@ -5,11 +5,13 @@
 
 namespace bitsmith {
 
+torch::Dtype code_dtype(int nbits) { return nbits <= 8 ? torch::kByte : torch::kInt; }
+
 void CodedTerm::assign_codes(const torch::Tensor& code_groups, const torch::Tensor& codes) {
   const torch::NoGradGuard no_grad;
   auto live = this->codes();
   if (code_groups.defined()) {
-    live.index_copy_(0, code_groups, codes);
+    live.index_copy_(0, code_groups, codes.to(live.scalar_type()));
   } else {
     live.copy_(codes);
   }

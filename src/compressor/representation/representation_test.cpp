@@ -35,6 +35,33 @@ TEST(Representation, ForwardIsTheMatrixProductInTheInputsType) {
   }
 }
 
+TEST(CodedTerm, CodesTakeAByteWhereTheyFit) {
+  Random random(4);
+  for (const auto& [name, type] :
+       {std::pair{"int8g16", torch::kByte}, std::pair{"gvq2d4b-n4096", torch::kByte},
+        std::pair{"aq1x8g4", torch::kByte}, std::pair{"aq1x9g4", torch::kInt},
+        std::pair{"e8p", torch::kInt}}) {
+    const auto representation =
+        representation_from_format(random_tensor(parse_representation(name), 64, 64, random));
+    CodedTerm& term = representation->coded();
+    EXPECT_EQ(term.codes().scalar_type(), type) << name;
+    const torch::NoGradGuard no_grad;
+    // What searches give is assigned to them, and says the same.
+    const auto target = term.dequantize().clone();
+    const auto found = term.search_codes(target, {}, {});
+    EXPECT_EQ(found.scalar_type(), torch::kInt) << name;
+    term.codes().zero_();
+    term.assign_codes({}, found);
+    EXPECT_LT((term.dequantize() - target).abs().max().item<float>(), 1e-6) << name;
+    const auto some = torch::tensor({3, 5}, torch::kInt64);
+    term.codes().zero_();
+    term.assign_codes(some, found.index_select(0, some));
+    EXPECT_TRUE(torch::equal(term.codes().index_select(0, some).to(torch::kInt),
+                             found.index_select(0, some)))
+        << name;
+  }
+}
+
 TEST(Rotation, IsOrthogonalAndTheSameInEveryWay) {
   torch::manual_seed(6);
   const Rotation rotation({.in_block = 16, .out_block = 4}, 12, 48, 3);
@@ -77,8 +104,12 @@ TEST(AdditiveDequantize, IsTheSumOfGatheredVectors) {
   torch::manual_seed(3);
   const auto codebooks = torch::randn({3, 32, 8}), scales = torch::randn({11});
   const auto codes = random_codes({11 * 5, 3}, 5);
-  EXPECT_TRUE(torch::equal(additive_decode(codebooks, scales, codes),
-                           additive_dequantize_reference(codebooks, scales, codes)));
+  const auto expected = additive_dequantize_reference(codebooks, scales, codes);
+  for (const auto type : {torch::kInt, torch::kByte}) {
+    EXPECT_TRUE(torch::equal(additive_decode(codebooks, scales, codes.to(type)), expected));
+    EXPECT_TRUE(
+        torch::equal(additive_dequantize_reference(codebooks, scales, codes.to(type)), expected));
+  }
 }
 
 TEST(GvqDequantize, IsThePlainGather) {
@@ -88,8 +119,10 @@ TEST(GvqDequantize, IsThePlainGather) {
   const auto centroids = torch::randn({layout.strips, layout.column_groups, 16, 2});
   const auto codes = random_codes({37 * 48, 1}, 4);
   for (const auto& scales : {torch::Tensor(), torch::rand({37, 12})}) {
-    EXPECT_TRUE(torch::equal(gvq_decode(layout, centroids, codes, scales),
-                             gvq_dequantize_reference(layout, centroids, codes, scales)));
+    const auto expected = gvq_dequantize_reference(layout, centroids, codes, scales);
+    EXPECT_TRUE(torch::equal(gvq_decode(layout, centroids, codes, scales), expected));
+    EXPECT_TRUE(
+        torch::equal(gvq_decode(layout, centroids, codes.to(torch::kByte), scales), expected));
   }
 }
 
@@ -103,8 +136,11 @@ TEST(AdditiveDequantize, GradientDoesNotDependOnThreads) {
   at::set_num_threads(3);
   const auto three = additive_decode_transpose(grad, codebooks, scales, codes);
   at::set_num_threads(threads);
+  const auto of_bytes = additive_decode_transpose(grad, codebooks, scales, codes.to(torch::kByte));
   EXPECT_TRUE(torch::equal(one.codebooks, three.codebooks));
   EXPECT_TRUE(torch::equal(one.scales, three.scales));
+  EXPECT_TRUE(torch::equal(one.codebooks, of_bytes.codebooks));
+  EXPECT_TRUE(torch::equal(one.scales, of_bytes.scales));
 }
 
 // Without OpenMP at::parallel_for compiles too, and runs everything on one thread.

@@ -40,6 +40,9 @@ class Term {
   int64_t out_features_, in_features_;
 };
 
+// How terms keep codes of `nbits` bits: uint8 where they fit, else int32. Searches give int32.
+torch::Dtype code_dtype(int nbits);
+
 // A term with codes, held code group by code group: code group j of row r covers inputs [j * g,
 // (j+1) * g), g = code_group_size(), and has flat index r * (in_features / g) + j. Searches are
 // row-parallel; results do not depend on the number of threads.
@@ -47,15 +50,16 @@ class CodedTerm : public Term {
  public:
   virtual int64_t code_group_size() const = 0;
   int64_t num_code_groups() const { return out_features_ * (in_features_ / code_group_size()); }
-  // [num_code_groups, codes per code group] int32, a live tensor: saved and restored by the
-  // trainer.
+  // [num_code_groups, codes per code group] of the code_dtype() of its longest code, a live tensor:
+  // saved and restored by the trainer.
   virtual torch::Tensor codes() const = 0;
   // Best codes for `target` [out, in] by the objective, for the code groups listed ([n] int64 flat
   // indices, ascending; undefined: all), starting from the present codes and with the continuous
   // parameters fixed. With a full Hessian, code groups of a row are visited in turn with their
   // neighbors' present codes (coordinate descent); with a full output factor rows are too, in one
-  // thread. The objective never rises; where rows do not meet, that of no row does. Returns [n,
-  // codes per code group] int32; changes nothing.
+  // thread. The objective never rises; where rows do not meet, that of no row does. Of a target in
+  // a separable objective only the code groups listed count. Returns [n, codes per code group]
+  // int32; changes nothing.
   virtual torch::Tensor search_codes(const torch::Tensor& target, const Objective& objective,
                                      const torch::Tensor& code_groups) const = 0;
   // Of all codes that differ from `codes` [n, codes per code group] in one place (PV-Tuning,

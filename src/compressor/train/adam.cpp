@@ -6,24 +6,35 @@
 #include <cmath>
 
 #include "compressor/train/eight_bit_moments.h"
+#include "compressor/train/step_times.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
 
-// A moment in a floating-point format, as EightBitMoment is one in 8 bits.
-template <typename T>
-struct FloatMoment {
-  T* stored;
+// Moments in floating-point formats, as EightBitMoment is one in 8 bits.
+struct Float32Moment {
+  float* stored;
 
   void load(int64_t at, int64_t count, float* values) const {
-    for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(stored[at + i]);
+    std::copy_n(stored + at, count, values);
   }
   void store(int64_t at, int64_t count, const float* values) const {
-    for (int64_t i = 0; i < count; ++i) stored[at + i] = static_cast<T>(values[i]);
+    std::copy_n(values, count, stored + at);
+  }
+};
+struct BFloat16Moment {
+  uint16_t* stored;
+
+  void load(int64_t at, int64_t count, float* values) const {
+    kernels().bfloat16.widen(stored + at, count, values);
+  }
+  void store(int64_t at, int64_t count, const float* values) const {
+    kernels().bfloat16.narrow(values, count, stored + at);
   }
 };
 
-// One pass over memory: moments in, moments and direction out.
+// One pass over memory: moments in, moments and, unless `out` is null, the direction out.
 template <typename First, typename Second>
 void adam_pass(const float* g, const First& m, const Second& v, float* out, int64_t n,
                const AdamOptions& o, float debias1, float debias2) {
@@ -41,8 +52,9 @@ void adam_pass(const float* g, const First& m, const Second& v, float* out, int6
         const float gradient = g[at + i];
         first[i] = b1 * first[i] + (1 - b1) * gradient;
         second[i] = b2 * second[i] + (1 - b2) * gradient * gradient;
-        out[at + i] = first[i] * debias1 / (std::sqrt(second[i] * debias2) + epsilon);
       }
+      for (int64_t i = 0; out != nullptr && i < count; ++i)
+        out[at + i] = first[i] * debias1 / (std::sqrt(second[i] * debias2) + epsilon);
       m.store(at, count, first);
       v.store(at, count, second);
     }
@@ -54,9 +66,8 @@ uint32_t rounding_seed(int64_t step, uint32_t moment) {
   return (static_cast<uint32_t>(step) * 2 + moment) * 0x85ebca6bu;
 }
 
-template <typename T>
-FloatMoment<T> float_moment(torch::Tensor& values) {
-  return {values.data_ptr<T>()};
+BFloat16Moment bfloat16_moment(torch::Tensor& values) {
+  return {reinterpret_cast<uint16_t*>(values.data_ptr<at::BFloat16>())};
 }
 
 }  // namespace
@@ -78,14 +89,25 @@ void AdamState::begin(at::IntArrayRef shape, MomentFormat format) {
 torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step,
                                    const AdamOptions& options) {
   const torch::NoGradGuard no_grad;
+  auto out = torch::empty(gradient.sizes(), torch::kFloat32);
+  update(gradient, step, options, out.mutable_data_ptr<float>());
+  return out;
+}
+
+void AdamState::take(const torch::Tensor& gradient, int64_t step, const AdamOptions& options) {
+  update(gradient, step, options, nullptr);
+}
+
+void AdamState::update(const torch::Tensor& gradient, int64_t step, const AdamOptions& options,
+                       float* direction) {
+  const torch::NoGradGuard no_grad;
+  const TimedPart timed(StepPart::kOptimizer);
   const auto g = gradient.contiguous();
   if (!first.defined()) begin(g.sizes(), options.moments);
-  auto out = torch::empty_like(g);
   const auto debias1 = static_cast<float>(1 / (1 - std::pow(options.beta1, step)));
   const auto debias2 = static_cast<float>(1 / (1 - std::pow(options.beta2, step)));
   const auto pass = [&](const auto& m, const auto& v) {
-    adam_pass(g.const_data_ptr<float>(), m, v, out.data_ptr<float>(), g.numel(), options, debias1,
-              debias2);
+    adam_pass(g.const_data_ptr<float>(), m, v, direction, g.numel(), options, debias1, debias2);
   };
   if (options.moments == MomentFormat::kEightBits) {
     pass(EightBitMoment<true>(first.data_ptr<uint8_t>(), first_scales.data_ptr<float>(),
@@ -93,11 +115,10 @@ torch::Tensor AdamState::direction(const torch::Tensor& gradient, int64_t step,
          EightBitMoment<false>(second.data_ptr<uint8_t>(), second_scales.data_ptr<float>(),
                                rounding_seed(step, 1)));
   } else if (options.moments == MomentFormat::kBFloat16) {
-    pass(float_moment<at::BFloat16>(first), float_moment<at::BFloat16>(second));
+    pass(bfloat16_moment(first), bfloat16_moment(second));
   } else {
-    pass(float_moment<float>(first), float_moment<float>(second));
+    pass(Float32Moment{first.data_ptr<float>()}, Float32Moment{second.data_ptr<float>()});
   }
-  return out;
 }
 
 void AdamState::shrink_momentum(const torch::Tensor& rows, int64_t row_size, double share) {

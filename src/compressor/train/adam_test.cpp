@@ -64,6 +64,27 @@ TEST(Adam, FirstDirectionsEqualAFloat64Reference) {
   }
 }
 
+// Steps with and without a direction, in turn: the same moments as with one each time.
+TEST(Adam, MomentsDoNotDependOnWhoWantsADirection) {
+  for (const auto format :
+       {MomentFormat::kFloat32, MomentFormat::kBFloat16, MomentFormat::kEightBits}) {
+    const AdamOptions options{.moments = format};
+    AdamState always, sometimes;
+    torch::manual_seed(9);
+    for (int64_t step = 1; step <= 4; ++step) {
+      const auto gradient = torch::randn({21, 33});
+      const auto wanted = always.direction(gradient, step, options);
+      if (step % 2 == 0) {
+        EXPECT_TRUE(torch::equal(sometimes.direction(gradient, step, options), wanted));
+      } else {
+        sometimes.take(gradient, step, options);
+      }
+    }
+    EXPECT_TRUE(torch::equal(sometimes.first, always.first)) << option_text(format);
+    EXPECT_TRUE(torch::equal(sometimes.second, always.second)) << option_text(format);
+  }
+}
+
 double root_mean_square(const torch::Tensor& t) { return t.square().mean().sqrt().item<double>(); }
 
 // Gradients of 8 orders of magnitude in each block: the small ones are not lost beside the large.

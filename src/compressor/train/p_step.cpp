@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/name_table.h"
+#include "compressor/train/step_times.h"
 
 namespace bitsmith {
 namespace {
@@ -24,12 +25,14 @@ double step_unit(const Trainable& trainable, const torch::Tensor& direction, Opt
 void optimizer_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
                     double weight_decay, const PStepOptions& options) {
   const torch::NoGradGuard no_grad;
+  const TimedPart timed(StepPart::kOptimizer);
   auto direction = trainable.adam.direction(gradient, step, options.adam).view_as(trainable.value);
   if (weight_decay > 0) direction.add_(trainable.value, weight_decay / trainable.unit);
   trainable.value.sub_(direction, rate * step_unit(trainable, direction, options.optimizer));
 }
 
 void matrix_step(TunedLinear& tuned, int64_t step, double rate, const PStepOptions& options) {
+  const TimedPart timed(StepPart::kContinuous);
   std::vector<torch::Tensor> values;
   for (auto& c : tuned.continuous) values.push_back(c.value);
   const auto weight = tuned.representation().dequantize();

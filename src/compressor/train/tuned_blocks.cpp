@@ -1,10 +1,13 @@
 #include "compressor/train/tuned_blocks.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 namespace {
@@ -12,6 +15,42 @@ namespace {
 double root_mean_square(const torch::Tensor& t) {
   return std::max(1e-12, t.square().mean().sqrt().item<double>());
 }
+
+std::string codes_name(const TunedLinear& tuned) { return tuned.linear->name + ".codes"; }
+
+// sum += term, without a float32 copy of a bfloat16 term.
+void add_to_sum(const torch::Tensor& term, torch::Tensor& sum) {
+  const bool in_bfloat16 = term.scalar_type() == torch::kBFloat16 && term.is_cpu() &&
+                           term.is_contiguous() && sum.is_contiguous();
+  if (!in_bfloat16) {
+    sum.add_(term);
+    return;
+  }
+  const auto* from = reinterpret_cast<const uint16_t*>(term.const_data_ptr<at::BFloat16>());
+  auto* to = sum.mutable_data_ptr<float>();
+  at::parallel_for(0, term.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    kernels().bfloat16.accumulate(from + begin, end - begin, to + begin);
+  });
+}
+
+// Adds the gradient of `leaf` to `sum`, float32, and clears it.
+void take_gradient(const torch::Tensor& leaf, torch::Tensor& sum) {
+  const torch::NoGradGuard no_grad;
+  auto& gradient = leaf.mutable_grad();
+  if (!gradient.defined()) return;
+  add_to_sum(gradient, sum);
+  gradient.reset();
+}
+
+// Takes a leaf's gradient as soon as a backward pass has it.
+class TakeGradient : public torch::autograd::PostAccumulateGradHook {
+ public:
+  explicit TakeGradient(torch::Tensor sum) : sum_(std::move(sum)) {}
+  void operator()(const torch::Tensor& leaf) override { take_gradient(leaf, sum_); }
+
+ private:
+  torch::Tensor sum_;
+};
 
 }  // namespace
 
@@ -36,6 +75,8 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
   }
   linear.weight = linear.representation->dequantize().to(dtype).detach().clone();
   linear.weight.set_requires_grad(true);
+  torch::autograd::impl::set_post_acc_grad_hooks(linear.weight,
+                                                 std::make_unique<TakeGradient>(tuned.gradient));
   return linears_.emplace_back(std::move(tuned));
 }
 
@@ -56,12 +97,7 @@ void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vecto
 
 void TunedBlocks::collect_gradients() {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) {
-    auto& gradient = tuned.linear->weight.mutable_grad();
-    if (!gradient.defined()) continue;
-    tuned.gradient.add_(gradient);
-    gradient.reset();
-  }
+  for (auto& tuned : linears_) take_gradient(tuned.linear->weight, tuned.gradient);
   for (auto& norm : norms_) {
     auto& gradient = norm.live.mutable_grad();
     if (!gradient.defined()) continue;
@@ -107,7 +143,13 @@ void TunedBlocks::refresh() {
 void TunedBlocks::visit_values(const StateVisitor& visitor) {
   for (auto& tuned : linears_) {
     auto codes = tuned.representation().coded().codes();
-    visitor(tuned.linear->name + ".codes", codes);
+    visitor(codes_name(tuned), codes);
+  }
+  visit_parameters(visitor);
+}
+
+void TunedBlocks::visit_parameters(const StateVisitor& visitor) {
+  for (auto& tuned : linears_) {
     for (auto& c : tuned.continuous) visitor(c.name, c.value);
   }
   for (auto& norm : norms_) visitor(norm.name, norm.value);
@@ -122,9 +164,35 @@ void TunedBlocks::visit_state(const StateVisitor& visitor) {
   for (auto& norm : norms_) norm.adam.visit(norm.name, visitor);
 }
 
+uint64_t TunedBlocks::matrix_bytes() {
+  uint64_t bytes = 0;
+  const StateVisitor add = [&](const std::string&, torch::Tensor& tensor) {
+    if (tensor.defined()) bytes += tensor.nbytes();
+  };
+  for (auto& tuned : linears_) {
+    auto codes = tuned.representation().coded().codes();
+    add("", codes);
+    add("", tuned.gradient);
+    add("", tuned.linear->weight);
+    for (auto& c : tuned.continuous) {
+      add("", c.value);
+      c.adam.visit("", add);
+    }
+    if (tuned.rule) tuned.rule->visit("", add);
+  }
+  return bytes;
+}
+
 std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
+  auto values = save_parameters();
+  for (auto& tuned : linears_)
+    values[codes_name(tuned)] = tuned.representation().coded().codes().clone();
+  return values;
+}
+
+std::map<std::string, torch::Tensor> TunedBlocks::save_parameters() {
   std::map<std::string, torch::Tensor> values;
-  visit_values([&](const std::string& name, torch::Tensor& tensor) {
+  visit_parameters([&](const std::string& name, torch::Tensor& tensor) {
     values[name] = tensor.detach().clone();
   });
   return values;
@@ -132,8 +200,10 @@ std::map<std::string, torch::Tensor> TunedBlocks::save_values() {
 
 void TunedBlocks::restore_values(const std::map<std::string, torch::Tensor>& values) {
   const torch::NoGradGuard no_grad;
-  visit_values(
-      [&](const std::string& name, torch::Tensor& tensor) { tensor.copy_(values.at(name)); });
+  visit_values([&](const std::string& name, torch::Tensor& tensor) {
+    const auto saved = values.find(name);
+    if (saved != values.end()) tensor.copy_(saved->second);
+  });
 }
 
 void TunedBlocks::project() {

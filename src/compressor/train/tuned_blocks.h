@@ -1,6 +1,7 @@
 // Quantized blocks under training: their linears carry a dense copy of their weights for
 // forward and backward passes, beside everything that the optimizer changes.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -60,6 +61,8 @@ class TunedBlocks {
   std::vector<Trainable>& norms() { return norms_; }  // and biases
 
   // Adds the gradients of one backward pass to those that are kept, in float32, and clears them.
+  // Those of dense copies are added and cleared one by one while that pass runs, so that they never
+  // exist together; what is left is those that no pass made, such as a head's.
   void collect_gradients();
   void clear_gradients();
   // Of all that was collected, dense weights, norms and biases: the root of the sum of squares.
@@ -77,13 +80,23 @@ class TunedBlocks {
     return memory_.zeros(shape, dtype);
   }
 
-  // Copies of the values, to put aside and back around a projection.
+  // Bytes that training holds of the matrices: sums of gradients, dense copies, codes, continuous
+  // parameters, and the optimizer's state, wherever it lies.
+  uint64_t matrix_bytes();
+
+  // Copies of the values, to put aside and back; and of those alone that a projection changes, all
+  // but codes.
   std::map<std::string, torch::Tensor> save_values();
+  std::map<std::string, torch::Tensor> save_parameters();
+  // Those that are in `values`.
   void restore_values(const std::map<std::string, torch::Tensor>& values);
   // Rounds everything to what the file stores; dense copies and live norms follow.
   void project();
 
  private:
+  // Continuous parameters, norms and biases.
+  void visit_parameters(const StateVisitor& visitor);
+
   std::vector<TunedLinear> linears_;
   std::vector<Trainable> norms_;
   StateMemory& memory_;

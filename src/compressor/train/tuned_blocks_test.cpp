@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "compressor/model/dense_tensor.h"
+#include "compressor/train/test_matrices.h"
 
 namespace bitsmith {
 namespace {
@@ -36,6 +37,31 @@ TEST(TunedBlocks, GradientsOfMicroBatchesAddUpInFloat32) {
   EXPECT_NEAR(blocks.gradient_norm(), 2 * (1 + 2.0 / 512), 1e-6);
   blocks.clear_gradients();
   EXPECT_EQ(blocks.gradient_norm(), 0);
+}
+
+// A pass leaves no gradient of a dense copy; the sums are exact in float32, whatever its dtype.
+TEST(TunedBlocks, GradientsOfDenseCopiesAreTakenWhileAPassRuns) {
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16}) {
+    Linear linear;
+    linear.name = "matrix";
+    linear.out_features = 48;
+    linear.in_features = 64;
+    linear.representation = random_representation("int3g16", 48, 64);
+    TunedBlocks blocks;
+    const TunedLinear& tuned = blocks.add(linear, dtype);
+    torch::manual_seed(5);
+    auto sum = torch::zeros({48, 64});
+    for (int pass = 0; pass < 3; ++pass) {
+      const auto x = torch::randn({7, 64}).to(dtype);
+      const auto loss = [&] { return torch::linear(x, linear.weight).square().sum(); };
+      sum.add_(torch::autograd::grad({loss()}, {linear.weight}).front());
+      loss().backward();
+      EXPECT_FALSE(linear.weight.grad().defined());
+      EXPECT_TRUE(torch::equal(tuned.gradient, sum));
+    }
+    blocks.collect_gradients();
+    EXPECT_TRUE(torch::equal(tuned.gradient, sum));
+  }
 }
 
 // Qwen2's q, k and v have biases.

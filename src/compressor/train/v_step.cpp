@@ -56,11 +56,10 @@ VStepResult v_step(CodedTerm& term, const torch::Tensor& update, double distance
                    const SubspaceOptions& options, Random random) {
   const torch::NoGradGuard no_grad;
   const int64_t g = term.code_group_size(), code_groups = term.num_code_groups();
-  const auto present = term.dequantize();
-  const auto in_code_groups = present.reshape({code_groups, g});
-  const auto weights = static_cast<double>(present.numel());
-  const auto target = present + update;
-  const auto importance = update.reshape({code_groups, g}).square().sum(1);
+  const auto weights = static_cast<double>(update.numel());
+  const auto updates = update.reshape({code_groups, g});
+  const auto importance = updates.square().sum(1);
+  const auto target = torch::empty(update.sizes(), update.options());  // where it is searched
 
   const int64_t chunk =
       std::max<int64_t>(1, static_cast<int64_t>(std::ceil(options.chunk * code_groups)));
@@ -74,16 +73,16 @@ VStepResult v_step(CodedTerm& term, const torch::Tensor& update, double distance
   for (int64_t first = 0; first < searched && !full; first += chunk) {
     const auto in_order = order.narrow(0, first, std::min(chunk, searched - first));
     const auto [sorted, position] = in_order.sort();  // searches want ascending code groups
+    const auto present = term.codes().index_select(0, sorted);
+    const auto values = term.decode_code_groups(sorted, present);
+    target.view({code_groups, g}).index_copy_(0, sorted, values + updates.index_select(0, sorted));
     const auto codes = term.search_codes(target, {}, sorted);
-    const auto changes =
-        (term.decode_code_groups(sorted, codes) - in_code_groups.index_select(0, sorted))
-            .square()
-            .sum(1);
+    const auto changes = (term.decode_code_groups(sorted, codes) - values).square().sum(1);
     // Rank of each sorted code group, so that the walk below goes in the order of the sampling.
     std::vector<int64_t> walk(static_cast<size_t>(sorted.numel())), kept;
     const auto* rank = position.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < sorted.numel(); ++i) walk[rank[i]] = i;
-    const auto differs = (codes != term.codes().index_select(0, sorted)).any(1).contiguous();
+    const auto differs = (codes != present).any(1).contiguous();
     const auto* change = changes.const_data_ptr<float>();
     const auto* differ = differs.const_data_ptr<bool>();
     for (const int64_t i : walk) {

@@ -160,6 +160,12 @@ class Run {
       std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
                    static_cast<long>(done.codes->changed), done.codes->update_power);
     }
+    std::fprintf(log_, ", \"part_seconds\": {");
+    for (size_t i = 0; i < kStepParts; ++i) {
+      std::fprintf(log_, "%s\"%s\": %.4g", i > 0 ? ", " : "",
+                   step_part_name(static_cast<StepPart>(i)), done.seconds[i]);
+    }
+    std::fprintf(log_, "}");
     std::fprintf(log_, "}\n");
     std::fflush(log_);
     return done.loss;
@@ -256,7 +262,7 @@ class Run {
   // Validation KL of the projected student; its values are left projected for the caller to save.
   // When it throws they are not.
   double validate() {
-    held_ = student_.save_values();
+    held_ = student_.save_parameters();
     student_.project();
     double kl = 0;
     try {

@@ -269,6 +269,33 @@ TEST_F(Trainer, AnEmbeddingLearnsWithTheBlocks) {
     EXPECT_NE(best.find(concat(files_->plan().embedding.name, ".", part)), nullptr) << part;
 }
 
+// Every part takes some time, that of the code rules in steps without a search too.
+TEST_F(Trainer, AStepTellsWhereItsTimeGoes) {
+  options_.code.schedule = {.p_steps = 2, .start = 0};
+  const auto tuned = student();
+  DecoderTeacher targets(*teacher_);
+  for (int64_t step = 1; step <= 2; ++step) {
+    const auto done = tuning_step(
+        *tuned, targets, {torch::arange(2), data_.train.narrow(0, 2 * step, 2)}, {.step = step},
+        {.micro_windows = 1, .learning_rate = 0.003, .schedule = options_.code.schedule});
+    EXPECT_EQ(done.codes.has_value(), step == 2);
+    for (size_t i = 0; i < kStepParts; ++i)
+      EXPECT_GT(done.seconds[i], 0) << step_part_name(static_cast<StepPart>(i));
+  }
+  options_.tokens = 64;
+  train_in("parts");
+  std::ifstream in(log("parts"));
+  int steps = 0;
+  for (std::string line; std::getline(in, line);) {
+    const Json json = Json::parse(line);
+    if (!json.contains("tokens")) continue;
+    ++steps;
+    ASSERT_EQ(json.at("part_seconds").size(), kStepParts) << line;
+    EXPECT_GT(json.at("part_seconds").at("backward").get<double>(), 0);
+  }
+  EXPECT_EQ(steps, 1);
+}
+
 // The paper's algorithm 2: what a step moves is either codes or everything else.
 TEST_F(Trainer, PAndVStepsTakeTurns) {
   options_.code.schedule = {.p_steps = 2, .start = 0, .alternate = true};

@@ -5,7 +5,8 @@
 #include <iterator>
 
 #include "compressor/model/attention.h"
-#include "kernels/cpu_features.h"
+#include "compressor/model/gemm_rate.h"
+#include "compressor/representation/term.h"
 
 namespace bitsmith {
 namespace {
@@ -33,17 +34,23 @@ void each_trained_matrix(const ModelFiles& files, const TuneOptions& options, co
 
 int64_t weights_of(const LinearPlan& matrix) { return matrix.out_features * matrix.in_features; }
 
-// Of one matrix: codes in 32 bits and continuous parameters in float32, each with the copy that a
-// validation puts aside; the latter with two moments, which are float32 at most.
+// Of one matrix: codes, and continuous parameters in float32 with the copy that a validation puts
+// aside and two moments, which are float32 at most.
 int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec) {
   const CodeLayout codes = visit_coded(spec.terms.front(), [&](const auto& coded) {
     return coded.code_layout(matrix.out_features, matrix.in_features);
   });
-  int64_t bytes = 8 * matrix.out_features * codes.column_groups * codes.count;
+  int64_t bytes = static_cast<int64_t>(c10::elementSize(code_dtype(codes.nbits))) *
+                  matrix.out_features * codes.column_groups * codes.count;
   for (const PartLayout& part : part_layout(spec, matrix.out_features, matrix.in_features)) {
-    if (part.dtype == DType::F16) bytes += 16 * element_count(part.shape);
+    if (part.dtype == DType::F16 || part.name == "codebooks")
+      bytes += 16 * element_count(part.shape);
   }
   return bytes;
+}
+
+int64_t element_bytes(const TuneOptions& options) {
+  return run_dtype(options) == "float32" ? 4 : 2;
 }
 
 // Values of a token that the backward pass of a block needs: inputs and outputs of its norms, what
@@ -90,7 +97,7 @@ int64_t pass_bytes(const ModelFiles& quantized, const TuneOptions& options, int6
 
 std::string run_dtype(const TuneOptions& options) {
   if (options.dtype != "auto") return options.dtype;
-  return has_bfloat16_products() ? "bfloat16" : "float32";
+  return gemm_rates().bfloat16_is_faster() ? "bfloat16" : "float32";
 }
 
 int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& options) {
@@ -101,6 +108,16 @@ int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& op
       weights += weights_of(matrix);
   });
   return weights;
+}
+
+double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& options) {
+  int64_t weights = 0, bytes = 0;
+  each_trained_matrix(quantized, options, [&](const LinearPlan& matrix, const auto& spec) {
+    weights += weights_of(matrix);
+    bytes += weights_of(matrix) * (4 + element_bytes(options)) + value_bytes(matrix, spec);
+  });
+  const auto state = static_cast<double>(rule_state_bytes(quantized, options));
+  return weights > 0 ? (static_cast<double>(bytes) + state) / static_cast<double>(weights) : 0;
 }
 
 uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options) {
@@ -116,7 +133,7 @@ uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& option
 uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options,
                            int64_t length) {
   const ModelPlan& plan = quantized.plan();
-  const int64_t element = run_dtype(options) == "float32" ? 4 : 2;
+  const int64_t element = element_bytes(options);
   int64_t weights = weights_of(plan.embedding);
   if (!plan.tied) weights += weights_of(plan.head);
   int64_t values = 0, scores = 0;  // of a token; bytes of a window
@@ -125,10 +142,12 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
     values += kept_values(block, plan.hidden_size);
     scores += attention_score_bytes(block.attention, length, element);
   }
-  int64_t trained = 0;  // bytes: gradients, in float32 and as the backward pass makes them, values
+  int64_t trained = 0, largest = 0;  // bytes: of gradients and values; weights of one matrix
   each_trained_matrix(quantized, options, [&](const LinearPlan& matrix, const auto& spec) {
-    trained += weights_of(matrix) * (4 + element) + value_bytes(matrix, spec);
+    trained += weights_of(matrix) * 4 + value_bytes(matrix, spec);
+    largest = std::max(largest, weights_of(matrix));
   });
+  trained += largest * element;  // as the backward pass makes a gradient: they come one by one
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const int64_t outer =
       trained_outer_weights(quantized, options) * (4 + 2 * element + kOuterStepBytes);

@@ -8,7 +8,7 @@
 
 namespace bitsmith {
 
-// The dtype of the passes: what "auto" is on this processor.
+// The dtype of the passes: what "auto" is on this processor, by gemm_rates().
 std::string run_dtype(const TuneOptions& options);
 
 // Weights of the quantized embedding and head that learn.
@@ -17,6 +17,10 @@ int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& op
 // Bytes of the moments of code gradients and of latent weights, after the first step. The rest of
 // the optimizer's state is small.
 uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& options);
+
+// Bytes a weight of the quantized matrices that learn, beyond the teacher's: dense copy, gradient,
+// codes, continuous parameters, and the optimizer's state, wherever it lies.
+double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& options);
 
 // Bytes of memory at the peak of a run on windows of `length` tokens: both models, gradients, codes
 // and values with their moments, and what the backward pass of a micro-batch needs. Memory that is

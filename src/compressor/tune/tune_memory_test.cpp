@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "compressor/tune/tuning_step.h"
+
 namespace bitsmith {
 namespace {
 
@@ -66,6 +68,32 @@ TEST(TuneMemory, CountsWhatPassesOverTheBlocksTake) {
   EXPECT_GT(twice, once);
   EXPECT_LT(twice, 2 * once);
   EXPECT_GT(bytes("second-pass", kMany), bytes("second-order", kMany));  // one model's activations
+}
+
+// After a step; zero points, whose bits are packed, are not predicted.
+TEST(TuneMemory, BytesAWeightAreThoseThatTrainingHolds) {
+  const auto files =
+      ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  const auto teacher = Decoder::load(files, torch::kFloat32);
+  for (const char* strategy : {"pv", "pv+ste", "continuous"}) {
+    TuneOptions options;
+    options.strategy = strategy;
+    options.dtype = "float32";
+    Student student(Decoder::load(files, torch::kFloat32), *teacher,
+                    code_rule_factory(strategy, options.code_options()));
+    DecoderTeacher targets(*teacher);
+    torch::manual_seed(1);
+    const auto ids = torch::randint(files->plan().vocab_size, {2, 16}, torch::kInt64);
+    tuning_step(student, targets, {torch::arange(2), ids}, {.step = 1}, {.micro_windows = 2});
+    double weights = 0, parameters = 0;
+    for (auto& tuned : student.linears()) {
+      weights += static_cast<double>(tuned.gradient.numel());
+      for (auto& c : tuned.continuous) parameters += static_cast<double>(c.value.numel());
+    }
+    // Beside what is held the prediction has the copies that a validation puts aside.
+    const double held = static_cast<double>(student.matrix_bytes()) + 4 * parameters;
+    EXPECT_NEAR(trained_bytes_a_weight(*files, options) * weights, held, 0.1 * held) << strategy;
+  }
 }
 
 TEST(TuneMemory, CodesThatStayHaveNoState) {

@@ -1,6 +1,7 @@
 #include "compressor/tune/tune_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "architecture/weight_check.h"
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/model/gemm_rate.h"
 #include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/train/teacher_cache.h"
@@ -146,11 +148,20 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                      " is not quantized: run bitsmith quantize first");
   }
   check_outer_matrices(quantized, options);
-  if (options.dtype != "auto") compute_dtype(options.dtype);
+  if (options.dtype != "auto") {
+    compute_dtype(options.dtype);
+  } else if (gemm_rates().bfloat16 > 0) {
+    log_info(concat("passes in ", run_dtype(options), ": matrix products at ",
+                    std::llround(gemm_rates().bfloat16 / 1e9), " GFLOP/s in bfloat16, ",
+                    std::llround(gemm_rates().float32 / 1e9), " in float32"));
+  }
   base_recipe(quantized.checkpoint().path());
   const uint64_t memory = tune_memory_bytes(quantized, options, length),
                  free = available_memory_bytes();
-  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
+  char each[32];
+  std::snprintf(each, sizeof(each), "%.1f", trained_bytes_a_weight(quantized, options));
+  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory, ",
+                  each, " bytes a quantized weight beyond the teacher; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),

@@ -5,6 +5,7 @@
 
 #include "compressor/train/gradient_pass.h"
 #include "compressor/train/p_step.h"
+#include "compressor/train/step_times.h"
 
 namespace bitsmith {
 namespace {
@@ -17,6 +18,7 @@ bool steps_search_codes(TunedBlocks& blocks) {
 }
 
 std::optional<CodeChange> move_codes(TunedBlocks& blocks, const RunPosition& at) {
+  const TimedPart timed(StepPart::kCodes);
   CodeChange all;
   double weights = 0;
   for (auto& tuned : blocks.linears()) {
@@ -37,6 +39,7 @@ std::optional<CodeChange> move_codes(TunedBlocks& blocks, const RunPosition& at)
 
 TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingWindows& windows,
                              const RunPosition& at, const TuningStepOptions& options) {
+  StepClock clock;
   TuningStepResult result;
   result.loss = gradient_pass(student, student.decoder(), teacher, windows, options.micro_windows,
                               options.loss);
@@ -50,7 +53,11 @@ TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingW
   const bool codes_alone = schedule.alternate && schedule.due(at) && steps_search_codes(student);
   p_step(student, at.step, codes_alone ? 0 : at.rate * options.learning_rate, options.p_step);
   result.codes = move_codes(student, at);
-  student.refresh();
+  {
+    const TimedPart timed(StepPart::kDequantize);
+    student.refresh();
+  }
+  result.seconds = clock.seconds();
   return result;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
+#include "compressor/train/step_times.h"
 #include "compressor/train/teacher.h"
 #include "compressor/tune/student.h"
 
@@ -28,6 +29,7 @@ struct TuningStepResult {
   std::optional<double> gradient_norm;  // before scaling, where there is a largest
   // Sum over the matrices, power as their mean by size; nothing in a step that searched no codes.
   std::optional<CodeChange> codes;
+  StepSeconds seconds = {};  // of each part; zeros where the loss is not finite
 };
 
 // Step number at.step on `windows`. When the loss is not finite, nothing is changed.

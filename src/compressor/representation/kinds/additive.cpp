@@ -16,7 +16,7 @@ AdditiveTerm::AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebo
       additive_(spec),
       codebooks_(codebooks.detach().contiguous().requires_grad_(true)),
       scales_(scales.detach().contiguous().requires_grad_(true)),
-      codes_(codes.to(torch::kInt).contiguous()) {
+      codes_(codes.to(code_dtype(spec.nbits_per_codebook)).contiguous()) {
   BITSMITH_CHECK(group_scales.defined() == (spec.scale_bits > 0));
   if (group_scales.defined()) {
     group_scales_ = {group_scales.values.detach().contiguous().requires_grad_(true),
@@ -86,11 +86,13 @@ torch::Tensor AdditiveTerm::search_neighbors(const torch::Tensor& target,
 torch::Tensor AdditiveTerm::decode_code_groups(const torch::Tensor& code_groups,
                                                const torch::Tensor& codes) const {
   const torch::NoGradGuard no_grad;
-  auto scales = combined_scales(scales_, group_scales_);
-  if (scales.dim() == 1) scales = scales.repeat_interleave(in_features_ / additive_.in_group_size);
-  scales = scales.reshape({-1});
-  return additive_dequantize_reference(
-      codebooks_, code_groups.defined() ? scales.index_select(0, code_groups) : scales, codes);
+  const auto scales = combined_scales(scales_, group_scales_);
+  const auto listed = code_groups.defined()
+                          ? code_groups
+                          : torch::arange(num_code_groups(), codes.options().dtype(torch::kLong));
+  const auto at =
+      scales.dim() == 1 ? listed.floor_divide(in_features_ / additive_.in_group_size) : listed;
+  return additive_dequantize_reference(codebooks_, scales.reshape({-1}).index_select(0, at), codes);
 }
 
 void AdditiveTerm::store(const QuantizedTensor& tensor) const {

@@ -11,7 +11,7 @@ namespace bitsmith {
 
 class AdditiveTerm : public CodedTerm {
  public:
-  // codebooks [M, 2^B, G] float32; scales [out] float32; codes [out * in / G, M] int32.
+  // codebooks [M, 2^B, G] and scales [out] float32; codes [out * in / G, M] of an integer type.
   AdditiveTerm(const AdditiveSpec& spec, const torch::Tensor& codebooks,
                const torch::Tensor& scales, const torch::Tensor& codes,
                const GroupScales& group_scales = {});
@@ -37,7 +37,7 @@ class AdditiveTerm : public CodedTerm {
   AdditiveSpec additive_;
   torch::Tensor codebooks_;   // [M, 2^B, G] float32, leaf
   torch::Tensor scales_;      // [out] float32, leaf
-  torch::Tensor codes_;       // [num_code_groups, M] int32
+  torch::Tensor codes_;       // [num_code_groups, M]
   GroupScales group_scales_;  // values are a leaf
 };
 

@@ -20,7 +20,6 @@ struct View {
         codes_(codes.contiguous()),
         centroids(codebooks_.const_data_ptr<float>()),
         scale_values(scales_.const_data_ptr<float>()),
-        all_codes(codes_.const_data_ptr<int32_t>()),
         num_codebooks(codebooks.size(0)),
         num_centroids(codebooks.size(1)),
         size(codebooks.size(2)),
@@ -29,6 +28,14 @@ struct View {
         row_scales(scales.dim() == 1) {
     BITSMITH_CHECK(codes.size(1) == num_codebooks && groups * out == codes.size(0));
     BITSMITH_CHECK(row_scales || scales.size(1) == groups);
+  }
+  // f(all codes), of their type.
+  template <typename F>
+  void with_codes(const F& f) const {
+    if (codes_.scalar_type() == torch::kByte)
+      f(codes_.const_data_ptr<uint8_t>());
+    else
+      f(codes_.const_data_ptr<int32_t>());
   }
   float scale(int64_t row, int64_t group) const {
     return scale_values[row_scales ? row : row * groups + group];
@@ -40,16 +47,15 @@ struct View {
  public:
   const float* centroids;
   const float* scale_values;
-  const int32_t* all_codes;
   int64_t num_codebooks, num_centroids, size, out, groups;
   bool row_scales;  // one scale a row, not a group
 };
 
 // kSize > 0: group size known to the compiler.
-template <int kSize>
-void decode_row(const View& v, int64_t row, float* w) {
+template <int kSize, typename Code>
+void decode_row(const View& v, const Code* all_codes, int64_t row, float* w) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const int32_t* codes = v.all_codes + row * v.groups * v.num_codebooks;
+  const Code* codes = all_codes + row * v.groups * v.num_codebooks;
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, w += size) {
     const float scale = v.scale(row, j);
     const float* first = v.centroids + codes[0] * size;
@@ -63,11 +69,11 @@ void decode_row(const View& v, int64_t row, float* w) {
 }
 
 // Adds to grad_centroids [M, K, g]; sets the gradient of the row's scale or scales.
-template <int kSize>
-void transpose_row(const View& v, int64_t row, const float* grad, float* grad_centroids,
-                   float* grad_scales) {
+template <int kSize, typename Code>
+void transpose_row(const View& v, const Code* all_codes, int64_t row, const float* grad,
+                   float* grad_centroids, float* grad_scales) {
   const int64_t size = kSize > 0 ? kSize : v.size;
-  const int32_t* codes = v.all_codes + row * v.groups * v.num_codebooks;
+  const Code* codes = all_codes + row * v.groups * v.num_codebooks;
   float sums[64] = {};  // in_group_size is at most 64
   const auto total = [&] { return std::accumulate(sums, sums + size, 0.0f); };
   for (int64_t j = 0; j < v.groups; ++j, codes += v.num_codebooks, grad += size) {
@@ -108,12 +114,13 @@ torch::Tensor additive_decode(const torch::Tensor& codebooks, const torch::Tenso
   auto weight = torch::empty({v.out, v.groups * v.size}, torch::kFloat);
   auto* w = weight.mutable_data_ptr<float>();
   constexpr int64_t kRows = 32;
-  parallel_tasks((v.out + kRows - 1) / kRows, [&](int64_t task) {
-    const int64_t end = std::min(v.out, (task + 1) * kRows);
-    for (int64_t row = task * kRows; row < end; ++row) {
-      const auto decode = v.size == 8 ? decode_row<8> : decode_row<0>;
-      decode(v, row, w + row * v.groups * v.size);
-    }
+  v.with_codes([&]<typename Code>(const Code* codes) {
+    const auto decode = v.size == 8 ? decode_row<8, Code> : decode_row<0, Code>;
+    parallel_tasks((v.out + kRows - 1) / kRows, [&](int64_t task) {
+      const int64_t end = std::min(v.out, (task + 1) * kRows);
+      for (int64_t row = task * kRows; row < end; ++row)
+        decode(v, codes, row, w + row * v.groups * v.size);
+    });
   });
   return weight;
 }
@@ -133,13 +140,15 @@ AdditiveGradient additive_decode_transpose(const torch::Tensor& grad,
   auto grad_scales = torch::empty(scales.sizes(), torch::kFloat);
   auto* centroids = sums.mutable_data_ptr<float>();
   auto* scale_sums = grad_scales.mutable_data_ptr<float>();
-  parallel_tasks(partials, [&](int64_t part) {
-    const int64_t begin = part * v.out / partials, end = (part + 1) * v.out / partials;
-    for (int64_t row = begin; row < end; ++row) {
-      const auto transpose = v.size == 8 ? transpose_row<8> : transpose_row<0>;
-      transpose(v, row, g + row * v.groups * v.size,
-                centroids + part * v.num_codebooks * v.num_centroids * v.size, scale_sums);
-    }
+  v.with_codes([&]<typename Code>(const Code* all_codes) {
+    const auto transpose = v.size == 8 ? transpose_row<8, Code> : transpose_row<0, Code>;
+    parallel_tasks(partials, [&](int64_t part) {
+      const int64_t begin = part * v.out / partials, end = (part + 1) * v.out / partials;
+      for (int64_t row = begin; row < end; ++row) {
+        transpose(v, all_codes, row, g + row * v.groups * v.size,
+                  centroids + part * v.num_codebooks * v.num_centroids * v.size, scale_sums);
+      }
+    });
   });
   return {sums.sum(0), grad_scales};
 }
@@ -153,9 +162,10 @@ torch::Tensor additive_dequantize(const torch::Tensor& codebooks, const torch::T
 torch::Tensor additive_dequantize_reference(const torch::Tensor& codebooks,
                                             const torch::Tensor& scales,
                                             const torch::Tensor& codes) {
-  auto sum = codebooks[0].index_select(0, codes.select(1, 0));
+  const auto wide = codes.to(torch::kInt);  // uint8 is no index
+  auto sum = codebooks[0].index_select(0, wide.select(1, 0));
   for (int64_t m = 1; m < codebooks.size(0); ++m) {
-    sum = sum + codebooks[m].index_select(0, codes.select(1, m));
+    sum = sum + codebooks[m].index_select(0, wide.select(1, m));
   }
   if (scales.dim() == 2) sum = sum * scales.reshape({-1, 1});
   const auto weight = sum.reshape({scales.size(0), -1});

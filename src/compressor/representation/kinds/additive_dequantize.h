@@ -5,7 +5,7 @@
 namespace bitsmith {
 
 // Everywhere: codebooks [M, K, g] float32; scales [out] float32 of rows, or [out, in / g] of
-// groups; codes [out * in / g, M] int32.
+// groups; codes [out * in / g, M] int32 or uint8.
 struct AdditiveGradient {
   torch::Tensor codebooks, scales;
 };

@@ -71,7 +71,7 @@ torch::Tensor search_codes_reference(const CodedTerm& term, const torch::Tensor&
       code_groups.defined()
           ? code_groups
           : torch::arange(term.num_code_groups(), term.codes().options().dtype(torch::kLong));
-  auto result = term.codes().index_select(0, listed);
+  auto result = term.codes().index_select(0, listed).to(torch::kInt);
   if (listed.numel() == 0) return result;
   const auto wanted = objective.target(target);
   const auto columns = listed.remainder(per_row), rows = listed.floor_divide(per_row);

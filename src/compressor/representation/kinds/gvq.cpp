@@ -80,7 +80,7 @@ GvqTerm::GvqTerm(const GvqSpec& spec, int64_t out_features, int64_t in_features,
   };
   tensors_.codebooks = leaf(tensors.codebooks);
   if (spec.rank > 0) tensors_.basis = leaf(tensors.basis);
-  tensors_.codes = tensors.codes.to(torch::kInt).contiguous();
+  tensors_.codes = tensors.codes.to(code_dtype(spec.index_bits)).contiguous();
   BITSMITH_CHECK(tensors_.codes.sizes() == at::IntArrayRef({num_code_groups(), 1}));
   BITSMITH_CHECK((spec.scale_block > 0) == tensors.block_scale_codes.defined());
   if (spec.scale_block > 0) {

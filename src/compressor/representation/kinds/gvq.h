@@ -13,7 +13,7 @@ struct GvqTensors {
   torch::Tensor codebooks;  // [strips, column groups, K or R, D]
   torch::Tensor basis;      // [R, K]: centroid k = sum_i codebooks[.., i, 0] basis[i, k]; undefined
                             // without a rank
-  torch::Tensor codes;      // [out * in / D, 1] int32
+  torch::Tensor codes;      // [out * in / D, 1] of an integer type
   torch::Tensor block_scale_codes;  // [out, in / S] int32 in 0..15; undefined without scales
   torch::Tensor block_scale_grid;   // [strips, column groups, 2]: log2 of the first scale, step
 };

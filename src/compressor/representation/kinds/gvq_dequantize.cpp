@@ -32,12 +32,21 @@ class Tiles {
   // in `centroids`.
   template <int kSize, typename Float, typename Vector, typename Task>
   void each_code(int64_t strip, Float* matrix, Vector* centroids, const Task& task) const {
+    if (codes_.scalar_type() == torch::kByte)
+      walk<kSize>(codes_.const_data_ptr<uint8_t>(), strip, matrix, centroids, task);
+    else
+      walk<kSize>(codes_.const_data_ptr<int32_t>(), strip, matrix, centroids, task);
+  }
+
+ private:
+  template <int kSize, typename Code, typename Float, typename Vector, typename Task>
+  void walk(const Code* codes, int64_t strip, Float* matrix, Vector* centroids,
+            const Task& task) const {
     const int64_t end = std::min(out_features(), (strip + 1) * layout_.tile_rows);
     const int64_t tile_codes = layout_.codes_per_tile_row();
-    const auto* codes = codes_.const_data_ptr<int32_t>();
     const int64_t blocks = block_scales_.defined() ? block_scales_.size(1) : 0;
     for (int64_t row = strip * layout_.tile_rows; row < end; ++row) {
-      const int32_t* own = codes + row * per_row_;
+      const Code* own = codes + row * per_row_;
       Float* w = matrix + row * in_features();
       for (int64_t column_group = 0; column_group < layout_.column_groups; ++column_group) {
         Vector* tile = centroids + (strip * layout_.column_groups + column_group) * tile_floats_;
@@ -52,7 +61,6 @@ class Tiles {
     }
   }
 
- private:
   GvqLayout layout_;
   torch::Tensor codes_, block_scales_;
   int64_t per_row_, tile_floats_;

@@ -5,8 +5,8 @@
 
 namespace bitsmith {
 
-// Everywhere: centroids [strips, column groups, K, D] float32, codes [out * in / D, 1] int32,
-// block_scales [out, in / S] float32 or undefined (1).
+// Everywhere: centroids [strips, column groups, K, D] float32, codes [out * in / D, 1] int32 or
+// uint8, block_scales [out, in / S] float32 or undefined (1).
 
 // W [out, in], W[r, j D + t] = scale[r, j D / S] * centroids[r / rows, j D / columns, code[r, j],
 // t], as autograd sees it.

@@ -25,8 +25,8 @@ class DequantizeUniform : public torch::autograd::Function<DequantizeUniform> {
     const auto saved = context->get_saved_variables();
     const auto& scales = saved[0];
     const auto grad = grads[0].to(torch::kFloat).reshape({scales.size(0), scales.size(1), -1});
-    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), -scales * grad.sum(2),
-            torch::Tensor()};
+    const auto of_zeros = context->needs_input_grad(1) ? -scales * grad.sum(2) : torch::Tensor();
+    return {levels(scales, saved[1], saved[2]).mul_(grad).sum(2), of_zeros, torch::Tensor()};
   }
 
  private:
@@ -57,7 +57,7 @@ UniformTerm::UniformTerm(const UniformSpec& spec, const torch::Tensor& scales,
                  ? zeros.detach().to(torch::kFloat).contiguous().clone().requires_grad_(true)
                  : torch::full(scales.sizes(), static_cast<float>(1 << (spec.nbits - 1)),
                                scales.options().requires_grad(false))),
-      codes_(codes.to(torch::kInt).contiguous().reshape({-1, 1})) {
+      codes_(codes.to(code_dtype(spec.nbits)).contiguous().reshape({-1, 1})) {
   const int64_t group_size = spec.group_size > 0 ? spec.group_size : in_features_;
   BITSMITH_CHECK(scales.size(0) == out_features_ && scales.size(1) * group_size == in_features_);
   BITSMITH_CHECK(zeros_.sizes() == scales_.sizes());

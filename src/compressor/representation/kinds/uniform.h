@@ -12,7 +12,7 @@ namespace bitsmith {
 class UniformTerm : public CodedTerm {
  public:
   // scales [out, groups] float32; zeros [out, groups] of any type (undefined without zero points);
-  // codes [out, in] int32.
+  // codes [out, in] of an integer type.
   UniformTerm(const UniformSpec& spec, const torch::Tensor& scales, const torch::Tensor& zeros,
               const torch::Tensor& codes);
 
@@ -33,7 +33,7 @@ class UniformTerm : public CodedTerm {
   UniformSpec uniform_;
   torch::Tensor scales_;  // [out, groups] float32, leaf
   torch::Tensor zeros_;   // [out, groups] float32; a leaf, or all 2^(B-1) without zero points
-  torch::Tensor codes_;   // [out * in, 1] int32
+  torch::Tensor codes_;   // [out * in, 1] uint8
 };
 
 }  // namespace bitsmith

@@ -1,5 +1,7 @@
 #include "compressor/train/rules/averaged_gradient.h"
 
+#include "compressor/train/step_times.h"
+
 namespace bitsmith {
 namespace {
 
@@ -12,6 +14,7 @@ class AveragedGradient : public CodeRule {
   std::optional<CodeChange> step(CodedTerm&, const torch::Tensor& gradient,
                                  const RunPosition&) override {
     const torch::NoGradGuard no_grad;
+    const TimedPart timed(StepPart::kOptimizer);
     mean_.mul_(momentum_).add_(gradient, 1 - momentum_);
     return {};
   }

@@ -1,5 +1,7 @@
 #include "compressor/train/rules/latent_weights.h"
 
+#include "compressor/train/step_times.h"
+
 namespace bitsmith {
 
 LatentWeights::LatentWeights(const CodedTerm& term, const LatentOptions& options,
@@ -14,6 +16,7 @@ LatentWeights::LatentWeights(const CodedTerm& term, const LatentOptions& options
 
 torch::Tensor LatentWeights::step(const torch::Tensor& gradient, const RunPosition& at) {
   const torch::NoGradGuard no_grad;
+  const TimedPart timed(StepPart::kOptimizer);
   const auto direction = moments_.direction(gradient, at.step, adam_);
   latent_.sub_(direction, length_ * at.rate);
   return direction;

@@ -16,8 +16,11 @@ class LinearizedRule : public CodeRule {
   std::optional<CodeChange> step(CodedTerm& term, const torch::Tensor& gradient,
                                  const RunPosition& at) final {
     const torch::NoGradGuard no_grad;
+    if (!setup_.schedule.due(at)) {
+      moments_.take(gradient, at.step, setup_.adam);
+      return {};
+    }
     const auto direction = moments_.direction(gradient, at.step, setup_.adam);
-    if (!setup_.schedule.due(at)) return {};
     const auto changed = move_codes(term, direction, at);
     return CodeChange{changed.numel(), direction.square().mean().item<double>()};
   }

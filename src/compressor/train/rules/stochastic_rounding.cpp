@@ -46,7 +46,7 @@ torch::Tensor round_stochastically(const CodedTerm& term, const torch::Tensor& t
   const torch::NoGradGuard no_grad;
   const int64_t all = term.num_code_groups();
   const auto wanted = target.reshape({all, term.code_group_size()});
-  auto result = torch::empty_like(term.codes());
+  auto result = torch::empty(term.codes().sizes(), torch::kInt);
   for (int64_t begin = 0; begin < all; begin += kCodeGroupsAtOnce) {
     const int64_t count = std::min(kCodeGroupsAtOnce, all - begin);
     const auto code_groups = torch::arange(begin, begin + count);
