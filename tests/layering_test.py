@@ -17,6 +17,7 @@ COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration",
 
 ALLOWED = {
     "base": [],
+    "mpi": ["base"],
     "kernels": ["base"],
     "checkpoint": ["base", "kernels"],
     "architecture": ["base", "kernels", "checkpoint"],
@@ -35,7 +36,7 @@ ALLOWED = {
     "pipeline/compressor": MODEL + ["runtime", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
     "apps": MODEL + ["pipeline"],
     "apps/bitsmith": MODEL + ["runtime/matrices", "runtime", "server", "pipeline", "pipeline/report", "apps"],
-    "apps/compressor": MODEL + ["runtime", "pipeline", "pipeline/compressor", "apps"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps/compressor": MODEL + ["mpi", "runtime", "pipeline", "pipeline/compressor", "apps"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.
@@ -45,6 +46,7 @@ LIBRARIES = {
     r"CLI/": r"apps/",
     r"httplib\.h": r"server/(connection\.h|http_server\.cpp)$",
     r"histedit\.h": r"apps/",
+    r"mpi\.h$": r"mpi/",
     r"\w*intrin\.h": r"kernels/",
 }
 

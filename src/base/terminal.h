@@ -30,8 +30,9 @@ class Terminal : public ProgressSink {
   bool shown_ = false;
 };
 
-// SIGINT and SIGTERM raise `flag`, which outlives the process's work; one that comes while the flag
-// is up ends the process.
+// SIGINT, SIGTERM and SIGUSR1 (which mpirun hands on, and batch systems send before the time is
+// over) raise `flag`, which outlives the process's work; one that comes while the flag is up ends
+// the process.
 void install_interrupt_handler(CancelFlag& flag);
 
 }  // namespace bitsmith
