@@ -1,4 +1,5 @@
-// What a Communicator must do, done by the ranks that mpirun starts: mpirun -n N communicator_check.
+// What a Communicator must do, done by the ranks that mpirun starts: mpirun -n N
+// communicator_check.
 #include <cstdio>
 #include <exception>
 
@@ -8,8 +9,8 @@
 int main() {
   bitsmith::MpiCommunicator ranks;
   try {
-    bitsmith::testing::check_communicator(ranks);
-    bitsmith::testing::require(ranks.fair_threads() >= 1, "no threads");
+    bitsmith::test_ranks::check_communicator(ranks);
+    bitsmith::test_ranks::require(ranks.fair_threads() >= 1, "no threads");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rank %d of %d: %s\n", ranks.rank(), ranks.size(), error.what());
     ranks.end(1);

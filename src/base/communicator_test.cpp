@@ -15,15 +15,15 @@ TEST(Communicator, OneProcessTalksToItself) {
   Communicator& alone = Communicator::alone();
   EXPECT_EQ(alone.size(), 1);
   EXPECT_TRUE(alone.first());
-  testing::check_communicator(alone);
+  test_ranks::check_communicator(alone);
 }
 
 // What other tests stand on.
 TEST(Communicator, ThreadsAreRanks) {
   for (const int size : {1, 2, 5}) {
     std::atomic<int> done = 0;
-    testing::run_ranks(size, [&](Communicator& ranks) {
-      testing::check_communicator(ranks);
+    test_ranks::run_ranks(size, [&](Communicator& ranks) {
+      test_ranks::check_communicator(ranks);
       ++done;
     });
     EXPECT_EQ(done, size);
@@ -32,7 +32,7 @@ TEST(Communicator, ThreadsAreRanks) {
 
 TEST(Communicator, ALostRankEndsTheOthers) {
   try {
-    testing::run_ranks(3, [&](Communicator& ranks) {
+    test_ranks::run_ranks(3, [&](Communicator& ranks) {
       if (ranks.rank() == 1) throw Error("a full disk");
       ranks.barrier();
     });

@@ -6,7 +6,7 @@
 
 #include "base/communicator.h"
 
-namespace bitsmith::testing {
+namespace bitsmith::test_ranks {
 
 inline void require(bool condition, const char* what) {
   if (!condition) throw std::runtime_error(what);
@@ -85,4 +85,4 @@ inline void check_communicator(Communicator& ranks) {
   ranks.barrier();
 }
 
-}  // namespace bitsmith::testing
+}  // namespace bitsmith::test_ranks

@@ -12,7 +12,7 @@
 
 #include "base/communicator.h"
 
-namespace bitsmith::testing {
+namespace bitsmith::test_ranks {
 
 // Where they meet. Once a rank has failed, the others' calls throw LostRank.
 class RankHall {
@@ -166,8 +166,9 @@ class ThreadRank : public Communicator {
   int rank_;
 };
 
-// Runs body(communicator) on `size` ranks, and throws what the first of them that failed threw: what
-// it was that ended the run, not that the others lost it. All messages must have been received.
+// Runs body(communicator) on `size` ranks, and throws what the first of them that failed threw:
+// what it was that ended the run, not that the others lost it. All messages must have been
+// received.
 inline void run_ranks(int size, const std::function<void(Communicator&)>& body) {
   RankHall hall(size);
   std::mutex mutex;
@@ -190,4 +191,4 @@ inline void run_ranks(int size, const std::function<void(Communicator&)>& body) 
   BITSMITH_CHECK(hall.empty());
 }
 
-}  // namespace bitsmith::testing
+}  // namespace bitsmith::test_ranks

@@ -195,9 +195,10 @@ WorkFolder::WorkFolder(const fs::path& out, bool force, OrderedJson request,
 void WorkFolder::check_same_request() const {
   const std::string own = request_.dump(), of_first = communicator_.broadcast_text(own);
   if (own == of_first) return;
-  throw Error(concat("the processes of this run were asked for different work (",
-                     first_difference(request_, parse_ordered_json(of_first, path_.string())),
-                     "): start all with the same options, and with the same files on all machines"));
+  throw Error(
+      concat("the processes of this run were asked for different work (",
+             first_difference(request_, parse_ordered_json(of_first, path_.string())),
+             "): start all with the same options, and with the same files on all machines"));
 }
 
 WorkFolder::~WorkFolder() {

@@ -248,22 +248,20 @@ TEST_F(WorkFolderTest, RanksShareWhatTheFirstFinds) {
     });
     EXPECT_EQ(speed, OrderedJson(10));
     work.require("data", {{"sha256", "00"}});
+    if (ranks.first()) write_file_atomic(work.file("work"), "begun");  // the folder stays
     return work.hash();
   };
   std::string hash;
-  testing::run_ranks(3, [&](Communicator& ranks) {
+  test_ranks::run_ranks(3, [&](Communicator& ranks) {
     const std::string own = settle(ranks);
     if (ranks.rank() == 2) hash = own;
-    if (ranks.first()) write_file_atomic(partial_ / "work", "begun");  // the folder stays
-    ranks.barrier();
   });
   EXPECT_EQ(found, 1);
-  testing::run_ranks(2, [&](Communicator& ranks) {  // goes on with fewer
+  test_ranks::run_ranks(2, [&](Communicator& ranks) {  // goes on with fewer
     EXPECT_EQ(settle(ranks), hash);
-    ranks.barrier();
   });
   EXPECT_EQ(found, 1);
-  testing::run_ranks(2, [&](Communicator& ranks) {
+  test_ranks::run_ranks(2, [&](Communicator& ranks) {
     WorkFolder work(out_, false, {{"text", "one"}}, ranks);
     if (ranks.first()) work.publish(make_result(work, "one"));
     ranks.barrier();
@@ -274,7 +272,7 @@ TEST_F(WorkFolderTest, RanksShareWhatTheFirstFinds) {
 
 TEST_F(WorkFolderTest, RanksWithDifferentRequestsAreRefused) {
   try {
-    testing::run_ranks(2, [&](Communicator& ranks) {
+    test_ranks::run_ranks(2, [&](Communicator& ranks) {
       WorkFolder work(out_, false, {{"tokens", ranks.rank()}}, ranks);
     });
     ADD_FAILURE();

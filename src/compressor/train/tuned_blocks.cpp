@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/tensor_bytes.h"
 
 namespace bitsmith {
 namespace {
@@ -49,6 +51,20 @@ void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vecto
   }
 }
 
+void TunedBlocks::deal() {
+  std::vector<double> sizes;
+  for (const auto& tuned : linears_)
+    sizes.push_back(static_cast<double>(tuned.linear->weight.numel()));
+  for (const auto& norm : norms_) sizes.push_back(static_cast<double>(norm.value.numel()));
+  const std::vector<int> owners = deal_by_size(sizes, communicator_.size());
+  auto owner = owners.begin();
+  for (auto& tuned : linears_) {
+    tuned.owner = *owner++;
+    if (tuned.owner != communicator_.rank()) tuned.gradient.reset();
+  }
+  for (auto& norm : norms_) norm.owner = *owner++;
+}
+
 void TunedBlocks::collect_gradients() {
   const torch::NoGradGuard no_grad;
   for (auto& tuned : linears_) {
@@ -67,29 +83,74 @@ void TunedBlocks::collect_gradients() {
 }
 
 void TunedBlocks::clear_gradients() {
-  for (auto& tuned : linears_) tuned.gradient.zero_();
+  for (auto& tuned : own_linears()) tuned.gradient.zero_();
   for (auto& norm : norms_) norm.gradient.reset();
 }
 
-double TunedBlocks::gradient_norm() const {
+double TunedBlocks::gradient_norm() {
   const torch::NoGradGuard no_grad;
-  double sum = 0;
+  std::vector<double> squares;  // of each; zero where another rank has it
   const auto add = [&](const torch::Tensor& gradient) {
-    const double norm = gradient.norm().item<double>();
-    sum += norm * norm;
+    const double norm = gradient.defined() ? gradient.norm().item<double>() : 0;
+    squares.push_back(norm * norm);
   };
   for (const auto& tuned : linears_) add(tuned.gradient);
-  for (const auto& norm : norms_) {
-    if (norm.gradient.defined()) add(norm.gradient);
-  }
-  return std::sqrt(sum);
+  for (const auto& norm : norms_) add(norm.gradient);
+  communicator_.sum(squares);
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 void TunedBlocks::scale_gradients(double factor) {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) tuned.gradient.mul_(factor);
+  for (auto& tuned : own_linears()) tuned.gradient.mul_(factor);
   for (auto& norm : norms_) {
     if (norm.gradient.defined()) norm.gradient.mul_(factor);
+  }
+}
+
+void TunedBlocks::share_values() {
+  if (communicator_.size() == 1) return;
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_)
+    for (auto& c : tuned.continuous) communicator_.broadcast(tensor_bytes(c.value), tuned.owner);
+  for (auto& norm : norms_) communicator_.broadcast(tensor_bytes(norm.value), norm.owner);
+}
+
+std::vector<torch::Tensor> TunedBlocks::own_codes() {
+  std::vector<torch::Tensor> codes;
+  if (communicator_.size() == 1) return codes;
+  for (const auto& tuned : linears_) {
+    const bool is_own = tuned.owner == communicator_.rank();
+    codes.push_back(is_own ? tuned.representation().coded().codes().clone() : torch::Tensor());
+  }
+  return codes;
+}
+
+// Few change in a step: only those are sent.
+void TunedBlocks::share_codes(const std::vector<torch::Tensor>& before) {
+  if (communicator_.size() == 1) return;
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> changed(linears_.size());  // code groups [n] int64
+  std::vector<double> counts(linears_.size());
+  for (size_t i = 0; i < linears_.size(); ++i) {
+    if (!before[i].defined()) continue;
+    const auto codes = linears_[i].representation().coded().codes();
+    changed[i] = (codes != before[i]).any(1).nonzero().squeeze(1).contiguous();
+    counts[i] = static_cast<double>(changed[i].numel());
+  }
+  communicator_.sum(counts);
+  for (size_t i = 0; i < linears_.size(); ++i) {
+    const auto count = static_cast<int64_t>(counts[i]);
+    if (count == 0) continue;
+    CodedTerm& term = linears_[i].representation().coded();
+    const int owner = linears_[i].owner;
+    if (!changed[i].defined()) changed[i] = torch::empty({count}, torch::kInt64);
+    communicator_.broadcast(tensor_bytes(changed[i]), owner);
+    const auto codes = owner == communicator_.rank()
+                           ? term.codes().index_select(0, changed[i])
+                           : torch::empty({count, term.codes().size(1)}, torch::kInt32);
+    communicator_.broadcast(tensor_bytes(codes), owner);
+    if (owner != communicator_.rank()) term.assign_codes(changed[i], codes);
   }
 }
 
@@ -108,13 +169,12 @@ void TunedBlocks::visit_values(const StateVisitor& visitor) {
   for (auto& norm : norms_) visitor(norm.name, norm.value);
 }
 
-void TunedBlocks::visit_state(const StateVisitor& visitor) {
-  visit_values(visitor);
-  for (auto& tuned : linears_) {
+void TunedBlocks::visit_own_state(const StateVisitor& visitor) {
+  for (auto& tuned : own_linears()) {
     for (auto& c : tuned.continuous) c.adam.visit(c.name, visitor);
     if (tuned.rule) tuned.rule->visit(tuned.linear->name, visitor);
   }
-  for (auto& norm : norms_) norm.adam.visit(norm.name, visitor);
+  for (auto& norm : own_norms()) norm.adam.visit(norm.name, visitor);
 }
 
 std::map<std::string, torch::Tensor> TunedBlocks::save_values() {

@@ -58,6 +58,7 @@ class Run {
         options_(options),
         work_(work),
         context_(context),
+        ranks_(*context.communicator),
         started_(now()) {
     length_ = data.train.size(1);
     const int64_t held_out = std::max<int64_t>(1, kValidationTokens / length_);
@@ -69,7 +70,8 @@ class Run {
     for (auto& tuned : student.linears())
       code_groups_ += tuned.representation().coded().num_code_groups();
     progress_.request_hash = request_hash;
-    log_ = std::fopen(log.c_str(), "a");
+    warn_of_idle_ranks();
+    log_ = std::fopen(ranks_.first() ? log.c_str() : "/dev/null", "a");
     if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));
   }
   ~Run() { std::fclose(log_); }
@@ -97,8 +99,9 @@ class Run {
         return result(true);
       }
       show(task, loss);
-      const bool stop = context_.cancelled();
-      if (stop || now() - saved > options_.checkpoint_minutes * 60) {
+      const bool stop = context_.cancelled_anywhere();
+      const bool due = now() - saved > options_.checkpoint_minutes * 60;
+      if (stop || ranks_.broadcast_value(due)) {
         save_state();
         saved = now();
       }
@@ -107,12 +110,20 @@ class Run {
   }
 
  private:
+  // A step has this many micro-batches at least, or some ranks have none.
+  void warn_of_idle_ranks() const {
+    const int64_t micro_batches = (batch_ + micro_ - 1) / micro_;
+    if (ranks_.size() <= micro_batches) return;
+    log_warning(concat("a step has ", micro_batches, " forward passes for ", ranks_.size(),
+                       " processes: raise --batch-tokens, lower --micro-tokens, or start fewer"));
+  }
+
   double elapsed() const { return progress_.elapsed_seconds + now() - started_; }
-  // Share of the budget used.
+  // Share of the budget used. Of time, by the first rank's clock. Collective.
   double fraction() const {
     return total_steps_ > 0
                ? static_cast<double>(progress_.step) / static_cast<double>(total_steps_)
-               : elapsed() / (options_.minutes * 60);
+               : ranks_.broadcast_value(elapsed() / (options_.minutes * 60));
   }
   bool finished() const { return fraction() >= 1.0; }
 
@@ -205,7 +216,7 @@ class Run {
     progress_.training_loss_sum = 0;
   }
   void save_student_best() {
-    save_student_tensors(work_ / "best.safetensors", student_);
+    if (ranks_.first()) save_student_tensors(work_ / "best.safetensors", student_);
     unproject();
   }
   void unproject() {
@@ -264,6 +275,7 @@ class Run {
   const TuneOptions& options_;
   std::filesystem::path work_;
   const RunContext& context_;
+  Communicator& ranks_;
   double started_;
   std::FILE* log_ = nullptr;
   int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, code_groups_ = 0, steps_here_ = 0;
@@ -277,17 +289,24 @@ class Run {
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
                      int64_t micro_windows, const RunContext& context) {
   const torch::NoGradGuard no_grad;
-  double sum = 0;
-  for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
-    const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
-    if (context.cancelled())
+  Communicator& ranks = *context.communicator;
+  const int64_t micro_batches = (windows.size(0) + micro_windows - 1) / micro_windows;
+  std::vector<double> sums(static_cast<size_t>(micro_batches));
+  for (int64_t round = 0; round < micro_batches; round += ranks.size()) {
+    if (context.cancelled_anywhere())
       throw Interrupted("interrupted while validating; the same command begins with that anew");
+    const int64_t own = round + ranks.rank();
+    if (own >= micro_batches) continue;
+    const int64_t first = own * micro_windows;
+    const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
     HiddenTeacherRows target(teacher.hidden_states(ids).flatten(0, 1), teacher.head());
-    sum += training_loss({}, &target, {}, student.hidden_states(ids).flatten(0, 1), student.head(),
-                         /*with_gradient=*/false)
-               .sum;
+    sums[static_cast<size_t>(own)] =
+        training_loss({}, &target, {}, student.hidden_states(ids).flatten(0, 1), student.head(),
+                      /*with_gradient=*/false)
+            .sum;
   }
-  return sum / static_cast<double>(windows.numel());
+  ranks.sum(sums);
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(windows.numel());
 }
 
 TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
@@ -295,6 +314,7 @@ TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const Tok
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
+  BITSMITH_CHECK(&student.communicator() == context.communicator);
   return Run(student, teacher, targets, data, options, request_hash, work, log, context).run();
 }
 

@@ -32,14 +32,14 @@ void each_trained_matrix(const ModelFiles& files, const TuneOptions& options, co
 int64_t weights_of(const LinearPlan& matrix) { return matrix.out_features * matrix.in_features; }
 
 // Of one matrix: codes in 32 bits and continuous parameters in float32, each with the copy that a
-// validation puts aside; the latter with two moments, which are float32 at most.
-int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec) {
+// validation puts aside; the latter with two moments, which are float32 at most and its owner's.
+int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec, int ranks) {
   const CodeLayout codes = visit_coded(spec.terms.front(), [&](const auto& coded) {
     return coded.code_layout(matrix.out_features, matrix.in_features);
   });
   int64_t bytes = 8 * matrix.out_features * codes.column_groups * codes.count;
   for (const PartLayout& part : part_layout(spec, matrix.out_features, matrix.in_features)) {
-    if (part.dtype == DType::F16) bytes += 16 * element_count(part.shape);
+    if (part.dtype == DType::F16) bytes += (8 + 8 / ranks) * element_count(part.shape);
   }
   return bytes;
 }
@@ -88,8 +88,8 @@ uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& option
   return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
 }
 
-uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options,
-                           int64_t length) {
+uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t length,
+                           int ranks) {
   const ModelPlan& plan = quantized.plan();
   const int64_t element = run_dtype(options) == "float32" ? 4 : 2;
   int64_t weights = weights_of(plan.embedding);
@@ -102,7 +102,10 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
   }
   int64_t trained = 0;  // bytes: gradients, in float32 and as the backward pass makes them, values
   each_trained_matrix(quantized, options, [&](const LinearPlan& matrix, const auto& spec) {
-    trained += weights_of(matrix) * (4 + element) + value_bytes(matrix, spec);
+    // Each rank sums those of what it owns, and has room for another's.
+    const int64_t incoming = ranks > 1 ? element : 0;
+    trained += weights_of(matrix) * element + weights_of(matrix) * (4 + incoming) / ranks +
+               value_bytes(matrix, spec, ranks);
   });
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const int64_t outer =
@@ -110,7 +113,7 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
   const int64_t logits = 2 * kLogitRows * plan.vocab_size * element;
   const int64_t activations = options.micro_windows(length) * (length * values * element + scores);
   return static_cast<uint64_t>(2 * weights * element + trained + outer + logits + activations) +
-         (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options)) + kProgram;
+         (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options) / ranks) + kProgram;
 }
 
 }  // namespace bitsmith

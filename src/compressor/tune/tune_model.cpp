@@ -152,16 +152,21 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   check_outer_matrices(quantized, options);
   if (options.dtype != "auto") named_dtype(options.dtype);
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = tune_memory_bytes(quantized, options, length),
+  const Communicator& ranks = *context.communicator;
+  const auto neighbors = static_cast<uint64_t>(ranks.local_size());  // on this machine
+  const uint64_t memory = neighbors * tune_memory_bytes(quantized, options, length, ranks.size()),
                  free = available_memory_bytes();
-  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory; ",
+  const std::string of = neighbors > 1 ? concat(" of memory for ", neighbors, " processes")
+                                       : std::string(" of memory");
+  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of, "; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
-    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
-                       " of memory and ", format_bytes(static_cast<double>(free)),
+    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of,
+                       " and ", format_bytes(static_cast<double>(free)),
                        " are free: fewer tokens a forward pass (--micro-tokens) need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
+  if (!ranks.first()) return;
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);
   check_weights(quantized.checkpoint(), context, none);
@@ -210,11 +215,12 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   Student student(Decoder::load(quantized, dtype, options.embedding || options.head),
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
-                  options.trained_parts(), memory);
+                  options.trained_parts(), memory, *context.communicator);
   const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
   result.dtype = dtype_name;
+  if (!context.communicator->first()) return result;
 
   // The result folder is written whole beside the state, then takes OUT's name.
   const fs::path& base_path = quantized->checkpoint().path();

@@ -110,20 +110,8 @@ void warn_of_absurd_text(const ModelFiles& model, TokenDataset& data, const RunC
   add_warning(data.warnings, warning);
 }
 
-}  // namespace
-
-int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
-  const int64_t trained = model.plan().context;
-  if (options.context == 0) return std::min(options.default_context, trained);
-  if (options.context > trained && !extends_context(model.plan())) {
-    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
-                            trained, " tokens; give that or less"));
-  }
-  return options.context;
-}
-
-TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
-                                const RunContext& context) {
+TokenDataset load_in_one_process(const ModelFiles& model, const TrainingDataOptions& options,
+                                 const RunContext& context) {
   const int64_t length = window_length(model, options);
   const auto tokenizer = Tokenizer::open(model.checkpoint().path());
   if (!options.files.empty()) {
@@ -143,6 +131,26 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
   Writer writer(model, context);
   return pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
                       options.validation_share, context.seed);
+}
+
+}  // namespace
+
+int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
+  const int64_t trained = model.plan().context;
+  if (options.context == 0) return std::min(options.default_context, trained);
+  if (options.context > trained && !extends_context(model.plan())) {
+    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
+                            trained, " tokens; give that or less"));
+  }
+  return options.context;
+}
+
+TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
+                                const RunContext& context) {
+  TokenDataset data;
+  if (context.communicator->first()) data = load_in_one_process(model, options, context.alone());
+  share_dataset(data, *context.communicator);
+  return data;
 }
 
 void warn_of_few_tokens(const ModelFiles& model, TokenDataset& data) {

@@ -43,7 +43,7 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // special tokens that plain text spells, of doubled BOS, and of text that the model itself finds
 // absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
 // UsageError for windows that are longer than the model was made for, Error for files that are no
-// text (documents.h), and Interrupted.
+// text (documents.h), and Interrupted. The first rank does it, the others get it from there.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
 // Warns where calibration has fewer tokens than a matrix of the model has inputs.

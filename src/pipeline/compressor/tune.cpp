@@ -42,7 +42,8 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   check_tune_request(*student, *teacher, options, window_length(*teacher, data), context);
   const OrderedJson request = {{"command", "tune"},
                                {"data", training_data_request(*teacher, data, context.seed)}};
-  WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request));
+  WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request),
+                  *context.communicator);
   work.note("command_line", command_line({"tune", "QUANTIZED", "--teacher", "MODEL"},
                                          {option_words(job.options),
                                           training_data_words(job.data, "--data-tokens")},
