@@ -1,6 +1,7 @@
 #include "compressor/objective/hessian_sum.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.h"
 #include "compressor/objective/inverse_factor.h"
@@ -44,6 +45,11 @@ void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor&
   }
 }
 
+void add_ranks(torch::Tensor& sum, double& weight, Communicator& communicator) {
+  communicator.sum(std::span(sum.data_ptr<double>(), static_cast<size_t>(sum.numel())));
+  communicator.sum({&weight, 1});
+}
+
 torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
   const double factor = weight > 0 ? 2.0 / weight : 0.0;
   return (sum * factor).to(torch::kFloat);
@@ -71,6 +77,8 @@ void HessianSum::merge(const HessianSum& other) {
   weight_ += other.weight_;
 }
 
+void HessianSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weight_, communicator); }
+
 torch::Tensor HessianSum::hessian() const {
   const auto upper = mean_of(sum_, weight_).triu();
   return upper + upper.triu(1).t();
@@ -97,6 +105,8 @@ void CrossSum::merge(const CrossSum& other) {
   sum_.add_(other.sum_);
   weight_ += other.weight_;
 }
+
+void CrossSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weight_, communicator); }
 
 torch::Tensor CrossSum::cross() const { return mean_of(sum_, weight_); }
 

@@ -23,6 +23,12 @@ torch::Tensor rows_of(const torch::Tensor& weights, int64_t first, int64_t count
   return weights.defined() ? weights.narrow(0, first, count) : weights;
 }
 
+std::vector<int64_t> sum_of_ranks(const std::vector<int64_t>& counts, Communicator& ranks) {
+  std::vector<double> sums(counts.begin(), counts.end());
+  ranks.sum(sums);
+  return {sums.begin(), sums.end()};
+}
+
 // Of a mean over `count` values.
 void add_share(std::optional<double>& mean, double value, int64_t count) {
   mean = mean.value_or(0) + value / static_cast<double>(count);
@@ -37,6 +43,10 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
     : decoder_(decoder),
       plan_(plan),
       options_(options),
+      all_windows_(sum_of_ranks({activations.size(0)}, *context.communicator).front()),
+      first_window_(share_of_windows(all_windows_, activations.size(1), options.batch_tokens,
+                                     context.communicator->rank(), context.communicator->size())
+                        .first),
       gradients_(std::move(gradients)),
       moments_(std::move(moments)),
       rotary_(decoder.rotary(activations.size(1))),
@@ -74,7 +84,7 @@ std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) co
 std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, size_t site,
                                                bool all_tokens,
                                                const std::function<void(double)>& progress) {
-  const int64_t windows = stream_.inputs().size(0), length = stream_.inputs().size(1);
+  const int64_t length = stream_.inputs().size(1);
   std::vector<InputSums> sums;
   std::vector<torch::Tensor> weights;  // of each sum's tokens; undefined: all alike
   for (const Linear* linear : planned(block, site)) {
@@ -96,16 +106,18 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
           original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
     }
     // Tokens of the chunk that lie in the first half of the windows.
-    const int64_t bound = std::clamp<int64_t>(windows / 2 - first, 0, count) * length;
+    const int64_t bound =
+        std::clamp<int64_t>(all_windows_ / 2 - first_window_ - first, 0, count) * length;
     const int64_t in_first_half =
         tokens.defined() && options_.uses_halves() ? (tokens < bound).sum().item<int64_t>() : bound;
     for (size_t i = 0; i < sums.size(); ++i) {
       torch::Tensor own = weights[i];
-      if (own.defined()) own = own.narrow(0, first * length, count * length);
+      if (own.defined()) own = own.narrow(0, (first_window_ + first) * length, count * length);
       if (own.defined() && tokens.defined()) own = own.index_select(0, tokens);
       sums[i].add(inputs, expected, own, in_first_half);
     }
   });
+  for (InputSums& sum : sums) sum.merge_ranks(*context_.communicator);
   return sums;
 }
 
@@ -224,10 +236,26 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   }
   QuantizedModules modules;
   if (planned_weights == 0) return modules;
+  Communicator& ranks = *context_.communicator;
   int sites_done = 0;
   const auto share_done = [&](double of_site = 0) {
     return kHessianShare * (sites_done + of_site) / static_cast<double>(block->sites.size()) +
            kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+  };
+  BlockShare owners(*block, plan_, ranks);
+  std::vector<DealtLinear> dealt;
+  const auto quantize_dealt = [&](const std::vector<Linear*>& linears) {
+    QuantizedModules own;
+    for (DealtLinear& next : dealt) {
+      progress(share_done(), next.linear->name.substr(next.linear->name.rfind('.') + 1));
+      quantize_linear(*next.linear, *next.matrix, *block, next.inputs, std::move(next.summary), own,
+                      owners.note());
+    }
+    dealt.clear();
+    owners.exchange(linears, options_.sequential(), std::move(own), modules, observer);
+    for (const Linear* linear : linears) {
+      if (plan_.find(linear->name)) done_weights += linear->out_features * linear->in_features;
+    }
   };
 
   std::vector<int64_t> expert_tokens;
@@ -239,7 +267,8 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
     if (!without_data()) {
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
-        expert_tokens = stream_.route_tokens(*block, options_.batch_tokens, report);
+        expert_tokens =
+            sum_of_ranks(stream_.route_tokens(*block, options_.batch_tokens, report), ranks);
         few = experts_with_few_tokens(*block, expert_tokens);
       }
       sums = collect(*block, *original, site, few.contains(plan.expert), report);
@@ -248,12 +277,13 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
     for (Linear* linear : block->site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
-      progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
       if (!sums.empty()) {  // its own, or the site's
         const auto end = sums.begin() + options_.guided_groups;
         inputs.clear();
-        for (auto sum = sums.begin(); sum != end; ++sum)
-          inputs.push_back(statistics(*sum, *linear));
+        if (options_.guided() ? owners.owns(*linear) : owners.owns_any(planned(*block, site))) {
+          for (auto sum = sums.begin(); sum != end; ++sum)
+            inputs.push_back(statistics(*sum, *linear));
+        }
         sums.erase(sums.begin(), end);
       }
       LinearSummary summary;
@@ -263,13 +293,15 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
       summary.bits = bits_per_weight(matrix->spec, linear->out_features, linear->in_features);
       if (plan.expert >= 0 && !expert_tokens.empty())
         summary.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
-      quantize_linear(*linear, *matrix, *block, inputs, std::move(summary), modules, observer);
-      done_weights += linear->out_features * linear->in_features;
+      if (owners.owns(*linear)) dealt.push_back({linear, matrix, inputs, std::move(summary)});
+      if (ranks.size() == 1) quantize_dealt({linear});
     }
+    // Ranks work side by side on what waits for nothing: a site, or the whole block.
+    if (ranks.size() > 1 && options_.sequential()) quantize_dealt(block->site_linears(site));
   }
+  if (ranks.size() > 1 && !options_.sequential()) quantize_dealt(block->linears());
   if (!few.empty())
-    log_warning(
-        few_tokens_message(block_index, few, stream_.inputs().size(0) * stream_.inputs().size(1)));
+    log_warning(few_tokens_message(block_index, few, all_windows_ * stream_.inputs().size(1)));
   if (finetune_) finetune(block_index, modules, progress);
   return modules;
 }

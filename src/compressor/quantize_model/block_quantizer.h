@@ -1,6 +1,7 @@
 // One block: collect the Hessians of its input sites on the activations that reach it, quantize its
 // matrices, and pass the activations on through what became of it. With a cross term the original
-// model's activations go along. With a guided objective each matrix has a Hessian of its own.
+// model's activations go along. With a guided objective each matrix has a Hessian of its own. Ranks
+// have windows of their own, whose sums they merge, and share the matrices.
 #pragma once
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 #include "compressor/objective/objective.h"
 #include "compressor/objective/output_factor.h"
 #include "compressor/quantize_model/block_finetuner.h"
+#include "compressor/quantize_model/block_share.h"
 #include "compressor/quantize_model/block_stream.h"
 #include "compressor/quantize_model/output_gradients.h"
 #include "compressor/quantize_model/quantization_plan.h"
@@ -24,17 +26,15 @@ namespace bitsmith {
 // Called with the share of the block's work that is done, and a word on what is being done. Throws
 // to stop.
 using BlockProgress = std::function<void(double share, const std::string& detail)>;
-// Called with each quantized matrix's stages.
-using LinearObserver = std::function<void(const LinearSummary&, const std::vector<StageReport>&)>;
-
 // The moments that a linear's output factor is made of (moment_files.h).
 using OutputMomentSource = std::function<OutputMoments(int64_t block_index, const Linear& linear)>;
 
 class BlockQuantizer {
  public:
-  // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0. No
-  // windows: every matrix is quantized without a Hessian. gradients, moments: of the planned
-  // linears over these windows, where the options use them.
+  // activations [windows, length, hidden] in the decoder's dtype: the inputs of block 0 for the
+  // windows of this rank (share_of_windows()). No windows on any rank: every matrix is quantized
+  // without a Hessian. gradients, moments: of the planned linears over all windows, where the
+  // options use them. `finetune`: for one process alone. All ranks make the same calls.
   BlockQuantizer(const Decoder& decoder, const QuantizationPlan& plan,
                  const QuantizeModelOptions& options, torch::Tensor activations,
                  OutputGradients gradients, OutputMomentSource moments, BlockFinetuner finetune,
@@ -46,7 +46,7 @@ class BlockQuantizer {
   // Replaces the activations by the outputs of that block with the given matrices in it. A block
   // that was quantized just now is not read again.
   void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
-  // [windows, length, hidden]: the inputs of the next block.
+  // [windows, length, hidden]: the inputs of the next block, of this rank's windows.
   const torch::Tensor& activations() const { return stream_.inputs(); }
 
  private:
@@ -57,14 +57,22 @@ class BlockQuantizer {
     std::optional<double> shrinkage;  // of the Hessian, where it was asked for
   };
 
-  bool without_data() const { return stream_.inputs().size(0) == 0; }
+  // A matrix that waits for its quantization by this rank.
+  struct DealtLinear {
+    Linear* linear;
+    const PlannedMatrix* matrix;
+    std::vector<InputStatistics> inputs;
+    LinearSummary summary;
+  };
+
+  bool without_data() const { return all_windows_ == 0; }
   bool with_original() const { return options_.cross_term > 0; }
   // The planned linears of a site.
   std::vector<const Linear*> planned(Block& block, size_t site) const;
-  // Takes all windows on to the site and sums up what its planned linears get: one sum for all of
-  // them, or one for each group of rows of each where the objective is guided. `original`: the
-  // block before anything in it was quantized. all_tokens: an expert gets every token, whatever the
-  // router says.
+  // Takes all windows on to the site and sums up what its planned linears get, on all ranks: one
+  // sum for all of them, or one for each group of rows of each where the objective is guided.
+  // `original`: the block before anything in it was quantized. all_tokens: an expert gets every
+  // token, whatever the router says.
   std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
                                  const std::function<void(double)>& progress);
   InputStatistics statistics(const InputSums& sums, const Linear& linear) const;
@@ -91,6 +99,7 @@ class BlockQuantizer {
   const Decoder& decoder_;
   const QuantizationPlan& plan_;
   const QuantizeModelOptions& options_;
+  const int64_t all_windows_, first_window_;  // of all ranks; this rank's first
   OutputGradients gradients_;
   OutputMomentSource moments_;
   RotaryTables rotary_;
