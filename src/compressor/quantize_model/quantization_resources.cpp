@@ -30,6 +30,24 @@ int64_t tokens_of_rank(int64_t tokens, int64_t length, const QuantizeModelOption
   return most * length;
 }
 
+// Hessians of a rank's matrices, which wait for the end of their block's forward passes.
+int64_t waiting_bytes(const QuantizationPlan& plan, const ModelPlan& model,
+                      const QuantizeModelOptions& options, int ranks) {
+  if (ranks == 1 || options.sequential()) return 0;
+  int64_t most = 0;
+  for (const BlockPlan& block : model.blocks) {
+    int64_t all = 0, largest = 0;
+    for (const LinearPlan* linear : linears(block)) {
+      if (!plan.find(linear->name)) continue;
+      const int64_t own = 4 * options.guided_groups * linear->in_features * linear->in_features;
+      all += own;
+      largest = std::max(largest, own);
+    }
+    most = std::max(most, all / ranks + largest);
+  }
+  return most;
+}
+
 // Of the processes on this machine together.
 uint64_t memory_needed(const QuantizationPlan& plan, const Communicator& ranks) {
   return plan.memory_bytes * static_cast<uint64_t>(ranks.local_size());
@@ -41,6 +59,8 @@ void check_resources(QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options, const WorkFolder& work, int64_t tokens,
                      int64_t length, const Communicator& ranks) {
   estimate_resources(plan, model, tokens_of_rank(tokens, length, options, ranks), length, options);
+  if (tokens > 0)
+    plan.memory_bytes += static_cast<uint64_t>(waiting_bytes(plan, model, options, ranks.size()));
   if (ranks.first()) {
     const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
     if (disk > free_disk) {
