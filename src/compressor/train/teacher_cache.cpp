@@ -231,7 +231,8 @@ TeacherCache::TeacherCache(const fs::path& folder, const TeacherCacheKey& key, D
   BITSMITH_CHECK(top_k_ >= 1 && top_k_ <= vocab_);
   const OrderedJson identity = identity_of(key, windows, vocab_);
   identity_ = sha256(identity.dump());
-  check_owner(folder, identity);
+  Communicator& ranks = *context.communicator;
+  if (ranks.first()) check_owner(folder, identity);
   const int64_t shards = (windows.size(0) + kShardWindows - 1) / kShardWindows;
   const auto missing = [&] {
     std::vector<int64_t> all;
@@ -239,7 +240,6 @@ TeacherCache::TeacherCache(const fs::path& folder, const TeacherCacheKey& key, D
       if (!fs::exists(shard_path(folder, shard))) all.push_back(shard);
     return all;
   };
-  Communicator& ranks = *context.communicator;
   Maker maker(folder, key, identity_, decoder, windows, micro_windows, context);
   std::optional<FolderLock> lock;  // the first rank's
   std::vector<int64_t> to_make;

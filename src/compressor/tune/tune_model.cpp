@@ -207,7 +207,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                                .dtype = dtype_name,
                                .top_k = std::min(options.teacher_top_k, vocab),
                                .temperature = options.loss.temperature};
-  if (!options.teacher_cache.empty())
+  if (!options.teacher_cache.empty() && context.communicator->first())
     check_teacher_cache(options.teacher_cache, key, data.train, vocab);
   StateFiles files(work.path());
   StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();

@@ -13,7 +13,7 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
   if (finetune.epochs > 0 && context.communicator->size() > 1)
     throw UsageError(
         "--finetune-epochs trains blocks in one process: start one, or tune the result instead");
-  check_work_folder(job.out, job.force);
+  if (context.communicator->first()) check_work_folder(job.out, job.force);
   const auto files = ModelFiles::open(job.model);
   const bool to_target = job.budget.asked();
   if (to_target) {

@@ -34,7 +34,7 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   if ((options.tokens > 0) == (options.minutes > 0))
     throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
   settle_teacher_cache(options);
-  check_work_folder(job.out, job.force);
+  if (context.communicator->first()) check_work_folder(job.out, job.force);
   set_torch_threads(context.threads);
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);
   TrainingDataOptions data = job.data;
