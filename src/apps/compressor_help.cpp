@@ -94,7 +94,8 @@ std::string tune_help() {
          "continuous\n"
          "parameters on the original's next-token distributions. The size does not change.\n"
          "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv\n"
-         "Processes that mpirun starts share the work: mpirun -n 4 --bind-to none bitsmith tune ...";
+         "Processes that mpirun starts share the work:\n"
+         "  mpirun -n 4 --bind-to none bitsmith tune ...";
 }
 
 }  // namespace bitsmith

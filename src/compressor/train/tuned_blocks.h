@@ -50,6 +50,12 @@ struct TrainedVectors {
   bool norms = true, biases = true;
 };
 
+// Those of linears() or norms() that a rank owns.
+template <typename T>
+auto owned_by(int rank, std::vector<T>& all) {
+  return all | std::views::filter([rank](const T& each) { return each.owner == rank; });
+}
+
 class TunedBlocks {
  public:
   // `memory`: where moments lie. Both outlive this.
@@ -72,8 +78,8 @@ class TunedBlocks {
   std::vector<TunedLinear>& linears() { return linears_; }
   std::vector<Trainable>& norms() { return norms_; }  // and biases
   // Those that this rank owns.
-  auto own_linears() { return own(linears_); }
-  auto own_norms() { return own(norms_); }
+  auto own_linears() { return owned_by(communicator_.rank(), linears_); }
+  auto own_norms() { return owned_by(communicator_.rank(), norms_); }
 
   // Adds the gradients of one backward pass to those that are kept, in float32, and clears them.
   // For one process; GradientExchange does it for several.
@@ -113,12 +119,6 @@ class TunedBlocks {
   void project();
 
  private:
-  template <typename T>
-  auto own(std::vector<T>& all) {
-    return all | std::views::filter(
-                     [rank = communicator_.rank()](const T& each) { return each.owner == rank; });
-  }
-
   std::vector<TunedLinear> linears_;
   std::vector<Trainable> norms_;
   StateMemory& memory_;
