@@ -95,6 +95,7 @@ def self_check():
     good = {
         "base/error.h": "#include <string>\n",
         "base/terminal.cpp": "#include <spdlog/spdlog.h>\n",
+        "mpi/communicator.cpp": '#include <mpi.h>\n#include "base/error.h"\n',
         "format/codes.h": '#include "base/error.h"\n#include "checkpoint/view.h"\n',
         "checkpoint/view.h": '#include "base/error.h"\n',
         "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
@@ -116,6 +117,7 @@ def self_check():
         "tokenizer/bpe.h": '#include "bpe_table.h"\n',  # not a path from src/
         "compressor/representation/early.h": '#include "compressor/tune/trainer.h"\n',
         "compressor/tune/trainer.h": '#include "runtime/model.h"\n',
+        "base/message.cpp": "#include <mpi.h>\n",
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
         "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",

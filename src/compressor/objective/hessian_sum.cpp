@@ -25,6 +25,11 @@ torch::Tensor as_column(const torch::Tensor& weights, int64_t tokens) {
   return column;
 }
 
+// Rounded to float32: the weights of many such adds sum up without rounding, in any order.
+float weight_of(const torch::Tensor& column) {
+  return static_cast<float>(column.sum(torch::kDouble).item<double>());
+}
+
 // sum += a^T b, a and b [n, in]; where they are the same the upper triangle only, in wide blocks.
 // float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
 void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
@@ -66,7 +71,7 @@ void HessianSum::add(const torch::Tensor& x, const torch::Tensor& weights) {
   if (weights.defined()) {
     const auto column = as_column(weights, rows.size(0));
     rows = rows * column.sqrt();
-    weight = column.sum(torch::kDouble).item<double>();
+    weight = weight_of(column);
   }
   add_products(rows, rows, sum_);
   weight_ += weight;
@@ -95,7 +100,7 @@ void CrossSum::add(const torch::Tensor& original, const torch::Tensor& x,
   if (weights.defined()) {
     const auto column = as_column(weights, rows.size(0));
     moved = moved * column;
-    weight = column.sum(torch::kDouble).item<double>();
+    weight = weight_of(column);
   }
   add_products(moved, rows, sum_);
   weight_ += weight;

@@ -18,7 +18,8 @@ class HessianSum {
   // Adds what another sum has seen: the sum over both their inputs, up to float64 rounding.
   void merge(const HessianSum& other);
   // The same with those of all other ranks. The numbers that are added have float32's 24 bits, the
-  // sums float64's 53: what is over is room for the order of adding not to show. Collective.
+  // sums float64's 53: what is over is room for the order of adding not to show, unless most of a
+  // number cancels. Collective.
   void merge_ranks(Communicator& communicator);
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
