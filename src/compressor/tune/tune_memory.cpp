@@ -39,7 +39,9 @@ int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec, in
   });
   int64_t bytes = 8 * matrix.out_features * codes.column_groups * codes.count;
   for (const PartLayout& part : part_layout(spec, matrix.out_features, matrix.in_features)) {
-    if (part.dtype == DType::F16) bytes += (8 + 8 / ranks) * element_count(part.shape);
+    if (part.dtype != DType::F16) continue;
+    const int64_t each = 8 * element_count(part.shape);
+    bytes += each + each / ranks;
   }
   return bytes;
 }
