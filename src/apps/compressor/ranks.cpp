@@ -21,6 +21,14 @@ bool was_launched() {
   return false;
 }
 
+// How many it made, where it says so: Open MPI's, MPICH's, Slurm.
+int launched_processes() {
+  if (!was_launched()) return 1;
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
+    if (const char* text = std::getenv(name)) return std::atoi(text);
+  return 1;
+}
+
 #ifdef BITSMITH_MPI
 
 std::unique_ptr<MpiCommunicator>& ranks() {
@@ -40,17 +48,15 @@ void let_the_first_speak() {
   }
 }
 
-#else
-
-int launched_processes() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"})
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  return 1;
-}
-
 #endif
 
 }  // namespace
+
+void refuse_ranks(const std::string& command) {
+  if (launched_processes() > 1)
+    throw UsageError(concat(command, " is work of one process, and ", launched_processes(),
+                            " were started together: start it alone, or use quantize and tune"));
+}
 
 #ifdef BITSMITH_MPI
 
@@ -88,7 +94,7 @@ int end_ranks(int code) {
 
 void run_on_all_ranks(const CommonOptions& options,
                       const std::function<void(const RunContext&)>& work) {
-  if (was_launched() && launched_processes() > 1)
+  if (launched_processes() > 1)
     throw UsageError(
         concat(launched_processes(), " processes were started together, and this program was ",
                "built without MPI: install libopenmpi-dev and openmpi-bin and build it again, or ",
