@@ -81,7 +81,7 @@ class Ranks(ProgramTest):
             self.assertIn(f"{size} ranks agree", out)
 
     def test_quantize_gives_the_same_bytes(self):
-        for name, more in {"plain": [], "sequential": ["--cross-term", 0.5], "guided": ["--objective", "guided"]}.items():
+        for name, more in {"plain": [], "parallel": ["--cross-term", 0], "guided": ["--objective", "guided"]}.items():
             alone = self.folder / name
             self.succeed(*self.quantize_command(alone, *more))
             for size in [2, 4]:
