@@ -148,7 +148,7 @@ void TunedBlocks::share_codes(const std::vector<torch::Tensor>& before) {
     communicator_.broadcast(tensor_bytes(changed[i]), owner);
     const auto codes = owner == communicator_.rank()
                            ? term.codes().index_select(0, changed[i])
-                           : torch::empty({count, term.codes().size(1)}, torch::kInt32);
+                           : torch::empty({count, term.codes().size(1)}, term.codes().options());
     communicator_.broadcast(tensor_bytes(codes), owner);
     if (owner != communicator_.rank()) term.assign_codes(changed[i], codes);
   }
