@@ -34,6 +34,9 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(HTTPLIB IMPORTED_TARGET cpp-httplib)  # without it there is no `serve`
 pkg_check_modules(LIBEDIT IMPORTED_TARGET libedit)      # without it `run` reads plain lines
+if(BITSMITH_COMPRESSOR)
+  find_package(MPI COMPONENTS CXX)  # without it the compressor works as one process
+endif()
 if(BITSMITH_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

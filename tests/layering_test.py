@@ -17,6 +17,7 @@ COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration",
 
 ALLOWED = {
     "base": [],
+    "mpi": ["base"],
     "kernels": ["base"],
     "checkpoint": ["base", "kernels"],
     "architecture": ["base", "kernels", "checkpoint"],
@@ -35,7 +36,7 @@ ALLOWED = {
     "pipeline/compressor": MODEL + ["runtime", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
     "apps": MODEL + ["pipeline"],
     "apps/bitsmith": MODEL + ["runtime/matrices", "runtime", "server", "pipeline", "pipeline/report", "apps"],
-    "apps/compressor": MODEL + ["runtime", "pipeline", "pipeline/compressor", "apps"] + [f"compressor/{n}" for n in COMPRESSOR],
+    "apps/compressor": MODEL + ["mpi", "runtime", "pipeline", "pipeline/compressor", "apps"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 
 # Header prefix -> the files that may include it.
@@ -45,6 +46,7 @@ LIBRARIES = {
     r"CLI/": r"apps/",
     r"httplib\.h": r"server/(connection\.h|http_server\.cpp)$",
     r"histedit\.h": r"apps/",
+    r"mpi\.h$": r"mpi/",
     r"\w*intrin\.h|arm_neon\.h": r"kernels/",
 }
 
@@ -93,6 +95,7 @@ def self_check():
     good = {
         "base/error.h": "#include <string>\n",
         "base/terminal.cpp": "#include <spdlog/spdlog.h>\n",
+        "mpi/communicator.cpp": '#include <mpi.h>\n#include "base/error.h"\n',
         "format/codes.h": '#include "base/error.h"\n#include "checkpoint/view.h"\n',
         "checkpoint/view.h": '#include "base/error.h"\n',
         "compressor/tune/trainer.cpp": '#include <torch/torch.h>\n#include "compressor/model/decoder.h"\n',
@@ -114,6 +117,7 @@ def self_check():
         "tokenizer/bpe.h": '#include "bpe_table.h"\n',  # not a path from src/
         "compressor/representation/early.h": '#include "compressor/tune/trainer.h"\n',
         "compressor/tune/trainer.h": '#include "runtime/model.h"\n',
+        "base/message.cpp": "#include <mpi.h>\n",
         "runtime/heavy.cpp": "#include <ATen/ATen.h>\n",
         "runtime/matrices/deep.h": '#include "runtime/model.h"\n',
         "evaluate/loud.cpp": "#include <spdlog/spdlog.h>\n",

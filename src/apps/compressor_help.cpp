@@ -60,7 +60,9 @@ std::string quantize_help() {
       "With a target in its place each group of matrices gets the representation that measured KL\n"
       "says is best:\n"
       "  bitsmith quantize MODEL --target-size 48MB --data wiki.txt -o out/48mb\n"
-      "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.");
+      "Where it was interrupted, the same command goes on. bitsmith tune makes the result better.\n"
+      "Processes that mpirun starts share the work: mpirun -n 4 --bind-to none bitsmith quantize "
+      "...");
 }
 
 std::string hessian_help() {
@@ -91,7 +93,9 @@ std::string tune_help() {
   return "PV-Tuning: make a quantized model more like its original, by training codes and "
          "continuous\n"
          "parameters on the original's next-token distributions. The size does not change.\n"
-         "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv";
+         "  bitsmith tune out/aq2 --teacher MODEL --data text.txt --minutes 20 -o out/aq2-pv\n"
+         "Processes that mpirun starts share the work:\n"
+         "  mpirun -n 4 --bind-to none bitsmith tune ...";
 }
 
 }  // namespace bitsmith

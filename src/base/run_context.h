@@ -1,9 +1,11 @@
 // What long work is given by its caller besides its inputs: where progress goes, when to stop, how
-// many threads, which seed. Messages go to the sink of base/log.h.
+// many threads, which seed, with which other processes. Messages go to the sink of base/log.h.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <string>
+
+#include "base/communicator.h"
 
 namespace bitsmith {
 
@@ -29,16 +31,26 @@ class ProgressSink {
   virtual void end() = 0;  // also where the task failed
 };
 
-// Passed by reference or copied; sink and flag belong to the caller and outlive the work. The
-// default: no progress, no way to stop, one thread.
+// Passed by reference or copied; sink, flag and communicator belong to the caller and outlive the
+// work. The default: no progress, no way to stop, one thread of one process.
 struct RunContext {
   ProgressSink* progress = nullptr;    // null: nobody wants to know
   const CancelFlag* cancel = nullptr;  // null: cannot be stopped
   uint64_t seed = 0;                   // of everything random
   int threads = 1;
+  // The processes that do this work together, all by the same calls. Never null.
+  Communicator* communicator = &Communicator::alone();
 
   // Work that finds it true saves its state and throws Interrupted.
   bool cancelled() const { return cancel != nullptr && cancel->raised(); }
+  // The same on all ranks, for work that must stop at the same place everywhere. Collective.
+  bool cancelled_anywhere() const { return communicator->any(cancelled()); }
+  // For work of this process alone.
+  RunContext alone() const {
+    RunContext context = *this;
+    context.communicator = &Communicator::alone();
+    return context;
+  }
 };
 
 // A task that a context's sink is shown, from construction to destruction.

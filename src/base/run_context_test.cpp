@@ -53,12 +53,15 @@ TEST(RunContext, ASignalRaisesTheFlag) {
   install_interrupt_handler(flag);
   std::raise(SIGINT);
   EXPECT_TRUE(flag.raised());
-  flag.clear();
-  std::raise(SIGTERM);
-  EXPECT_TRUE(flag.raised());
+  for (const int signal : {SIGTERM, SIGUSR1}) {
+    flag.clear();
+    std::raise(signal);
+    EXPECT_TRUE(flag.raised());
+  }
   EXPECT_EXIT(std::raise(SIGINT), testing::ExitedWithCode(130), "");
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGUSR1, SIG_DFL);
 }
 
 TEST(RunContext, ASignalWakesWhoWaitsForInput) {

@@ -88,8 +88,7 @@ void install_interrupt_handler(CancelFlag& flag) {
   signaled = &flag;
   struct sigaction action {};
   action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
 }
 
 bool wait_for_input(int descriptor) {

@@ -30,8 +30,9 @@ class Terminal : public ProgressSink {
   bool shown_ = false;
 };
 
-// SIGINT and SIGTERM raise `flag`, which outlives the process's work; one that comes while the flag
-// is up ends the process. Throws Error where the system has no descriptors left.
+// SIGINT, SIGTERM and SIGUSR1 (which mpirun hands on, and batch systems send before the time is
+// over) raise `flag`, which outlives the process's work; one that comes while the flag is up ends
+// the process. Throws Error where the system has no descriptors left.
 void install_interrupt_handler(CancelFlag& flag);
 // Sleeps until `descriptor` can be read or has ended. False where the flag is up, or is raised
 // meanwhile by a signal, whichever thread takes it. For one thread.

@@ -169,19 +169,36 @@ void remove_temporary_files(const fs::path& folder) {
 
 }  // namespace
 
-WorkFolder::WorkFolder(const fs::path& out, bool force, OrderedJson request)
+WorkFolder::WorkFolder(const fs::path& out, bool force, OrderedJson request,
+                       Communicator& communicator)
     : out_(output_path(out)),
       path_(partial_path(out_)),
       force_(force),
+      communicator_(communicator),
       request_(std::move(request)) {
-  check_work_folder(out_, force_);
-  lock_ = std::make_unique<FolderLock>(path_);
-  try {
-    take();
-  } catch (...) {
-    if (lock_ && !holds_work()) remove();
-    throw;
+  check_same_request();
+  if (communicator_.first()) {
+    check_work_folder(out_, force_);
+    lock_ = std::make_unique<FolderLock>(path_);
+    try {
+      take();
+    } catch (...) {
+      if (lock_ && !holds_work()) remove();
+      throw;
+    }
   }
+  published_ = communicator_.broadcast_value(published_);
+  const std::string settled = communicator_.broadcast_text(settled_.dump());
+  if (!communicator_.first()) settled_ = parse_ordered_json(settled, path_.string());
+}
+
+void WorkFolder::check_same_request() const {
+  const std::string own = request_.dump(), of_first = communicator_.broadcast_text(own);
+  if (own == of_first) return;
+  throw Error(
+      concat("the processes of this run were asked for different work (",
+             first_difference(request_, parse_ordered_json(of_first, path_.string())),
+             "): start all with the same options, and with the same files on all machines"));
 }
 
 WorkFolder::~WorkFolder() {
@@ -261,8 +278,10 @@ OrderedJson WorkFolder::recipe() const {
 
 OrderedJson WorkFolder::settle(const std::string& name, const std::function<OrderedJson()>& find) {
   if (!settled_.contains(name)) {
-    settled_[name] = find();
-    write_request();
+    const OrderedJson found = communicator_.first() ? find() : OrderedJson();
+    const std::string text = communicator_.broadcast_text(found.dump());
+    settled_[name] = communicator_.first() ? found : parse_ordered_json(text, name);
+    if (communicator_.first()) write_request();
   }
   return settled_.at(name);
 }

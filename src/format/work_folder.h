@@ -1,5 +1,7 @@
 // OUT.partial: the work in progress of one command, from its request to the result at OUT. Long
 // work begins by taking its work folder and ends by publishing from it; nobody else touches either.
+// Where several processes share the work, the first of them has the folder: it alone writes there,
+// and tells the others what it finds. They may read there.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -7,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "base/communicator.h"
 #include "base/json.h"
 
 namespace bitsmith {
@@ -45,9 +48,11 @@ class WorkFolder {
  public:
   // `request` holds all that determines the result. `force`: an existing OUT that Bitsmith made is
   // replaced. Throws UsageError for an OUT that exists (without `force`, or not made by Bitsmith)
-  // and for a folder that belongs to something else; Error where another process works in it or
-  // nothing can be written there.
-  WorkFolder(const std::filesystem::path& out, bool force, OrderedJson request);
+  // and for a folder that belongs to something else; Error where another process works in it,
+  // nothing can be written there, or a rank asks for other work than the first. Collective, as
+  // settle() and require() are; `communicator` outlives this.
+  WorkFolder(const std::filesystem::path& out, bool force, OrderedJson request,
+             Communicator& communicator = Communicator::alone());
   // A folder in which nothing was made is removed.
   ~WorkFolder();
   WorkFolder(const WorkFolder&) = delete;
@@ -72,8 +77,8 @@ class WorkFolder {
   // An earlier run of this request had finished but for the cleaning up; OUT is its result.
   bool published() const { return published_; }
 
-  // A fact that the request leaves open (a measured speed, a time budget): found once, then the
-  // same for every run that goes on.
+  // A fact that the request leaves open (a measured speed, a time budget): found once, by the first
+  // rank alone, then the same for every rank and every run that goes on.
   OrderedJson settle(const std::string& name, const std::function<OrderedJson()>& find);
   // A fact that every run finds anew and that must be the same (a hash of the data); Error with
   // both where it is not.
@@ -84,11 +89,13 @@ class WorkFolder {
   // OUT appears whole: fsync, then one rename (an exchange where OUT is replaced). Then the folder
   // is removed. `result` is a directory in path(). A run that is killed anywhere in here leaves
   // either OUT as it was or the new one, and all that an equal request needs to finish. Throws
-  // UsageError where an OUT has appeared since and there is no `force`: the result stays.
+  // UsageError where an OUT has appeared since and there is no `force`: the result stays. For the
+  // first rank.
   void publish(const std::filesystem::path& result);
 
  private:
   struct Done;
+  void check_same_request() const;
   void take();
   void write_request() const;
   bool holds_work() const;
@@ -97,6 +104,7 @@ class WorkFolder {
 
   std::filesystem::path out_, path_;
   bool force_;
+  Communicator& communicator_;
   OrderedJson request_, settled_ = OrderedJson::object(), notes_ = OrderedJson::object();
   std::unique_ptr<FolderLock> lock_;
   bool published_ = false;

@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "base/error.h"
 #include "base/files.h"
+#include "base/test_ranks.h"
 #include "checkpoint/test_files.h"
 #include "format/output_folder.h"
 
@@ -230,6 +233,52 @@ TEST_F(WorkFolderTest, DamagedMarkersAreMessages) {
       EXPECT_EQ(read_text_file(partial_ / "part"), "hours");
     }
     fs::remove(partial_ / file);
+  }
+}
+
+// The first rank has the folder; the others know what it found, and write nothing.
+TEST_F(WorkFolderTest, RanksShareWhatTheFirstFinds) {
+  std::atomic<int> found = 0;
+  const auto settle = [&](Communicator& ranks) {
+    WorkFolder work(out_, false, {{"text", "one"}}, ranks);
+    EXPECT_FALSE(work.published());
+    const OrderedJson speed = work.settle("speed", [&]() -> OrderedJson {
+      ++found;
+      return 10 + ranks.rank();
+    });
+    EXPECT_EQ(speed, OrderedJson(10));
+    work.require("data", {{"sha256", "00"}});
+    if (ranks.first()) write_file_atomic(work.file("work"), "begun");  // the folder stays
+    return work.hash();
+  };
+  std::string hash;
+  test_ranks::run_ranks(3, [&](Communicator& ranks) {
+    const std::string own = settle(ranks);
+    if (ranks.rank() == 2) hash = own;
+  });
+  EXPECT_EQ(found, 1);
+  test_ranks::run_ranks(2, [&](Communicator& ranks) {  // goes on with fewer
+    EXPECT_EQ(settle(ranks), hash);
+  });
+  EXPECT_EQ(found, 1);
+  test_ranks::run_ranks(2, [&](Communicator& ranks) {
+    WorkFolder work(out_, false, {{"text", "one"}}, ranks);
+    if (ranks.first()) work.publish(make_result(work, "one"));
+    ranks.barrier();
+  });
+  EXPECT_EQ(published_text(), "one");
+  EXPECT_FALSE(fs::exists(partial_));
+}
+
+TEST_F(WorkFolderTest, RanksWithDifferentRequestsAreRefused) {
+  try {
+    test_ranks::run_ranks(2, [&](Communicator& ranks) {
+      WorkFolder work(out_, false, {{"tokens", ranks.rank()}}, ranks);
+    });
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("tokens 0 there, 1 asked for"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -4,6 +4,7 @@
 #include "apps/cli_options.h"
 #include "apps/command.h"
 #include "apps/compressor/commands.h"
+#include "apps/compressor/ranks.h"
 #include "apps/compressor/training_data_options.h"
 #include "apps/compressor_help.h"
 #include "base/error.h"
@@ -37,6 +38,7 @@ struct CompressCommand {
   CompressJob job;
 
   void run() {
+    refuse_ranks("compress");
     const RunContext context = run_context(common);
     job.measure_speed = [context](const std::filesystem::path& model) {
       return bench_in_own_process(model, context);

@@ -1,5 +1,6 @@
 // bitsmith-compressor: the commands that need LibTorch. bitsmith starts it.
 #include "apps/compressor/commands.h"
+#include "apps/compressor/ranks.h"
 #include "apps/engines.h"
 #include "apps/program.h"
 #include "compressor/model/torch_language_model.h"
@@ -31,5 +32,5 @@ void add_commands(CLI::App& app) {
 }  // namespace bitsmith
 
 int main(int argc, char** argv) {
-  return bitsmith::run_program(argc, argv, bitsmith::add_commands);
+  return bitsmith::end_ranks(bitsmith::run_program(argc, argv, bitsmith::add_commands));
 }

@@ -5,6 +5,7 @@
 #include "apps/cli_options.h"
 #include "apps/command.h"
 #include "apps/compressor/commands.h"
+#include "apps/compressor/ranks.h"
 #include "apps/compressor/training_data_options.h"
 #include "apps/compressor_help.h"
 #include "base/error.h"
@@ -37,9 +38,10 @@ struct QuantizeCommand {
           "--measurements and --plan-only go with a target, not with --representation");
   }
 
-  void run() const {
+  void run(const RunContext& context) const {
     check_target();
-    const QuantizeOutcome outcome = quantize(job, run_context(common));
+    const QuantizeOutcome outcome = quantize(job, context);
+    if (!context.communicator->first()) return;
     if (outcome.result) return report(outcome, *outcome.result);
     print_result(common, {{"budget", outcome.budget}},
                  concat(budget_table(outcome.budget), "\n", budget_line(outcome.budget),
@@ -110,7 +112,9 @@ void add_quantize(CLI::App& app) {
   add_options(sub, job.finetune);
   add_training_data_options(sub, job.data, "--calibration-tokens");
   add_common_options(sub, command->common);
-  sub.callback([command] { command->run(); });
+  sub.callback([command] {
+    run_on_all_ranks(command->common, [&](const RunContext& context) { command->run(context); });
+  });
 }
 
 }  // namespace bitsmith

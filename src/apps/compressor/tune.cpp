@@ -4,6 +4,7 @@
 #include "apps/cli_options.h"
 #include "apps/command.h"
 #include "apps/compressor/commands.h"
+#include "apps/compressor/ranks.h"
 #include "apps/compressor/training_data_options.h"
 #include "apps/compressor_help.h"
 #include "base/files.h"
@@ -17,8 +18,9 @@ struct TuneCommand {
   CommonOptions common;
   TuneJob job;
 
-  void run() const {
-    const TuneResult r = tune(job, run_context(common));
+  void run(const RunContext& context) const {
+    const TuneResult r = tune(job, context);
+    if (!context.communicator->first()) return;
     const std::string out = job.out.string();
     const OrderedJson json = {{"out", out},
                               {"strategy", job.options.strategy},
@@ -58,7 +60,9 @@ void add_tune(CLI::App& app) {
   add_options(sub, command->job.options);
   add_training_data_options(sub, command->job.data, "--data-tokens");
   add_common_options(sub, command->common);
-  sub.callback([command] { command->run(); });
+  sub.callback([command] {
+    run_on_all_ranks(command->common, [&](const RunContext& context) { command->run(context); });
+  });
 }
 
 }  // namespace bitsmith

@@ -168,10 +168,10 @@ OrderedJson budget_request(const ModelFiles& files, const QuantizeModelOptions& 
 
 void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
-                            int64_t length) {
+                            int64_t length, const Communicator& communicator) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
-  check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens,
-                  length);
+  check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens, length,
+                  communicator);
   check_memory(files, budget, units, length);
 }
 
@@ -195,8 +195,9 @@ BudgetOutcome quantize_to_budget(const std::shared_ptr<const ModelFiles>& files,
     return outcome;
   }
   const std::vector<BudgetUnit> units = units_of(*files, options, budget);
-  outcome.budget = work.settle(
-      "budget", [&] { return chosen_budget(files, data, options, budget, units, work, context); });
+  outcome.budget = work.settle("budget", [&] {
+    return chosen_budget(files, data, options, budget, units, work, context.alone());
+  });
   if (budget.plan_only) return outcome;
   const auto judge = [&](const std::shared_ptr<const ModelFiles>& quantized, OrderedJson& recipe) {
     const SensitivityData windows = sensitivity_data(data, budget.windows);

@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "compressor/tensor_bytes.h"
 
 namespace bitsmith {
 namespace {
@@ -106,6 +108,29 @@ TokenDataset pack_windows(const std::vector<std::vector<int32_t>>& windows, doub
     std::copy(window.begin(), window.end(), packed.data_ptr<int64_t>() + i * length);
   }
   return split(packed, validation_share);
+}
+
+void share_dataset(TokenDataset& data, Communicator& communicator) {
+  if (communicator.size() == 1) return;
+  const OrderedJson facts = {{"train", data.train.sizes().vec()},
+                             {"validation", data.validation.sizes().vec()},
+                             {"hash", data.hash},
+                             {"chats", data.chats},
+                             {"warnings", data.warnings}};
+  const std::string source = "the first rank's data";
+  const Json of_first = parse_json(communicator.broadcast_text(facts.dump(
+                                       -1, ' ', false, OrderedJson::error_handler_t::replace)),
+                                   source);
+  const auto share = [&](torch::Tensor& tensor, const char* key) {
+    if (!communicator.first())
+      tensor = torch::empty(json_get<std::vector<int64_t>>(of_first, key, source), torch::kInt64);
+    communicator.broadcast(tensor_bytes(tensor), 0);
+  };
+  share(data.train, "train");
+  share(data.validation, "validation");
+  data.hash = json_get<std::string>(of_first, "hash", source);
+  data.chats = json_get<int64_t>(of_first, "chats", source);
+  data.warnings = json_get<std::vector<std::string>>(of_first, "warnings", source);
 }
 
 }  // namespace bitsmith

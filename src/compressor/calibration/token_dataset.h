@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/communicator.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -33,5 +34,8 @@ TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, 
 // The same from ready windows (self-generated data), each `length` long.
 TokenDataset pack_windows(const std::vector<std::vector<int32_t>>& windows, double validation_share,
                           uint64_t seed);
+
+// All ranks get the data of the first. Collective.
+void share_dataset(TokenDataset& data, Communicator& communicator);
 
 }  // namespace bitsmith

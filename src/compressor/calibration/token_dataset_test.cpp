@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/test_ranks.h"
 
 namespace bitsmith {
 namespace {
@@ -114,6 +115,27 @@ TEST(PackWindows, KeepsWindowsWhole) {
     }
   }
   EXPECT_EQ(seen.size(), 20u);
+}
+
+TEST(TokenDataset, RanksGetTheDataOfTheFirst) {
+  for (const int64_t held_out : {0, 3}) {
+    TokenDataset original;
+    original.train = torch::arange(40, torch::kInt64).view({10, 4});
+    original.validation = torch::arange(held_out * 4, torch::kInt64).view({held_out, 4});
+    original.hash = "00ff";
+    original.chats = 2;
+    original.warnings = {"little text", "much of it twice"};
+    test_ranks::run_ranks(3, [&](Communicator& ranks) {
+      TokenDataset data;
+      if (ranks.first()) data = original;
+      share_dataset(data, ranks);
+      EXPECT_TRUE(torch::equal(data.train, original.train));
+      EXPECT_TRUE(torch::equal(data.validation, original.validation));
+      EXPECT_EQ(data.hash, original.hash);
+      EXPECT_EQ(data.chats, original.chats);
+      EXPECT_EQ(data.warnings, original.warnings);
+    });
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "compressor/objective/hessian_sum.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.h"
 #include "compressor/objective/inverse_factor.h"
@@ -24,6 +25,11 @@ torch::Tensor as_column(const torch::Tensor& weights, int64_t tokens) {
   return column;
 }
 
+// Rounded to float32: the weights of many such adds sum up without rounding, in any order.
+float weight_of(const torch::Tensor& column) {
+  return static_cast<float>(column.sum(torch::kDouble).item<double>());
+}
+
 // sum += a^T b, a and b [n, in]; where they are the same the upper triangle only, in wide blocks.
 // float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
 void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
@@ -44,6 +50,11 @@ void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor&
   }
 }
 
+void add_ranks(torch::Tensor& sum, double& weight, Communicator& communicator) {
+  communicator.sum(std::span(sum.data_ptr<double>(), static_cast<size_t>(sum.numel())));
+  communicator.sum({&weight, 1});
+}
+
 torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
   const double factor = weight > 0 ? 2.0 / weight : 0.0;
   return (sum * factor).to(torch::kFloat);
@@ -60,7 +71,7 @@ void HessianSum::add(const torch::Tensor& x, const torch::Tensor& weights) {
   if (weights.defined()) {
     const auto column = as_column(weights, rows.size(0));
     rows = rows * column.sqrt();
-    weight = column.sum(torch::kDouble).item<double>();
+    weight = weight_of(column);
   }
   add_products(rows, rows, sum_);
   weight_ += weight;
@@ -70,6 +81,8 @@ void HessianSum::merge(const HessianSum& other) {
   sum_.add_(other.sum_);
   weight_ += other.weight_;
 }
+
+void HessianSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weight_, communicator); }
 
 torch::Tensor HessianSum::hessian() const {
   const auto upper = mean_of(sum_, weight_).triu();
@@ -87,7 +100,7 @@ void CrossSum::add(const torch::Tensor& original, const torch::Tensor& x,
   if (weights.defined()) {
     const auto column = as_column(weights, rows.size(0));
     moved = moved * column;
-    weight = column.sum(torch::kDouble).item<double>();
+    weight = weight_of(column);
   }
   add_products(moved, rows, sum_);
   weight_ += weight;
@@ -97,6 +110,8 @@ void CrossSum::merge(const CrossSum& other) {
   sum_.add_(other.sum_);
   weight_ += other.weight_;
 }
+
+void CrossSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weight_, communicator); }
 
 torch::Tensor CrossSum::cross() const { return mean_of(sum_, weight_); }
 

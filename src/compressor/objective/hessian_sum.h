@@ -1,5 +1,6 @@
 // Sums over the inputs that a linear gets: what an objective is made of.
 #pragma once
+#include "base/communicator.h"
 #include "compressor/torch.h"
 
 namespace bitsmith {
@@ -16,6 +17,10 @@ class HessianSum {
   void add(const torch::Tensor& x, const torch::Tensor& weights = {});
   // Adds what another sum has seen: the sum over both their inputs, up to float64 rounding.
   void merge(const HessianSum& other);
+  // The same with those of all other ranks. The numbers that are added have float32's 24 bits, the
+  // sums float64's 53: what is over is room for the order of adding not to show, unless most of a
+  // number cancels. Collective.
+  void merge_ranks(Communicator& communicator);
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
   double weight() const { return weight_; }  // of all tokens, sum w
@@ -26,13 +31,14 @@ class HessianSum {
 };
 
 // The mean 2/n sum (original - x) x^T, where x are the inputs that a linear gets in the quantized
-// model, and `original` those that it got in the original. Weights, merge: as above.
+// model, and `original` those that it got in the original. Weights, merges: as above.
 class CrossSum {
  public:
   explicit CrossSum(int64_t in_features);
   void add(const torch::Tensor& original, const torch::Tensor& x,
            const torch::Tensor& weights = {});
   void merge(const CrossSum& other);
+  void merge_ranks(Communicator& communicator);
   torch::Tensor cross() const;  // [in, in] float32
 
  private:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/test_ranks.h"
 #include "compressor/objective/objective.h"
 #include "compressor/objective/row_products.h"
 
@@ -78,6 +79,36 @@ TEST(HessianSum, MergedSumsAreOneSum) {
   EXPECT_TRUE(torch::allclose(first_cross.cross(), whole_cross.cross(), 1e-5, 1e-6));
   first.merge(HessianSum(20));  // that has seen nothing
   EXPECT_TRUE(torch::allclose(first.hessian(), whole.hessian(), 1e-5, 1e-6));
+}
+
+// To the bit what one process has, however its chunks are dealt.
+TEST(HessianSum, RanksHaveTheSumOfOneProcess) {
+  torch::manual_seed(39);
+  constexpr int64_t kChunks = 7, kTokens = 50;
+  const auto x = torch::randn({kChunks * kTokens, 24}), original = x + 0.1 * torch::randn_like(x);
+  const auto weights = torch::rand({kChunks * kTokens});
+  for (const int size : {1, 2, 3, 9}) {
+    test_ranks::run_ranks(size, [&](Communicator& ranks) {
+      at::set_num_threads(1);
+      HessianSum whole(24), own(24);
+      CrossSum whole_cross(24), own_cross(24);
+      const auto add = [&](HessianSum& hessian, CrossSum& cross, int64_t chunk) {
+        const auto part = [&](const torch::Tensor& t) {
+          return t.narrow(0, chunk * kTokens, kTokens);
+        };
+        hessian.add(part(x), part(weights));
+        cross.add(part(original), part(x), part(weights));
+      };
+      for (int64_t chunk = 0; chunk < kChunks; ++chunk) add(whole, whole_cross, chunk);
+      const Share share = share_of(kChunks, ranks.rank(), size);
+      for (int64_t chunk = share.first; chunk < share.last; ++chunk) add(own, own_cross, chunk);
+      own.merge_ranks(ranks);
+      own_cross.merge_ranks(ranks);
+      EXPECT_TRUE(torch::equal(own.hessian(), whole.hessian())) << size;
+      EXPECT_TRUE(torch::equal(own_cross.cross(), whole_cross.cross())) << size;
+      EXPECT_EQ(own.weight(), whole.weight());
+    });
+  }
 }
 
 // The cost with the shift is the error against the original's outputs on its own inputs, up to a

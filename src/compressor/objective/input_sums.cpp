@@ -34,6 +34,13 @@ void InputSums::add(const torch::Tensor& x, const torch::Tensor& original,
   }
 }
 
+void InputSums::merge_ranks(Communicator& communicator) {
+  for (Part& part : parts_) {
+    part.hessian.merge_ranks(communicator);
+    if (part.cross) part.cross->merge_ranks(communicator);
+  }
+}
+
 torch::Tensor InputSums::mean(const torch::Tensor& first, const torch::Tensor& second) const {
   const double a = parts_[0].hessian.weight(), b = parts_[1].hessian.weight();
   return a + b > 0 ? first * (a / (a + b)) + second * (b / (a + b)) : first;

@@ -23,6 +23,8 @@ class InputSums {
   // first half, which is read only where halves are kept apart.
   void add(const torch::Tensor& x, const torch::Tensor& original, const torch::Tensor& weights,
            int64_t in_first_half);
+  // All that the ranks have added, on each of them. Collective.
+  void merge_ranks(Communicator& communicator);
   // [in, in] float32, of all that was added.
   torch::Tensor hessian() const;
   // By how much its halves say that it should be moved towards its diagonal (half_noise.h). Needs

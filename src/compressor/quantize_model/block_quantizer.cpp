@@ -23,6 +23,20 @@ torch::Tensor rows_of(const torch::Tensor& weights, int64_t first, int64_t count
   return weights.defined() ? weights.narrow(0, first, count) : weights;
 }
 
+std::vector<int64_t> sum_of_ranks(const std::vector<int64_t>& counts, Communicator& ranks) {
+  std::vector<double> sums(counts.begin(), counts.end());
+  ranks.sum(sums);
+  return {sums.begin(), sums.end()};
+}
+
+// Of what comes last in a block.
+auto outputs_progress(const BlockProgress& progress) {
+  return [&progress](double share) {
+    constexpr double kBegin = kHessianShare + kLinearsShare;
+    progress(kBegin + (1 - kBegin) * share, "outputs");
+  };
+}
+
 // Of a mean over `count` values.
 void add_share(std::optional<double>& mean, double value, int64_t count) {
   mean = mean.value_or(0) + value / static_cast<double>(count);
@@ -38,6 +52,10 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
     : decoder_(decoder),
       plan_(plan),
       options_(options),
+      all_windows_(sum_of_ranks({activations.size(0)}, *context.communicator).front()),
+      first_window_(share_of_windows(all_windows_, activations.size(1), options.batch_tokens,
+                                     context.communicator->rank(), context.communicator->size())
+                        .first),
       gradients_(std::move(gradients)),
       moments_(std::move(moments)),
       rotary_(decoder.rotary(activations.size(1))),
@@ -77,7 +95,7 @@ std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) co
 std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, size_t site,
                                                bool all_tokens,
                                                const std::function<void(double)>& progress) {
-  const int64_t windows = stream_.inputs().size(0), length = stream_.inputs().size(1);
+  const int64_t length = stream_.inputs().size(1);
   std::vector<InputSums> sums;
   std::vector<torch::Tensor> weights;  // of each sum's tokens; undefined: all alike
   for (const Linear* linear : planned(block, site)) {
@@ -99,16 +117,18 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
           original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
     }
     // Tokens of the chunk that lie in the first half of the windows.
-    const int64_t bound = std::clamp<int64_t>(windows / 2 - first, 0, count) * length;
+    const int64_t bound =
+        std::clamp<int64_t>(all_windows_ / 2 - first_window_ - first, 0, count) * length;
     const int64_t in_first_half =
         tokens.defined() && options_.uses_halves() ? (tokens < bound).sum().item<int64_t>() : bound;
     for (size_t i = 0; i < sums.size(); ++i) {
       torch::Tensor own = weights[i];
-      if (own.defined()) own = own.narrow(0, first * length, count * length);
+      if (own.defined()) own = own.narrow(0, (first_window_ + first) * length, count * length);
       if (own.defined() && tokens.defined()) own = own.index_select(0, tokens);
       sums[i].add(inputs, expected, own, in_first_half);
     }
   });
+  for (InputSums& sum : sums) sum.merge_ranks(*context_.communicator);
   return sums;
 }
 
@@ -214,17 +234,33 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (observer) observer(summary, stages);
 }
 
-void BlockQuantizer::walk(Block& block, const Block& original, const BlockProgress& progress,
-                          const LinearWork& work) {
-  int64_t planned_weights = 0, done_weights = 0;
-  for (const Linear* linear : block.linears()) {
-    if (plan_.find(linear->name)) planned_weights += linear->out_features * linear->in_features;
-  }
-  if (planned_weights == 0) return;
+void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare& owners,
+                          const BlockProgress& progress, const LinearWork& work,
+                          const LinearsDone& done) {
+  const auto planned_weights = [&](const std::vector<Linear*>& linears) {
+    int64_t sum = 0;
+    for (const Linear* linear : linears)
+      if (plan_.find(linear->name)) sum += linear->out_features * linear->in_features;
+    return sum;
+  };
+  const int64_t all_weights = planned_weights(block.linears());
+  if (all_weights == 0) return;
+  Communicator& ranks = *context_.communicator;
   int sites_done = 0;
+  int64_t done_weights = 0;
   const auto share_done = [&](double of_site = 0) {
     return kHessianShare * (sites_done + of_site) / static_cast<double>(block.sites.size()) +
-           kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(planned_weights);
+           kLinearsShare * static_cast<double>(done_weights) / static_cast<double>(all_weights);
+  };
+  std::vector<DealtLinear> dealt;
+  const auto work_on_dealt = [&](const std::vector<Linear*>& linears) {
+    for (DealtLinear& next : dealt) {
+      progress(share_done(), next.linear->name.substr(next.linear->name.rfind('.') + 1));
+      work(std::move(next));
+    }
+    dealt.clear();
+    done(linears);
+    done_weights += planned_weights(linears);
   };
 
   std::vector<int64_t> expert_tokens;
@@ -236,7 +272,8 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockProgre
     if (!without_data()) {
       const auto report = [&](double share) { progress(share_done(share), site_name(plan)); };
       if (plan.expert >= 0 && expert_tokens.empty()) {
-        expert_tokens = stream_.route_tokens(block, options_.batch_tokens, report);
+        expert_tokens =
+            sum_of_ranks(stream_.route_tokens(block, options_.batch_tokens, report), ranks);
         few = experts_with_few_tokens(block, expert_tokens);
       }
       sums = collect(block, original, site, few.contains(plan.expert), report);
@@ -245,12 +282,13 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockProgre
     for (Linear* linear : block.site_linears(site)) {
       const PlannedMatrix* matrix = plan_.find(linear->name);
       if (!matrix) continue;
-      progress(share_done(), linear->name.substr(linear->name.rfind('.') + 1));
       if (!sums.empty()) {  // its own, or the site's
         const auto end = sums.begin() + options_.guided_groups;
         inputs.clear();
-        for (auto sum = sums.begin(); sum != end; ++sum)
-          inputs.push_back(statistics(*sum, *linear));
+        if (options_.guided() ? owners.owns(*linear) : owners.owns_any(planned(block, site))) {
+          for (auto sum = sums.begin(); sum != end; ++sum)
+            inputs.push_back(statistics(*sum, *linear));
+        }
         sums.erase(sums.begin(), end);
       }
       LinearSummary summary;
@@ -260,13 +298,14 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockProgre
       summary.bits = bits_per_weight(matrix->spec, linear->out_features, linear->in_features);
       if (plan.expert >= 0 && !expert_tokens.empty())
         summary.expert_tokens = expert_tokens[static_cast<size_t>(plan.expert)];
-      work(*linear, *matrix, inputs, std::move(summary));
-      done_weights += linear->out_features * linear->in_features;
+      if (owners.owns(*linear)) dealt.push_back({linear, matrix, inputs, std::move(summary)});
+      if (ranks.size() == 1) work_on_dealt({linear});
     }
+    if (ranks.size() > 1 && options_.sequential()) work_on_dealt(block.site_linears(site));
   }
+  if (ranks.size() > 1 && !options_.sequential()) work_on_dealt(block.linears());
   if (!few.empty())
-    log_warning(
-        few_tokens_message(block.index, few, stream_.inputs().size(0) * stream_.inputs().size(1)));
+    log_warning(few_tokens_message(block.index, few, all_windows_ * stream_.inputs().size(1)));
 }
 
 QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
@@ -276,26 +315,34 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
   // needed.
   const std::shared_ptr<Block> original =
       with_original() ? decoder_.load_block(block_index) : block;
-  QuantizedModules modules;
-  walk(*block, *original, progress,
-       [&](Linear& linear, const PlannedMatrix& matrix, const std::vector<InputStatistics>& inputs,
-           LinearSummary summary) {
-         quantize_linear(linear, matrix, *block, inputs, std::move(summary), modules, observer);
-       });
+  BlockShare owners(*block, plan_, *context_.communicator);
+  QuantizedModules own, modules;  // of this rank, since the last exchange; of all
+  walk(
+      *block, *original, owners, progress,
+      [&](DealtLinear dealt) {
+        quantize_linear(*dealt.linear, *dealt.matrix, *block, dealt.inputs,
+                        std::move(dealt.summary), own, owners.note());
+      },
+      [&](const std::vector<Linear*>& linears) {
+        owners.exchange(linears, options_.sequential(), std::exchange(own, QuantizedModules()),
+                        modules, observer);
+      });
   if (finetune_ && !modules.matrices.empty()) finetune(block_index, modules, progress);
   return modules;
 }
 
 void BlockQuantizer::each_objective(Block& block, const Block& original,
                                     const BlockProgress& progress, const ObjectiveUser& use) {
-  BITSMITH_CHECK(options_.guided_groups == 1);
-  walk(block, original, progress,
-       [&](Linear& linear, const PlannedMatrix&, const std::vector<InputStatistics>& inputs,
-           LinearSummary summary) {
-         const torch::Tensor weight = read_matrix(decoder_.files(), linear.name, torch::kFloat32);
-         const torch::Tensor factor = output_factor(linear, block, weight, summary);
-         use(linear, weight, objective(weight, factor, inputs.front(), 1, summary));
-       });
+  BITSMITH_CHECK(options_.guided_groups == 1 && context_.communicator->size() == 1);
+  walk(
+      block, original, BlockShare(block, plan_, Communicator::alone()), progress,
+      [&](DealtLinear dealt) {
+        Linear& linear = *dealt.linear;
+        const torch::Tensor weight = read_matrix(decoder_.files(), linear.name, torch::kFloat32);
+        const torch::Tensor factor = output_factor(linear, block, weight, dealt.summary);
+        use(linear, weight, objective(weight, factor, dealt.inputs.front(), 1, dealt.summary));
+      },
+      [](const std::vector<Linear*>&) {});
 }
 
 void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
@@ -334,10 +381,7 @@ void BlockQuantizer::advance_original(const Block& original,
 
 void BlockQuantizer::advance(const Block& block, const Block& original,
                              const BlockProgress& progress) {
-  const auto report = [&](double share) {
-    const double begin = kHessianShare + kLinearsShare;
-    progress(begin + (1 - begin) * share, "outputs");
-  };
+  const auto report = outputs_progress(progress);
   advance_original(original, report);
   stream_.advance(block, options_.batch_tokens, report);
 }
@@ -347,10 +391,7 @@ void BlockQuantizer::advance(int64_t block_index, const QuantizedModules& module
   std::shared_ptr<Block> block = std::exchange(block_, nullptr);
   if (without_data()) return;
   if (!block || block->index != block_index) block = decoder_.load_block(block_index);
-  const auto report = [&](double share) {
-    const double begin = kHessianShare + kLinearsShare;
-    progress(begin + (1 - begin) * share, "outputs");
-  };
+  const auto report = outputs_progress(progress);
   advance_original(*block, report);
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);

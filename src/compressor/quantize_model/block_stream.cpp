@@ -67,6 +67,7 @@ std::vector<int64_t> BlockStream::route_tokens(const Block& block, int64_t token
     const torch::Tensor chosen = route(block, mlp_inputs(block, first, count).flatten(0, 1)).chosen;
     chunks.push_back(chosen.view({count, length_, chosen.size(1)}));
   });
+  if (chunks.empty()) return std::vector<int64_t>(block.mlps.size());
   chosen_ = torch::cat(chunks);
   const auto experts = std::ssize(block.mlps);
   const torch::Tensor counts = torch::bincount(chosen_.flatten(), {}, experts);

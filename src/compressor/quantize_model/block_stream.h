@@ -29,7 +29,8 @@ void each_window_chunk(const torch::Tensor& activations, int64_t tokens, const P
 // window, what it started from.
 class BlockStream {
  public:
-  // inputs [windows, length, hidden] of the first block; changed in place from then on.
+  // inputs [windows, length, hidden] of the first block, of which there may be none; changed in
+  // place from then on.
   BlockStream(const Decoder& decoder, const RotaryTables& rotary, torch::Tensor inputs);
 
   // [windows, length, hidden] of the present block.

@@ -100,17 +100,22 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
     return work.file(numbered_name("gradients", static_cast<int64_t>(number)) + ".safetensors");
   };
 
+  Communicator& ranks = *context.communicator;
   size_t resumed = 0;  // batches
-  while (resumed < batches.size() && fs::exists(file(resumed))) ++resumed;
+  while (ranks.first() && resumed < batches.size() && fs::exists(file(resumed))) ++resumed;
+  resumed = ranks.broadcast_value(resumed);
   if (resumed > 0 && resumed < batches.size())
     log_info(concat("resuming: the gradients of ", batches[resumed].first, " of ", count,
                     " windows are there"));
-  if (resumed < batches.size()) {
+  const int makers = options.kronecker() ? 1 : ranks.size();
+  if (resumed < batches.size() && ranks.rank() < makers) {
     ReportedTask task(context, "gradients");
     const auto decoder = Decoder::load_without_blocks(files, compute_dtype(options.dtype));
     const MomentFiles moment_files(work);
     const int64_t begin = batches[resumed].first;
     for (size_t number = resumed; number < batches.size(); ++number) {
+      if (static_cast<int>(number % static_cast<size_t>(makers)) != ranks.rank()) continue;
+      if (fs::exists(file(number))) continue;
       const MomentBatch& batch = batches[number];
       const auto report = [&](double share) {
         if (context.cancelled())
@@ -141,6 +146,8 @@ OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>
                       work.hash());
     }
   }
+
+  ranks.barrier();
 
   std::map<std::string, std::vector<LinearGradients>> parts;
   for (size_t number = 0; number < batches.size(); ++number) {

@@ -23,8 +23,9 @@ std::vector<MomentBatch> gradient_batches(const ModelPlan& model, int64_t window
 
 // Of the planned linears in the blocks. Finished batches lie in `work`,
 // gradients-NNNNN.safetensors, and are not made again; the statistics are always those of the
-// files. With the Kronecker objective their second moments come into MomentFiles too. Throws
-// Interrupted, Error.
+// files. With the Kronecker objective their second moments come into MomentFiles too, which add up
+// batch by batch: the first rank makes them; otherwise the ranks share the batches. Throws
+// Interrupted, Error. Collective.
 OutputGradients collect_output_gradients(const std::shared_ptr<const ModelFiles>& files,
                                          const torch::Tensor& windows, const QuantizationPlan& plan,
                                          const QuantizeModelOptions& options,

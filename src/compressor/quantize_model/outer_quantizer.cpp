@@ -40,12 +40,14 @@ bool needs_hidden_states(const ModelPlan& model, const PlannedMatrix& matrix) {
 }  // namespace
 
 torch::Tensor final_hessian(const Decoder& decoder, const torch::Tensor& outputs, int64_t tokens,
-                            const std::function<void(double)>& progress) {
+                            const std::function<void(double)>& progress,
+                            Communicator& communicator) {
   const Norm norm = load_norm(decoder.files(), decoder.plan().final_norm, decoder.dtype());
   HessianSum sum(outputs.size(2));
   each_window_chunk(outputs, tokens, progress, [&](int64_t first, int64_t count) {
     sum.add(norm.forward(outputs.narrow(0, first, count)));
   });
+  sum.merge_ranks(communicator);
   torch::Tensor hessian = sum.hessian();
   if (!torch::isfinite(hessian.sum()).item<bool>())
     throw Error("the final hidden states are not finite: the model's activations overflow");

@@ -14,9 +14,10 @@
 namespace bitsmith {
 
 // H of the head's inputs [hidden, hidden]: of the last block's outputs [windows, length, hidden]
-// after the final norm, about `tokens` tokens at a time.
+// after the final norm, about `tokens` tokens at a time; of the windows of all ranks. Collective.
 torch::Tensor final_hessian(const Decoder& decoder, const torch::Tensor& outputs, int64_t tokens,
-                            const std::function<void(double)>& progress);
+                            const std::function<void(double)>& progress,
+                            Communicator& communicator = Communicator::alone());
 
 // The objective of embedding or head (docs/quantization.md). A row is a token's: its weight is
 // sqrt(count + 1), in units of the mean, with `counts` [vocab] of the calibration text. H is

@@ -16,6 +16,7 @@
 #include "compressor/quantize_model/model_card.h"
 #include "compressor/quantize_model/outer_quantizer.h"
 #include "compressor/quantize_model/quantization_plan.h"
+#include "compressor/quantize_model/quantization_resources.h"
 #include "compressor/quantize_model/quantized_modules.h"
 #include "compressor/quantize_model/result_tensors.h"
 #include "compressor/quantize_model/work_tensors.h"
@@ -50,11 +51,13 @@ void check_data(const TokenDataset& data, const ModelPlan& model,
 
 std::string block_name(int64_t block_index) { return numbered_name("block", block_index); }
 
-// Reads finished modules, or makes them.
+// Reads finished modules, or makes them: all ranks do, the first writes them. It alone looks
+// whether they are there: a network's file system may remember for a while that a file was not.
 QuantizedModules finished_modules(const WorkFolder& work, const std::string& name,
                                   const QuantizationPlan& plan,
                                   const std::vector<LinearPlan>& candidates,
-                                  const std::function<QuantizedModules()>& make) {
+                                  const std::function<QuantizedModules()>& make,
+                                  Communicator& ranks) {
   std::vector<LinearPlan> expected;
   std::map<std::string, RepresentationSpec> specs;
   for (const LinearPlan& shape : candidates) {
@@ -64,7 +67,11 @@ QuantizedModules finished_modules(const WorkFolder& work, const std::string& nam
     }
   }
   const fs::path file = work.file(name + ".safetensors");
-  if (!fs::exists(file)) write_modules(file, make(), work.hash());
+  if (!ranks.broadcast_value(ranks.first() && fs::exists(file))) {
+    const QuantizedModules made = make();
+    if (ranks.first()) write_modules(file, made, work.hash());
+    ranks.barrier();
+  }
   return read_modules(file, expected, specs, work.hash());
 }
 
@@ -113,43 +120,14 @@ std::string output_factors_line(const std::vector<LinearSummary>& linears) {
 torch::Tensor embed_windows(const Decoder& decoder, const QuantizedModules& outer,
                             const torch::Tensor& windows) {
   const ModelPlan& model = decoder.plan();
-  if (windows.numel() == 0) return torch::empty({0, 0, model.hidden_size}, decoder.dtype());
+  if (windows.numel() == 0)
+    return torch::empty({0, windows.size(1), model.hidden_size}, decoder.dtype());
   const auto found = outer.matrices.find(model.embedding.name);
   return decoder.embed_with(
       found != outer.matrices.end()
           ? decode_matrix(found->second, decoder.dtype())
           : read_matrix(decoder.files(), model.embedding.name, decoder.dtype()),
       windows);
-}
-
-std::string bytes(uint64_t n) { return format_bytes(static_cast<double>(n)); }
-
-// Bytes still to be written.
-uint64_t disk_to_write(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t there = work.bytes();
-  return plan.disk_bytes > there ? plan.disk_bytes - there : 0;
-}
-
-void check_resources(const QuantizationPlan& plan, const WorkFolder& work) {
-  const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
-  if (disk > free_disk) {
-    throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes(disk),
-                       " are needed and ", bytes(free_disk), " are free"));
-  }
-  const uint64_t free_memory = available_memory_bytes();
-  if (plan.memory_bytes > free_memory) {
-    throw Error(concat("not enough memory: about ", bytes(plan.memory_bytes), " are needed and ",
-                       bytes(free_memory),
-                       " are free; fewer calibration tokens or bfloat16 activations need less"));
-  }
-}
-
-void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds) {
-  log_info(concat("quantizing ", plan.matrices.size(), " matrices of ", plan.blocks,
-                  " blocks takes about ", format_duration(seconds), ", ", bytes(plan.memory_bytes),
-                  " of memory (", bytes(available_memory_bytes()), " free) and ",
-                  bytes(disk_to_write(plan, work)), " of disk (",
-                  bytes(free_disk_bytes(work.path())), " free)"));
 }
 
 void write_result(const fs::path& folder, const ModelFiles& files,
@@ -208,6 +186,7 @@ void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions&
   compute_dtype(options.dtype);
   const QuantizationPlan plan = plan_quantization(files, options);
   check_tokenizer_export(files.checkpoint());
+  if (!context.communicator->first()) return;
   check_weights(files.checkpoint(), context, [&](const std::string& name) {
     return name.ends_with(".weight") && plan.find(name.substr(0, name.rfind('.')));
   });
@@ -223,13 +202,6 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options) {
   return plan_quantization(files, options).needs_calibration();
-}
-
-void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
-                     const WorkFolder& work, int64_t tokens, int64_t length) {
-  QuantizationPlan plan = plan_quantization(files, options);
-  estimate_resources(plan, files.plan(), tokens, length, options);
-  check_resources(plan, work);
 }
 
 QuantizeTime quantize_time(const ModelFiles& files, const QuantizeModelOptions& options,
@@ -271,16 +243,19 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                   {"length", data.train.size(1)},
                                   {"chats", data.chats}};
   work.require("calibration", data_facts);
-  estimate_resources(plan, model, data.train.numel(), data.train.size(1), options);
-  check_resources(plan, work);
+  Communicator& ranks = *context.communicator;
+  const int64_t length = data.train.size(1);
+  check_resources(plan, model, options, work, data.train.numel(), length, ranks);
   const std::string ignored = ignored_tensors_line(files->checkpoint());
   if (!ignored.empty()) log_info(ignored);
-  announce(plan, work, estimate_time(plan, model, options, context).seconds(data.train.numel()));
+  if (ranks.first())
+    announce(plan, work, estimate_time(plan, model, options, context).seconds(data.train.numel()),
+             ranks);
 
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  StageLog log(log_path);
+  StageLog log(ranks.first() ? log_path : "/dev/null");
   OutputGradients gradients;
   if (options.uses_gradients())
     gradients = collect_output_gradients(files, data.train, plan, options, work, context);
@@ -302,7 +277,9 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   };
   const OuterQuantizer outer(*files, plan, options, data.train, context);
   const std::vector<LinearPlan> last = outer.after_blocks();
-  const bool head_pending = !last.empty() && !fs::exists(work.file("head.safetensors"));
+  const bool head_pending =
+      !last.empty() &&
+      ranks.broadcast_value(ranks.first() && !fs::exists(work.file("head.safetensors")));
   const int64_t steps = plan.blocks + (last.empty() ? 0 : 1);
   const auto report = [&](double share, const std::string& detail) {
     stop_if_cancelled();
@@ -330,16 +307,24 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
 
   std::vector<QuantizedModules> modules;  // views into the work folder's files
   const std::vector<LinearPlan> first = outer.before_blocks();
+  const auto quantize_outer = [&](const std::vector<LinearPlan>& matrices,
+                                  const torch::Tensor& hidden) {
+    return ranks.first() ? outer.quantize(matrices, hidden, observe) : QuantizedModules();
+  };
   modules.push_back(finished_modules(work, "embedding", plan, first,
-                                     stopping([&] { return outer.quantize(first, {}, observe); })));
-  while (resumed < plan.blocks && fs::exists(work.file(block_name(resumed) + ".safetensors")))
+                                     stopping([&] { return quantize_outer(first, {}); }), ranks));
+  while (ranks.first() && resumed < plan.blocks &&
+         fs::exists(work.file(block_name(resumed) + ".safetensors")))
     ++resumed;
   if (resumed > 0) log_info(concat("resuming: ", resumed, " blocks are done"));
   if (resumed == steps) resumed = 0;  // only for the progress line: no fresh step to divide by
 
   const auto decoder = Decoder::open(files, dtype);
+  const Share own = share_of_windows(data.train.size(0), length, options.batch_tokens, ranks.rank(),
+                                     ranks.size());
   auto quantizer = std::make_unique<BlockQuantizer>(
-      *decoder, plan, options, embed_windows(*decoder, modules[0], data.train),
+      *decoder, plan, options,
+      embed_windows(*decoder, modules[0], data.train.narrow(0, own.first, own.count())),
       std::move(gradients), std::move(moments), finetune, context);
   for (int64_t block_index = 0; block_index < plan.blocks; ++block_index) {
     std::vector<LinearPlan> candidates;
@@ -347,29 +332,31 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
       candidates.push_back(*linear);
     modules.push_back(finished_modules(
         work, block_name(block_index), plan, candidates,
-        stopping([&] { return quantizer->quantize(block_index, report, observe); })));
+        stopping([&] { return quantizer->quantize(block_index, report, observe); }), ranks));
     if (block_index + 1 < plan.blocks || head_pending)
       quantizer->advance(block_index, modules.back(), report);
     ++done;
     log.write_block(block_index, seconds());
   }
   if (!last.empty()) {
-    modules.push_back(finished_modules(
-        work, "head", plan, last, stopping([&] {
-          for (int64_t dense = plan.blocks; dense < model.num_blocks(); ++dense)
-            quantizer->advance(dense, {}, report);
-          const torch::Tensor hidden =
-              final_hessian(*decoder, quantizer->activations(), options.batch_tokens,
-                            [&](double share) { report(share, "final hidden states"); });
-          quantizer.reset();  // its activations take memory
-          return outer.quantize(last, hidden, observe);
-        })));
+    modules.push_back(
+        finished_modules(work, "head", plan, last, stopping([&] {
+                           for (int64_t dense = plan.blocks; dense < model.num_blocks(); ++dense)
+                             quantizer->advance(dense, {}, report);
+                           const torch::Tensor hidden = final_hessian(
+                               *decoder, quantizer->activations(), options.batch_tokens,
+                               [&](double share) { report(share, "final hidden states"); }, ranks);
+                           quantizer.reset();  // its activations take memory
+                           return quantize_outer(last, hidden);
+                         }),
+                         ranks));
   }
   task->update(1.0, concat(done, "/", plan.blocks, " blocks"));
   task.reset();
   quantizer.reset();  // its activations are not needed for judging
 
   QuantizeModelResult result;
+  if (!ranks.first()) return result;
   for (const QuantizedModules& saved : modules)
     result.linears.insert(result.linears.end(), saved.linears.begin(), saved.linears.end());
   if (options.kronecker()) log_info(output_factors_line(result.linears));
@@ -380,7 +367,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   write_result(finished, *files, modules, result, recipe);
   const auto quantized = ModelFiles::open(finished);
   result.file_bytes = quantized->checkpoint().file_bytes();
-  result.kl = calibration_gap(files, quantized, data, dtype, context);
+  result.kl = calibration_gap(files, quantized, data, dtype, context.alone());
   recipe.update(to_json(result.kl));
   if (judge) judge(quantized, recipe);
   write_json_file(finished / "bitsmith.json", recipe);

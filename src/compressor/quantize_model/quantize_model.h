@@ -49,8 +49,8 @@ struct QuantizeModelResult {
 
 // All that can be refused without data and without the work folder: options that the model forbids,
 // a model that is quantized already, a tokenizer that the result could not carry, weights that are
-// not finite or do not fit 16-bit scales (all are read once). Throws UsageError, Error or
-// Interrupted.
+// not finite or do not fit 16-bit scales (all are read once, by the first rank). Throws UsageError,
+// Error or Interrupted.
 void check_quantize_request(const ModelFiles& files, const QuantizeModelOptions& options,
                             const RunContext& context);
 
@@ -64,9 +64,10 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options);
 
 // Throws Error where memory or disk are not enough for `tokens` tokens of calibration text in
-// windows of `length` (0, 0: none).
+// windows of `length` (0, 0: none), which the ranks share.
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
-                     const WorkFolder& work, int64_t tokens, int64_t length);
+                     const WorkFolder& work, int64_t tokens, int64_t length,
+                     const Communicator& communicator = Communicator::alone());
 
 // An estimate of wall time: it grows with the tokens from what the matrices take.
 struct QuantizeTime {
@@ -88,8 +89,9 @@ using ResultJudge =
 // Finished blocks lie in `work`, one safetensors file each; the same request goes on with them and
 // ends with the same bytes. Stages of every linear, with times, are appended to `log` (JSON lines).
 // When cancelled it finishes nothing more and throws Interrupted. `finetune`, when given, trains
-// each block after its matrices are quantized. `judge`, when given, sees the result before it is
-// put in place.
+// each block after its matrices are quantized, in one process. `judge`, when given, sees the result
+// before it is put in place. The ranks of the context, who all see `work`, share windows and
+// matrices: the same codes with any number of them. On others than the first the result is empty.
 QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
                                    const TokenDataset& data, const QuantizeModelOptions& options,
                                    WorkFolder& work, const std::filesystem::path& log,

@@ -1,16 +1,20 @@
 #include "compressor/train/gradient_pass.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
+#include "compressor/train/gradient_exchange.h"
 #include "compressor/train/loss.h"
 #include "compressor/train/step_times.h"
 
 namespace bitsmith {
 namespace {
 
-// One micro-batch; returns its summed loss and adds its gradients.
-double backward(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
-                const TrainingWindows& windows, const LossOptions& options, double grad_scale) {
+// One micro-batch; returns its summed loss and leaves its gradients at the leaves, or to an
+// exchange.
+double backward(Decoder& student, Teacher& teacher, const TrainingWindows& windows,
+                const LossOptions& options, double grad_scale) {
   std::unique_ptr<TeacherRows> target;
   if (options.needs_teacher()) {
     const TimedPart timed(StepPart::kTeacher);
@@ -32,7 +36,6 @@ double backward(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
     head.weight.mutable_grad() = loss.grad_head.to(head.weight.dtype());
   }
   hidden.backward(loss.grad_hidden);
-  tuned.collect_gradients();
   return loss.sum;
 }
 
@@ -46,12 +49,24 @@ double gradient_pass(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
     tuned.clear_gradients();
   }
   const auto tokens = static_cast<double>(windows.ids.numel());
-  double mean = 0;
-  for (int64_t first = 0; first < windows.count(); first += micro_windows) {
-    const auto micro = windows.narrow(first, std::min(micro_windows, windows.count() - first));
-    mean += backward(tuned, student, teacher, micro, loss, 1.0 / tokens) / tokens;
+  Communicator& ranks = tuned.communicator();
+  const int64_t micro_batches = (windows.count() + micro_windows - 1) / micro_windows;
+  std::vector<double> losses(static_cast<size_t>(micro_batches));
+  GradientExchange exchange(tuned);
+  for (int64_t round = 0; round < micro_batches; round += ranks.size()) {
+    const int64_t own = round + ranks.rank();
+    exchange.begin(static_cast<int>(std::min<int64_t>(ranks.size(), micro_batches - round)));
+    if (own < micro_batches) {
+      const int64_t first = own * micro_windows;
+      const auto micro = windows.narrow(first, std::min(micro_windows, windows.count() - first));
+      losses[static_cast<size_t>(own)] =
+          backward(student, teacher, micro, loss, 1.0 / tokens) / tokens;
+    }
+    const TimedPart timed(StepPart::kBackward);
+    exchange.finish();
   }
-  return mean;
+  ranks.sum(losses);
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 }  // namespace bitsmith

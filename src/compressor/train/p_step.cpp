@@ -50,8 +50,8 @@ void parse_option(const std::string& text, Optimizer& optimizer) {
 }
 
 void p_step(TunedBlocks& blocks, int64_t step, double rate, const PStepOptions& options) {
-  for (auto& tuned : blocks.linears()) matrix_step(tuned, step, rate, options);
-  for (auto& norm : blocks.norms()) {
+  for (auto& tuned : blocks.own_linears()) matrix_step(tuned, step, rate, options);
+  for (auto& norm : blocks.own_norms()) {
     if (!norm.gradient.defined()) continue;
     optimizer_step(norm, norm.gradient, step, rate * kNormRate, /*weight_decay=*/0, options);
   }

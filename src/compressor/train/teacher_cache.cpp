@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -124,9 +126,12 @@ class TeacherCache::Maker {
         micro_(micro_windows),
         context_(context) {}
 
-  void make(const std::vector<int64_t>& shards) {
+  // Before any of `shards` files are made.
+  void prepare(int64_t shards) const {
     remove_leftovers();
-    check_disk(static_cast<int64_t>(shards.size()));
+    check_disk(shards);
+  }
+  void make(const std::vector<int64_t>& shards) {
     ReportedTask task(context_, "teacher cache");
     for (size_t i = 0; i < shards.size(); ++i) {
       if (context_.cancelled())
@@ -226,7 +231,8 @@ TeacherCache::TeacherCache(const fs::path& folder, const TeacherCacheKey& key, D
   BITSMITH_CHECK(top_k_ >= 1 && top_k_ <= vocab_);
   const OrderedJson identity = identity_of(key, windows, vocab_);
   identity_ = sha256(identity.dump());
-  check_owner(folder, identity);
+  Communicator& ranks = *context.communicator;
+  if (ranks.first()) check_owner(folder, identity);
   const int64_t shards = (windows.size(0) + kShardWindows - 1) / kShardWindows;
   const auto missing = [&] {
     std::vector<int64_t> all;
@@ -234,11 +240,23 @@ TeacherCache::TeacherCache(const fs::path& folder, const TeacherCacheKey& key, D
       if (!fs::exists(shard_path(folder, shard))) all.push_back(shard);
     return all;
   };
-  if (!missing().empty()) {
-    const FolderLock lock(folder);
+  Maker maker(folder, key, identity_, decoder, windows, micro_windows, context);
+  std::optional<FolderLock> lock;  // the first rank's
+  std::vector<int64_t> to_make;
+  if (ranks.first() && !missing().empty()) {
+    lock.emplace(folder);
     check_owner(folder, identity);  // another process may have been here
     write_json_file(folder / "cache.json", identity);
-    Maker(folder, key, identity_, decoder, windows, micro_windows, context).make(missing());
+    to_make = missing();
+    maker.prepare(std::ssize(to_make));
+  }
+  to_make.resize(ranks.broadcast_value(to_make.size()));
+  ranks.broadcast(std::as_writable_bytes(std::span(to_make)), 0);
+  if (!to_make.empty()) {
+    const Share own = share_of(std::ssize(to_make), ranks.rank(), ranks.size());
+    maker.make({to_make.begin() + own.first, to_make.begin() + own.last});
+    ranks.barrier();
+    lock.reset();
   }
   ReportedTask task(context, "reading the teacher cache");
   for (int64_t shard = 0; shard < shards; ++shard) {

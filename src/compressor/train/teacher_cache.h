@@ -36,8 +36,9 @@ void check_teacher_cache(const std::filesystem::path& folder, const TeacherCache
 class TeacherCache : public Teacher {
  public:
   // Goes on making the cache in `folder` where it is not whole, from `windows` [n, length] int64,
-  // by `decoder`, `micro_windows` at a time; one process makes it, others are refused meanwhile.
-  // Then reads and checks all of it. Error, and nothing changed, for the cache of another key, a
+  // by `decoder`, `micro_windows` at a time; one run makes it, others are refused meanwhile. Its
+  // ranks, who all see the folder, share the files that are missing. Then each reads and checks all
+  // of it. Error, and nothing changed, for the cache of another key, a
   // damaged one, a folder of something else, and a disk that is too full; Interrupted with what is
   // done kept.
   TeacherCache(const std::filesystem::path& folder, const TeacherCacheKey& key, Decoder& decoder,

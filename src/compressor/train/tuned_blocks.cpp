@@ -1,13 +1,13 @@
 #include "compressor/train/tuned_blocks.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "compressor/model/dense_tensor.h"
-#include "kernels/kernel_table.h"
+#include "compressor/tensor_bytes.h"
+#include "compressor/train/gradient_sum.h"
 
 namespace bitsmith {
 namespace {
@@ -18,22 +18,7 @@ double root_mean_square(const torch::Tensor& t) {
 
 std::string codes_name(const TunedLinear& tuned) { return tuned.linear->name + ".codes"; }
 
-// sum += term, without a float32 copy of a bfloat16 term.
-void add_to_sum(const torch::Tensor& term, torch::Tensor& sum) {
-  const bool in_bfloat16 = term.scalar_type() == torch::kBFloat16 && term.is_cpu() &&
-                           term.is_contiguous() && sum.is_contiguous();
-  if (!in_bfloat16) {
-    sum.add_(term);
-    return;
-  }
-  const auto* from = reinterpret_cast<const uint16_t*>(term.const_data_ptr<at::BFloat16>());
-  auto* to = sum.mutable_data_ptr<float>();
-  at::parallel_for(0, term.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    kernels().bfloat16.accumulate(from + begin, end - begin, to + begin);
-  });
-}
-
-// Adds the gradient of `leaf` to `sum`, float32, and clears it.
+// Adds the gradient of `leaf` to `sum` and clears it.
 void take_gradient(const torch::Tensor& leaf, torch::Tensor& sum) {
   const torch::NoGradGuard no_grad;
   auto& gradient = leaf.mutable_grad();
@@ -95,42 +80,98 @@ void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vecto
   }
 }
 
+void TunedBlocks::deal() {
+  std::vector<double> sizes;
+  for (const auto& tuned : linears_)
+    sizes.push_back(static_cast<double>(tuned.linear->weight.numel()));
+  for (const auto& norm : norms_) sizes.push_back(static_cast<double>(norm.value.numel()));
+  const std::vector<int> owners = deal_by_size(sizes, communicator_.size());
+  auto owner = owners.begin();
+  for (auto& tuned : linears_) {
+    tuned.owner = *owner++;
+    if (communicator_.size() == 1) continue;
+    // A GradientExchange takes them.
+    torch::autograd::impl::set_post_acc_grad_hooks(tuned.linear->weight, nullptr);
+    if (tuned.owner != communicator_.rank()) tuned.gradient.reset();
+  }
+  for (auto& norm : norms_) norm.owner = *owner++;
+}
+
 void TunedBlocks::collect_gradients() {
   const torch::NoGradGuard no_grad;
   for (auto& tuned : linears_) take_gradient(tuned.linear->weight, tuned.gradient);
-  for (auto& norm : norms_) {
-    auto& gradient = norm.live.mutable_grad();
-    if (!gradient.defined()) continue;
-    if (!norm.gradient.defined()) norm.gradient = torch::zeros(gradient.sizes(), torch::kFloat32);
-    norm.gradient.add_(gradient);
-    gradient.reset();
-  }
+  for (auto& norm : norms_) take_gradient(norm.live, norm.gradient);
 }
 
 void TunedBlocks::clear_gradients() {
-  for (auto& tuned : linears_) tuned.gradient.zero_();
+  for (auto& tuned : own_linears()) tuned.gradient.zero_();
   for (auto& norm : norms_) norm.gradient.reset();
 }
 
-double TunedBlocks::gradient_norm() const {
+double TunedBlocks::gradient_norm() {
   const torch::NoGradGuard no_grad;
-  double sum = 0;
+  std::vector<double> squares;  // of each; zero where another rank has it
   const auto add = [&](const torch::Tensor& gradient) {
-    const double norm = gradient.norm().item<double>();
-    sum += norm * norm;
+    const double norm = gradient.defined() ? gradient.norm().item<double>() : 0;
+    squares.push_back(norm * norm);
   };
   for (const auto& tuned : linears_) add(tuned.gradient);
-  for (const auto& norm : norms_) {
-    if (norm.gradient.defined()) add(norm.gradient);
-  }
-  return std::sqrt(sum);
+  for (const auto& norm : norms_) add(norm.gradient);
+  communicator_.sum(squares);
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 void TunedBlocks::scale_gradients(double factor) {
   const torch::NoGradGuard no_grad;
-  for (auto& tuned : linears_) tuned.gradient.mul_(factor);
+  for (auto& tuned : own_linears()) tuned.gradient.mul_(factor);
   for (auto& norm : norms_) {
     if (norm.gradient.defined()) norm.gradient.mul_(factor);
+  }
+}
+
+void TunedBlocks::share_values() {
+  if (communicator_.size() == 1) return;
+  const torch::NoGradGuard no_grad;
+  for (auto& tuned : linears_)
+    for (auto& c : tuned.continuous) communicator_.broadcast(tensor_bytes(c.value), tuned.owner);
+  for (auto& norm : norms_) communicator_.broadcast(tensor_bytes(norm.value), norm.owner);
+}
+
+std::vector<torch::Tensor> TunedBlocks::own_codes() {
+  std::vector<torch::Tensor> codes;
+  if (communicator_.size() == 1) return codes;
+  for (const auto& tuned : linears_) {
+    const bool is_own = tuned.owner == communicator_.rank();
+    codes.push_back(is_own ? tuned.representation().coded().codes().clone() : torch::Tensor());
+  }
+  return codes;
+}
+
+// Few change in a step: only those are sent.
+void TunedBlocks::share_codes(const std::vector<torch::Tensor>& before) {
+  if (communicator_.size() == 1) return;
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> changed(linears_.size());  // code groups [n] int64
+  std::vector<double> counts(linears_.size());
+  for (size_t i = 0; i < linears_.size(); ++i) {
+    if (!before[i].defined()) continue;
+    const auto codes = linears_[i].representation().coded().codes();
+    changed[i] = (codes != before[i]).any(1).nonzero().squeeze(1).contiguous();
+    counts[i] = static_cast<double>(changed[i].numel());
+  }
+  communicator_.sum(counts);
+  for (size_t i = 0; i < linears_.size(); ++i) {
+    const auto count = static_cast<int64_t>(counts[i]);
+    if (count == 0) continue;
+    CodedTerm& term = linears_[i].representation().coded();
+    const int owner = linears_[i].owner;
+    if (!changed[i].defined()) changed[i] = torch::empty({count}, torch::kInt64);
+    communicator_.broadcast(tensor_bytes(changed[i]), owner);
+    const auto codes = owner == communicator_.rank()
+                           ? term.codes().index_select(0, changed[i])
+                           : torch::empty({count, term.codes().size(1)}, term.codes().options());
+    communicator_.broadcast(tensor_bytes(codes), owner);
+    if (owner != communicator_.rank()) term.assign_codes(changed[i], codes);
   }
 }
 
@@ -155,13 +196,12 @@ void TunedBlocks::visit_parameters(const StateVisitor& visitor) {
   for (auto& norm : norms_) visitor(norm.name, norm.value);
 }
 
-void TunedBlocks::visit_state(const StateVisitor& visitor) {
-  visit_values(visitor);
-  for (auto& tuned : linears_) {
+void TunedBlocks::visit_own_state(const StateVisitor& visitor) {
+  for (auto& tuned : own_linears()) {
     for (auto& c : tuned.continuous) c.adam.visit(c.name, visitor);
     if (tuned.rule) tuned.rule->visit(tuned.linear->name, visitor);
   }
-  for (auto& norm : norms_) norm.adam.visit(norm.name, visitor);
+  for (auto& norm : own_norms()) norm.adam.visit(norm.name, visitor);
 }
 
 uint64_t TunedBlocks::matrix_bytes() {

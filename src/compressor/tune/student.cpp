@@ -16,32 +16,33 @@ double distance(const Linear& linear, const Linear& teacher) {
 }  // namespace
 
 Student::Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
-                 TrainedParts parts, StateMemory& memory)
-    : TunedBlocks(memory), decoder_(std::move(decoder)) {
-  size_t done = 0;
-  // Those of `now` that were added last.
-  const auto give_rules = [&](const std::vector<Linear*>& now, const std::vector<Linear*>& before) {
-    for (size_t i = 0; i < now.size(); ++i) {
-      if (!now[i]->representation) continue;
-      linears()[done].rule = rule(now[i]->representation->coded(), distance(*now[i], *before[i]),
-                                  static_cast<int64_t>(done));
-      ++done;
-    }
+                 TrainedParts parts, StateMemory& memory, Communicator& communicator)
+    : TunedBlocks(memory, communicator), decoder_(std::move(decoder)) {
+  std::vector<const Linear*> originals;  // of linears()
+  const auto add_originals = [&](const std::vector<Linear*>& now,
+                                 const std::vector<Linear*>& before) {
+    for (size_t i = 0; i < now.size(); ++i)
+      if (now[i]->representation) originals.push_back(before[i]);
   };
   for (const auto& block : decoder_->blocks()) {
     add(*block, *decoder_, parts.vectors);
-    give_rules(block->linears(), teacher.blocks()[static_cast<size_t>(block->index)]->linears());
+    add_originals(block->linears(), teacher.blocks()[static_cast<size_t>(block->index)]->linears());
   }
-  std::vector<Linear*> outer, originals;
   for (size_t i = 0; i < decoder_->outer_linears().size(); ++i) {
     if (!(i == 0 ? parts.embedding : parts.head)) continue;
-    outer.push_back(decoder_->outer_linears()[i]);
-    originals.push_back(teacher.outer_linears()[i]);
-    if (outer.back()->representation) add(*outer.back(), decoder_->dtype());
+    Linear* outer = decoder_->outer_linears()[i];
+    if (outer->representation) add(*outer, decoder_->dtype());
+    add_originals({outer}, {teacher.outer_linears()[i]});
   }
-  give_rules(outer, originals);
   if (linears().empty())
     throw Error("this model has no quantized matrix to tune: quantize it first");
+  deal();
+  for (size_t i = 0; i < linears().size(); ++i) {
+    TunedLinear& tuned = linears()[i];
+    if (tuned.owner != communicator.rank()) continue;
+    tuned.rule = rule(tuned.representation().coded(), distance(*tuned.linear, *originals[i]),
+                      static_cast<int64_t>(i));
+  }
 }
 
 }  // namespace bitsmith

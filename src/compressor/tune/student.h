@@ -16,10 +16,11 @@ struct TrainedParts {
 class Student : public TunedBlocks {
  public:
   // Trains every linear of the blocks that holds a representation, and `parts`. The rules' steps
-  // are in units of the distance to the teacher. `memory`: where Adam's moments lie; outlives this.
-  // Throws Error when nothing in the decoder is quantized.
+  // are in units of the distance to the teacher. `memory`: where Adam's moments lie; it and
+  // `communicator` outlive this. Throws Error when nothing in the decoder is quantized.
   Student(std::unique_ptr<Decoder> decoder, Decoder& teacher, const CodeRuleFactory& rule,
-          TrainedParts parts = {}, StateMemory& memory = StateMemory::plain());
+          TrainedParts parts = {}, StateMemory& memory = StateMemory::plain(),
+          Communicator& communicator = Communicator::alone());
   Decoder& decoder() { return *decoder_; }
 
  private:

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "compressor/train/loss.h"
 #include "compressor/tune/code_pass.h"
+#include "compressor/tune/tune_log.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -61,6 +62,8 @@ class Run {
         options_(options),
         work_(work),
         context_(context),
+        ranks_(*context.communicator),
+        log_(log, ranks_.first()),
         started_(now()) {
     length_ = data.train.size(1);
     const int64_t all = data.validation.size(0);
@@ -75,10 +78,8 @@ class Run {
     for (auto& tuned : student.linears())
       code_groups_ += tuned.representation().coded().num_code_groups();
     progress_.request_hash = request_hash;
-    log_ = std::fopen(log.c_str(), "a");
-    if (log_ == nullptr) throw Error(concat("cannot write the log ", log.string()));
+    warn_of_idle_ranks();
   }
-  ~Run() { std::fclose(log_); }
 
   TuneResult run() {
     if (load_tune_state(work_ / "state.safetensors", student_, progress_)) {
@@ -107,19 +108,27 @@ class Run {
         return result(true);
       }
       show(loss);
-      const bool stop = context_.cancelled();
-      if (stop || save_due()) save_state();
+      const bool stop = context_.cancelled_anywhere();
+      if (stop || ranks_.broadcast_value(save_due())) save_state();
       if (stop) stop_here();
     }
   }
 
  private:
+  // A step has this many micro-batches at least, or some ranks have none.
+  void warn_of_idle_ranks() const {
+    const int64_t micro_batches = (batch_ + micro_ - 1) / micro_;
+    if (ranks_.size() <= micro_batches) return;
+    log_warning(concat("a step has ", micro_batches, " forward passes for ", ranks_.size(),
+                       " processes: raise --batch-tokens, lower --micro-tokens, or start fewer"));
+  }
+
   double elapsed() const { return progress_.elapsed_seconds + now() - started_; }
-  // Share of the budget used.
+  // Share of the budget used. Of time, by the first rank's clock. Collective.
   double fraction() const {
     return total_steps_ > 0
                ? static_cast<double>(progress_.step) / static_cast<double>(total_steps_)
-               : elapsed() / (options_.minutes * 60);
+               : ranks_.broadcast_value(elapsed() / (options_.minutes * 60));
   }
   bool finished() const { return fraction() >= 1.0; }
 
@@ -152,22 +161,7 @@ class Run {
     progress_.training_loss_sum += done.loss;
     if (done.codes) progress_.changed += done.codes->changed;
     smooth_loss_ = smooth_loss_ > 0 ? 0.9 * smooth_loss_ + 0.1 * done.loss : done.loss;
-    std::fprintf(log_, "{\"step\": %ld, \"tokens\": %ld, \"%s\": %.6g, \"seconds\": %.1f",
-                 static_cast<long>(step), static_cast<long>(step * batch_ * length_),
-                 trains_kl() ? "kl" : "loss", done.loss, elapsed());
-    if (done.gradient_norm) std::fprintf(log_, ", \"gradient_norm\": %.4g", *done.gradient_norm);
-    if (done.codes) {
-      std::fprintf(log_, ", \"changed\": %ld, \"update_power\": %.4g",
-                   static_cast<long>(done.codes->changed), done.codes->update_power);
-    }
-    std::fprintf(log_, ", \"part_seconds\": {");
-    for (size_t i = 0; i < kStepParts; ++i) {
-      std::fprintf(log_, "%s\"%s\": %.4g", i > 0 ? ", " : "",
-                   step_part_name(static_cast<StepPart>(i)), done.seconds[i]);
-    }
-    std::fprintf(log_, "}");
-    std::fprintf(log_, "}\n");
-    std::fflush(log_);
+    log_.step(step, step * batch_ * length_, options_.loss.loss, done, elapsed());
     return done.loss;
   }
 
@@ -211,7 +205,7 @@ class Run {
                   kl = outcome.kl;
                   progress_.pass_blocks = outcome.blocks;
                   progress_.changed += outcome.changed;
-                  log_pass(outcome);
+                  log_.pass(progress_.passes + 1, outcome, elapsed());
                   if (save_due()) save_state();
                 });
     } catch (const Interrupted&) {
@@ -222,15 +216,6 @@ class Run {
     progress_.pass_blocks = 0;
     save_state();
     begin_task("tuning");
-  }
-  void log_pass(const CodePassOutcome& outcome) {
-    OrderedJson line = {{"pass", progress_.passes + 1}};
-    line.update(outcome.log);
-    line["changed"] = outcome.changed;
-    line["held_out_kl"] = outcome.kl;
-    line["seconds"] = elapsed();
-    std::fprintf(log_, "%s\n", line.dump().c_str());
-    std::fflush(log_);
   }
 
   void begin_task(const std::string& name) {
@@ -271,9 +256,7 @@ class Run {
       unproject();
       throw;
     }
-    std::fprintf(log_, "{\"step\": %ld, \"validation_kl\": %.6g, \"seconds\": %.1f}\n",
-                 static_cast<long>(progress_.step), kl, elapsed());
-    std::fflush(log_);
+    log_.validation(progress_.step, kl, elapsed());
     return kl;
   }
   void keep_validation(double kl) {
@@ -286,7 +269,7 @@ class Run {
     progress_.training_loss_sum = 0;
   }
   void save_student_best() {
-    save_student_tensors(work_ / "best.safetensors", student_);
+    if (ranks_.first()) save_student_tensors(work_ / "best.safetensors", student_);
     unproject();
   }
   void unproject() {
@@ -354,8 +337,9 @@ class Run {
   const TuneOptions& options_;
   std::filesystem::path work_;
   const RunContext& context_;
+  Communicator& ranks_;
+  TuneLog log_;
   double started_;
-  std::FILE* log_ = nullptr;
   int64_t length_ = 0, batch_ = 0, micro_ = 0, total_steps_ = 0, code_groups_ = 0, steps_here_ = 0;
   double smooth_loss_ = 0, saved_ = 0;
   std::optional<ReportedTask> task_;
@@ -369,17 +353,24 @@ class Run {
 double validation_kl(Decoder& student, Decoder& teacher, const torch::Tensor& windows,
                      int64_t micro_windows, const RunContext& context) {
   const torch::NoGradGuard no_grad;
-  double sum = 0;
-  for (int64_t first = 0; first < windows.size(0); first += micro_windows) {
-    const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
-    if (context.cancelled())
+  Communicator& ranks = *context.communicator;
+  const int64_t micro_batches = (windows.size(0) + micro_windows - 1) / micro_windows;
+  std::vector<double> sums(static_cast<size_t>(micro_batches));
+  for (int64_t round = 0; round < micro_batches; round += ranks.size()) {
+    if (context.cancelled_anywhere())
       throw Interrupted("interrupted while validating; the same command begins with that anew");
+    const int64_t own = round + ranks.rank();
+    if (own >= micro_batches) continue;
+    const int64_t first = own * micro_windows;
+    const auto ids = windows.narrow(0, first, std::min(micro_windows, windows.size(0) - first));
     HiddenTeacherRows target(teacher.hidden_states(ids).flatten(0, 1), teacher.head());
-    sum += training_loss({}, &target, {}, student.hidden_states(ids).flatten(0, 1), student.head(),
-                         /*with_gradient=*/false)
-               .sum;
+    sums[static_cast<size_t>(own)] =
+        training_loss({}, &target, {}, student.hidden_states(ids).flatten(0, 1), student.head(),
+                      /*with_gradient=*/false)
+            .sum;
   }
-  return sum / static_cast<double>(windows.numel());
+  ranks.sum(sums);
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(windows.numel());
 }
 
 TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const TokenDataset& data,
@@ -387,6 +378,7 @@ TuneResult train(Student& student, Decoder& teacher, Teacher& targets, const Tok
                  const std::filesystem::path& work, const std::filesystem::path& log,
                  const RunContext& context) {
   BITSMITH_CHECK((options.tokens > 0) != (options.minutes > 0));
+  BITSMITH_CHECK(&student.communicator() == context.communicator);
   BITSMITH_CHECK(!options.has_passes() || (data.train.size(0) > 1 && data.validation.size(0) > 1));
   return Run(student, teacher, targets, data, options, request_hash, work, log, context).run();
 }

@@ -34,17 +34,20 @@ void each_trained_matrix(const ModelFiles& files, const TuneOptions& options, co
 
 int64_t weights_of(const LinearPlan& matrix) { return matrix.out_features * matrix.in_features; }
 
-// Of one matrix: codes, and continuous parameters in float32 with the copy that a validation puts
-// aside and two moments, which are float32 at most.
-int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec) {
+// Of one matrix: codes, with the copy that their owner makes for other ranks to see what a search
+// changes; continuous parameters in float32 with the copy that a validation puts aside, and two
+// moments, which are float32 at most and the owner's.
+int64_t value_bytes(const LinearPlan& matrix, const RepresentationSpec& spec, int ranks) {
   const CodeLayout codes = visit_coded(spec.terms.front(), [&](const auto& coded) {
     return coded.code_layout(matrix.out_features, matrix.in_features);
   });
   int64_t bytes = static_cast<int64_t>(c10::elementSize(code_dtype(codes.nbits))) *
                   matrix.out_features * codes.column_groups * codes.count;
+  if (ranks > 1) bytes += bytes / ranks;
   for (const PartLayout& part : part_layout(spec, matrix.out_features, matrix.in_features)) {
-    if (part.dtype == DType::F16 || part.name == "codebooks")
-      bytes += 16 * element_count(part.shape);
+    if (part.dtype != DType::F16 && part.name != "codebooks") continue;
+    const int64_t each = 8 * element_count(part.shape);
+    bytes += each + each / ranks;
   }
   return bytes;
 }
@@ -110,13 +113,15 @@ int64_t trained_outer_weights(const ModelFiles& quantized, const TuneOptions& op
   return weights;
 }
 
-double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& options) {
+double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& options, int ranks) {
+  const int64_t element = element_bytes(options);
   int64_t weights = 0, bytes = 0;
   each_trained_matrix(quantized, options, [&](const LinearPlan& matrix, const auto& spec) {
-    weights += weights_of(matrix);
-    bytes += weights_of(matrix) * (4 + element_bytes(options)) + value_bytes(matrix, spec);
+    const int64_t own = weights_of(matrix);
+    weights += own;
+    bytes += own * element + own * 4 / ranks + value_bytes(matrix, spec, ranks);
   });
-  const auto state = static_cast<double>(rule_state_bytes(quantized, options));
+  const auto state = static_cast<double>(rule_state_bytes(quantized, options)) / ranks;
   return weights > 0 ? (static_cast<double>(bytes) + state) / static_cast<double>(weights) : 0;
 }
 
@@ -130,8 +135,8 @@ uint64_t rule_state_bytes(const ModelFiles& quantized, const TuneOptions& option
   return static_cast<uint64_t>(std::ceil(static_cast<double>(weights) * each));
 }
 
-uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options,
-                           int64_t length) {
+uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t length,
+                           int ranks) {
   const ModelPlan& plan = quantized.plan();
   const int64_t element = element_bytes(options);
   int64_t weights = weights_of(plan.embedding);
@@ -142,12 +147,17 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
     values += kept_values(block, plan.hidden_size);
     scores += attention_score_bytes(block.attention, length, element);
   }
-  int64_t trained = 0, largest = 0;  // bytes: of gradients and values; weights of one matrix
+  int64_t trained = 0;               // bytes: of sums of gradients, and values
+  int64_t learned = 0, largest = 0;  // weights: of all matrices, of one
   each_trained_matrix(quantized, options, [&](const LinearPlan& matrix, const auto& spec) {
-    trained += weights_of(matrix) * 4 + value_bytes(matrix, spec);
-    largest = std::max(largest, weights_of(matrix));
+    // Each rank sums those of what it owns, and has room for another's.
+    const int64_t incoming = ranks > 1 ? element : 0, own = weights_of(matrix);
+    trained += own * (4 + incoming) / ranks + value_bytes(matrix, spec, ranks);
+    learned += own;
+    largest = std::max(largest, own);
   });
-  trained += largest * element;  // as the backward pass makes a gradient: they come one by one
+  // As the backward pass makes gradients: one by one, or all of them on their way to their owners.
+  trained += (ranks > 1 ? learned : largest) * element;
   // Of a micro-batch: the head's gradient, and its sum with the embedding's.
   const int64_t outer =
       trained_outer_weights(quantized, options) * (4 + 2 * element + kOuterStepBytes);
@@ -156,7 +166,7 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
   // Passes come between the steps.
   const int64_t passing = std::max(activations, pass_bytes(quantized, options, element));
   return static_cast<uint64_t>(2 * weights * element + trained + outer + logits + passing) +
-         (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options)) + kProgram;
+         (options.offload_optimizer ? 0 : rule_state_bytes(quantized, options) / ranks) + kProgram;
 }
 
 int64_t fitting_micro_tokens(const ModelFiles& quantized, TuneOptions options, int64_t length,

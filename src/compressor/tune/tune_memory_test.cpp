@@ -96,6 +96,18 @@ TEST(TuneMemory, BytesAWeightAreThoseThatTrainingHolds) {
   }
 }
 
+// They share sums of gradients and moments, and have room for one gradient that comes.
+TEST(TuneMemory, ManyRanksNeedLessEach) {
+  const auto files =
+      ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  const TuneOptions options;
+  const auto bytes = [&](int ranks) { return tune_memory_bytes(*files, options, 64, ranks); };
+  EXPECT_EQ(bytes(1), tune_memory_bytes(*files, options, 64));
+  EXPECT_LT(bytes(4), bytes(1));
+  EXPECT_LT(bytes(16), bytes(4));
+  EXPECT_GT(bytes(1000), bytes(1) / 2);  // the models themselves are not shared
+}
+
 TEST(TuneMemory, CodesThatStayHaveNoState) {
   const auto files =
       ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");

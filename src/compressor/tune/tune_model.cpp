@@ -148,6 +148,10 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                      " is not quantized: run bitsmith quantize first");
   }
   check_outer_matrices(quantized, options);
+  if (options.has_passes() && context.communicator->size() > 1) {
+    throw UsageError(concat("the strategy ", options.strategy,
+                            " is work of one process: start it alone, or choose another"));
+  }
   if (options.dtype != "auto") {
     compute_dtype(options.dtype);
   } else if (gemm_rates().bfloat16 > 0) {
@@ -156,21 +160,27 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                     std::llround(gemm_rates().float32 / 1e9), " in float32"));
   }
   base_recipe(quantized.checkpoint().path());
-  const uint64_t memory = tune_memory_bytes(quantized, options, length),
+  const Communicator& ranks = *context.communicator;
+  const auto neighbors = static_cast<uint64_t>(ranks.local_size());  // on this machine
+  const uint64_t memory = neighbors * tune_memory_bytes(quantized, options, length, ranks.size()),
                  free = available_memory_bytes();
+  const std::string of = neighbors > 1 ? concat(" of memory for ", neighbors, " processes")
+                                       : std::string(" of memory");
   char each[32];
-  std::snprintf(each, sizeof(each), "%.1f", trained_bytes_a_weight(quantized, options));
-  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), " of memory, ",
-                  each, " bytes a quantized weight beyond the teacher; ",
+  std::snprintf(each, sizeof(each), "%.1f",
+                trained_bytes_a_weight(quantized, options, ranks.size()));
+  log_info(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of, ", ", each,
+                  " bytes a quantized weight beyond the teacher; ",
                   format_bytes(static_cast<double>(free)), " are available"));
   if (memory > free) {
-    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)),
-                       " of memory and ", format_bytes(static_cast<double>(free)),
+    throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of,
+                       " and ", format_bytes(static_cast<double>(free)),
                        " are free: fewer tokens a forward pass (--micro-tokens",
                        options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
                        ") need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
+  if (!ranks.first()) return;
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);
   check_weights(quantized.checkpoint(), context, none);
@@ -215,7 +225,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                                .dtype = dtype_name,
                                .top_k = std::min(options.teacher_top_k, vocab),
                                .temperature = options.loss.temperature};
-  if (!options.teacher_cache.empty())
+  if (!options.teacher_cache.empty() && context.communicator->first())
     check_teacher_cache(options.teacher_cache, key, data.train, vocab);
   StateFiles files(work.path());
   StateMemory& memory = options.offload_optimizer ? files : StateMemory::plain();
@@ -223,11 +233,12 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   Student student(Decoder::load(quantized, dtype, options.embedding || options.head),
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
-                  options.trained_parts(), memory);
+                  options.trained_parts(), memory, *context.communicator);
   const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
   result.dtype = dtype_name;
+  if (!context.communicator->first()) return result;
 
   // The result folder is written whole beside the state, then takes OUT's name.
   const fs::path& base_path = quantized->checkpoint().path();

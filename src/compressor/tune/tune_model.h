@@ -15,7 +15,7 @@ namespace bitsmith {
 
 // All that can be refused without data and without the work folder: another architecture or
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
-// are not finite (all are read once). `length`: tokens a window. Interrupted.
+// are not finite (all are read once, by the first rank). `length`: tokens a window. Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                         const TuneOptions& options, int64_t length, const RunContext& context);
 
@@ -25,7 +25,7 @@ OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
 
 // Where `work` was published by an earlier run of the same request, its result; else tunes. State
 // lies in `work`; the same request goes on with it. Steps are appended to `log` (JSON lines).
-// UsageError without validation windows.
+// UsageError without validation windows. The ranks of the context do it together (trainer.h).
 TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                       std::shared_ptr<const ModelFiles> teacher, const TokenDataset& data,
                       const TuneOptions& options, WorkFolder& work,

@@ -8,7 +8,9 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/safetensors.h"
+#include "compressor/tensor_bytes.h"
 
 namespace bitsmith {
 namespace {
@@ -102,6 +104,38 @@ class StateFacts {
   const std::map<std::string, std::string>& metadata_;
 };
 
+// The states of other ranks, tensor by tensor: number i of a rank's list is its message with tag i.
+std::string list_of(const std::vector<TensorView>& tensors) {
+  OrderedJson list = OrderedJson::array();
+  for (const TensorView& tensor : tensors)
+    list.push_back({tensor.name, static_cast<int>(tensor.dtype), tensor.shape});
+  return list.dump();
+}
+
+void send_tensors(Communicator& ranks, const std::vector<TensorView>& tensors) {
+  std::vector<std::unique_ptr<Transfer>> sent;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    sent.push_back(ranks.send(tensors[i].bytes, 0, static_cast<int>(i)));
+  for (const auto& transfer : sent) transfer->wait();
+}
+
+void add_sources(Communicator& ranks, int from, const std::string& list,
+                 std::vector<TensorSource>& all) {
+  int tag = 0;
+  for (const OrderedJson& tensor : parse_ordered_json(list, "another rank's state")) {
+    const auto dtype = static_cast<DType>(tensor.at(1).get<int>());
+    const auto shape = tensor.at(2).get<std::vector<int64_t>>();
+    const auto size = static_cast<size_t>(byte_size(dtype, shape));
+    all.emplace_back(tensor.at(0).get<std::string>(), dtype, shape,
+                     [&ranks, from, tag, size](const ByteSink& sink) {
+                       std::vector<std::byte> bytes(size);
+                       ranks.receive(bytes, from, tag)->wait();
+                       sink(bytes);
+                     });
+    ++tag;
+  }
+}
+
 torch::Dtype torch_dtype(DType dtype, const std::string& source) {
   switch (dtype) {
     case DType::F32:
@@ -123,29 +157,45 @@ torch::Dtype torch_dtype(DType dtype, const std::string& source) {
 
 void save_tune_state(const std::filesystem::path& path, Student& student,
                      const TuneProgress& progress) {
-  std::vector<TensorView> views;
-  student.visit_state([&](const std::string& name, torch::Tensor& tensor) {
-    if (tensor.defined()) views.push_back(view(name, tensor));
-  });
-  write_safetensors(path, views,
-                    {{"request_hash", progress.request_hash},
-                     {"step", std::to_string(progress.step)},
-                     {"elapsed_seconds", exact(progress.elapsed_seconds)},
-                     {"best_kl", exact(progress.best_kl)},
-                     {"first_kl", exact(progress.first_kl)},
-                     {"best_step", std::to_string(progress.best_step)},
-                     {"changed", std::to_string(progress.changed)},
-                     {"last_validation", exact(progress.last_validation)},
-                     {"validated_step", std::to_string(progress.validated_step)},
-                     {"validations", validations_text(progress.validations)},
-                     {"training_kl_sum", exact(progress.training_loss_sum)},
-                     {"passes", std::to_string(progress.passes)},
-                     {"pass_blocks", std::to_string(progress.pass_blocks)},
-                     {"validated_passes", std::to_string(progress.validated_passes)}});
+  Communicator& ranks = student.communicator();
+  std::vector<TensorView> own;
+  const auto add = [&](const std::string& name, torch::Tensor& tensor) {
+    if (tensor.defined()) own.push_back(view(name, tensor));
+  };
+  if (ranks.first()) student.visit_values(add);
+  student.visit_own_state(add);
+  const std::vector<std::string> lists = ranks.gather_texts(list_of(own));
+  if (!ranks.first()) {
+    send_tensors(ranks, own);
+    return ranks.barrier();
+  }
+  std::vector<TensorSource> all(own.begin(), own.end());
+  for (int from = 1; from < ranks.size(); ++from)
+    add_sources(ranks, from, lists[static_cast<size_t>(from)], all);
+  write_safetensors_from(path, all,
+                         {{"request_hash", progress.request_hash},
+                          {"step", std::to_string(progress.step)},
+                          {"elapsed_seconds", exact(progress.elapsed_seconds)},
+                          {"best_kl", exact(progress.best_kl)},
+                          {"first_kl", exact(progress.first_kl)},
+                          {"best_step", std::to_string(progress.best_step)},
+                          {"changed", std::to_string(progress.changed)},
+                          {"last_validation", exact(progress.last_validation)},
+                          {"validated_step", std::to_string(progress.validated_step)},
+                          {"validations", validations_text(progress.validations)},
+                          {"training_kl_sum", exact(progress.training_loss_sum)},
+                          {"passes", std::to_string(progress.passes)},
+                          {"pass_blocks", std::to_string(progress.pass_blocks)},
+                          {"validated_passes", std::to_string(progress.validated_passes)}});
+  ranks.barrier();
 }
 
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress) {
-  if (!std::filesystem::exists(path)) return false;
+  Communicator& ranks = student.communicator();
+  if (!ranks.broadcast_value(ranks.first() && std::filesystem::exists(path))) return false;
+  if (!std::filesystem::exists(path))
+    throw Error(concat(path.string(), " is not there on this machine: the output's folder must be ",
+                       "one that all machines share"));
   const auto file = open_safetensors(path);
   const auto request = file.metadata.find("request_hash");
   if (request == file.metadata.end() || request->second != progress.request_hash) {

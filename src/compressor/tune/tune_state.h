@@ -27,11 +27,12 @@ struct TuneProgress {
   int64_t validated_passes = 0;  // passes done at the last validation
 };
 
-// Atomic. All that TunedBlocks::visit_state() visits, exactly.
+// Atomic. All that TunedBlocks::visit_state() visits on any rank, exactly. The first rank writes
+// it, with one tensor of another rank in memory at a time; all return when it is there. Collective.
 void save_tune_state(const std::filesystem::path& path, Student& student,
                      const TuneProgress& progress);
 // False when there is no such file; Error when it belongs to another run or does not fit the
-// student.
+// student. Each rank reads what it needs: any number of them goes on. Collective.
 bool load_tune_state(const std::filesystem::path& path, Student& student, TuneProgress& progress);
 
 // What the result directory will hold of a (projected) student: parts of the matrices and fp16

@@ -32,7 +32,9 @@ struct TuningStepResult {
   StepSeconds seconds = {};  // of each part; zeros where the loss is not finite
 };
 
-// Step number at.step on `windows`. When the loss is not finite, nothing is changed.
+// Step number at.step on `windows`. When the loss is not finite, nothing is changed. Ranks share
+// the micro-batches, and each takes the steps of what it owns; all have the same values afterwards.
+// Collective.
 TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingWindows& windows,
                              const RunPosition& at, const TuningStepOptions& options);
 

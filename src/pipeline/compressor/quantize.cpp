@@ -10,7 +10,10 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
   BlockFinetuneOptions finetune = job.finetune;
   options.linear.seed = finetune.seed = context.seed;
   set_torch_threads(context.threads);
-  check_work_folder(job.out, job.force);
+  if (finetune.epochs > 0 && context.communicator->size() > 1)
+    throw UsageError(
+        "--finetune-epochs trains blocks in one process: start one, or tune the result instead");
+  if (context.communicator->first()) check_work_folder(job.out, job.force);
   const auto files = ModelFiles::open(job.model);
   const bool to_target = job.budget.asked();
   if (to_target) {
@@ -29,7 +32,8 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
   }
   WorkFolder work(job.out, job.force,
                   to_target ? budget_request(*files, options, job.budget, request)
-                            : quantize_request(*files, options, request));
+                            : quantize_request(*files, options, request),
+                  *context.communicator);
   std::vector<std::string> words = option_words(job.options);
   if (to_target) words = without_option(words, "representation");
   work.note("command_line",
@@ -42,9 +46,10 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
     // Before text is written for minutes.
     const int64_t length = window_length(*files, job.data);
     if (to_target) {
-      check_budget_resources(*files, options, job.budget, work, job.data.tokens, length);
+      check_budget_resources(*files, options, job.budget, work, job.data.tokens, length,
+                             *context.communicator);
     } else {
-      check_resources(*files, options, work, job.data.tokens, length);
+      check_resources(*files, options, work, job.data.tokens, length, *context.communicator);
     }
     dataset = load_training_data(*files, job.data, context);
     if (calibrates) warn_of_few_tokens(*files, dataset);

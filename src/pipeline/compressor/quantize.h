@@ -28,7 +28,8 @@ struct QuantizeOutcome {
 };
 
 // The result is in job.out. An unfinished run of the same job is gone on with. Throws UsageError,
-// Error, and Interrupted with its state saved.
+// Error, and Interrupted with its state saved. The ranks of the context do it together; on others
+// than the first the result is empty.
 QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context);
 
 }  // namespace bitsmith

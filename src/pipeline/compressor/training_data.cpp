@@ -128,20 +128,8 @@ std::vector<int32_t> chat_beginning(const ChatTemplate& chat_template, const Tok
   return ids;
 }
 
-}  // namespace
-
-int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
-  const int64_t trained = model.plan().context;
-  if (options.context == 0) return std::min(options.default_context, trained);
-  if (options.context > trained && !extends_context(model.plan())) {
-    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
-                            trained, " tokens; give that or less"));
-  }
-  return options.context;
-}
-
-TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
-                                const RunContext& context) {
+TokenDataset load_in_one_process(const ModelFiles& model, const TrainingDataOptions& options,
+                                 const RunContext& context) {
   const int64_t length = window_length(model, options);
   const auto tokenizer = Tokenizer::open(model.checkpoint().path());
   const ChatTemplate chat_template(*tokenizer);
@@ -169,6 +157,26 @@ TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptio
       pack_windows(self_generated_windows(request, options.cache_folder, std::ref(writer)),
                    options.validation_share, context.seed);
   for (int64_t window = 0; window < request.count; ++window) data.chats += request.is_chat(window);
+  return data;
+}
+
+}  // namespace
+
+int64_t window_length(const ModelFiles& model, const TrainingDataOptions& options) {
+  const int64_t trained = model.plan().context;
+  if (options.context == 0) return std::min(options.default_context, trained);
+  if (options.context > trained && !extends_context(model.plan())) {
+    throw UsageError(concat("--context ", options.context, ": the model was made for windows of ",
+                            trained, " tokens; give that or less"));
+  }
+  return options.context;
+}
+
+TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
+                                const RunContext& context) {
+  TokenDataset data;
+  if (context.communicator->first()) data = load_in_one_process(model, options, context.alone());
+  share_dataset(data, *context.communicator);
   return data;
 }
 

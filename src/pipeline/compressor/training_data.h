@@ -50,7 +50,7 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
 // UsageError for windows that are longer than the model was made for, or too short for the
 // beginning of a chat, and for chats without a template; Error for files that are no text
-// (documents.h), and Interrupted.
+// (documents.h), and Interrupted. The first rank does it, the others get it from there.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
 // What load_training_data() takes to have the model write a token, on this machine: found by

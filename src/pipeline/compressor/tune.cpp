@@ -34,7 +34,7 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   if ((options.tokens > 0) == (options.minutes > 0))
     throw UsageError("say how long to tune: --tokens N (reproducible) or --minutes M");
   settle_teacher_cache(options);
-  check_work_folder(job.out, job.force);
+  if (context.communicator->first()) check_work_folder(job.out, job.force);
   set_torch_threads(context.threads);
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);
   TrainingDataOptions data = job.data;
@@ -42,7 +42,8 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   check_tune_request(*student, *teacher, options, window_length(*teacher, data), context);
   const OrderedJson request = {{"command", "tune"},
                                {"data", training_data_request(*teacher, data, context.seed)}};
-  WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request));
+  WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request),
+                  *context.communicator);
   work.note("command_line", command_line({"tune", "QUANTIZED", "--teacher", "MODEL"},
                                          {option_words(job.options),
                                           training_data_words(job.data, "--data-tokens")},

@@ -17,7 +17,7 @@ struct TuneJob {
 };
 
 // The result is in job.out. An unfinished run of the same job is gone on with. Throws UsageError,
-// Error, and Interrupted with its state saved.
+// Error, and Interrupted with its state saved. The ranks of the context do it together.
 TuneResult tune(const TuneJob& job, const RunContext& context);
 
 }  // namespace bitsmith
