@@ -35,6 +35,9 @@ pv=--trust-ratio 0.1
 pv+ste=--latent-rate 0.03
 pv+ste=--latent-rate 0.1
 pv+ste=--latent-rate 0.3
+second-pass=
+second-order=--longest-step 0.1
+second-order=--longest-step 1
 """
 
 
