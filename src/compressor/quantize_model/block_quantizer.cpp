@@ -67,20 +67,15 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       finetune_(std::move(finetune)),
       context_(context) {}
 
-template <typename Task>
-void BlockQuantizer::each_chunk(const std::function<void(double)>& progress,
-                                const Task& task) const {
-  each_window_chunk(stream_.inputs(), options_.batch_tokens, progress, task);
-}
-
 torch::Tensor BlockQuantizer::run(const Block& block) const {
-  auto outputs = torch::empty_like(stream_.inputs());
-  each_chunk(
-      [](double) {},
-      [&](int64_t first, int64_t count) {
-        outputs.narrow(0, first, count)
-            .copy_(decoder_.run_block(block, stream_.inputs().narrow(0, first, count), rotary_));
-      });
+  const torch::Tensor& inputs = stream_.inputs();
+  const auto outputs = torch::empty_like(inputs);
+  const auto run_chunk = [&](int64_t first, int64_t count) {
+    outputs.narrow(0, first, count)
+        .copy_(decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
+  };
+  each_window_chunk(
+      inputs, options_.batch_tokens, [](double) {}, run_chunk);
   return outputs;
 }
 
@@ -107,7 +102,7 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
                                           : torch::Tensor());
     }
   }
-  each_chunk(progress, [&](int64_t first, int64_t count) {
+  const auto add_chunk = [&](int64_t first, int64_t count) {
     const torch::Tensor tokens = stream_.tokens_of(block, site, first, count, all_tokens);
     const auto inputs =
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
@@ -127,7 +122,8 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
       if (own.defined() && tokens.defined()) own = own.index_select(0, tokens);
       sums[i].add(inputs, expected, own, in_first_half);
     }
-  });
+  };
+  each_window_chunk(stream_.inputs(), options_.batch_tokens, progress, add_chunk);
   for (InputSums& sum : sums) sum.merge_ranks(*context_.communicator);
   return sums;
 }

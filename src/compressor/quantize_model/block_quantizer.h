@@ -106,9 +106,6 @@ class BlockQuantizer {
   // G, undefined for the identity.
   torch::Tensor output_factor(const Linear& linear, const Block& block, const torch::Tensor& weight,
                               LinearSummary& summary) const;
-  // task(first, count) for the windows, a chunk at a time.
-  template <typename Task>
-  void each_chunk(const std::function<void(double)>& progress, const Task& task) const;
   // The block's outputs for all windows, a chunk at a time.
   torch::Tensor run(const Block& block) const;
   // Quantizes one matrix, each group of rows on its inputs, and adds it to `modules`. The summary
