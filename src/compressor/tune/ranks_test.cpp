@@ -12,6 +12,7 @@
 #include "compressor/quantize/quantizer.h"
 #include "compressor/train/teacher_cache.h"
 #include "compressor/tune/trainer.h"
+#include "compressor/tune/tune_model.h"
 
 namespace bitsmith {
 namespace {
@@ -183,6 +184,19 @@ TEST_F(RanksTrain, ALostRankEndsTheRunWhichCanGoOn) {
   EXPECT_TRUE(fs::exists(work("lost") / "state.safetensors"));
   expect_same(train_on(2, "lost"), whole);
   EXPECT_EQ(best("lost"), best("whole"));
+}
+
+TEST_F(RanksTrain, PassesOverTheBlocksAreRefused) {
+  const auto quantized = ModelFiles::open(fs::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  options_.strategy = "second-pass";
+  test_ranks::run_ranks(2, [&](Communicator& ranks) {
+    try {
+      check_tune_request(*quantized, *quantized, options_, 32, {.communicator = &ranks});
+      ADD_FAILURE() << "a pass was not refused";
+    } catch (const UsageError& error) {
+      EXPECT_NE(std::string(error.what()).find("work of one process"), std::string::npos);
+    }
+  });
 }
 
 TEST_F(RanksTrain, TheyShareTheFilesOfATeacherCache) {
