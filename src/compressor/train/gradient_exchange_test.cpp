@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/test_ranks.h"
-#include "compressor/quantize/quantizer.h"
 #include "compressor/train/gradient_pass.h"
+#include "compressor/train/test_matrices.h"
 
 namespace bitsmith {
 namespace {
@@ -36,19 +36,12 @@ GradientsOfRanks gradients_of_ranks(int size, torch::Dtype dtype, int64_t window
     at::set_num_threads(1);
     const auto teacher = Decoder::load(files, dtype), student = Decoder::load(files, dtype);
     TunedBlocks tuned(StateMemory::plain(), ranks);
-    const auto quantize = [](Linear& linear) {
-      const torch::NoGradGuard no_grad;
-      linear.representation =
-          quantize_linear(linear.weight.to(torch::kFloat32), {}, parse_representation("int2g16"),
-                          {.method = Method::kRtn})
-              .representation;
-    };
     for (const auto& block : student->blocks()) {
-      for (Linear* linear : block->linears()) quantize(*linear);
+      for (Linear* linear : block->linears()) quantize_to_nearest(*linear, "int2g16");
       tuned.add(*block, *student);
     }
     for (Linear* linear : student->outer_linears()) {
-      quantize(*linear);
+      quantize_to_nearest(*linear, "int2g16");
       tuned.add(*linear, dtype);
     }
     tuned.deal();

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "compressor/quantize/quantizer.h"
+#include "compressor/train/test_matrices.h"
 
 namespace bitsmith {
 namespace {
@@ -31,10 +31,7 @@ TEST_P(OuterGradients, AreThoseOfBothUses) {
   const auto student = Decoder::load(files, torch::kFloat32);
   TunedBlocks tuned;
   for (Linear* linear : student->outer_linears()) {
-    const torch::NoGradGuard no_grad;
-    linear->representation = quantize_linear(linear->weight, {}, parse_representation("int3g16"),
-                                             {.method = Method::kRtn})
-                                 .representation;
+    quantize_to_nearest(*linear, "int3g16");
     tuned.add(*linear, torch::kFloat32);
   }
   ASSERT_EQ(tuned.linears().size(), files->plan().tied ? 1u : 2u);
@@ -61,10 +58,7 @@ TEST(GradientPass, CrossEntropyIsThatOfTheNextTokens) {
   const auto student = Decoder::load(files, torch::kFloat32);
   TunedBlocks tuned;
   for (Linear* linear : student->blocks().front()->linears()) {
-    const torch::NoGradGuard no_grad;
-    linear->representation = quantize_linear(linear->weight, {}, parse_representation("int3g16"),
-                                             {.method = Method::kRtn})
-                                 .representation;
+    quantize_to_nearest(*linear, "int3g16");
     tuned.add(*linear, torch::kFloat32);
   }
   struct NoTeacher : Teacher {

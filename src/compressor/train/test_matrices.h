@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "compressor/quantize/quantizer.h"
 #include "compressor/train/tuned_blocks.h"
 
 namespace bitsmith {
@@ -42,6 +43,15 @@ inline std::unique_ptr<Representation> random_representation(const std::string& 
     }
   }
   return representation_from_format(tensor);
+}
+
+// Gives a linear the nearest codes to its weights.
+inline void quantize_to_nearest(Linear& linear, const std::string& representation) {
+  const torch::NoGradGuard no_grad;
+  linear.representation =
+      quantize_linear(linear.weight.to(torch::kFloat32), {}, parse_representation(representation),
+                      {.method = Method::kRtn})
+          .representation;
 }
 
 // One random linear under training, in float32.

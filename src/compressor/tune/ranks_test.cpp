@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/test_ranks.h"
-#include "compressor/quantize/quantizer.h"
 #include "compressor/train/teacher_cache.h"
+#include "compressor/train/test_matrices.h"
 #include "compressor/tune/trainer.h"
 #include "compressor/tune/tune_model.h"
 
@@ -83,12 +83,7 @@ class RanksTrain : public testing::TestWithParam<std::string> {
     const auto teacher = Decoder::load(files_, torch::kFloat32);
     auto decoder = Decoder::load(files_, torch::kFloat32);
     for (const auto& block : decoder->blocks()) {
-      for (Linear* linear : block->linears()) {
-        linear->representation =
-            quantize_linear(linear->weight, {}, parse_representation("int2g16"),
-                            {.method = Method::kRtn})
-                .representation;
-      }
+      for (Linear* linear : block->linears()) quantize_to_nearest(*linear, "int2g16");
     }
     Student student(std::move(decoder), *teacher,
                     code_rule_factory(options_.strategy, options_.code_options()), {},

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "compressor/quantize/quantizer.h"
 #include "compressor/train/code_rules.h"
+#include "compressor/train/test_matrices.h"
 #include "compressor/tune/code_pass.h"
 #include "compressor/tune/student.h"
 
@@ -23,12 +23,7 @@ struct TinyStudent {
     held_out = torch::randint(files->plan().vocab_size, {8, 32}, torch::kInt64);
     auto decoder = Decoder::load(files, torch::kFloat32);
     for (const auto& block : decoder->blocks()) {
-      for (Linear* linear : block->linears()) {
-        const QuantizeOptions nearest = {.method = Method::kRtn};
-        linear->representation =
-            quantize_linear(linear->weight, {}, parse_representation(representation), nearest)
-                .representation;
-      }
+      for (Linear* linear : block->linears()) quantize_to_nearest(*linear, representation);
     }
     student =
         std::make_unique<Student>(std::move(decoder), *teacher, code_rule_factory(strategy, {}));

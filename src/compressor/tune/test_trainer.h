@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "compressor/quantize/quantizer.h"
+#include "compressor/train/test_matrices.h"
 #include "compressor/tune/trainer.h"
 
 namespace bitsmith {
@@ -37,18 +37,13 @@ class TrainerTest : public testing::TestWithParam<std::string> {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  static void quantize(Linear& linear, const std::string& representation) {
-    linear.representation = quantize_linear(linear.weight, {}, parse_representation(representation),
-                                            {.method = Method::kRtn})
-                                .representation;
-  }
   std::unique_ptr<Student> student() {
     auto decoder = Decoder::load(files_, torch::kFloat32);
     for (const auto& block : decoder->blocks()) {
-      for (Linear* linear : block->linears()) quantize(*linear, "int2g16");
+      for (Linear* linear : block->linears()) quantize_to_nearest(*linear, "int2g16");
     }
     if (!outer_.empty()) {
-      for (Linear* linear : decoder->outer_linears()) quantize(*linear, outer_);
+      for (Linear* linear : decoder->outer_linears()) quantize_to_nearest(*linear, outer_);
     }
     return std::make_unique<Student>(
         std::move(decoder), *teacher_,
