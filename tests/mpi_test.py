@@ -4,6 +4,7 @@ killed (default 3)."""
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, ProgramTest, main, t
 
 MPIRUN, CHECK = sys.argv.pop(1), sys.argv.pop(1)
 KILLS = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 3
-OPEN_MPI = "Open MPI" in subprocess.run([MPIRUN, "--version"], capture_output=True, text=True).stdout
+OPEN_MPI = bool(re.search("Open ?(MPI|RTE)", subprocess.run([MPIRUN, "--version"], capture_output=True, text=True).stdout))
 FLAGS = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"] if OPEN_MPI else []
 # Containers mostly forbid one process to read another's memory; Open MPI warns of it.
 ENVIRONMENT = {**os.environ, "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}

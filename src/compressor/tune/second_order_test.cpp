@@ -121,7 +121,7 @@ TEST_F(SecondOrderStep, LowersTheKlAndSpendsTheGradientOfWhatChanged) {
     collect_gradients(tiny, 50);
     const double before = kl(tiny);
     const auto values = tiny.student->save_values();
-    const SecondOrderOutcome outcome = second_order_step(tiny.job());
+    const SecondOrderOutcome outcome = second_order_step(tiny.job({.longest_step = 0.02}));
     EXPECT_GT(outcome.step, 0);
     EXPECT_GT(outcome.changed, 0);
     EXPECT_LT(outcome.kl, before);
