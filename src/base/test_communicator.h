@@ -46,7 +46,8 @@ inline void check_broadcasts(Communicator& ranks) {
 }
 
 // Each rank sends to the next one in a circle: two messages with one tag, in order, the second
-// without bytes; one with another tag, which is received first; and a large one.
+// without bytes; one with another tag, which is received first; a large one; and one that does not
+// fill its room.
 inline void check_messages(Communicator& ranks) {
   const int size = ranks.size(), rank = ranks.rank();
   if (size == 1) return;
@@ -58,9 +59,10 @@ inline void check_messages(Communicator& ranks) {
   sent.push_back(ranks.send({}, next, 7));
   sent.push_back(ranks.send(one, next, 8));
   sent.push_back(ranks.send(std::as_bytes(std::span(large)), next, 9));
+  sent.push_back(ranks.send(std::as_bytes(std::span(numbers)), next, 10));
   std::vector<std::byte> other(1);
   ranks.receive(other, before, 8)->wait();
-  std::vector<int> came(2), came_large(large.size());
+  std::vector<int> came(2), came_large(large.size()), roomy(5, -1);
   const auto receive = [&](std::vector<int>& room, int tag) {
     const auto transfer = ranks.receive(std::as_writable_bytes(std::span(room)), before, tag);
     while (!transfer->done()) {
@@ -72,6 +74,8 @@ inline void check_messages(Communicator& ranks) {
   require(receive(came, 7) == 0, "a message without bytes is not one");
   require(receive(came_large, 9) == came_large.size() * sizeof(int), "a large message is cut");
   require(came_large.front() == before && came_large.back() == before, "a large message differs");
+  require(receive(roomy, 10) == 2 * sizeof(int), "a message has the length of its room");
+  require(roomy == std::vector<int>({before, 10 * before, -1, -1, -1}), "a short message differs");
   for (const auto& transfer : sent) transfer->wait();
 }
 

@@ -38,13 +38,17 @@ void in_pieces(std::span<T> values, const F& f) {
   } while (!values.empty());
 }
 
+// A message goes in pieces, of which the last alone is not full: it may have no bytes.
 class MpiSend : public Transfer {
  public:
   MpiSend(std::span<const std::byte> bytes, int to, int tag) : bytes_(bytes.size()) {
-    in_pieces(bytes, [&](const std::byte* data, int count) {
-      check_mpi(MPI_Isend(data, count, MPI_BYTE, to, tag, MPI_COMM_WORLD,
+    size_t size = 0;
+    do {
+      size = std::min(kAtOnce, bytes.size());
+      check_mpi(MPI_Isend(bytes.data(), static_cast<int>(size), MPI_BYTE, to, tag, MPI_COMM_WORLD,
                           &requests_.emplace_back(MPI_REQUEST_NULL)));
-    });
+      bytes = bytes.subspan(size);
+    } while (size == kAtOnce);
   }
   bool done() override {
     int flag = 0;
@@ -61,7 +65,7 @@ class MpiSend : public Transfer {
   std::vector<MPI_Request> requests_;
 };
 
-// A piece is asked for when the one before it has come: a message of no bytes is a piece alone.
+// A piece is asked for when the one before it has come.
 class MpiReceive : public Transfer {
  public:
   MpiReceive(std::span<std::byte> room, int from, int tag) : room_(room), from_(from), tag_(tag) {
@@ -96,7 +100,7 @@ class MpiReceive : public Transfer {
     int count = 0;
     check_mpi(MPI_Get_count(&status, MPI_BYTE, &count));
     came_ += static_cast<size_t>(count);
-    done_ = count == 0 || came_ == room_.size();
+    done_ = static_cast<size_t>(count) < kAtOnce;
     if (!done_) ask();
   }
 
