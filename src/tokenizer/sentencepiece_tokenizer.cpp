@@ -111,7 +111,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<std::string> special_tokens() const override { return added_.special_contents(); }
 
  private:
-  // What the library makes of spaces, by its vocabulary and by an example.
+  // What the library makes of spaces, by its vocabulary and by examples.
   void ask_for_spaces(const std::string& source) {
     if (processor_.IsUnknown(processor_.PieceToId(kSpaceMark))) return;
     for (int id = 0; id < processor_.GetPieceSize(); ++id) {
@@ -120,12 +120,18 @@ class SentencePieceTokenizer final : public Tokenizer {
       while (piece.compare(end, kSpaceMark.size(), kSpaceMark) == 0) end += kSpaceMark.size();
       if (piece.find(kSpaceMark, end) != piece.npos || piece.find(' ') != piece.npos) return;
     }
-    std::vector<std::string> pieces;
-    call(source, [&] { return processor_.Encode("a", &pieces); });
-    std::string example;
-    for (const std::string& piece : pieces) example += piece;
-    adds_space_ = example == std::string(kSpaceMark) + "a";
-    may_cut_ = adds_space_ || example == "a";
+    const auto encoded = [&](const std::string& text) {
+      std::vector<std::string> pieces;
+      call(source, [&] { return processor_.Encode(text, &pieces); });
+      std::string all;
+      for (const std::string& piece : pieces) all += piece;
+      return all;
+    };
+    const std::string marked = std::string(kSpaceMark) + "a";
+    adds_space_ = encoded("a") == marked;
+    // A part begins with a space then, which some models drop.
+    const bool keeps_space = encoded("a") == "a" && encoded(" a") == marked;
+    may_cut_ = adds_space_ || keeps_space;
   }
 
   // The library takes no deadline: a long text goes to it in parts.

@@ -25,18 +25,21 @@ class Sentences final : public sentencepiece::SentenceIterator {
   size_t next_ = 0;
 };
 
-// A model of a few words, trained here.
+// A model of a few words, trained here; with these flags too.
+std::string trained_model(const std::string& flags) {
+  Sentences sentences;
+  std::string out;
+  const auto status = sentencepiece::SentencePieceTrainer::Train(
+      "--model_type=bpe --vocab_size=290 --byte_fallback=true --hard_vocab_limit=false "
+      "--minloglevel=2" +
+          flags,
+      &sentences, &out);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return out;
+}
+
 const std::string& model_bytes() {
-  static const std::string bytes = [] {
-    Sentences sentences;
-    std::string out;
-    const auto status = sentencepiece::SentencePieceTrainer::Train(
-        "--model_type=bpe --vocab_size=290 --byte_fallback=true --hard_vocab_limit=false "
-        "--minloglevel=2",
-        &sentences, &out);
-    EXPECT_TRUE(status.ok()) << status.message();
-    return out;
-  }();
+  static const std::string bytes = trained_model("");
   return bytes;
 }
 
@@ -77,6 +80,22 @@ TEST(SentencePiece, LongTextsEqualTheLibrary) {
     ASSERT_TRUE(processor.Encode(text, &expected).ok());
     EXPECT_EQ(t->encode(text, false), Ids(expected.begin(), expected.end()));
     EXPECT_THROW(t->encode(text, false, true, Deadline(std::chrono::seconds(0))), DeadlineError);
+  }
+}
+
+// Models that put no space before a text: those that drop its first spaces, and those that do not.
+TEST(SentencePiece, LongTextsWithoutASpaceBeforeThem) {
+  std::string text;
+  while (text.size() < 60'000) text += "the cat sat on the mat ";
+  for (const char* flags :
+       {" --add_dummy_prefix=false", " --add_dummy_prefix=false --remove_extra_whitespaces=false"}) {
+    const std::string bytes = trained_model(flags);
+    const auto t = make_sentencepiece_tokenizer(bytes, {}, "tiny.model");
+    sentencepiece::SentencePieceProcessor processor;
+    ASSERT_TRUE(processor.LoadFromSerializedProto(bytes).ok());
+    std::vector<int> expected;
+    ASSERT_TRUE(processor.Encode(text, &expected).ok());
+    EXPECT_EQ(t->encode(text, false), Ids(expected.begin(), expected.end())) << flags;
   }
 }
 
