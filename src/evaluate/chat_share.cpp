@@ -11,9 +11,16 @@
 namespace bitsmith {
 namespace {
 
-// The first white space from `begin` on, or the end.
-size_t next_space(std::string_view text, size_t begin) {
-  return std::min(text.find_first_of(" \t\r\n", begin), text.size());
+// The first white space from `begin` on, or the end. Text that has none for long, as Chinese, is
+// cut between two characters.
+size_t next_cut(std::string_view text, size_t begin) {
+  constexpr size_t kFar = 200;
+  const size_t space = text.substr(0, begin + kFar).find_first_of(" \t\r\n", begin);
+  if (space != text.npos) return space;
+  if (text.size() <= begin + kFar) return text.size();
+  while ((static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80 && begin + 1 < text.size())
+    ++begin;
+  return begin;
 }
 
 void check_template(const ChatTemplate& chat_template) {
@@ -41,9 +48,9 @@ std::vector<Document> with_chats(const std::vector<Document>& documents,
     const std::string_view text = document.text;
     Document raw;
     for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
-      end = next_space(text, begin + kChatPieceBytes);
+      end = next_cut(text, begin + kChatPieceBytes);
       const std::string_view piece = text.substr(begin, end - begin);
-      const size_t cut = next_space(piece, piece.size() / 3);
+      const size_t cut = next_cut(piece, piece.size() / 3);
       const std::string_view message = strip(piece.substr(0, cut)),
                              answer = strip(piece.substr(cut));
       if (!is_in_share(pieces++, share) || message.empty() || answer.empty()) {

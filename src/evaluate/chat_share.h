@@ -12,9 +12,10 @@ namespace bitsmith {
 // it: of the first n, floor(n * share) are.
 bool is_in_share(int64_t place, double share);
 
-// Plain documents go in pieces of about kChatPieceBytes, cut at white space. Of a share of the
-// pieces the first third is what a user says and the rest the answer; the others stay joined. Chats
-// stay as they are. Throws Error where there is no template, or where it refuses.
+// Plain documents go in pieces of about kChatPieceBytes, cut at white space, or between characters
+// where there is none for long. Of a share of the pieces the first third is what a user says and
+// the rest the answer; the others stay joined. Chats stay as they are. Throws Error where there is
+// no template, or where it refuses.
 std::vector<Document> with_chats(const std::vector<Document>& documents,
                                  const ChatTemplate& chat_template, double share);
 inline constexpr size_t kChatPieceBytes = 2000;

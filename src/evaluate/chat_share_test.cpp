@@ -76,6 +76,21 @@ TEST(ChatShare, ZeroAndOne) {
   EXPECT_EQ(all.back().text, "one");  // a word is no conversation
 }
 
+TEST(ChatShare, TextWithoutSpacesIsCutBetweenCharacters) {
+  constexpr int kCharacters = 3000;  // of three bytes
+  const std::string character = "\u5B57";
+  std::string text;
+  for (int i = 0; i < kCharacters; ++i) text += character;
+  const auto mixed = with_chats({{text}}, ChatTemplate{kTemplate}, 1);
+  EXPECT_EQ(count_chats(mixed), 5);
+  int found = 0;
+  for (const Document& document : mixed) {
+    for (size_t at = 0; (at = document.text.find(character, at)) != std::string::npos; ++found)
+      at += character.size();
+  }
+  EXPECT_EQ(found, kCharacters);
+}
+
 TEST(ChatShare, AUsersTurnBeginsAsTheTemplateSays) {
   const auto tokenizer =
       Tokenizer::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama_trained");
