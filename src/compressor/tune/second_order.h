@@ -25,7 +25,8 @@ struct SecondOrderOutcome {
 SecondOrderOutcome second_order_step(const CodePassJob& job);
 
 // The update dW [out, in] with the least value of that model over all real numbers,
-// -step * G^-1 g H^-1. Rows of zero weight stay.
+// -step * G^-1 g H^-1. Rows of zero weight stay. Of a G that joins rows, as behind a rotation of
+// outputs, the diagonal stands for it.
 torch::Tensor newton_update(const torch::Tensor& gradient, const Objective& objective, double step);
 
 // The Hessian with `share` of its mean diagonal added to its diagonal.

@@ -27,7 +27,9 @@ void second_pass(const CodePassJob& job, int64_t first_block,
                  const std::function<void(const BlockOutcome&)>& done);
 
 // Gives `tuned` better codes, and with `solve` continuous parameters, for `weight` + the shift of
-// the objective, which never rises. Its dense copy follows.
+// the objective. Codes are searched without a diagonal output factor, which joins rows where a
+// rotation mixes them: there it is left to the caller whether the objective falls; elsewhere it
+// never rises. The dense copy follows.
 void search_toward(TunedLinear& tuned, const torch::Tensor& weight, const Objective& objective,
                    bool solve);
 
