@@ -81,7 +81,7 @@ TEST(ChatShare, TextWithoutSpacesIsCutBetweenCharacters) {
   const std::string character = "\u5B57";
   std::string text;
   for (int i = 0; i < kCharacters; ++i) text += character;
-  const auto mixed = with_chats({{text}}, ChatTemplate{kTemplate}, 1);
+  const auto mixed = with_chats({Document{text}}, ChatTemplate{kTemplate}, 1);
   EXPECT_EQ(count_chats(mixed), 5);
   int found = 0;
   for (const Document& document : mixed) {

@@ -87,8 +87,8 @@ TEST(SentencePiece, LongTextsEqualTheLibrary) {
 TEST(SentencePiece, LongTextsWithoutASpaceBeforeThem) {
   std::string text;
   while (text.size() < 60'000) text += "the cat sat on the mat ";
-  for (const char* flags :
-       {" --add_dummy_prefix=false", " --add_dummy_prefix=false --remove_extra_whitespaces=false"}) {
+  for (const char* flags : {" --add_dummy_prefix=false",
+                            " --add_dummy_prefix=false --remove_extra_whitespaces=false"}) {
     const std::string bytes = trained_model(flags);
     const auto t = make_sentencepiece_tokenizer(bytes, {}, "tiny.model");
     sentencepiece::SentencePieceProcessor processor;
