@@ -23,12 +23,6 @@ torch::Tensor rows_of(const torch::Tensor& weights, int64_t first, int64_t count
   return weights.defined() ? weights.narrow(0, first, count) : weights;
 }
 
-std::vector<int64_t> sum_of_ranks(const std::vector<int64_t>& counts, Communicator& ranks) {
-  std::vector<double> sums(counts.begin(), counts.end());
-  ranks.sum(sums);
-  return {sums.begin(), sums.end()};
-}
-
 // Of what comes last in a block.
 auto outputs_progress(const BlockProgress& progress) {
   return [&progress](double share) {

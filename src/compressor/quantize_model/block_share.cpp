@@ -83,6 +83,12 @@ void BlockShare::exchange(const std::vector<Linear*>& linears, bool with_weights
   }
 }
 
+std::vector<int64_t> sum_of_ranks(const std::vector<int64_t>& counts, Communicator& communicator) {
+  std::vector<double> sums(counts.begin(), counts.end());
+  communicator.sum(sums);
+  return {sums.begin(), sums.end()};
+}
+
 Share share_of_windows(int64_t count, int64_t length, int64_t tokens, int rank, int ranks) {
   if (count == 0) return {};
   const int64_t at_once = std::max<int64_t>(1, tokens / length);

@@ -1,6 +1,7 @@
 // The matrices of a block, dealt to the ranks by their weights: each quantizes its own, and all get
 // all.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -43,6 +44,9 @@ class BlockShare {
   std::map<std::string, int> owners_;  // of planned matrices
   std::map<std::string, Noted> noted_;
 };
+
+// Element by element over all ranks. Collective.
+std::vector<int64_t> sum_of_ranks(const std::vector<int64_t>& counts, Communicator& communicator);
 
 // Whole chunks of about `tokens` tokens of `count` windows of `length` for each rank, neighbors:
 // all passes run the windows that they run in one process, with the same rounding.
