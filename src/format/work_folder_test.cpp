@@ -111,7 +111,7 @@ TEST_F(WorkFolderTest, ARunThatMadeNothingLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(folder_));
   // Killed before it made anything: free for others.
   fs::create_directory(partial_);
-  write_file_atomic(partial_ / "request.json", "{\"version\": 3, \"request\": 5}");
+  write_file_atomic(partial_ / "request.json", "{\"version\": 4, \"request\": 5}");
   write_file_atomic(partial_ / "lock", "123");
   const WorkFolder work(out_, false, {{"n", 2}});
   EXPECT_EQ(work.request().at("n"), 2);
@@ -226,7 +226,7 @@ TEST_F(WorkFolderTest, LeftoversOfAFinishedRunAreRemovedForAnyRequest) {
 TEST_F(WorkFolderTest, DamagedMarkersAreMessages) {
   fs::create_directory(partial_);
   for (const char* file : {"done.json", "request.json"}) {
-    for (const char* text : {"", "[", "{}", "{\"version\": 3, \"request\": {}}"}) {
+    for (const char* text : {"", "[", "{}", "{\"version\": 4, \"request\": {}}"}) {
       write_file_atomic(partial_ / file, text);
       write_file_atomic(partial_ / "part", "hours");
       EXPECT_NE(why_refused({{"n", 1}}), "") << file << " " << text;
