@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 FILES = ["base", "kernels", "checkpoint", "architecture", "tokenizer", "format"]  # everything that knows file formats
-MODEL = FILES + ["evaluate", "export"]
+MODEL = FILES + ["evaluate"]
 COMPRESSOR = ["objective", "representation", "quantize", "model", "calibration", "quantize_model", "budget", "train", "tune"]  # each may use those before it
 
 ALLOWED = {
@@ -24,7 +24,6 @@ ALLOWED = {
     "tokenizer": ["base", "kernels", "checkpoint", "architecture"],
     "format": ["base", "kernels", "checkpoint", "architecture", "tokenizer"],
     "evaluate": FILES,
-    "export": FILES,
     "runtime/matrices": FILES,
     "runtime": MODEL + ["runtime/matrices"],
     **{f"compressor/{name}": MODEL + ["compressor"] + [f"compressor/{n}" for n in COMPRESSOR[:i]]
