@@ -21,9 +21,7 @@ void activate(Activation activation, const float* x, const float* up, int64_t co
   const ActivationKernels& kernel = kernels().activations;
   switch (activation) {
     case Activation::kSilu:
-      if (up) return kernel.silu_mul.forward(x, up, count, y);
-      for (int64_t i = 0; i < count; ++i) y[i] = x[i] / (1 + std::exp(-x[i]));
-      return;
+      return kernel.silu(x, up, count, y);
     case Activation::kGelu:
       return kernel.gelu(x, up, count, y);
     case Activation::kGeluTanh:
