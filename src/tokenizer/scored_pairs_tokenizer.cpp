@@ -28,10 +28,7 @@ struct ScoredCandidate {
 std::vector<int32_t> ScoredPairsTokenizer::encode(std::string_view text, bool add_special,
                                                   ParseSpecial parse_special,
                                                   const Deadline& deadline) const {
-  constexpr size_t kMaxText = size_t{1} << 30;  // positions are 32-bit
-  if (text.size() > kMaxText)
-    throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
-                       kMaxText, "); split it into documents"));
+  check_text_size(text);
   std::vector<int32_t> ids;
   if (add_special) ids = parts_.prefix;
   const std::string whole = repair_utf8(text);
