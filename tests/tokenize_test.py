@@ -11,6 +11,16 @@ class Tokenize(ProgramTest):
         back = self.succeed("tokenize", TRAINED, "--decode", ",".join(i.strip(",") for i in ids)).out
         self.assertEqual(back.removesuffix("\n"), text)
 
+    def test_documentation_lists_the_pre_tokenizers(self):
+        model = (TESTDATA / "tiny_llama_gguf/model.gguf").read_bytes()
+        gguf = self.folder / "unknown.gguf"
+        gguf.write_bytes(model.replace(b"smollm", b"nobody", 1))
+        error = self.fail_cleanly("tokenize", gguf, "--text", "a", codes=(1,), says=["'nobody' is not supported"]).err
+        known = error.partition("; supported: ")[2].splitlines()[0].split(", ")
+        page = (TESTDATA.parent / "docs/vocabularies.md").read_text()
+        rows = [line for line in page.partition("## Pre-tokenizers")[2].splitlines() if line.startswith("|")][2:]
+        self.assertEqual(sorted("".join(rows).split("`")[1::2]), sorted(known))
+
     def test_file_and_text_and_gguf_agree(self):
         text = "Boris has 3 coins and buys 4 more.<|im_end|>\n"
         file = self.folder / "text.txt"

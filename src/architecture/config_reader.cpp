@@ -75,13 +75,6 @@ std::vector<int64_t> ConfigReader::integers(const char* key) const {
   return json_get_or<std::vector<int64_t>>(config_, key, {}, source_);
 }
 
-void ConfigReader::require_text(const char* key, const std::string& fallback,
-                                const std::string& only) const {
-  const std::string value = text(key, fallback);
-  if (value != only)
-    fail(concat("'", key, "' is '", excerpt(value), "'; only '", only, "' is supported"));
-}
-
 void ConfigReader::require_flag(const char* key, bool fallback, bool only) const {
   if (flag(key, fallback) != only)
     fail(concat("'", key, "' is ", only ? "false" : "true", ", which is not supported"));

@@ -34,7 +34,6 @@ class ConfigReader {
   std::vector<std::string> texts(const char* key) const;  // empty: missing
   std::vector<int64_t> integers(const char* key) const;
   // Other than `only`: an Error that says that it is not supported.
-  void require_text(const char* key, const std::string& fallback, const std::string& only) const;
   void require_flag(const char* key, bool fallback, bool only) const;
 
   // What every family reads: vocabulary, context, tokens, tied head.

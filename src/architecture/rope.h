@@ -23,10 +23,6 @@ struct RopePlan {
   // Cosines and sines are multiplied by this. 1 but for yarn and longrope.
   double attention_factor = 1.0;
 
-  // Whether frequencies depend on the length of the sequence (dynamic, longrope).
-  bool depends_on_length() const {
-    return scaling == Scaling::kDynamic || scaling == Scaling::kLongRope;
-  }
   bool operator==(const RopePlan&) const = default;
 };
 

@@ -142,9 +142,8 @@ void write_safetensors_from(const std::filesystem::path& path,
 }
 
 const TensorView* SafetensorsFile::find(const std::string& name) const {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [&](const TensorView& tensor) { return tensor.name == name; });
-  return found == tensors.end() ? nullptr : &*found;
+  const auto found = places.find(name);
+  return found == places.end() ? nullptr : &tensors[found->second];
 }
 
 std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
@@ -198,6 +197,8 @@ SafetensorsFile open_safetensors(const std::filesystem::path& path) {
   SafetensorsFile result;
   result.file = MappedFile::open(path);
   result.tensors = parse_safetensors(result.file->bytes(), path.string(), &result.metadata);
+  for (size_t i = 0; i < result.tensors.size(); ++i)
+    result.places.emplace(result.tensors[i].name, i);
   return result;
 }
 

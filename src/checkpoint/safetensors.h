@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/files.h"
@@ -17,7 +18,8 @@ struct SafetensorsFile {
   std::shared_ptr<const MappedFile> file;  // keeps the views alive
   std::vector<TensorView> tensors;         // in order of offset
   std::map<std::string, std::string> metadata;
-  const TensorView* find(const std::string& name) const;
+  std::unordered_map<std::string, size_t> places;         // name -> place in `tensors`
+  const TensorView* find(const std::string& name) const;  // nullptr if absent
 };
 
 // Checks header size, dtypes, shapes, offsets (inside the file, no overlap, no hole) before use.

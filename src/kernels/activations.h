@@ -19,6 +19,8 @@ struct ActivationKernels {
 
   // y[i] = f(x[i]) * up[i], or f(x[i]) where up is null; y may be x.
   using Function = void (*)(const float* x, const float* up, int64_t count, float* y);
+  // x / (1 + e^-x): error below 4e-7 |x up|.
+  Function silu;
   // x (1 + erf(x / sqrt(2))) / 2: error below 4e-7 |x up|.
   Function gelu;
   // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: error below 4e-7 |x up|.

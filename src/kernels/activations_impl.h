@@ -31,6 +31,11 @@ void silu_mul_backward(const typename Row::Value* gate, const typename Row::Valu
 }
 
 template <typename I>
+struct Silu {
+  static typename I::Floats apply(typename I::Floats x) { return x * sigmoid<I>(x); }
+};
+
+template <typename I>
 struct Gelu {
   static typename I::Floats apply(typename I::Floats x) { return x * normal_share<I>(x); }
 };
@@ -70,6 +75,7 @@ ActivationKernels make_activations() {
   using Bf16 = BFloat16Row<I>;
   return {{silu_mul<I, F32>, silu_mul_backward<I, F32>},
           {silu_mul<I, Bf16>, silu_mul_backward<I, Bf16>},
+          activate<I, Silu<I>>,
           activate<I, Gelu<I>>,
           activate<I, GeluTanh<I>>,
           activate<I, Relu<I>>};

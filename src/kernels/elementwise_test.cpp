@@ -197,6 +197,7 @@ TEST(Activations, EqualTheirDefinitions) {
           (level.activations.*function)(x.data(), u, n, y);
         };
       };
+      check(with(&ActivationKernels::silu), silu, gated);
       check(with(&ActivationKernels::gelu), gelu, gated);
       check(with(&ActivationKernels::gelu_tanh), gelu_tanh, gated);
       check(with(&ActivationKernels::relu), relu, gated);

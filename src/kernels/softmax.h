@@ -15,6 +15,10 @@ struct ExpSums {
 struct SoftmaxKernels {
   // n > 0. `product` is 0 where `other` is null.
   ExpSums (*exp_sums)(const float* z, const float* other, int64_t n);
+  // z becomes e^(z - max), as of exp_sums; returns their sum. n > 0.
+  double (*exponentials)(float* z, int64_t n);
+  // z becomes cap tanh(z / cap), cap > 0: relative error below 1e-6.
+  void (*soft_cap)(float* z, int64_t n, float cap);
   // teacher [vocab] and student [vocab] hold logits. Returns KL(softmax(teacher) ||
   // softmax(student)) and leaves scale * (softmax(student) - softmax(teacher)), its gradient times
   // scale, in `student`; `teacher` is overwritten.

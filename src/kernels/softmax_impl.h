@@ -16,6 +16,17 @@ class Softmax {
                  : sums<false, false>(z, nullptr, n, nullptr);
   }
 
+  static double exponentials(float* z, int64_t n) {
+    return sums<false, true>(z, nullptr, n, z).sum;
+  }
+
+  static void soft_cap(float* z, int64_t n, float cap) {
+    const Floats most = I::broadcast(cap), inverse = I::broadcast(1 / cap);
+    for_each_register<I>(n, [&](int64_t i, auto part) {
+      Row::store(z + i, most * tanh<I>(Row::load(z + i, part) * inverse), part);
+    });
+  }
+
   // KL = sum p (t - s) - log sum e^t + log sum e^s.
   static double kl_gradient(float* teacher, float* student, int64_t vocab, float scale) {
     const ExpSums t = sums<true, true>(teacher, student, vocab, teacher);
@@ -111,7 +122,9 @@ class Softmax {
 
 template <typename I>
 SoftmaxKernels make_softmax() {
-  return {Softmax<I>::exp_sums, Softmax<I>::kl_gradient, Softmax<I>::js_gradient};
+  using Kernel = Softmax<I>;
+  return {Kernel::exp_sums, Kernel::exponentials, Kernel::soft_cap, Kernel::kl_gradient,
+          Kernel::js_gradient};
 }
 
 }  // namespace

@@ -19,18 +19,38 @@ TEST(Softmax, ExpIsWithinItsBound) {
       EXPECT_EQ(sums.product, 1);  // e^0 (0 + 1)
       ASSERT_NEAR(sums.sum - 1, std::exp(double{z}), 1e-7);
     }
-    // e^x itself: kl_gradient leaves it in `teacher`.
     for (double x = -87; x < 0; x += 0.00731) {
-      float teacher[2] = {0, static_cast<float>(x)}, student[2] = {0, 0};
-      const double exact = std::exp(double{teacher[1]});
-      level.softmax.kl_gradient(teacher, student, 2, 1);
-      EXPECT_EQ(teacher[0], 1);
-      ASSERT_LT(std::abs(teacher[1] / exact - 1), 2e-7) << x;
+      float z[2] = {0, static_cast<float>(x)};
+      const double exact = std::exp(double{z[1]});
+      EXPECT_NEAR(level.softmax.exponentials(z, 2), 1 + exact, 1e-7);
+      EXPECT_EQ(z[0], 1);
+      ASSERT_LT(std::abs(z[1] / exact - 1), 2e-7) << x;
     }
-    float teacher[3] = {0, -87.5f, -INFINITY}, student[3] = {};
-    level.softmax.kl_gradient(teacher, student, 3, 1);
-    EXPECT_EQ(teacher[1], 0);
-    EXPECT_EQ(teacher[2], 0);
+    float z[4] = {0, -87.5f, -INFINITY, NAN};
+    level.softmax.exponentials(z, 4);
+    EXPECT_EQ(z[0], 1);
+    EXPECT_EQ(z[1], 0);
+    EXPECT_EQ(z[2], 0);
+    EXPECT_TRUE(std::isnan(z[3]));
+  }
+}
+
+TEST(Softmax, SoftCapEqualsTheDefinitionAtEveryLevel) {
+  Random random(2);
+  for (const int64_t n : {1, 15, 16, 17, 300}) {
+    auto logits = normal_values(n, random);
+    for (int64_t i = 0; i < n; ++i) logits[i] *= i % 3 == 0 ? 100.0f : 3.0f;
+    std::vector<float> first;
+    for (const KernelTable& level : all_levels()) {
+      std::vector<float> z(logits.data(), logits.data() + n);
+      level.softmax.soft_cap(z.data(), n, 30);
+      for (int64_t i = 0; i < n; ++i) {
+        const double exact = 30 * std::tanh(logits[i] / 30.0);
+        EXPECT_NEAR(z[static_cast<size_t>(i)], exact, 1e-6 * std::abs(exact));
+      }
+      if (first.empty()) first = z;
+      EXPECT_EQ(z, first) << isa_name(level.isa);
+    }
   }
 }
 

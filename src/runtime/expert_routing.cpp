@@ -1,8 +1,9 @@
 #include "runtime/expert_routing.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
+
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 
@@ -13,9 +14,7 @@ std::vector<std::vector<RoutedToken>> route_tokens(const ExpertsPlan& plan,
   std::vector<size_t> order(count);
   for (size_t row = 0; row * count < scores.size(); ++row) {
     const std::span<float> p = scores.subspan(row * count, count);
-    const float largest = *std::max_element(p.begin(), p.end());
-    double total = 0;
-    for (float& score : p) total += score = std::exp(score - largest);
+    double total = kernels().softmax.exponentials(p.data(), std::ssize(p));
     std::iota(order.begin(), order.end(), 0);
     const auto chosen = std::span(order).first(static_cast<size_t>(plan.experts_per_token));
     std::partial_sort(order.begin(), order.begin() + std::ssize(chosen), order.end(),

@@ -21,9 +21,7 @@ void activate(Activation activation, const float* x, const float* up, int64_t co
   const ActivationKernels& kernel = kernels().activations;
   switch (activation) {
     case Activation::kSilu:
-      if (up) return kernel.silu_mul.forward(x, up, count, y);
-      for (int64_t i = 0; i < count; ++i) y[i] = x[i] / (1 + std::exp(-x[i]));
-      return;
+      return kernel.silu(x, up, count, y);
     case Activation::kGelu:
       return kernel.gelu(x, up, count, y);
     case Activation::kGeluTanh:
@@ -368,10 +366,13 @@ void RuntimeModel::for_each_row(int64_t rows, const std::function<void(int64_t)>
 
 void RuntimeModel::logits(std::span<const float> hidden, Products products, std::span<float> out) {
   const int64_t rows = std::ssize(hidden) / weights_.plan.hidden_size;
-  BITSMITH_CHECK(out.size() == elements(rows, weights_.plan.vocab_size));
+  const int64_t vocab = weights_.plan.vocab_size;
+  BITSMITH_CHECK(out.size() == elements(rows, vocab));
   weights_.head->multiply(products, hidden.data(), rows, out.data(), pool_);
-  if (const auto cap = static_cast<float>(weights_.plan.logit_soft_cap); cap > 0)
-    for (float& logit : out) logit = cap * std::tanh(logit / cap);
+  const auto cap = static_cast<float>(weights_.plan.logit_soft_cap);
+  if (cap > 0)
+    for_each_row(
+        rows, [&](int64_t r) { kernels().softmax.soft_cap(&out[elements(r, vocab)], vocab, cap); });
 }
 
 }  // namespace bitsmith

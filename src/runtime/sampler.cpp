@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/kernel_table.h"
 
 namespace bitsmith {
 
@@ -53,12 +54,15 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
     throw Error("the model's output is not a number: its weights are damaged or overflow");
   if (options_.temperature == 0) return best;
 
+  // Of the smallest temperatures 1 / T is beyond float32; the largest number stands for it.
+  constexpr double kMost = std::numeric_limits<float>::max();
+  const auto inverse = static_cast<float>(std::min(1.0 / options_.temperature, kMost));
+  weights_.resize(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) weights_[i] = (logits[i] - largest) * inverse;
+  kernels().softmax.exponentials(weights_.data(), std::ssize(weights_));
   candidates_.clear();
-  const float inverse = static_cast<float>(1.0 / options_.temperature);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const float weight = std::exp((logits[i] - largest) * inverse);
-    if (weight > 0) candidates_.push_back({static_cast<int32_t>(i), weight});
-  }
+  for (size_t i = 0; i < weights_.size(); ++i)
+    if (weights_[i] > 0) candidates_.push_back({static_cast<int32_t>(i), weights_[i]});
   filter();
   double total = 0;
   for (const Candidate& c : candidates_) total += c.weight;

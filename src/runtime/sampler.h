@@ -39,7 +39,7 @@ class Sampler {
 
   SamplingOptions options_;
   Random random_;
-  std::vector<float> penalized_;
+  std::vector<float> penalized_, weights_;
   std::vector<Candidate> candidates_;
 };
 

@@ -48,6 +48,11 @@ TEST(Sampler, FollowsTheSoftmax) {
   }
 }
 
+TEST(Sampler, TheSmallestTemperaturesTakeTheLikeliest) {
+  for (const double temperature : {1e-6, 1e-40, std::numeric_limits<double>::denorm_min()})
+    EXPECT_EQ(support({.temperature = temperature}), (std::set<int>{1, 5}));
+}
+
 TEST(Sampler, TopK) {
   EXPECT_EQ(support({.top_k = 1}), (std::set<int>{1}));
   EXPECT_EQ(support({.top_k = 3}), (std::set<int>{1, 3, 5}));

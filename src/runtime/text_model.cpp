@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "runtime/model_source.h"
+#include "tokenizer/end_tokens.h"
 
 namespace bitsmith {
 
@@ -16,8 +17,7 @@ TextModel::TextModel(const std::filesystem::path& model, const RunContext& run,
       model_, engine_options(model_.plan(), tokenizer_->vocab_size(), context, batch));
   if (tokenizer_->eos_id) end_tokens_.push_back(*tokenizer_->eos_id);
   end_tokens_.push_back(tokenizer_->document_separator());
-  // GGUF files name one end token; these end a turn of a chat.
-  for (const char* name : {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"})
+  for (const char* name : kEndTokens)
     if (const auto id = tokenizer_->token_id(name)) end_tokens_.push_back(*id);
 }
 

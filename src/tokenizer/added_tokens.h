@@ -50,7 +50,6 @@ class AddedTokens {
   const AddedToken* find(std::string_view content) const;
   int32_t largest_id() const;  // -1 if there are none
   std::vector<std::string> special_contents() const;
-  bool any_normalized() const { return !normalized_.empty(); }
 
  private:
   std::vector<AddedToken> tokens_;

@@ -169,12 +169,6 @@ TokenDecoder::TokenDecoder(const Json& json, const std::string& source) {
   if (!json.is_null()) add_decoder_steps(json, source + ": decoder", steps_);
 }
 
-TokenDecoder TokenDecoder::byte_level() {
-  TokenDecoder decoder;
-  decoder.steps_.push_back(std::make_unique<ByteLevelDecoder>());
-  return decoder;
-}
-
 std::string TokenDecoder::apply(std::vector<std::string> tokens) const {
   const auto size_of = [&] {
     size_t size = 0;

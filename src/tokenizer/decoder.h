@@ -21,7 +21,6 @@ class TokenDecoder {
   TokenDecoder() = default;
   // `json` may be null: tokens are joined by spaces. Throws Error naming what is supported.
   TokenDecoder(const Json& json, const std::string& source);
-  static TokenDecoder byte_level();
 
   std::string apply(std::vector<std::string> tokens) const;
   std::string token_bytes(std::string token) const;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tokenizer/end_tokens.h"
 
 namespace bitsmith {
 namespace {
@@ -277,7 +278,7 @@ OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary) {
 OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelPlan& plan) {
   const Ids ids = ids_of(vocabulary);
   std::vector<int64_t> ends = plan.eos_token_ids;
-  for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"}) {
+  for (const char* name : kEndTokens) {
     const auto found = ids.find(name);
     if (found == ids.end()) continue;
     if (std::find(ends.begin(), ends.end(), found->second) == ends.end()) {

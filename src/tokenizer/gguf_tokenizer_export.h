@@ -17,8 +17,8 @@ Json gguf_tokenizer_json(const GgufVocabulary& vocabulary);
 // tokenizer_config.json: special tokens, chat template.
 OrderedJson gguf_tokenizer_config(const GgufVocabulary& vocabulary);
 
-// generation_config.json: the model's end tokens, and those its vocabulary has for chat turns and
-// documents (<|im_end|>, <|endoftext|>, ...).
+// generation_config.json: the model's end tokens, and those of kEndTokens (end_tokens.h) that its
+// vocabulary has.
 OrderedJson gguf_generation_config(const GgufVocabulary& vocabulary, const ModelPlan& plan);
 
 // The texts of the three by the files' names, of a GGUF model; none where it holds no vocabulary.

@@ -6,6 +6,7 @@
 #include "architecture/test_models.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "tokenizer/end_tokens.h"
 #include "tokenizer/test_gguf.h"
 
 namespace bitsmith {
@@ -100,6 +101,14 @@ TEST(GgufTokenizerExport, ConfigsNameTheSpecialTokens) {
   model.eos_token_ids = {1};
   EXPECT_EQ(gguf_generation_config(read_vocabulary(keys), model)["eos_token_id"],
             OrderedJson::array({1, 0}));
+  for (const char* name : kEndTokens) {
+    Json one = sentencepiece_keys();
+    one["tokenizer.ggml.tokens"][7] = name;
+    model.eos_token_ids = {2};
+    EXPECT_EQ(gguf_generation_config(read_vocabulary(one), model)["eos_token_id"],
+              OrderedJson::array({2, 7}))
+        << name;
+  }
 }
 
 TEST(GgufTokenizerExport, ImpossibleVocabulariesAreErrors) {

@@ -6,7 +6,7 @@
 
 #include "base/base64.h"
 #include "tokenizer/pipeline_tokenizer.h"
-#include "tokenizer/spm_tokenizer.h"
+#include "tokenizer/scored_pairs_tokenizer.h"
 #include "tokenizer/unigram_model.h"
 
 namespace bitsmith {
@@ -144,9 +144,9 @@ std::unique_ptr<Tokenizer> make_pipeline(GgufVocabulary& from, std::vector<int32
       make(from, std::move(special)), std::move(decoder), std::move(prefix), std::move(suffix)});
 }
 
-std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> prefix,
-                                    std::vector<int32_t> suffix) {
-  SpmTokenizer::Parts parts;
+std::unique_ptr<Tokenizer> make_scored_pairs(GgufVocabulary& from, std::vector<int32_t> prefix,
+                                             std::vector<int32_t> suffix) {
+  ScoredPairsTokenizer::Parts parts;
   parts.added_tokens = recognized(from.added_tokens());
   parts.scores = std::move(from.scores);
   for (const uint8_t type : from.types) parts.mergeable.push_back(type == GgufVocabulary::kNormal);
@@ -155,7 +155,7 @@ std::unique_ptr<Tokenizer> make_spm(GgufVocabulary& from, std::vector<int32_t> p
   parts.prefix = std::move(prefix);
   parts.suffix = std::move(suffix);
   parts.vocabulary = Vocabulary(std::move(from.tokens));
-  return std::make_unique<SpmTokenizer>(std::move(parts));
+  return std::make_unique<ScoredPairsTokenizer>(std::move(parts));
 }
 
 }  // namespace
@@ -295,7 +295,7 @@ std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary) {
   if (vocabulary.add_bos) prefix.push_back(*vocabulary.bos);
   if (vocabulary.add_eos) suffix.push_back(*vocabulary.eos);
   const auto make =
-      vocabulary.model == GgufVocabulary::Model::kScoredPairs ? make_spm : make_pipeline;
+      vocabulary.model == GgufVocabulary::Model::kScoredPairs ? make_scored_pairs : make_pipeline;
   auto named_tokens = vocabulary.named_tokens();
   auto tokenizer = make(vocabulary, std::move(prefix), std::move(suffix));
   tokenizer->bos_id = vocabulary.bos;

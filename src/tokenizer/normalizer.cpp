@@ -189,12 +189,6 @@ Normalizer::Normalizer(const Json& json, const std::string& source) {
   if (!json.is_null()) add_normalizer_steps(json, source + ": normalizer", steps_);
 }
 
-Normalizer Normalizer::nfc() {
-  Normalizer normalizer;
-  normalizer.steps_.push_back(std::make_unique<UnicodeForm>(kCompose));
-  return normalizer;
-}
-
 std::string Normalizer::apply(std::string text) const {
   std::vector<Span> none;
   return apply(std::move(text), none);

@@ -23,7 +23,6 @@ class Normalizer {
   Normalizer() = default;
   // `json` may be null (no normalizer). Throws Error naming what is supported.
   Normalizer(const Json& json, const std::string& source);
-  static Normalizer nfc();
 
   std::string apply(std::string text) const;
   // `stretches` of the text, in order and disjoint, become those of the result (stretches.h).

@@ -12,10 +12,7 @@ PipelineTokenizer::PipelineTokenizer(Parts parts) : parts_(std::move(parts)) {
 std::vector<int32_t> PipelineTokenizer::encode(std::string_view text, bool add_special,
                                                ParseSpecial parse_special,
                                                const Deadline& deadline) const {
-  constexpr size_t kMaxText = size_t{1} << 30;  // positions inside a word are 32-bit
-  if (text.size() > kMaxText)
-    throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
-                       kMaxText, "); split it into documents"));
+  check_text_size(text);
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + parts_.prefix.size() + parts_.suffix.size());
   if (add_special) ids = parts_.prefix;

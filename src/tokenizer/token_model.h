@@ -1,5 +1,6 @@
 // What makes tokens of a word: BPE or a unigram model.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,9 @@ namespace bitsmith {
 
 // A look at the clock takes as long as a step of a model.
 inline constexpr size_t kStepsBetweenChecks = 256;
+
+// Throws Error for a text in which positions of 32 bits do not reach everywhere.
+void check_text_size(std::string_view text);
 
 class TokenModel {
  public:

@@ -83,7 +83,7 @@ std::string speed_row(const MeasuredSpeed& speed, const ThreadsResult& result,
   return text + "\n";
 }
 
-// "model.layers.*.mlp.up_proj" of block 7's: what a table has one row for.
+// "layers.*.mlp.up_proj" of block 7's: what a table has one row for.
 std::string without_numbers(const std::string& name) {
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   std::string text;

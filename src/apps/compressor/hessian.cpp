@@ -44,9 +44,9 @@ void add_hessian(CLI::App& app) {
   sub.add_option("MODEL", command->job.model,
                  "Hugging Face directory, GGUF file or Bitsmith directory")
       ->required();
-  sub.add_option("--module", command->job.modules,
-                 "Regular expression over names of matrices, as model.layers.14.mlp.down_proj; may "
-                 "repeat")
+  sub.add_option(
+         "--module", command->job.modules,
+         "Regular expression over names of matrices, as layers.14.mlp.down_proj; may repeat")
       ->required();
   sub.add_option("-o,--out", command->job.out,
                  "Folder for the files; those of the same name are replaced")

@@ -15,7 +15,7 @@ namespace bitsmith {
 
 // A linear over a dense matrix or any representation.
 struct Linear {
-  std::string name;  // Hugging Face module: "model.layers.3.self_attn.q_proj"
+  std::string name;  // the module, as of LinearPlan
   int64_t out_features = 0;
   int64_t in_features = 0;
   torch::Tensor weight;  // [out, in]; when defined it is what forward() uses (dense, or the

@@ -19,7 +19,7 @@ namespace bitsmith {
 
 // One continuous tensor under Adam.
 struct Trainable {
-  std::string name;     // as in the file: "model.layers.0.mlp.up_proj.codebooks"
+  std::string name;     // as in the file: MODULE.codebooks
   torch::Tensor value;  // float32 master
   // Of norms and biases: the block's own leaf, in the compute dtype. Else undefined.
   torch::Tensor live;

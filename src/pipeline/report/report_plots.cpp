@@ -30,7 +30,7 @@ std::string plots(const std::string& svgs, const char* style = "") {
 // A text under a protocol: what one plot compares.
 std::string protocol_of(const ReportedText& text) { return text.text + ", " + text.protocol; }
 
-// "model.layers.3.mlp.experts.7.up_proj" -> 3, "experts.up_proj": the first number is the block's.
+// "layers.3.mlp.experts.7.up_proj" -> 3, "experts.up_proj": the first number is the block's.
 struct MatrixPlace {
   int64_t block = -1;  // -1: of no block
   std::string kind;    // the last two words that are no numbers

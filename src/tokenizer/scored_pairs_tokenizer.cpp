@@ -1,4 +1,4 @@
-#include "tokenizer/spm_tokenizer.h"
+#include "tokenizer/scored_pairs_tokenizer.h"
 
 #include <queue>
 
@@ -9,29 +9,26 @@
 namespace bitsmith {
 namespace {
 
-struct SpmSymbol {
+struct ScoredSymbol {
   std::string_view text;  // empty: merged into the one before
   int32_t previous, next;
 };
 
-struct SpmCandidate {
+struct ScoredCandidate {
   float score;
   int32_t left, right;  // indices of symbols
   size_t size;          // bytes of both, to see whether one has changed since
-  bool operator<(const SpmCandidate& other) const {
+  bool operator<(const ScoredCandidate& other) const {
     return score != other.score ? score < other.score : left > other.left;
   }
 };
 
 }  // namespace
 
-std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_special,
-                                          ParseSpecial parse_special,
-                                          const Deadline& deadline) const {
-  constexpr size_t kMaxText = size_t{1} << 30;  // positions are 32-bit
-  if (text.size() > kMaxText)
-    throw Error(concat("a text of ", text.size(), " bytes is too long for the tokenizer (limit ",
-                       kMaxText, "); split it into documents"));
+std::vector<int32_t> ScoredPairsTokenizer::encode(std::string_view text, bool add_special,
+                                                  ParseSpecial parse_special,
+                                                  const Deadline& deadline) const {
+  check_text_size(text);
   std::vector<int32_t> ids;
   if (add_special) ids = parts_.prefix;
   const std::string whole = repair_utf8(text);
@@ -49,10 +46,10 @@ std::vector<int32_t> SpmTokenizer::encode(std::string_view text, bool add_specia
   return ids;
 }
 
-void SpmTokenizer::encode_piece(const std::string& text, const Deadline& deadline,
-                                std::vector<int32_t>& ids) const {
-  std::vector<SpmSymbol> symbols;
-  std::priority_queue<SpmCandidate> queue;
+void ScoredPairsTokenizer::encode_piece(const std::string& text, const Deadline& deadline,
+                                        std::vector<int32_t>& ids) const {
+  std::vector<ScoredSymbol> symbols;
+  std::priority_queue<ScoredCandidate> queue;
   const auto consider = [&](int32_t left, int32_t right) {
     if (left < 0 || right < 0) return;
     const std::string_view both(symbols[left].text.data(),
@@ -70,10 +67,10 @@ void SpmTokenizer::encode_piece(const std::string& text, const Deadline& deadlin
   }
   for (size_t step = 0; !queue.empty(); ++step) {
     if (step % kStepsBetweenChecks == 0) deadline.check();
-    const SpmCandidate candidate = queue.top();
+    const ScoredCandidate candidate = queue.top();
     queue.pop();
-    SpmSymbol& left = symbols[candidate.left];
-    SpmSymbol& right = symbols[candidate.right];
+    ScoredSymbol& left = symbols[candidate.left];
+    ScoredSymbol& right = symbols[candidate.right];
     if (left.text.empty() || right.text.empty() ||
         left.text.size() + right.text.size() != candidate.size)
       continue;
@@ -90,8 +87,8 @@ void SpmTokenizer::encode_piece(const std::string& text, const Deadline& deadlin
 }
 
 // A merged symbol is always a piece; a character may not be, and goes as bytes or as unknown.
-void SpmTokenizer::append_symbol(std::string_view symbol, bool& unknown,
-                                 std::vector<int32_t>& ids) const {
+void ScoredPairsTokenizer::append_symbol(std::string_view symbol, bool& unknown,
+                                         std::vector<int32_t>& ids) const {
   const bool after_unknown = unknown;
   unknown = false;
   if (const auto id = parts_.vocabulary.find(symbol)) {
@@ -108,7 +105,7 @@ void SpmTokenizer::append_symbol(std::string_view symbol, bool& unknown,
   if (unknown && !after_unknown) ids.push_back(*parts_.unknown);
 }
 
-std::string SpmTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+std::string ScoredPairsTokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string out;
   bool first = true;  // the first text loses the space that encode() put before it
   for (const int32_t id : ids) {
@@ -122,7 +119,7 @@ std::string SpmTokenizer::decode(std::span<const int32_t> ids, bool skip_special
   return repair_utf8(out);
 }
 
-std::string SpmTokenizer::token_bytes(int32_t id) const {
+std::string ScoredPairsTokenizer::token_bytes(int32_t id) const {
   if (id < 0 || id >= vocab_size())
     throw Error(concat("token id ", id, " is outside the vocabulary of ", vocab_size()));
   const std::string& token = parts_.vocabulary.token(id);

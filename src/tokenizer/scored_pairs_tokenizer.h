@@ -7,7 +7,7 @@
 
 namespace bitsmith {
 
-class SpmTokenizer final : public Tokenizer {
+class ScoredPairsTokenizer final : public Tokenizer {
  public:
   struct Parts {
     Vocabulary vocabulary;  // spaces written as U+2581
@@ -18,7 +18,7 @@ class SpmTokenizer final : public Tokenizer {
     bool add_space_prefix = true;
     std::vector<int32_t> prefix, suffix;  // what add_special puts around a text
   };
-  explicit SpmTokenizer(Parts parts) : parts_(std::move(parts)) {}
+  explicit ScoredPairsTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
   std::vector<int32_t> encode(std::string_view text, bool add_special, ParseSpecial parse_special,
                               const Deadline& deadline) const override;
