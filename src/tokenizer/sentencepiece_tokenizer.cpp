@@ -2,6 +2,8 @@
 
 #include <sentencepiece_processor.h>
 
+#include <unordered_set>
+
 #include "base/error.h"
 #include "tokenizer/space_cut.h"
 #include "tokenizer/utf8.h"
@@ -34,7 +36,11 @@ class SentencePieceTokenizer final : public Tokenizer {
     vocab_size_ = processor_.GetPieceSize();
     for (const AddedToken& token : tokens) vocab_size_ = std::max(vocab_size_, token.id + 1);
     for (int id = 0; id < processor_.GetPieceSize(); ++id) {
-      if (!processor_.IsControl(id)) continue;
+      if (!processor_.IsControl(id)) {
+        if (!processor_.IsUnknown(id) && !processor_.IsByte(id))
+          add_characters(processor_.IdToPiece(id));
+        continue;
+      }
       AddedToken token;
       token.id = id;
       token.content = processor_.IdToPiece(id);
@@ -111,6 +117,14 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<std::string> special_tokens() const override { return added_.special_contents(); }
 
  private:
+  void add_characters(std::string_view piece) {
+    for (int length; !piece.empty(); piece.remove_prefix(static_cast<size_t>(length))) {
+      const Utf8Unit unit = next_utf8(piece);
+      in_pieces_.insert(unit.code_point);
+      length = unit.length;
+    }
+  }
+
   // What the library makes of spaces, by its vocabulary and by examples.
   void ask_for_spaces(const std::string& source) {
     if (processor_.IsUnknown(processor_.PieceToId(kSpaceMark))) return;
@@ -134,19 +148,74 @@ class SentencePieceTokenizer final : public Tokenizer {
     may_cut_ = adds_space_ || keeps_space;
   }
 
+  std::vector<int> encode_whole(std::string_view text) const {
+    std::vector<int> ids;
+    call("SentencePiece", [&] { return processor_.Encode(text, &ids); });
+    return ids;
+  }
+
   // The library takes no deadline: a long text goes to it in parts.
   void encode_piece(std::string_view text, const Deadline& deadline,
                     std::vector<int32_t>& ids) const {
-    constexpr size_t kPart = 16 << 10;
     do {
-      deadline.check();
       const size_t end = may_cut_ ? find_space_cut(text, kPart) : text.size();
-      std::vector<int> encoded;
-      call("SentencePiece", [&] { return processor_.Encode(text.substr(0, end), &encoded); });
-      ids.insert(ids.end(), encoded.begin(), encoded.end());
+      encode_part(text.substr(0, end), deadline, ids);
       text.remove_prefix(end);
       if (adds_space_ && !text.empty()) text.remove_prefix(1);
     } while (!text.empty());
+  }
+
+  // Neighboring characters without pieces become one unknown token, for which the library takes
+  // time quadratic in their number: a long run of them goes to it in parts.
+  void encode_part(std::string_view text, const Deadline& deadline,
+                   std::vector<int32_t>& ids) const {
+    for (size_t overlap = 0;;) {
+      deadline.check();
+      const UnknownCut cut = find_unknown_cut(text);
+      const std::vector<int> encoded = encode_whole(text.substr(0, cut.at));
+      ids.insert(ids.end(), encoded.begin() + static_cast<ptrdiff_t>(overlap), encoded.end());
+      if (cut.at == text.size()) return;
+      text.remove_prefix(cut.at);
+      overlap = cut.overlap;
+    }
+  }
+
+  struct UnknownCut {
+    size_t at;       // bytes
+    size_t overlap;  // tokens that the text from there on begins with and the one before has
+  };
+
+  // A place in a run of characters without pieces; the text's end without one.
+  UnknownCut find_unknown_cut(std::string_view text) const {
+    for (size_t from = kPart; from < text.size(); from += kPart) {
+      size_t begin = from;
+      while (begin < text.size() && (text[begin] & 0xC0) == 0x80) ++begin;
+      size_t at = begin, end = begin;
+      int characters = 0;
+      for (; characters < 2 * kAround && end < text.size(); ++characters) {
+        const Utf8Unit unit = next_utf8(text.substr(end));
+        if (in_pieces_.contains(unit.code_point)) break;
+        end += static_cast<size_t>(unit.length);
+        if (characters + 1 == kAround) at = end;
+      }
+      if (characters < 2 * kAround) continue;
+      if (const size_t tokens = tokens_of_unknown(text.substr(begin, end - begin)))
+        return {at, tokens};
+    }
+    return {text.size(), 0};
+  }
+
+  // The number of tokens of a text that is one unknown token, unchanged by the normalizer, after
+  // no more than the space before each text; 0 for another text.
+  size_t tokens_of_unknown(std::string_view text) const {
+    const std::vector<int> ids = encode_whole(text);
+    std::vector<std::string> pieces;
+    call("SentencePiece", [&] { return processor_.Encode(text, &pieces); });
+    if (ids.empty() || !processor_.IsUnknown(ids.back())) return 0;
+    std::string all;
+    for (const std::string& piece : pieces) all += piece;
+    const bool unchanged = all == text || all == std::string(kSpaceMark) + std::string(text);
+    return unchanged && pieces.back().size() >= text.size() ? ids.size() : 0;
   }
 
   void check_id(int32_t id) const {
@@ -154,8 +223,12 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw Error(concat("token id ", id, " is outside the vocabulary of ", vocab_size_));
   }
 
+  static constexpr size_t kPart = 16 << 10;  // bytes that the library gets at least
+  static constexpr int kAround = 8;  // characters on each side that show that a cut is right
+
   sentencepiece::SentencePieceProcessor processor_;
   AddedTokens added_;
+  std::unordered_set<char32_t> in_pieces_;  // characters
   int32_t vocab_size_ = 0;
   bool add_bos_ = false, add_eos_ = false;
   bool may_cut_ = false;     // at find_space_cut()

@@ -99,6 +99,34 @@ TEST(SentencePiece, LongTextsWithoutASpaceBeforeThem) {
   }
 }
 
+// Such runs are one token, and go to the library in parts.
+TEST(SentencePiece, LongRunsWithoutPiecesEqualTheLibrary) {
+  const auto repeated = [](const std::string& text) {
+    std::string run;
+    while (run.size() < 40'000) run += text;
+    return run;
+  };
+  for (const char* flags :
+       {" --model_type=unigram --vocab_size=24 --byte_fallback=false",
+        " --model_type=unigram --vocab_size=24 --byte_fallback=false --add_dummy_prefix=false",
+        " --byte_fallback=false --normalization_rule_name=identity"}) {
+    SCOPED_TRACE(flags);
+    const std::string bytes = trained_model(flags);
+    const auto t = make_sentencepiece_tokenizer(bytes, {}, "tiny.model");
+    sentencepiece::SentencePieceProcessor processor;
+    ASSERT_TRUE(processor.LoadFromSerializedProto(bytes).ok());
+    const std::string mixed =
+        "\u4E00" + repeated("Z\u0301\u4E00") + "that" + repeated("7") + "a 7 ";
+    for (const std::string& text :
+         {repeated("Z"), repeated("."), repeated("\n"), repeated("\u4E00"), repeated("\u0301"),
+          repeated("e\u0301"), repeated("\uFB01"), mixed}) {
+      std::vector<int> expected;
+      ASSERT_TRUE(processor.Encode(text, &expected).ok());
+      EXPECT_EQ(t->encode(text, false), Ids(expected.begin(), expected.end())) << excerpt(text, 12);
+    }
+  }
+}
+
 TEST(SentencePiece, PlacesOfCuts) {
   EXPECT_EQ(find_space_cut("a b c", 0), 1u);
   EXPECT_EQ(find_space_cut("a b c", 1), 1u);
