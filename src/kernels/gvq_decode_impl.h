@@ -147,9 +147,7 @@ class GvqDecode {
     if constexpr (kBits == 2) return I::template take_bits<Q / 4 * 2, 2>(word(Q % 4));
     if constexpr (kBits == 4) return I::template take_bits<Q / 8 * 4, 4>(word(Q % 8));
     if constexpr (kBits == 6) {
-      const Words high = I::template take_bits<Q / 4 * 2, 2>(word(Q % 4));
-      const Words low = I::template take_bits<Q / 8 * 4, 4>(word(4 + Q % 8));
-      return I::either(I::template shift_left<4>(high), low);
+      return I::template six_bits<Q / 4 * 2, Q / 8 * 4>(word(Q % 4), word(4 + Q % 8));
     }
     if constexpr (kBits == 8) return word(Q);
   }

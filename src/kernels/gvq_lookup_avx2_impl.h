@@ -50,11 +50,18 @@ struct ByteTable {
 
 struct Avx2Packets : Simd {
   static constexpr int kParts = 2;  // registers of a packet
+  static constexpr int kRows = 1;   // at a time: the tables take most registers
 
   // kCount bits of each byte, from bit kFirst on.
   template <int kFirst, int kCount>
   static __m256i take_bits(__m256i bytes) {
     return _mm256_and_si256(_mm256_srli_epi16(bytes, kFirst), _mm256_set1_epi8((1 << kCount) - 1));
+  }
+  // Of each byte the two bits of `high` from bit kHigh on above the four of `low` from kLow on.
+  template <int kHigh, int kLow>
+  static __m256i six_bits(__m256i high, __m256i low) {
+    return _mm256_or_si256(_mm256_slli_epi16(take_bits<kHigh, 2>(high), 4),
+                           take_bits<kLow, 4>(low));
   }
   template <int kBits>
   static __m256i load_codes(const uint8_t* p, int half) {

@@ -15,14 +15,29 @@ inline __m512i load_pairs_of_bits(const uint8_t* p) {
   return _mm512_and_si512(_mm512_srlv_epi16(bytes, shifts), _mm512_set1_epi8(3));
 }
 
-inline __m512i load_nibbles(const uint8_t* p) {
-  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  const __m512i halves =
-      _mm512_inserti64x4(_mm512_castsi256_si512(bytes), _mm256_srli_epi16(bytes, 4), 1);
-  return _mm512_and_si512(halves, _mm512_set1_epi8(15));
+// Four bits of each of 64 positions; what is above them may be anything.
+inline __m512i load_low_nibbles(const uint8_t* p) {
+  const __m512i bytes =
+      _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return _mm512_rorv_epi32(bytes,
+                           _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4));
 }
 
-// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign.
+// Bits 4 and 5 of `high`, the lower ones of `low`; what is above them may be anything.
+inline __m512i join_six_bits(__m512i high, __m512i low) {
+  constexpr int kSelect = 0xca;  // of the first, where set the second, else the third
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), low, high, kSelect);
+}
+
+inline __m512i load_six_bits(const uint8_t* p) {
+  const __m512i bytes =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m512i to_bit4 = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
+  return join_six_bits(_mm512_rolv_epi32(bytes, to_bit4), load_low_nibbles(p + 16));
+}
+
+// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign. Of codes of six bits
+// the upper two of a byte may be anything.
 template <int kBits>
 struct BiasedTable {
   static constexpr int kRegisters = kBits == 8 ? 4 : 1;
@@ -41,9 +56,11 @@ struct BiasedTable {
     if constexpr (kBits <= 4) return _mm512_shuffle_epi8(part[0], codes);
     if constexpr (kBits == 6) return _mm512_permutexvar_epi8(codes, part[0]);
     if constexpr (kBits == 8) {
-      const __m512i low = _mm512_permutex2var_epi8(part[0], codes, part[1]);
-      const __m512i high = _mm512_permutex2var_epi8(part[2], codes, part[3]);
-      return _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high);
+      // Each half leaves the other's codes as they are.
+      const __mmask64 upper = _mm512_movepi8_mask(codes);
+      const __m512i some =
+          _mm512_mask2_permutex2var_epi8(part[0], codes, _knot_mask64(upper), part[1]);
+      return _mm512_mask2_permutex2var_epi8(part[2], some, upper, part[3]);
     }
   }
   void replace(__mmask16 mask, const BiasedTable& other) {
@@ -54,6 +71,7 @@ struct BiasedTable {
 
 struct Avx512 : Simd {
   static constexpr int kParts = 1;  // registers of a packet
+  static constexpr int kRows = 2;   // at a time
   template <int kBits>
   using Table = BiasedTable<kBits>;
 
@@ -62,13 +80,16 @@ struct Avx512 : Simd {
   static __m512i take_bits(__m512i bytes) {
     return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8((1 << kCount) - 1));
   }
+  // Of each byte the two bits of `high` from bit kHigh on above the four of `low` from kLow on.
+  template <int kHigh, int kLow>
+  static __m512i six_bits(__m512i high, __m512i low) {
+    return join_six_bits(_mm512_rol_epi32(high, (36 - kHigh) % 32), _mm512_ror_epi32(low, kLow));
+  }
   template <int kBits>
   static __m512i load_codes(const uint8_t* p, int) {
     if constexpr (kBits == 2) return load_pairs_of_bits(p);
-    if constexpr (kBits == 4) return load_nibbles(p);
-    if constexpr (kBits == 6) {
-      return _mm512_or_si512(_mm512_slli_epi16(load_pairs_of_bits(p), 4), load_nibbles(p + 16));
-    }
+    if constexpr (kBits == 4) return _mm512_and_si512(load_low_nibbles(p), _mm512_set1_epi8(15));
+    if constexpr (kBits == 6) return load_six_bits(p);
     if constexpr (kBits == 8) return _mm512_loadu_si512(p);
   }
   // What the tables' 128 will add too much.

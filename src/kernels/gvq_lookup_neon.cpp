@@ -57,6 +57,7 @@ struct SignedTable {
 
 struct Neon : Simd {
   static constexpr int kParts = 4;  // registers of a packet
+  static constexpr int kRows = 1;   // at a time
   template <int kBits>
   using Table = SignedTable<kBits>;
 
@@ -73,6 +74,11 @@ struct Neon : Simd {
   static int32x4_t start(const int32_t*) { return vdupq_n_s32(0); }
   static int32x4_t add_products(int32x4_t dot, int32x4_t values, const int8_t* inputs) {
     return vdotq_s32(dot, vreinterpretq_s8_s32(values), vld1q_s8(inputs));
+  }
+  // Of each byte the two bits of `high` from bit kHigh on above the four of `low` from kLow on.
+  template <int kHigh, int kLow>
+  static int32x4_t six_bits(int32x4_t high, int32x4_t low) {
+    return either(shift_left<4>(take_bits<kHigh, 2>(high)), take_bits<kLow, 4>(low));
   }
   struct Scales {
     explicit Scales(const float* p) : values(p) {}

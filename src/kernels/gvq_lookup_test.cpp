@@ -1,5 +1,6 @@
 #include "kernels/gvq_lookup.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/gvq_lookup_layout.h"
@@ -116,12 +117,37 @@ TEST(GvqLookup, EveryLevelGivesTheScalarSums) {
                          << isa_name(level.isa) << ", " << bits << " bits, D " << vector_size
                          << ", " << packets << " packets, scales " << scaled);
             const Problem p(bits, vector_size, packets, scaled);
-            std::vector<float> expected(kRows * kGvqLanes, 0.5f), found = expected;
-            scalar.gvq_lookup.multiply(p.tiles, kRows, p.x, expected.data());
-            level.gvq_lookup.multiply(p.tiles, kRows, p.x, found.data());
-            expect_near_by_norm(found.data(), expected.data(), kRows * kGvqLanes, 1e-6);
+            for (const int64_t rows : {int64_t{1}, int64_t{2}, kRows}) {  // those below untouched
+              std::vector<float> expected(kRows * kGvqLanes, 0.5f), found = expected;
+              scalar.gvq_lookup.multiply(p.tiles, rows, p.x, expected.data());
+              level.gvq_lookup.multiply(p.tiles, rows, p.x, found.data());
+              expect_near_by_norm(found.data(), expected.data(), kRows * kGvqLanes, 1e-6);
+              EXPECT_TRUE(std::equal(found.begin() + rows * kGvqLanes, found.end(),
+                                     expected.begin() + rows * kGvqLanes));
+            }
           }
         }
+      }
+    }
+  }
+}
+
+// Rows that share loads, and the last one that stands in for a missing one.
+TEST(GvqLookup, ARowDoesNotDependOnTheOthers) {
+  for (const KernelTable& level : all_levels()) {
+    for (const int bits : {2, 4, 6, 8}) {
+      if (bits > level.gvq_lookup.most_code_bits) continue;
+      for (const int vector_size : {1, 2, 4}) {
+        const Problem p(bits, vector_size, 3, /*scaled=*/true);
+        std::vector<float> all(kRows * kGvqLanes), alone = all;
+        level.gvq_lookup.multiply(p.tiles, kRows, p.x, all.data());
+        GvqLookupTiles row = p.tiles;
+        for (int64_t r = 0; r < kRows; ++r) {
+          level.gvq_lookup.multiply(row, 1, p.x, alone.data() + r * kGvqLanes);
+          row.codes += row.row_bytes;
+          row.block_scales += row.scale_row_bytes;
+        }
+        EXPECT_EQ(all, alone) << isa_name(level.isa) << ", " << bits << " bits, D " << vector_size;
       }
     }
   }
