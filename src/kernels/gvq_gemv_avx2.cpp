@@ -36,17 +36,10 @@ struct Plane {
   __m256 low, high;
 };
 
-template <int kSize>
-void multiply_size(const GvqTile& tile, int64_t rows, const float* x, int64_t x_stride, float* y) {
-  const auto kernel = tile.padded <= 16 ? GvqKernel<Avx2, Plane<true>, kSize>::multiply
-                                        : GvqKernel<Avx2, Plane<false>, kSize>::multiply;
-  kernel(tile, rows, x, x_stride, y);
-}
-
 void multiply(const GvqTile& tile, int64_t rows, const float* x, int64_t x_stride, float* y) {
-  if (tile.vector_size == 1) return multiply_size<1>(tile, rows, x, x_stride, y);
-  if (tile.vector_size == 2) return multiply_size<2>(tile, rows, x, x_stride, y);
-  multiply_size<4>(tile, rows, x, x_stride, y);
+  const auto kernel = tile.padded <= 16 ? GvqKernel<Avx2, Plane<true>>::multiply
+                                        : GvqKernel<Avx2, Plane<false>>::multiply;
+  kernel(tile, rows, x, x_stride, y);
 }
 
 }  // namespace

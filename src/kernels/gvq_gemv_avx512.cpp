@@ -41,19 +41,12 @@ struct Plane {
   __m512 table[kTables > 0 ? kTables : 1];
 };
 
-template <int kSize>
-void multiply_size(const GvqTile& tile, int64_t rows, const float* x, int64_t x_stride, float* y) {
-  const auto kernel = tile.padded <= 16   ? GvqKernel<Avx512, Plane<1>, kSize>::multiply
-                      : tile.padded <= 32 ? GvqKernel<Avx512, Plane<2>, kSize>::multiply
-                      : tile.padded == 64 ? GvqKernel<Avx512, Plane<4>, kSize>::multiply
-                                          : GvqKernel<Avx512, Plane<0>, kSize>::multiply;
-  kernel(tile, rows, x, x_stride, y);
-}
-
 void multiply(const GvqTile& tile, int64_t rows, const float* x, int64_t x_stride, float* y) {
-  if (tile.vector_size == 1) return multiply_size<1>(tile, rows, x, x_stride, y);
-  if (tile.vector_size == 2) return multiply_size<2>(tile, rows, x, x_stride, y);
-  multiply_size<4>(tile, rows, x, x_stride, y);
+  const auto kernel = tile.padded <= 16   ? GvqKernel<Avx512, Plane<1>>::multiply
+                      : tile.padded <= 32 ? GvqKernel<Avx512, Plane<2>>::multiply
+                      : tile.padded == 64 ? GvqKernel<Avx512, Plane<4>>::multiply
+                                          : GvqKernel<Avx512, Plane<0>>::multiply;
+  kernel(tile, rows, x, x_stride, y);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace bitsmith {
 namespace {
 
 // I: the registers, kLanes codes or floats each. Plane: one coordinate of a codebook, plane[codes].
-template <typename I, typename Plane, int kSize>
+template <typename I, typename Plane>
 class GvqKernel {
  public:
   using Floats = typename I::Floats;
@@ -18,9 +18,11 @@ class GvqKernel {
                        float* y) {
     const float* c = tile.planes;
     const int64_t next = tile.padded;
-    if constexpr (kSize == 1) run(tile, rows, x, x_stride, y, Plane(c));
-    if constexpr (kSize == 2) run(tile, rows, x, x_stride, y, Plane(c), Plane(c + next));
-    if constexpr (kSize == 4) {
+    if (tile.vector_size == 1) {
+      run(tile, rows, x, x_stride, y, Plane(c));
+    } else if (tile.vector_size == 2) {
+      run(tile, rows, x, x_stride, y, Plane(c), Plane(c + next));
+    } else {
       run(tile, rows, x, x_stride, y, Plane(c), Plane(c + next), Plane(c + 2 * next),
           Plane(c + 3 * next));
     }

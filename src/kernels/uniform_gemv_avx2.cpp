@@ -73,11 +73,7 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
     _mm256_store_si256(reinterpret_cast<__m256i*>(fours),
                        _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    for (int i = 0; i < 8; i += chunk / 4) {
-      int32_t sum = 0;
-      for (int k = i; k < i + chunk / 4; ++k) sum += fours[k];
-      out.sums[(first + 4 * i) / chunk] = sum;
-    }
+    store_chunk_sums(fours, chunk, first, out.sums);
   }
 }
 

@@ -8,6 +8,15 @@ namespace {
 
 constexpr int kVectors = 8;  // of 16 rows x 4 inputs in a unit
 
+// Of 32 codes of an input from `first` on: sums over chunks from those of four codes each.
+inline void store_chunk_sums(const int32_t* fours, int64_t chunk, int64_t first, int32_t* sums) {
+  for (int64_t i = 0; i < 8; i += chunk / 4) {
+    int32_t sum = 0;
+    for (int64_t k = i; k < i + chunk / 4; ++k) sum += fours[k];
+    sums[(first + 4 * i) / chunk] = sum;
+  }
+}
+
 // I: the registers, for kRows of a bundle's rows; Words are a 32-bit lane a row (codes: four of a
 // byte each), Floats a number a row.
 

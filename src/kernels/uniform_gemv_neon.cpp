@@ -142,11 +142,7 @@ void quantize(const float* x, int64_t in_features, int chunk, const QuantizedInp
       vst1q_s8(out.codes + first + 4 * k, codes);
       vst1q_s32(fours + k, vdotq_s32(vdupq_n_s32(0), codes, vdupq_n_s8(1)));
     }
-    for (int i = 0; i < 8; i += chunk / 4) {
-      int32_t sum = 0;
-      for (int k = i; k < i + chunk / 4; ++k) sum += fours[k];
-      out.sums[(first + 4 * i) / chunk] = sum;
-    }
+    store_chunk_sums(fours, chunk, first, out.sums);
   }
 }
 
