@@ -1,7 +1,6 @@
 #include "compressor/objective/hessian_sum.h"
 
 #include <algorithm>
-#include <span>
 
 #include "base/error.h"
 #include "compressor/objective/inverse_factor.h"
@@ -30,22 +29,36 @@ float weight_of(const torch::Tensor& column) {
   return static_cast<float>(column.sum(torch::kDouble).item<double>());
 }
 
+// Rows of float64 values that exist beside a sum at one time.
+constexpr int64_t kRows = 384;
+
+// task(row, count) for blocks of a matrix's rows.
+template <typename Task>
+void each_row_block(int64_t rows, const Task& task) {
+  for (int64_t row = 0; row < rows; row += kRows) task(row, std::min(kRows, rows - row));
+}
+
 // sum += a^T b, a and b [n, in]; where they are the same the upper triangle only, in wide blocks.
 // float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
 void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
   const torch::NoGradGuard no_grad;
-  constexpr int64_t kAtOnce = 4096, kBlock = 384;
-  const bool symmetric = a.is_same(b);
-  const int64_t in = a.size(1), step = symmetric ? kBlock : in;
+  constexpr int64_t kAtOnce = 4096;
+  const int64_t in = a.size(1);
   for (int64_t begin = 0; begin < a.size(0); begin += kAtOnce) {
     const int64_t count = std::min(kAtOnce, a.size(0) - begin);
     const auto x = a.narrow(0, begin, count), y = b.narrow(0, begin, count);
-    for (int64_t row = 0; row < in; row += step) {
-      const int64_t rows = std::min(step, in - row), first = symmetric ? row : 0;
-      sum.narrow(0, row, rows)
-          .narrow(1, first, in - first)
-          .add_(torch::matmul(x.narrow(1, row, rows).t(), y.narrow(1, first, in - first))
-                    .to(torch::kDouble));
+    if (a.is_same(b)) {
+      each_row_block(in, [&](int64_t row, int64_t rows) {
+        sum.narrow(0, row, rows)
+            .narrow(1, row, in - row)
+            .add_(torch::matmul(x.narrow(1, row, rows).t(), y.narrow(1, row, in - row))
+                      .to(torch::kDouble));
+      });
+    } else {
+      const auto product = torch::matmul(x.t(), y);
+      each_row_block(in, [&](int64_t row, int64_t rows) {
+        sum.narrow(0, row, rows).add_(product.narrow(0, row, rows).to(torch::kDouble));
+      });
     }
   }
 }
@@ -57,7 +70,11 @@ void add_ranks(torch::Tensor& sum, double& weight, Communicator& communicator) {
 
 torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
   const double factor = weight > 0 ? 2.0 / weight : 0.0;
-  return (sum * factor).to(torch::kFloat);
+  auto mean = torch::empty(sum.sizes(), torch::kFloat);
+  each_row_block(sum.size(0), [&](int64_t row, int64_t rows) {
+    mean.narrow(0, row, rows).copy_(sum.narrow(0, row, rows) * factor);
+  });
+  return mean;
 }
 
 }  // namespace
@@ -85,8 +102,15 @@ void HessianSum::merge(const HessianSum& other) {
 void HessianSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weight_, communicator); }
 
 torch::Tensor HessianSum::hessian() const {
-  const auto upper = mean_of(sum_, weight_).triu();
-  return upper + upper.triu(1).t();
+  auto hessian = mean_of(sum_, weight_);
+  each_row_block(hessian.size(0), [&](int64_t row, int64_t rows) {  // to below the diagonal
+    const int64_t next = row + rows, later = hessian.size(0) - next;
+    const auto own = hessian.narrow(0, row, rows);
+    auto diagonal = own.narrow(1, row, rows);
+    diagonal.copy_(diagonal.triu() + diagonal.triu(1).t());
+    hessian.narrow(0, next, later).narrow(1, row, rows).copy_(own.narrow(1, next, later).t());
+  });
+  return hessian;
 }
 
 CrossSum::CrossSum(int64_t in_features)
@@ -117,8 +141,21 @@ torch::Tensor CrossSum::cross() const { return mean_of(sum_, weight_); }
 
 torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross,
                           double damping) {
+  auto drift = cross.clone();
+  make_input_drifts_(hessian, damping, {&drift, 1});
+  return drift;
+}
+
+void make_input_drifts_(const torch::Tensor& hessian, double damping,
+                        std::span<torch::Tensor> crosses) {
   const auto factor = inverse_factor(hessian, damping);  // H^-1 = U^T U
-  return row_chunked_matmul(row_chunked_matmul(cross, factor.t().contiguous()), factor);
+  const auto transposed = factor.t().contiguous();
+  for (torch::Tensor& cross : crosses) {
+    each_row_chunk(cross.size(0), [&](int64_t begin, int64_t count) {
+      auto rows = cross.narrow(0, begin, count);
+      rows.copy_(at::mm(at::mm(rows, transposed), factor));
+    });
+  }
 }
 
 }  // namespace bitsmith

@@ -1,5 +1,7 @@
 // Sums over the inputs that a linear gets: what an objective is made of.
 #pragma once
+#include <span>
+
 #include "base/communicator.h"
 #include "compressor/torch.h"
 
@@ -24,6 +26,8 @@ class HessianSum {
   // [in, in] float32; zeros when nothing was seen.
   torch::Tensor hessian() const;
   double weight() const { return weight_; }  // of all tokens, sum w
+  // Gives up all but weight().
+  void release() { sum_.reset(); }
 
  private:
   torch::Tensor sum_;  // float64: thousands of float32 products are added; the upper triangle
@@ -52,5 +56,8 @@ class CrossSum {
 // QEP, Arai & Ichikawa 2025). tr((T-Q) H (T-Q)^T) of that target T is the error against the
 // original's outputs, up to what no Q can change. H is damped as in inverse_factor().
 torch::Tensor input_drift(const torch::Tensor& hessian, const torch::Tensor& cross, double damping);
+// The same of several, each in the place of its cross sum; H is factored once.
+void make_input_drifts_(const torch::Tensor& hessian, double damping,
+                        std::span<torch::Tensor> crosses);
 
 }  // namespace bitsmith

@@ -41,9 +41,10 @@ void InputSums::merge_ranks(Communicator& communicator) {
   }
 }
 
-torch::Tensor InputSums::mean(const torch::Tensor& first, const torch::Tensor& second) const {
+torch::Tensor InputSums::mean(const torch::Tensor& first, torch::Tensor second) const {
   const double a = parts_[0].hessian.weight(), b = parts_[1].hessian.weight();
-  return a + b > 0 ? first * (a / (a + b)) + second * (b / (a + b)) : first;
+  if (!(a + b > 0)) return first;
+  return second.mul_(b / (a + b)).add_(first * (a / (a + b)));
 }
 
 torch::Tensor InputSums::hessian() const {
@@ -56,15 +57,18 @@ double InputSums::shrinkage() const {
   return hessian_noise(parts_[0].hessian.hessian(), parts_[1].hessian.hessian());
 }
 
-InputDrift InputSums::drift(const torch::Tensor& hessian, double damping) const {
-  if (!parts_[0].cross) return {};
-  const torch::Tensor first = parts_[0].cross->cross();
-  if (parts_.size() == 1) return {input_drift(hessian, first, damping), {}, {}};
-  const torch::Tensor second = parts_[1].cross->cross();
-  // One under the other: H is factored once.
-  const std::vector<torch::Tensor> drifts =
-      input_drift(hessian, torch::cat({mean(first, second), first, second}), damping).chunk(3);
-  return {drifts[0].contiguous(), drifts[1].contiguous(), drifts[2].contiguous()};
+InputDrift InputSums::drift(const torch::Tensor& hessian, double damping) && {
+  std::vector<torch::Tensor> drifts;  // first the crosses
+  for (Part& part : parts_) {
+    part.hessian.release();
+    if (!part.cross) return {};
+    drifts.push_back(part.cross->cross());
+    part.cross.reset();
+  }
+  if (drifts.size() == 2) drifts.push_back(mean(drifts[0], drifts[1].clone()));
+  make_input_drifts_(hessian, damping, drifts);
+  if (drifts.size() == 1) return {drifts[0], {}, {}};
+  return {drifts[2], drifts[0], drifts[1]};
 }
 
 }  // namespace bitsmith

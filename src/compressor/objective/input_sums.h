@@ -30,16 +30,16 @@ class InputSums {
   // By how much its halves say that it should be moved towards its diagonal (half_noise.h). Needs
   // halves.
   double shrinkage() const;
-  // `hessian`: this one's, as it will be used.
-  InputDrift drift(const torch::Tensor& hessian, double damping) const;
+  // `hessian`: this one's, as it will be used. The sums are given up on the way.
+  InputDrift drift(const torch::Tensor& hessian, double damping) &&;
 
  private:
   struct Part {
     HessianSum hessian;
     std::optional<CrossSum> cross;
   };
-  // Of the matrices that both parts' sums make.
-  torch::Tensor mean(const torch::Tensor& first, const torch::Tensor& second) const;
+  // Of the matrices that both parts' sums make, in the place of the second.
+  torch::Tensor mean(const torch::Tensor& first, torch::Tensor second) const;
 
   int64_t in_features_;
   std::vector<Part> parts_;  // one, or the halves

@@ -26,10 +26,10 @@ TEST(InputSums, OneSumIsTheHessianAndItsDrift) {
   hessian.add(inputs.x);
   cross.add(inputs.original, inputs.x);
   EXPECT_TRUE(torch::equal(sums.hessian(), hessian.hessian()));
-  const InputDrift drift = sums.drift(sums.hessian(), kDamping);
+  const InputDrift drift = std::move(sums).drift(hessian.hessian(), kDamping);
   EXPECT_TRUE(torch::equal(drift.whole, input_drift(hessian.hessian(), cross.cross(), kDamping)));
   EXPECT_FALSE(drift.first.defined() || drift.second.defined());
-  EXPECT_FALSE(InputSums(kIn, false, true).drift(sums.hessian(), kDamping).whole.defined());
+  EXPECT_FALSE(InputSums(kIn, false, true).drift(hessian.hessian(), kDamping).whole.defined());
 }
 
 TEST(InputSums, EqualWeightsAreNone) {
@@ -40,8 +40,8 @@ TEST(InputSums, EqualWeightsAreNone) {
   weighted.add(inputs.x, inputs.original, torch::ones({4, 30}), 0);
   const auto hessian = plain.hessian();
   EXPECT_TRUE(torch::equal(weighted.hessian(), hessian));
-  EXPECT_TRUE(
-      torch::equal(weighted.drift(hessian, kDamping).whole, plain.drift(hessian, kDamping).whole));
+  EXPECT_TRUE(torch::equal(std::move(weighted).drift(hessian, kDamping).whole,
+                           std::move(plain).drift(hessian, kDamping).whole));
 }
 
 TEST(InputSums, HalvesTogetherAreTheWhole) {
@@ -62,8 +62,9 @@ TEST(InputSums, HalvesTogetherAreTheWhole) {
     const auto hessian = whole.hessian();
     EXPECT_TRUE(torch::allclose(halves.hessian(), hessian, 1e-4, 1e-5));
     EXPECT_NEAR(halves.shrinkage(), hessian_noise(first.hessian(), second.hessian()), 1e-5);
-    const InputDrift drift = halves.drift(hessian, kDamping);
-    EXPECT_TRUE(torch::allclose(drift.whole, whole.drift(hessian, kDamping).whole, 1e-3, 1e-4));
+    const InputDrift drift = std::move(halves).drift(hessian, kDamping);
+    EXPECT_TRUE(
+        torch::allclose(drift.whole, std::move(whole).drift(hessian, kDamping).whole, 1e-3, 1e-4));
     if (!weights.defined()) {
       EXPECT_TRUE(torch::allclose((drift.first + drift.second) / 2, drift.whole, 1e-3, 1e-4));
     }
@@ -77,8 +78,9 @@ TEST(InputSums, OneHalfAloneIsNoEvidence) {
   InputSums sums(kIn, true, true);
   sums.add(inputs.x, inputs.original, {}, 0);
   EXPECT_NEAR(sums.shrinkage(), 1, 1e-6);
-  const InputDrift drift = sums.drift(sums.hessian(), kDamping);
-  EXPECT_NEAR(shift_noise(Objective(sums.hessian()), drift.first, drift.second), 1, 1e-6);
+  const torch::Tensor hessian = sums.hessian();
+  const InputDrift drift = std::move(sums).drift(hessian, kDamping);
+  EXPECT_NEAR(shift_noise(Objective(hessian), drift.first, drift.second), 1, 1e-6);
 }
 
 }  // namespace

@@ -70,43 +70,43 @@ bool cholesky(torch::Tensor& a) {
 
 }  // namespace
 
-torch::Tensor lower_inverse(const torch::Tensor& lower) {
+// Block of rows after block of rows: what lies above is inverted already, and nothing below is
+// read.
+void invert_lower_(torch::Tensor& lower) {
   const torch::NoGradGuard no_grad;
   const int64_t n = lower.size(0);
-  auto inverse = torch::zeros_like(lower);
   for (int64_t k = 0; k < n; k += kBlock) {
     const int64_t b = std::min(kBlock, n - k);
+    const auto left = part(lower, k, b, 0, k).contiguous();
     const auto own = small_inverse(part(lower, k, b, k, b).tril());
-    part(inverse, k, b, k, b).copy_(own);
-    // Rows of this block left of the diagonal: - own L[k, j..k] X[j..k, j].
+    part(lower, k, b, k, b).copy_(own);
+    // Left of the diagonal: - own L[k, j..k] X[j..k, j].
     each_chunk(0, k, [&](int64_t column, int64_t columns) {
-      const auto product = at::mm(part(lower, k, b, column, k - column),
-                                  part(inverse, column, k - column, column, columns));
-      part(inverse, k, b, column, columns).copy_(at::mm(own, product).neg_());
+      const auto product = at::mm(left.narrow(1, column, k - column),
+                                  part(lower, column, k - column, column, columns));
+      part(lower, k, b, column, columns).copy_(at::mm(own, product).neg_());
     });
   }
-  return inverse;
+  lower.tril_();
 }
 
 // With both axes reversed a lower factor becomes an upper one: J H J = L L^T gives H = R R^T with
-// R = J L J, and H^-1 = U^T U with U = R^-1 = J L^-1 J. No inverse of H is formed.
+// R = J L J, and H^-1 = U^T U with U = R^-1 = J L^-1 J. No inverse of H is formed, and one float64
+// matrix is all that exists beside H and U.
 torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
   const torch::NoGradGuard no_grad;
-  auto h = hessian.to(torch::kDouble).flip({0, 1}).contiguous();
-  const auto diagonal = h.diagonal();
-  const double mean = diagonal.mean().item<double>();
-  diagonal.masked_fill_(diagonal <= 0, 1.0);
-  double total = damping * mean;
-  diagonal.add_(total);
+  const double mean = hessian.diagonal().mean(torch::kDouble).item<double>();
+  double added = damping * mean;
   for (int attempt = 0; attempt < 40; ++attempt) {
-    auto lower = h.clone();
+    auto lower = hessian.flip({0, 1}).to(torch::kDouble).contiguous();
+    const auto diagonal = lower.diagonal();
+    diagonal.masked_fill_(diagonal <= 0, 1.0).add_(added);
     if (cholesky(lower)) {
-      const auto upper = lower_inverse(lower).flip({0, 1}).to(torch::kFloat);
-      if (torch::isfinite(upper).all().item<bool>()) return upper.contiguous();
+      invert_lower_(lower);
+      const auto upper = lower.to(torch::kFloat).flip({0, 1}).contiguous();
+      if (torch::isfinite(upper).all().item<bool>()) return upper;
     }
-    const double more = std::max(total, 1e-8 * mean);
-    diagonal.add_(more);
-    total += more;
+    added += std::max(added, 1e-8 * mean);
   }
   throw Error(
       "the Hessian is not positive definite even with its diagonal raised; it is not a sum of "

@@ -10,8 +10,8 @@ namespace bitsmith {
 // to nearest. The result does not depend on the number of threads.
 torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping);
 
-// The inverse of a lower triangular matrix, float32 or float64, likewise; zeros above its diagonal.
-// What `lower` holds above its own is not read.
-torch::Tensor lower_inverse(const torch::Tensor& lower);
+// Turns a lower triangular matrix, float32 or float64, into its inverse, in place, likewise. What
+// lies above the diagonal is not read, and zero afterwards.
+void invert_lower_(torch::Tensor& lower);
 
 }  // namespace bitsmith

@@ -58,7 +58,9 @@ BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, i
 
 // U^-1 in float64.
 torch::Tensor upper_inverse(const torch::Tensor& upper) {
-  return lower_inverse(upper.t().to(torch::kDouble).contiguous()).t().contiguous();
+  auto lower = upper.t().to(torch::kDouble).contiguous();
+  invert_lower_(lower);
+  return lower.t().contiguous();
 }
 
 class Gptvq {

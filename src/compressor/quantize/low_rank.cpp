@@ -57,7 +57,8 @@ OutputRoot output_root(const Objective& objective, double damping) {
     return {root, root.reciprocal()};
   }
   const auto upper = inverse_factor(g, damping);  // G^-1 = U^T U: R = U^-1
-  const auto lower = lower_inverse(upper.t().to(torch::kDouble).contiguous());  // R^T
+  auto lower = upper.t().to(torch::kDouble).contiguous();
+  invert_lower_(lower);  // R^T
   return {lower.to(torch::kFloat), upper.t().contiguous()};
 }
 
