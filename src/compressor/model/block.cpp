@@ -10,29 +10,42 @@
 namespace bitsmith {
 namespace {
 
-Linear load_linear(const ModelFiles& files, const LinearPlan& plan, torch::Dtype dtype) {
-  Linear linear{.name = plan.name,
-                .out_features = plan.out_features,
-                .in_features = plan.in_features,
-                .weight = {},
-                .bias = {},
-                .representation = {},
-                .observer = {}};
+void load_weights(const ModelFiles& files, const LinearPlan& plan, torch::Dtype dtype,
+                  Linear& linear) {
   if (files.spec(plan.name)) {
     linear.representation = representation_from_format(files.quantized(plan.name));
   } else {
     linear.weight = read_dense(files.checkpoint(), plan.name + ".weight", dtype);
   }
   if (plan.bias) linear.bias = read_dense(files.checkpoint(), plan.name + ".bias", dtype);
+}
+
+Linear without_weights(const LinearPlan& plan) {
+  return {.name = plan.name,
+          .out_features = plan.out_features,
+          .in_features = plan.in_features,
+          .weight = {},
+          .bias = {},
+          .representation = {},
+          .observer = {}};
+}
+
+Mlp without_weights(const MlpPlan& plan) {
+  Mlp mlp{plan, {}, without_weights(plan.output)};
+  for (const LinearPlan& input : plan.inputs) mlp.inputs.push_back(without_weights(input));
+  return mlp;
+}
+
+Linear load_linear(const ModelFiles& files, const LinearPlan& plan, torch::Dtype dtype) {
+  Linear linear = without_weights(plan);
+  load_weights(files, plan, dtype, linear);
   return linear;
 }
 
-Mlp load_mlp(const ModelFiles& files, const MlpPlan& plan, torch::Dtype dtype) {
-  Mlp mlp{plan, {}, {}};
-  for (const LinearPlan& input : plan.inputs)
-    mlp.inputs.push_back(load_linear(files, input, dtype));
-  mlp.output = load_linear(files, plan.output, dtype);
-  return mlp;
+void load_weights(const ModelFiles& files, torch::Dtype dtype, Mlp& mlp) {
+  for (size_t i = 0; i < mlp.inputs.size(); ++i)
+    load_weights(files, mlp.plan.inputs[i], dtype, mlp.inputs[i]);
+  load_weights(files, mlp.plan.output, dtype, mlp.output);
 }
 
 torch::Tensor activate(Activation activation, const torch::Tensor& x) {
@@ -123,8 +136,8 @@ Norm load_norm(const ModelFiles& files, const NormPlan& plan, torch::Dtype dtype
   return norm;
 }
 
-std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index,
-                                  torch::Dtype dtype) {
+std::shared_ptr<Block> load_block_without_experts(const ModelFiles& files, int64_t block_index,
+                                                  torch::Dtype dtype) {
   const BlockPlan& plan = files.plan().blocks.at(static_cast<size_t>(block_index));
   auto block = std::make_shared<Block>();
   block->index = block_index;
@@ -139,12 +152,41 @@ std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index,
   for (const LinearPlan& input : plan.attention.inputs)
     block->attention_inputs.push_back(load_linear(files, input, dtype));
   block->attention_output = load_linear(files, plan.attention.output, dtype);
-  if (plan.mlp) block->mlps.push_back(load_mlp(files, *plan.mlp, dtype));
+  if (plan.mlp) {
+    block->mlps.push_back(without_weights(*plan.mlp));
+    load_weights(files, dtype, block->mlps.back());
+  }
   if (plan.experts) {
     block->router = read_dense(files.checkpoint(), plan.experts->router.name + ".weight", dtype);
     for (const MlpPlan& expert : plan.experts->experts)
-      block->mlps.push_back(load_mlp(files, expert, dtype));
+      block->mlps.push_back(without_weights(expert));
   }
+  return block;
+}
+
+void load_expert(const ModelFiles& files, int64_t expert, torch::Dtype dtype, Block& block) {
+  BITSMITH_CHECK(block.plan->experts);
+  load_weights(files, dtype, block.mlps.at(static_cast<size_t>(expert)));
+}
+
+void drop_expert(int64_t expert, Block& block) {
+  BITSMITH_CHECK(block.plan->experts);
+  const auto drop = [](Linear& linear) {
+    linear.weight.reset();
+    linear.bias.reset();
+    linear.representation.reset();
+  };
+  Mlp& mlp = block.mlps.at(static_cast<size_t>(expert));
+  for (Linear& input : mlp.inputs) drop(input);
+  drop(mlp.output);
+}
+
+std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index,
+                                  torch::Dtype dtype) {
+  std::shared_ptr<Block> block = load_block_without_experts(files, block_index, dtype);
+  if (!block->plan->experts) return block;
+  for (int64_t expert = 0; expert < std::ssize(block->mlps); ++expert)
+    load_expert(files, expert, dtype, *block);
   return block;
 }
 

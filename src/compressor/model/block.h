@@ -65,5 +65,10 @@ struct Block {
 Norm load_norm(const ModelFiles& files, const NormPlan& plan, torch::Dtype dtype);
 // Quantized linears hold their representations.
 std::shared_ptr<Block> load_block(const ModelFiles& files, int64_t block_index, torch::Dtype dtype);
+// Experts have names and sizes only: each runs between load_expert() and drop_expert().
+std::shared_ptr<Block> load_block_without_experts(const ModelFiles& files, int64_t block_index,
+                                                  torch::Dtype dtype);
+void load_expert(const ModelFiles& files, int64_t expert, torch::Dtype dtype, Block& block);
+void drop_expert(int64_t expert, Block& block);
 
 }  // namespace bitsmith

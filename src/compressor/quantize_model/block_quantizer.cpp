@@ -61,18 +61,6 @@ BlockQuantizer::BlockQuantizer(const Decoder& decoder, const QuantizationPlan& p
       finetune_(std::move(finetune)),
       context_(context) {}
 
-torch::Tensor BlockQuantizer::run(const Block& block) const {
-  const torch::Tensor& inputs = stream_.inputs();
-  const auto outputs = torch::empty_like(inputs);
-  const auto run_chunk = [&](int64_t first, int64_t count) {
-    outputs.narrow(0, first, count)
-        .copy_(decoder_.run_block(block, inputs.narrow(0, first, count), rotary_));
-  };
-  each_window_chunk(
-      inputs, options_.batch_tokens, [](double) {}, run_chunk);
-  return outputs;
-}
-
 std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) const {
   std::vector<const Linear*> linears;
   for (const Linear* linear : block.site_linears(site)) {
@@ -81,8 +69,8 @@ std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) co
   return linears;
 }
 
-std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, size_t site,
-                                               bool all_tokens,
+std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, bool whole,
+                                               size_t site, bool all_tokens,
                                                const std::function<void(double)>& progress) {
   const int64_t length = stream_.inputs().size(1);
   std::vector<InputSums> sums;
@@ -102,8 +90,7 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
     torch::Tensor expected;
     if (with_original()) {
-      expected =
-          original_stream_.site_inputs(original, site, first, count, tokens, /*keep_outputs=*/true);
+      expected = original_stream_.site_inputs(original, site, first, count, tokens, whole);
     }
     // Tokens of the chunk that lie in the first half of the windows.
     const int64_t bound =
@@ -122,7 +109,7 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
   return sums;
 }
 
-BlockQuantizer::InputStatistics BlockQuantizer::statistics(const InputSums& sums,
+BlockQuantizer::InputStatistics BlockQuantizer::statistics(InputSums sums,
                                                            const Linear& linear) const {
   InputStatistics inputs;
   inputs.hessian = sums.hessian();
@@ -135,7 +122,7 @@ BlockQuantizer::InputStatistics BlockQuantizer::statistics(const InputSums& sums
     inputs.shrinkage = sums.shrinkage();
     inputs.hessian = shrunk_hessian(inputs.hessian, *inputs.shrinkage);
   }
-  inputs.drift = sums.drift(inputs.hessian, options_.linear.damping);
+  inputs.drift = std::move(sums).drift(inputs.hessian, options_.linear.damping);
   return inputs;
 }
 
@@ -177,7 +164,7 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
                                      const Block& block, const std::vector<InputStatistics>& inputs,
                                      LinearSummary summary, QuantizedModules& modules,
                                      const LinearObserver& observer) const {
-  const torch::Tensor weight = decoder_.dtype() == torch::kFloat32
+  const torch::Tensor weight = decoder_.dtype() == torch::kFloat32 && linear.weight.defined()
                                    ? linear.weight
                                    : read_matrix(decoder_.files(), linear.name, torch::kFloat32);
   QuantizeOptions own = options_.linear;
@@ -224,9 +211,9 @@ void BlockQuantizer::quantize_linear(Linear& linear, const PlannedMatrix& matrix
   if (observer) observer(summary, stages);
 }
 
-void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare& owners,
-                          const BlockProgress& progress, const LinearWork& work,
-                          const LinearsDone& done) {
+void BlockQuantizer::walk(Block& block, const Block& original, ExpertsInTurn* experts,
+                          const BlockShare& owners, const BlockProgress& progress,
+                          const LinearWork& work, const LinearsDone& done) {
   const auto planned_weights = [&](const std::vector<Linear*>& linears) {
     int64_t sum = 0;
     for (const Linear* linear : linears)
@@ -257,6 +244,7 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare&
   ExpertTokens few;
   for (size_t site = 0; site < block.sites.size(); ++site) {
     const Site& plan = block.sites[site];
+    if (experts) experts->enter(plan);
     std::vector<InputSums> sums;
     std::vector<InputStatistics> inputs(1);
     if (!without_data()) {
@@ -266,7 +254,8 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare&
             sum_of_ranks(stream_.route_tokens(block, options_.batch_tokens, report), ranks);
         few = experts_with_few_tokens(block, expert_tokens);
       }
-      sums = collect(block, original, site, few.contains(plan.expert), report);
+      sums = collect(block, original, !experts || experts->whole(), site, few.contains(plan.expert),
+                     report);
       ++sites_done;
     }
     for (Linear* linear : block.site_linears(site)) {
@@ -277,7 +266,7 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare&
         inputs.clear();
         if (options_.guided() ? owners.owns(*linear) : owners.owns_any(planned(block, site))) {
           for (auto sum = sums.begin(); sum != end; ++sum)
-            inputs.push_back(statistics(*sum, *linear));
+            inputs.push_back(statistics(std::move(*sum), *linear));
         }
         sums.erase(sums.begin(), end);
       }
@@ -300,15 +289,14 @@ void BlockQuantizer::walk(Block& block, const Block& original, const BlockShare&
 
 QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
                                           const LinearObserver& observer) {
-  const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
-  // Quantized matrices take their places in `block`; a second one stays as it was where both are
-  // needed.
-  const std::shared_ptr<Block> original =
-      with_original() ? decoder_.load_block(block_index) : block;
+  block_.reset();
+  // Quantized matrices take their places in `block`; the original stays as it was.
+  ExpertsInTurn experts(decoder_, block_index, with_original());
+  const std::shared_ptr<Block> block = experts.block();
   BlockShare owners(*block, plan_, *context_.communicator);
   QuantizedModules own, modules;  // of this rank, since the last exchange; of all
   walk(
-      *block, *original, owners, progress,
+      *block, *experts.original(), &experts, owners, progress,
       [&](DealtLinear dealt) {
         quantize_linear(*dealt.linear, *dealt.matrix, *block, dealt.inputs,
                         std::move(dealt.summary), own, owners.note());
@@ -317,6 +305,7 @@ QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgre
         owners.exchange(linears, options_.sequential(), std::exchange(own, QuantizedModules()),
                         modules, observer);
       });
+  if (experts.whole()) block_ = block;
   if (finetune_ && !modules.matrices.empty()) finetune(block_index, modules, progress);
   return modules;
 }
@@ -325,7 +314,7 @@ void BlockQuantizer::each_objective(Block& block, const Block& original,
                                     const BlockProgress& progress, const ObjectiveUser& use) {
   BITSMITH_CHECK(options_.guided_groups == 1 && context_.communicator->size() == 1);
   walk(
-      block, original, BlockShare(block, plan_, Communicator::alone()), progress,
+      block, original, nullptr, BlockShare(block, plan_, Communicator::alone()), progress,
       [&](DealtLinear dealt) {
         Linear& linear = *dealt.linear;
         const torch::Tensor weight = read_matrix(decoder_.files(), linear.name, torch::kFloat32);
@@ -340,14 +329,17 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
   progress(kHessianShare + kLinearsShare, "fine-tuning");
   block_.reset();
   const std::shared_ptr<Block> block = block_ = decoder_.load_block(block_index);
-  const torch::Tensor targets = with_original() ? original_stream_.outputs() : run(*block);
+  BlockStream& targets = with_original() ? original_stream_ : stream_;
+  if (!targets.outputs().defined())
+    targets.make_outputs(*block, options_.batch_tokens, [](double) {});
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found == modules.matrices.end()) continue;
     linear->representation = representation_from_format(found->second);
     linear->weight.reset();
   }
-  const BlockFinetuneReport report = finetune_(decoder_, *block, stream_.inputs(), targets);
+  const BlockFinetuneReport report =
+      finetune_(decoder_, *block, stream_.inputs(), targets.outputs());
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found != modules.matrices.end()) found->second = linear->representation->to_format();

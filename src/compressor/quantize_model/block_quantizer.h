@@ -17,6 +17,7 @@
 #include "compressor/quantize_model/block_finetuner.h"
 #include "compressor/quantize_model/block_share.h"
 #include "compressor/quantize_model/block_stream.h"
+#include "compressor/quantize_model/experts_in_turn.h"
 #include "compressor/quantize_model/output_gradients.h"
 #include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/quantize_model/quantized_modules.h"
@@ -49,7 +50,7 @@ class BlockQuantizer {
   QuantizedModules quantize(int64_t block_index, const BlockProgress& progress,
                             const LinearObserver& observer);
   // Replaces the activations by the outputs of that block with the given matrices in it. A block
-  // that was quantized just now is not read again.
+  // that was quantized just now is not read again, unless it has experts.
   void advance(int64_t block_index, const QuantizedModules& modules, const BlockProgress& progress);
   // The same walk over a block that is quantized already, the next one of a student, beside that of
   // the original: site by site `use` gets the planned linears with the objectives that they would
@@ -86,19 +87,20 @@ class BlockQuantizer {
   bool with_original() const { return options_.cross_term > 0; }
   // Site by site: statistics of its inputs, then the work of its planned linears, each by its
   // owner. Ranks work side by side on linears that do not wait for one another: those of a site, or
-  // of the whole block; one process takes them one by one.
-  void walk(Block& block, const Block& original, const BlockShare& owners,
+  // of the whole block; one process takes them one by one. `experts`: who reads those of both
+  // blocks; null: all are there.
+  void walk(Block& block, const Block& original, ExpertsInTurn* experts, const BlockShare& owners,
             const BlockProgress& progress, const LinearWork& work, const LinearsDone& done);
   void advance_original(const Block& original, const std::function<void(double)>& progress);
   // The planned linears of a site.
   std::vector<const Linear*> planned(Block& block, size_t site) const;
   // Takes all windows on to the site and sums up what its planned linears get, on all ranks: one
   // sum for all of them, or one for each group of rows of each where the objective is guided.
-  // `original`: the block before anything in it was quantized. all_tokens: an expert gets every
-  // token, whatever the router says.
-  std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
-                                 const std::function<void(double)>& progress);
-  InputStatistics statistics(const InputSums& sums, const Linear& linear) const;
+  // `original`: the block before anything in it was quantized, whose outputs the last site makes
+  // where it is whole. all_tokens: an expert gets every token, whatever the router says.
+  std::vector<InputSums> collect(Block& block, const Block& original, bool whole, size_t site,
+                                 bool all_tokens, const std::function<void(double)>& progress);
+  InputStatistics statistics(InputSums sums, const Linear& linear) const;
   // Of some rows, one of `row_groups` shares of the summary.
   Objective objective(const torch::Tensor& weight, const torch::Tensor& output_factor,
                       const InputStatistics& inputs, int64_t row_groups,
@@ -106,8 +108,6 @@ class BlockQuantizer {
   // G, undefined for the identity.
   torch::Tensor output_factor(const Linear& linear, const Block& block, const torch::Tensor& weight,
                               LinearSummary& summary) const;
-  // The block's outputs for all windows, a chunk at a time.
-  torch::Tensor run(const Block& block) const;
   // Quantizes one matrix, each group of rows on its inputs, and adds it to `modules`. The summary
   // has what is known of it before.
   void quantize_linear(Linear& linear, const PlannedMatrix& matrix, const Block& block,

@@ -30,6 +30,15 @@ torch::Tensor BlockStream::view(const torch::Tensor& buffer, int64_t features) c
   return buffer.narrow(1, 0, length_ * features).view({buffer.size(0), length_, features});
 }
 
+void BlockStream::make_outputs(const Block& block, int64_t tokens,
+                               const std::function<void(double)>& progress) {
+  outputs_ = view(scratch_, inputs_.size(2));
+  each_window_chunk(inputs_, tokens, progress, [&](int64_t first, int64_t count) {
+    outputs_.narrow(0, first, count)
+        .copy_(decoder_.run_block(block, inputs_.narrow(0, first, count), rotary_));
+  });
+}
+
 void BlockStream::take_outputs() {
   BITSMITH_CHECK(outputs_.defined());
   std::swap(own_, scratch_);

@@ -56,6 +56,10 @@ class BlockStream {
   // none.
   const torch::Tensor& outputs() const { return outputs_; }
 
+  // Makes them in place of a visit, through `block`, a chunk of about `tokens` tokens at a time.
+  void make_outputs(const Block& block, int64_t tokens,
+                    const std::function<void(double)>& progress);
+
   // To the next block: by the outputs that were kept, or through `block`, a chunk of about `tokens`
   // tokens at a time.
   void take_outputs();

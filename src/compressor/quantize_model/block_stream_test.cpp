@@ -49,6 +49,10 @@ TEST(BlockStream, GivesWhatTheWholeBlockGives) {
       ASSERT_TRUE(stream.outputs().defined());
       EXPECT_TRUE(torch::allclose(stream.outputs(), outputs, 1e-5, 1e-5));
     }
+    const auto kept = stream.outputs().clone();
+    stream.make_outputs(*block, /*tokens=*/14, [](double) {});
+    EXPECT_TRUE(torch::allclose(stream.outputs(), kept, 1e-5, 1e-5));
+    EXPECT_TRUE(torch::equal(stream.inputs(), x));
     stream.take_outputs();
     EXPECT_FALSE(stream.outputs().defined());
     EXPECT_TRUE(torch::allclose(stream.inputs(), outputs, 1e-5, 1e-5));

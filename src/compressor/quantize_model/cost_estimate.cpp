@@ -119,6 +119,7 @@ double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions&
 // Of the largest block.
 struct BlockSizes {
   int64_t weights = 0, largest = 0, widest_input = 0;
+  int64_t held = 0;             // weights that a walk from site to site holds: of one expert
   double token_weights = 0;     // that a token passes
   double token_outputs = 0;     // of the linears that it passes
   double hessian_elements = 0;  // that a token adds to
@@ -156,7 +157,9 @@ BlockSizes block_sizes(const BlockPlan& block, int64_t own_sums) {
       sizes.factor_elements += share * out * out;
       sizes.token_outputs += share * static_cast<double>(linear->out_features);
       sizes.token_weights += share * features * static_cast<double>(linear->out_features);
-      if (site.expert <= 0) sizes.outputs += linear->out_features;  // experts run one by one
+      if (site.expert > 0) continue;  // experts run one by one
+      sizes.outputs += linear->out_features;
+      sizes.held += linear->out_features * linear->in_features;
     }
   }
   sizes.q_size = block.attention.q_size();
@@ -168,6 +171,7 @@ BlockSizes block_sizes(const ModelPlan& plan, int64_t own_sums) {
   for (const BlockPlan& block : plan.blocks) {
     const BlockSizes own = block_sizes(block, own_sums);
     sizes.weights = std::max(sizes.weights, own.weights);
+    sizes.held = std::max(sizes.held, own.held);
     sizes.largest = std::max(sizes.largest, own.largest);
     sizes.widest_input = std::max(sizes.widest_input, own.widest_input);
     sizes.token_weights = std::max(sizes.token_weights, own.token_weights);
@@ -251,8 +255,10 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
 
-  // Beside the activations of the whole data: the block, float64 sums of a site, and the larger of
-  // one chunk's forward pass and one matrix's quantization.
+  // Beside the activations of the whole data: on the walk from site to site the block with one
+  // expert, and the larger of float64 sums of a site with a chunk's forward pass and of one
+  // matrix's quantization; sums of its own each linear keeps until its turn. Then a pass through
+  // the whole block.
   const int64_t forward = chunk * element * (4 * model.hidden_size + 2 * sizes.outputs) +
                           score_bytes(model, length, element);
   const int64_t widest = sizes.widest_input * sizes.widest_input;
@@ -260,11 +266,15 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   const int64_t blocks = options.sequential() ? streams : 1;
   const int64_t halves = options.uses_halves() ? 2 : 1;
   const int64_t halved = options.uses_halves() ? 8 * widest : 0;  // both halves' matrices
+  const int64_t sums = 8 * streams * halves * sizes.largest_sums;
+  const int64_t quantization = matrix_bytes(sizes.largest, sizes.widest_input) + halved +
+                               (options.kronecker() ? factor_bytes(sizes.widest_output) : 0);
+  const int64_t site = streams * chunk * sizes.widest_input * element;  // inputs of a linear
+  const int64_t walk = blocks * sizes.held * element +
+                       std::max(sums + std::max(forward + site, 4 * widest) + 4 * widest,
+                                quantization + (options.guided() ? sums : 0));
   int64_t bytes = streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
-                  blocks * sizes.weights * element + 8 * streams * halves * sizes.largest_sums +
-                  std::max(streams * forward + 4 * widest,
-                           matrix_bytes(sizes.largest, sizes.widest_input) + halved +
-                               (options.kronecker() ? factor_bytes(sizes.widest_output) : 0));
+                  std::max(walk, sizes.weights * element + forward);
   // Embedding and head have no activations beside them.
   for (const auto& [module, matrix] : plan.matrices) {
     if (!is_outer_matrix(model, module)) continue;
