@@ -11,7 +11,7 @@
 namespace bitsmith {
 namespace {
 
-constexpr uint64_t kProgram = uint64_t{400} << 20;
+constexpr uint64_t kProgram = uint64_t{300} << 20;
 constexpr int64_t kLogitRows = 256;  // whose logits exist at a time, of both models
 // What a step makes of a matrix: its direction, target, dequantized weights and their gradients.
 // Those of the blocks are small beside the rest.

@@ -19,7 +19,7 @@ TEST(TuneMemory, FollowsWhatARunAsksFor) {
     return tune_memory_bytes(*files, options, 64);
   };
   const uint64_t usual = bytes([](auto&) {});
-  EXPECT_GT(usual, uint64_t{400} << 20);
+  EXPECT_GT(usual, uint64_t{300} << 20);
   EXPECT_GT(bytes([](auto& o) { o.dtype = "float32"; }), usual);
   EXPECT_EQ(bytes([](auto& o) { o.dtype = "auto"; }),
             bytes([](auto& o) { o.dtype = run_dtype({}); }));

@@ -216,7 +216,6 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   const auto dtype_name =
       work.settle("dtype", [&]() -> OrderedJson { return run_dtype(options); }).get<std::string>();
   const torch::Dtype dtype = compute_dtype(dtype_name);
-  keep_freed_memory();
 
   check_disk(*quantized, options, work.path());
   const int64_t vocab = teacher->plan().vocab_size;
@@ -234,9 +233,12 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
                   *teacher_model,
                   code_rule_factory(options.strategy, options.code_options(), options.seed, memory),
                   options.trained_parts(), memory, *context.communicator);
+  return_freed_memory();  // of loading
+  keep_freed_memory();
   const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
+  return_freed_memory();  // the files that are read and written now count too
   result.dtype = dtype_name;
   if (!context.communicator->first()) return result;
 
