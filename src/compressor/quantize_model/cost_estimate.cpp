@@ -212,11 +212,13 @@ int64_t ends_bytes(const ModelPlan& model, int64_t element) {
   return model.vocab_size * (matrices * model.hidden_size * element + kLogitRows * 16);
 }
 
-// Of judging at the end: the ends of one model and the head of the other, and few windows.
+// Of judging at the end: the ends of one model and the head of the other, and few windows. Codes of
+// the result's blocks have 4 bytes until they are decoded, one matrix after the other.
 int64_t gap_bytes(const ModelPlan& model, const BlockSizes& sizes, int64_t length, int64_t forward,
                   int64_t element) {
   return ends_bytes(model, element) + model.vocab_size * model.hidden_size * element +
-         sizes.weights * element + 6 * kGapWindows * length * model.hidden_size * element + forward;
+         4 * sizes.weights + 8 * sizes.largest +
+         6 * kGapWindows * length * model.hidden_size * element + forward;
 }
 
 // Of the pass for gradients: the inputs of all blocks for the windows of a batch and their

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "compressor/model/dense_tensor.h"
+#include "compressor/model/torch_threads.h"
 #include "compressor/quantize_model/block_quantizer.h"
 #include "compressor/quantize_model/dense_tensor_source.h"
 #include "compressor/quantize_model/gradient_stage.h"
@@ -335,6 +336,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
         stopping([&] { return quantizer->quantize(block_index, report, observe); }), ranks));
     if (block_index + 1 < plan.blocks || head_pending)
       quantizer->advance(block_index, modules.back(), report);
+    return_freed_memory();  // in pieces, since sites differ in size
     ++done;
     log.write_block(block_index, seconds());
   }

@@ -25,8 +25,9 @@ torch::Tensor streamed_hidden_states(const Decoder& decoder, const torch::Tensor
   for (int64_t i = 0; i < blocks; ++i) {
     const auto block = decoder.load_block(i);
     for (Linear* linear : block->linears()) {
-      if (!linear->weight.defined())
-        linear->weight = linear->representation->dequantize().to(decoder.dtype());
+      if (linear->weight.defined()) continue;
+      linear->weight = linear->representation->dequantize().to(decoder.dtype());
+      linear->representation.reset();
     }
     const auto report = [&](double share) {
       progress((static_cast<double>(i) + share) / static_cast<double>(blocks));
