@@ -68,6 +68,17 @@ class Families(ProgramTest):
         for file in files:
             self.assertGreater(max(read_safetensors(file)["hessian"][1]), 0)
 
+    def test_blocks_with_experts_are_fine_tuned(self):
+        for cross_term in 0, 1:
+            out = self.folder / f"out{cross_term}"
+            self.succeed("quantize", TESTDATA / "families" / "tiny_mixtral", "--representation", "gvq2d2b-n1024",
+                         "--data", CALIBRATION, "--calibration-tokens", 2048, "--context", CONTEXT,
+                         "--finetune-epochs", 2, "--cross-term", cross_term, "-o", out)
+            blocks = json.loads((out / "bitsmith.json").read_text())["block_finetune"]
+            self.assertEqual(len(blocks), 2)
+            for block in blocks:
+                self.assertLess(block["error_after"], block["error_before"])
+
 
 def add_tests():
     for model in sorted((TESTDATA / "families").iterdir()):

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <new>
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
@@ -33,7 +32,9 @@ class ReusingAllocator : public c10::Allocator {
   static void* aligned(size_t bytes) {
     constexpr size_t kAlignment = 64;  // as LibTorch's own; malloc's has room for an address
     void* piece = std::malloc(bytes + kAlignment);
-    if (piece == nullptr) throw std::bad_alloc();
+    TORCH_CHECK(piece != nullptr,
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", bytes,
+                " bytes");
     const size_t skipped = kAlignment - reinterpret_cast<uintptr_t>(piece) % kAlignment;
     void* memory = static_cast<std::byte*>(piece) + skipped;
     static_cast<void**>(memory)[-1] = piece;
@@ -55,7 +56,7 @@ void return_freed_memory() {
 }
 
 void keep_freed_memory() {
-  static ReusingAllocator allocator;
+  static auto& allocator = *new ReusingAllocator;  // LibTorch frees by it until the process ends
   c10::SetCPUAllocator(&allocator);
 #if defined(__GLIBC__)
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -13,7 +13,7 @@ void return_freed_memory();
 // between two passes their pages cost a tenth of a step. From then on LibTorch allocates so that
 // what a tensor leaves has room for the next one of its size. Not for work whose tensors live for
 // different times (quantizing block by block): freed memory that is kept is cut into pieces, and
-// those of other sizes find no room in it.
+// those of other sizes find no room in it. To be called while no LibTorch operation runs.
 void keep_freed_memory();
 
 }  // namespace bitsmith

@@ -43,7 +43,7 @@ void InputSums::merge_ranks(Communicator& communicator) {
 
 torch::Tensor InputSums::mean(const torch::Tensor& first, torch::Tensor second) const {
   const double a = parts_[0].hessian.weight(), b = parts_[1].hessian.weight();
-  if (!(a + b > 0)) return first;
+  if (!(a + b > 0)) return second;  // zeros, both
   return second.mul_(b / (a + b)).add_(first * (a / (a + b)));
 }
 

@@ -77,7 +77,7 @@ void invert_lower_(torch::Tensor& lower) {
   const int64_t n = lower.size(0);
   for (int64_t k = 0; k < n; k += kBlock) {
     const int64_t b = std::min(kBlock, n - k);
-    const auto left = part(lower, k, b, 0, k).contiguous();
+    const auto left = part(lower, k, b, 0, k).clone();  // contiguous() keeps a single row's memory
     const auto own = small_inverse(part(lower, k, b, k, b).tril());
     part(lower, k, b, k, b).copy_(own);
     // Left of the diagonal: - own L[k, j..k] X[j..k, j].
@@ -91,8 +91,8 @@ void invert_lower_(torch::Tensor& lower) {
 }
 
 // With both axes reversed a lower factor becomes an upper one: J H J = L L^T gives H = R R^T with
-// R = J L J, and H^-1 = U^T U with U = R^-1 = J L^-1 J. No inverse of H is formed, and one float64
-// matrix is all that exists beside H and U.
+// R = J L J, and H^-1 = U^T U with U = R^-1 = J L^-1 J. No inverse of H is formed; one float64
+// matrix becomes L, then L^-1.
 torch::Tensor inverse_factor(const torch::Tensor& hessian, double damping) {
   const torch::NoGradGuard no_grad;
   const double mean = hessian.diagonal().mean(torch::kDouble).item<double>();

@@ -125,8 +125,10 @@ std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective
   const auto diagonal = h.diagonal();
   const auto order = options.act_order ? std::get<1>(diagonal.sort(/*stable=*/true, 0, true))
                                        : torch::arange(in_features, torch::kLong);
-  const auto factor =
-      inverse_factor(h.index_select(0, order).index_select(1, order), options.damping);
+  auto permuted = h.index_select(0, order);
+  permuted = permuted.index_select(1, order);
+  const auto factor = inverse_factor(permuted, options.damping);
+  permuted.reset();
   // Weights of rows change no code: each row's cost is its own.
   const auto row_factor = objective.joins_rows()
                               ? inverse_factor(objective.output_factor, options.damping)

@@ -69,8 +69,8 @@ std::vector<const Linear*> BlockQuantizer::planned(Block& block, size_t site) co
   return linears;
 }
 
-std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, bool whole,
-                                               size_t site, bool all_tokens,
+std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& original, size_t site,
+                                               bool all_tokens, bool keep_original_outputs,
                                                const std::function<void(double)>& progress) {
   const int64_t length = stream_.inputs().size(1);
   std::vector<InputSums> sums;
@@ -90,7 +90,8 @@ std::vector<InputSums> BlockQuantizer::collect(Block& block, const Block& origin
         stream_.site_inputs(block, site, first, count, tokens, /*keep_outputs=*/false);
     torch::Tensor expected;
     if (with_original()) {
-      expected = original_stream_.site_inputs(original, site, first, count, tokens, whole);
+      expected =
+          original_stream_.site_inputs(original, site, first, count, tokens, keep_original_outputs);
     }
     // Tokens of the chunk that lie in the first half of the windows.
     const int64_t bound =
@@ -254,8 +255,8 @@ void BlockQuantizer::walk(Block& block, const Block& original, ExpertsInTurn* ex
             sum_of_ranks(stream_.route_tokens(block, options_.batch_tokens, report), ranks);
         few = experts_with_few_tokens(block, expert_tokens);
       }
-      sums = collect(block, original, !experts || experts->whole(), site, few.contains(plan.expert),
-                     report);
+      sums = collect(block, original, site, few.contains(plan.expert),
+                     /*keep_original_outputs=*/!experts || experts->whole(), report);
       ++sites_done;
     }
     for (Linear* linear : block.site_linears(site)) {
@@ -290,22 +291,24 @@ void BlockQuantizer::walk(Block& block, const Block& original, ExpertsInTurn* ex
 QuantizedModules BlockQuantizer::quantize(int64_t block_index, const BlockProgress& progress,
                                           const LinearObserver& observer) {
   block_.reset();
-  // Quantized matrices take their places in `block`; the original stays as it was.
-  ExpertsInTurn experts(decoder_, block_index, with_original());
-  const std::shared_ptr<Block> block = experts.block();
-  BlockShare owners(*block, plan_, *context_.communicator);
   QuantizedModules own, modules;  // of this rank, since the last exchange; of all
-  walk(
-      *block, *experts.original(), &experts, owners, progress,
-      [&](DealtLinear dealt) {
-        quantize_linear(*dealt.linear, *dealt.matrix, *block, dealt.inputs,
-                        std::move(dealt.summary), own, owners.note());
-      },
-      [&](const std::vector<Linear*>& linears) {
-        owners.exchange(linears, options_.sequential(), std::exchange(own, QuantizedModules()),
-                        modules, observer);
-      });
-  if (experts.whole()) block_ = block;
+  {
+    // Quantized matrices take their places in `block`; the original stays as it was.
+    ExpertsInTurn experts(decoder_, block_index, with_original());
+    const std::shared_ptr<Block> block = experts.block();
+    BlockShare owners(*block, plan_, *context_.communicator);
+    walk(
+        *block, *experts.original(), &experts, owners, progress,
+        [&](DealtLinear dealt) {
+          quantize_linear(*dealt.linear, *dealt.matrix, *block, dealt.inputs,
+                          std::move(dealt.summary), own, owners.note());
+        },
+        [&](const std::vector<Linear*>& linears) {
+          owners.exchange(linears, options_.sequential(), std::exchange(own, QuantizedModules()),
+                          modules, observer);
+        });
+    if (experts.whole()) block_ = block;
+  }
   if (finetune_ && !modules.matrices.empty()) finetune(block_index, modules, progress);
   return modules;
 }

@@ -97,9 +97,10 @@ class BlockQuantizer {
   // Takes all windows on to the site and sums up what its planned linears get, on all ranks: one
   // sum for all of them, or one for each group of rows of each where the objective is guided.
   // `original`: the block before anything in it was quantized, whose outputs the last site makes
-  // where it is whole. all_tokens: an expert gets every token, whatever the router says.
-  std::vector<InputSums> collect(Block& block, const Block& original, bool whole, size_t site,
-                                 bool all_tokens, const std::function<void(double)>& progress);
+  // with keep_original_outputs. all_tokens: an expert gets every token, whatever the router says.
+  std::vector<InputSums> collect(Block& block, const Block& original, size_t site, bool all_tokens,
+                                 bool keep_original_outputs,
+                                 const std::function<void(double)>& progress);
   InputStatistics statistics(InputSums sums, const Linear& linear) const;
   // Of some rows, one of `row_groups` shares of the summary.
   Objective objective(const torch::Tensor& weight, const torch::Tensor& output_factor,

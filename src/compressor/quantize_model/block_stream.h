@@ -56,7 +56,8 @@ class BlockStream {
   // none.
   const torch::Tensor& outputs() const { return outputs_; }
 
-  // Makes them in place of a visit, through `block`, a chunk of about `tokens` tokens at a time.
+  // Makes outputs() in place of a visit, through `block`, a chunk of about `tokens` tokens at a
+  // time.
   void make_outputs(const Block& block, int64_t tokens,
                     const std::function<void(double)>& progress);
 

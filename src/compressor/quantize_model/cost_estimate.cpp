@@ -268,13 +268,14 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   const int64_t blocks = options.sequential() ? streams : 1;
   const int64_t halves = options.uses_halves() ? 2 : 1;
   const int64_t halved = options.uses_halves() ? 8 * widest : 0;  // both halves' matrices
+  const int64_t compared = options.shrink_hessian ? 28 * widest : 8 * widest;  // beside the sums
   const int64_t sums = 8 * streams * halves * sizes.largest_sums;
   const int64_t quantization = matrix_bytes(sizes.largest, sizes.widest_input) + halved +
                                (options.kronecker() ? factor_bytes(sizes.widest_output) : 0);
   const int64_t site = streams * chunk * sizes.widest_input * element;  // inputs of a linear
+  const int64_t summing = sums + std::max(forward + site + 4 * widest, compared);
   const int64_t walk = blocks * sizes.held * element +
-                       std::max(sums + std::max(forward + site, 4 * widest) + 4 * widest,
-                                quantization + (options.guided() ? sums : 0));
+                       std::max(summing, quantization + (options.guided() ? sums : 0));
   int64_t bytes = streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
                   std::max(walk, sizes.weights * element + forward);
   // Embedding and head have no activations beside them.

@@ -14,7 +14,7 @@ class ExpertsInTurn {
   ExpertsInTurn(const Decoder& decoder, int64_t block_index, bool with_original);
 
   const std::shared_ptr<Block>& block() const { return block_; }
-  // As it was read; the same one without an original of its own.
+  // As it was read; block() itself when with_original is false.
   const std::shared_ptr<Block>& original() const { return original_; }
   bool whole() const { return !block_->plan->experts; }
 

@@ -72,6 +72,11 @@ TEST_F(RanksQuantize, Experts) {
   expect_same("families/tiny_qwen3_moe");
 }
 
+TEST_F(RanksQuantize, ExpertsBesideTheOriginal) {
+  options_.cross_term = 1;
+  expect_same("families/tiny_mixtral");
+}
+
 TEST_F(RanksQuantize, AHeadAfterTheBlocks) {
   options_.embedding = {.representation = parse_representation("int4g16")};
   expect_same("tiny_qwen3");

@@ -238,7 +238,7 @@ TuneResult tune_model(std::shared_ptr<const ModelFiles> quantized,
   const auto targets = training_teacher(*teacher_model, key, data, options, context);
   TuneResult result = train(student, *teacher_model, *targets, data, options, work.hash(),
                             work.path(), log, context);
-  return_freed_memory();  // the files that are read and written now count too
+  return_freed_memory();  // before files are mapped and written
   result.dtype = dtype_name;
   if (!context.communicator->first()) return result;
 
