@@ -29,34 +29,26 @@ float weight_of(const torch::Tensor& column) {
   return static_cast<float>(column.sum(torch::kDouble).item<double>());
 }
 
-// Rows of float64 values that exist beside a sum at one time.
-constexpr int64_t kRows = 384;
-
-// task(row, count) for blocks of a matrix's rows.
-template <typename Task>
-void each_row_block(int64_t rows, const Task& task) {
-  for (int64_t row = 0; row < rows; row += kRows) task(row, std::min(kRows, rows - row));
-}
-
 // sum += a^T b, a and b [n, in]; where they are the same the upper triangle only, in wide blocks.
 // float32 products of a few thousand inputs at a time are exact enough; their sum is float64.
 void add_products(const torch::Tensor& a, const torch::Tensor& b, torch::Tensor& sum) {
   const torch::NoGradGuard no_grad;
-  constexpr int64_t kAtOnce = 4096;
+  constexpr int64_t kAtOnce = 4096, kBlock = 384;
   const int64_t in = a.size(1);
   for (int64_t begin = 0; begin < a.size(0); begin += kAtOnce) {
     const int64_t count = std::min(kAtOnce, a.size(0) - begin);
     const auto x = a.narrow(0, begin, count), y = b.narrow(0, begin, count);
     if (a.is_same(b)) {
-      each_row_block(in, [&](int64_t row, int64_t rows) {
+      for (int64_t row = 0; row < in; row += kBlock) {
+        const int64_t rows = std::min(kBlock, in - row);
         sum.narrow(0, row, rows)
             .narrow(1, row, in - row)
             .add_(torch::matmul(x.narrow(1, row, rows).t(), y.narrow(1, row, in - row))
                       .to(torch::kDouble));
-      });
+      }
     } else {
       const auto product = torch::matmul(x.t(), y);
-      each_row_block(in, [&](int64_t row, int64_t rows) {
+      each_row_chunk(in, [&](int64_t row, int64_t rows) {
         sum.narrow(0, row, rows).add_(product.narrow(0, row, rows).to(torch::kDouble));
       });
     }
@@ -71,7 +63,7 @@ void add_ranks(torch::Tensor& sum, double& weight, Communicator& communicator) {
 torch::Tensor mean_of(const torch::Tensor& sum, double weight) {
   const double factor = weight > 0 ? 2.0 / weight : 0.0;
   auto mean = torch::empty(sum.sizes(), torch::kFloat);
-  each_row_block(sum.size(0), [&](int64_t row, int64_t rows) {
+  each_row_chunk(sum.size(0), [&](int64_t row, int64_t rows) {
     mean.narrow(0, row, rows).copy_(sum.narrow(0, row, rows) * factor);
   });
   return mean;
@@ -103,7 +95,7 @@ void HessianSum::merge_ranks(Communicator& communicator) { add_ranks(sum_, weigh
 
 torch::Tensor HessianSum::hessian() const {
   auto hessian = mean_of(sum_, weight_);
-  each_row_block(hessian.size(0), [&](int64_t row, int64_t rows) {  // to below the diagonal
+  each_row_chunk(hessian.size(0), [&](int64_t row, int64_t rows) {  // to below the diagonal
     const int64_t next = row + rows, later = hessian.size(0) - next;
     const auto own = hessian.narrow(0, row, rows);
     auto diagonal = own.narrow(1, row, rows);

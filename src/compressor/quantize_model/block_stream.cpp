@@ -47,11 +47,8 @@ void BlockStream::take_outputs() {
 
 void BlockStream::advance(const Block& block, int64_t tokens,
                           const std::function<void(double)>& progress) {
-  each_window_chunk(inputs_, tokens, progress, [&](int64_t first, int64_t count) {
-    const torch::Tensor chunk = inputs_.narrow(0, first, count);
-    chunk.copy_(decoder_.run_block(block, chunk, rotary_));
-  });
-  outputs_.reset();
+  make_outputs(block, tokens, progress);
+  take_outputs();
 }
 
 torch::Tensor BlockStream::after_attention(const Block& block, int64_t first, int64_t count) {
