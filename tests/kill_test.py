@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, tree
+from support import CALIBRATION, CONTEXT, PROGRAM, SAME_DTYPE, TRAINED, tree
 
 
 def wait_until_caught(process, how):
@@ -108,15 +108,15 @@ def main():
         for start in ["quantize", "sum", "lattice"]:
             check_stage(f"tune_{start}", ["tune", folder / f"{start}_whole", "--teacher", TRAINED, "--strategy", "pv",
                                           "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
-                                          "--checkpoint-minutes", 0.01], folder, options.kills, rng)
+                                          "--checkpoint-minutes", 0.01, *SAME_DTYPE], folder, options.kills, rng)
         check_stage("tune_8bit", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", "pv+ste",
                                   "--loss", "js", "--optimizer", "lamb", "--optimizer-state", "8bit", "--offload-optimizer",
                                   "--tokens", 65536, "--data", CALIBRATION, "--context", CONTEXT, "--threads", 2,
-                                  "--checkpoint-minutes", 0.01], folder, options.kills, rng)
+                                  "--checkpoint-minutes", 0.01, *SAME_DTYPE], folder, options.kills, rng)
         for strategy in ["second-pass", "second-order"]:
             check_stage(f"tune_{strategy}", ["tune", folder / "quantize_whole", "--teacher", TRAINED, "--strategy", strategy,
                                              "--passes", 2, "--pass-tokens", 4096, "--tokens", 65536, "--data", CALIBRATION,
-                                             "--context", CONTEXT, "--threads", 2, "--checkpoint-minutes", 0.01],
+                                             "--context", CONTEXT, "--threads", 2, "--checkpoint-minutes", 0.01, *SAME_DTYPE],
                         folder, options.kills, rng)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, ProgramTest, main, tree
+from support import CALIBRATION, CONTEXT, PROGRAM, SAME_DTYPE, TRAINED, ProgramTest, main, tree
 
 MPIRUN, CHECK = sys.argv.pop(1), sys.argv.pop(1)
 KILLS = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 3
@@ -68,7 +68,8 @@ class Ranks(ProgramTest):
         return ["quantize", TRAINED, "--representation", "aq1x8g8", "--calibration-tokens", 16384, *DATA, *more, "-o", out]
 
     def tune_command(self, start_model, out, *more):
-        return ["tune", start_model, "--teacher", TRAINED, "--tokens", 65536, "--micro-tokens", 512, *DATA, *more, "-o", out]
+        return ["tune", start_model, "--teacher", TRAINED, "--tokens", 65536, "--micro-tokens", 512, *SAME_DTYPE, *DATA, *more,
+                "-o", out]
 
     def start_model(self):
         out = self.folder / "start"

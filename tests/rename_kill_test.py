@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import CALIBRATION, CONTEXT, PROGRAM, TRAINED, tree
+from support import CALIBRATION, CONTEXT, PROGRAM, SAME_DTYPE, TRAINED, tree
 
 parser = argparse.ArgumentParser()
 parser.add_argument("library")
@@ -88,7 +88,7 @@ def main():
             check("compress", folder, ["compress", TRAINED, "--preset", "quickstart", "--minutes", "0.5", "--threads", 2,
                                        "--calibration-tokens", 2048, "--data-tokens", 8192, *data])
         check("tune", folder, ["tune", folder / "base", "--teacher", TRAINED, "--tokens", 1024, "--batch-tokens", 512,
-                               "--data-tokens", 4096, *data])
+                               "--data-tokens", 4096, *SAME_DTYPE, *data])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

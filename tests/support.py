@@ -38,6 +38,9 @@ from grammar import documents  # noqa: E402
 CALIBRATION = Path(_scratch.name) / "calibration.jsonl"
 CALIBRATION.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(seed=7, count=1000)))
 
+# Of two tune runs whose bytes are compared: `auto` measures the processor, which other work may slow down.
+SAME_DTYPE = ["--dtype", "float32"]
+
 # Every kind of representation that exists, on the tiny trained model (64 or 192 columns).
 REPRESENTATIONS = ["int8g64", "int4g32", "int3g16-z", "int2g0-z", "aq1x8g8", "aq2x4g4",
                    "gvq2d2b-n1024", "had:int3g16", "had-in:int2g16+out1%+lr4", "had:e8p", "e8p3"]

@@ -2,7 +2,7 @@
 """Tuning of the tiny trained model, from outside: strategies, losses, optimizers, schedules, the teacher's cache."""
 import json
 
-from support import CALIBRATION, CONTEXT, TESTDATA, TRAINED, ProgramTest, main, raw_safetensors, tree
+from support import CALIBRATION, CONTEXT, SAME_DTYPE, TESTDATA, TRAINED, ProgramTest, main, raw_safetensors, tree
 
 
 class Tuning(ProgramTest):
@@ -49,7 +49,7 @@ class Tuning(ProgramTest):
         """Tunes for 16 steps; returns the folder and what --json says."""
         out = self.folder / name
         report = self.succeed("tune", start, "--teacher", TRAINED, "--tokens", 65536, "--data", CALIBRATION,
-                              "--context", CONTEXT, *options, "-o", out, "--json").json()
+                              "--context", CONTEXT, *SAME_DTYPE, *options, "-o", out, "--json").json()
         return out, report
 
     def test_losses(self):
