@@ -70,15 +70,19 @@ class Tuning(ProgramTest):
         print({k: round(v, 5) for k, v in kl.items()})
 
     def test_optimizers(self):
-        """Other steps and other states are other results that are better than the start; where state lies changes nothing."""
+        """Other steps and other states are other results that are better than the start; where state lies, and activations
+        that are computed again, change nothing."""
         start, kl, weights = self.quantize("int2g16-z", tokens=8192), {}, {}
         for name, options in {"plain": [], "lamb": ["--optimizer", "lamb", "--weight-decay", 0.01],
+                              "again": ["--recompute-activations"],
                               "8bit": ["--optimizer-state", "8bit"], "offloaded": ["--offload-optimizer"],
                               "offloaded8": ["--offload-optimizer", "--optimizer-state", "8bit"]}.items():
             out, report = self.tune(start, name, *options)
             self.assertLess(report["kl"], report["kl_before"], name)
             kl[name], weights[name] = report["kl"], (out / "model.safetensors").read_bytes()
-            self.assertNotIn("offload_optimizer", json.loads((out / "bitsmith.json").read_text())["tune"]["options"])
+            recorded = json.loads((out / "bitsmith.json").read_text())["tune"]["options"]
+            self.assertFalse({"offload_optimizer", "recompute_activations"} & recorded.keys())
+        self.assertEqual(weights["again"], weights["plain"])
         self.assertEqual(weights["offloaded"], weights["plain"])
         self.assertEqual(weights["offloaded8"], weights["8bit"])
         self.assertEqual(len(set(kl.values())), 3, kl)

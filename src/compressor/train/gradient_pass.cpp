@@ -14,36 +14,36 @@ namespace {
 // One micro-batch; returns its summed loss and leaves its gradients at the leaves, or to an
 // exchange.
 double backward(Decoder& student, Teacher& teacher, const TrainingWindows& windows,
-                const LossOptions& options, double grad_scale) {
+                const LossOptions& options, KeptActivations kept, double grad_scale) {
   std::unique_ptr<TeacherRows> target;
   if (options.needs_teacher()) {
     const TimedPart timed(StepPart::kTeacher);
     target = teacher.rows(windows);
   }
-  const auto hidden = [&] {
+  StudentPass pass = [&] {
     const TimedPart timed(StepPart::kStudent);
-    return student.hidden_states(windows.ids).flatten(0, 1);
+    return StudentPass(student, windows.ids, kept);
   }();
   const auto head = student.head();
   const auto loss = [&] {
     const TimedPart timed(StepPart::kLoss);
-    return training_loss(options, target.get(), next_tokens(windows.ids), hidden.detach(), head,
-                         true, grad_scale);
+    return training_loss(options, target.get(), next_tokens(windows.ids), pass.hidden(), head, true,
+                         grad_scale);
   }();
   const TimedPart timed(StepPart::kBackward);
   // A head that is the embedding too gets the gradient of that use by the backward pass.
   if (loss.grad_head.defined()) {
     head.weight.mutable_grad() = loss.grad_head.to(head.weight.dtype());
   }
-  hidden.backward(loss.grad_hidden);
+  pass.backward(loss.grad_hidden);
   return loss.sum;
 }
 
 }  // namespace
 
 double gradient_pass(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
-                     const TrainingWindows& windows, int64_t micro_windows,
-                     const LossOptions& loss) {
+                     const TrainingWindows& windows, int64_t micro_windows, const LossOptions& loss,
+                     KeptActivations kept) {
   {
     const TimedPart timed(StepPart::kBackward);
     tuned.clear_gradients();
@@ -60,7 +60,7 @@ double gradient_pass(TunedBlocks& tuned, Decoder& student, Teacher& teacher,
       const int64_t first = own * micro_windows;
       const auto micro = windows.narrow(first, std::min(micro_windows, windows.count() - first));
       losses[static_cast<size_t>(own)] =
-          backward(student, teacher, micro, loss, 1.0 / tokens) / tokens;
+          backward(student, teacher, micro, loss, kept, 1.0 / tokens) / tokens;
     }
     const TimedPart timed(StepPart::kBackward);
     exchange.finish();

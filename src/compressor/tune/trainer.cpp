@@ -150,6 +150,7 @@ class Run {
         tuning_step(student_, targets_, {places, data_.train.index_select(0, places)},
                     {.step = step, .share = share, .rate = rate},
                     {.micro_windows = micro_,
+                     .kept = options_.kept_activations(),
                      .learning_rate = options_.learning_rate,
                      .p_step = options_.p_step_options(),
                      .max_gradient_norm = options_.max_gradient_norm,

@@ -73,6 +73,21 @@ int64_t kept_values(const BlockPlan& block, int64_t hidden) {
   return values + block.experts->experts_per_token * (of_mlp + 2 * hidden);
 }
 
+// What a forward pass keeps of a window for the backward pass.
+int64_t window_activation_bytes(const ModelPlan& plan, const TuneOptions& options, int64_t length,
+                                int64_t element) {
+  int64_t all = 0, most = 0;  // of the blocks, of one
+  for (const BlockPlan& block : plan.blocks) {
+    const int64_t own = length * kept_values(block, plan.hidden_size) * element +
+                        attention_score_bytes(block.attention, length, element);
+    all += own;
+    most = std::max(most, own);
+  }
+  if (!options.recompute_activations) return all;
+  // The inputs of all blocks, the outputs of the last, and one block that runs again.
+  return length * (plan.num_blocks() + 1) * plan.hidden_size * element + most;
+}
+
 // Of a pass over the blocks (code_pass.h), about: activations of all its windows in both models,
 // the sums of one site, and what a matrix's objective takes beside them.
 int64_t pass_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t element) {
@@ -141,11 +156,8 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
   const int64_t element = element_bytes(options);
   int64_t weights = weights_of(plan.embedding);
   if (!plan.tied) weights += weights_of(plan.head);
-  int64_t values = 0, scores = 0;  // of a token; bytes of a window
   for (const BlockPlan& block : plan.blocks) {
     for (const LinearPlan* linear : linears(block)) weights += weights_of(*linear);
-    values += kept_values(block, plan.hidden_size);
-    scores += attention_score_bytes(block.attention, length, element);
   }
   int64_t trained = 0;               // bytes: of sums of gradients, and values
   int64_t learned = 0, largest = 0;  // weights: of all matrices, of one
@@ -162,7 +174,8 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
   const int64_t outer =
       trained_outer_weights(quantized, options) * (4 + 2 * element + kOuterStepBytes);
   const int64_t logits = 2 * kLogitRows * plan.vocab_size * element;
-  const int64_t activations = options.micro_windows(length) * (length * values * element + scores);
+  const int64_t activations =
+      options.micro_windows(length) * window_activation_bytes(plan, options, length, element);
   // Passes come between the steps.
   const int64_t passing = std::max(activations, pass_bytes(quantized, options, element));
   return static_cast<uint64_t>(2 * weights * element + trained + outer + logits + passing) +

@@ -33,6 +33,27 @@ TEST(TuneMemory, FollowsWhatARunAsksFor) {
   EXPECT_EQ(thrice - twice, twice - usual);
 }
 
+// What is left of the activations is one block's, and the inputs of all.
+TEST(TuneMemory, ActivationsThatAreComputedAgainAreNotKept) {
+  const auto files =
+      ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");
+  const auto a_window = [&](bool again) {
+    TuneOptions options;
+    options.dtype = "float32";
+    options.recompute_activations = again;
+    const auto bytes = [&](int64_t windows) {
+      options.micro_tokens = windows * 64;
+      return tune_memory_bytes(*files, options, 64);
+    };
+    return bytes(101) - bytes(100);
+  };
+  const auto blocks = static_cast<uint64_t>(files->plan().num_blocks());
+  ASSERT_GT(blocks, 1u);
+  const uint64_t inputs = (blocks + 1) * 64 * static_cast<uint64_t>(files->plan().hidden_size) * 4;
+  EXPECT_LT(a_window(true), a_window(false));
+  EXPECT_EQ(a_window(true), a_window(false) / blocks + inputs);
+}
+
 TEST(TuneMemory, MicroBatchesAreHalvedOnlyWhereThatIsEnough) {
   const auto files =
       ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_quantized_v2");

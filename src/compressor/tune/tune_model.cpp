@@ -141,7 +141,7 @@ TuneResult read_tune_result(const fs::path& out) {
 }  // namespace
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int64_t length, const RunContext& context) {
+                        TuneOptions& options, int64_t length, const RunContext& context) {
   check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
@@ -162,8 +162,21 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   base_recipe(quantized.checkpoint().path());
   const Communicator& ranks = *context.communicator;
   const auto neighbors = static_cast<uint64_t>(ranks.local_size());  // on this machine
-  const uint64_t memory = neighbors * tune_memory_bytes(quantized, options, length, ranks.size()),
-                 free = available_memory_bytes();
+  const auto needed = [&] {
+    return neighbors * tune_memory_bytes(quantized, options, length, ranks.size());
+  };
+  uint64_t memory = needed();
+  const uint64_t free = available_memory_bytes();
+  if (memory > free && !options.recompute_activations) {
+    options.recompute_activations = true;
+    const uint64_t less = needed();
+    if (less <= free) {
+      log_info(concat("tuning would need about ", format_bytes(static_cast<double>(memory)),
+                      ": activations are computed again in the backward pass "
+                      "(--recompute-activations); fewer --micro-tokens may be faster"));
+    }
+    memory = less;
+  }
   const std::string of = neighbors > 1 ? concat(" of memory for ", neighbors, " processes")
                                        : std::string(" of memory");
   char each[32];

@@ -15,9 +15,10 @@ namespace bitsmith {
 
 // All that can be refused without data and without the work folder: another architecture or
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
-// are not finite (all are read once, by the first rank). `length`: tokens a window. Interrupted.
+// are not finite (all are read once, by the first rank). Where a run fits the memory only with
+// recompute_activations, sets that and says so. `length`: tokens a window. Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int64_t length, const RunContext& context);
+                        TuneOptions& options, int64_t length, const RunContext& context);
 
 // What a work folder keeps of the request: `request` (command, data) with models and options.
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,

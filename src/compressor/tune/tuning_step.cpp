@@ -44,7 +44,7 @@ TuningStepResult tuning_step(Student& student, Teacher& teacher, const TrainingW
   StepClock clock;
   TuningStepResult result;
   result.loss = gradient_pass(student, student.decoder(), teacher, windows, options.micro_windows,
-                              options.loss);
+                              options.loss, options.kept);
   if (!std::isfinite(result.loss)) return result;
   if (options.max_gradient_norm > 0) {
     result.gradient_norm = student.gradient_norm();

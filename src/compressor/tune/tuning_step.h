@@ -4,6 +4,7 @@
 #include "compressor/train/loss_options.h"
 #include "compressor/train/p_step_options.h"
 #include "compressor/train/step_times.h"
+#include "compressor/train/student_pass.h"
 #include "compressor/train/teacher.h"
 #include "compressor/tune/student.h"
 
@@ -13,6 +14,8 @@ struct TuningStepOptions {
   // Windows a forward and backward pass: bounds the activations' memory, changes no result but its
   // rounding.
   int64_t micro_windows = 1;
+  // Changes memory and time alone.
+  KeptActivations kept = KeptActivations::kAll;
   // Of the P step, in units of each tensor's own root mean square, before the run's falling rate.
   double learning_rate = 0.0;
   PStepOptions p_step = {};

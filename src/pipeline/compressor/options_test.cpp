@@ -111,8 +111,9 @@ struct ChangeOne {
 };
 
 // Options of no effect on the result.
-const std::set<std::string> kSameResult = {"checkpoint_minutes", "measurements",
-                                           "offload_optimizer", "plan_only", "teacher_cache"};
+const std::set<std::string> kSameResult = {"checkpoint_minutes",    "measurements",
+                                           "offload_optimizer",     "plan_only",
+                                           "recompute_activations", "teacher_cache"};
 
 template <typename Options>
 void expect_each_changes_the_recipe(const Options& base) {
