@@ -48,6 +48,21 @@ class TrainingData(ProgramTest):
             hashes[more] = data["sha256"]
         self.assertEqual(len(set(hashes.values())), 2)
 
+    def test_documents_are_sampled(self):
+        packed = self.run_quantize("--calibration-tokens", 2048)[1]
+        sampled = self.run_quantize("--calibration-tokens", 2048, "--sample-documents")[1]
+        self.assertNotIn("sample_documents", packed)
+        self.assertTrue(sampled["sample_documents"])
+        self.assertEqual(sampled["windows"], packed["windows"])
+        self.assertNotEqual(sampled["sha256"], packed["sha256"])
+        recipe = json.loads((self.folder / "out/bitsmith.json").read_text())
+        self.assertIn("--sample-documents", recipe["command_line"])
+        one = self.folder / "one.txt"
+        one.write_text("Anna has 3 coins. Ben has 4 coins.\n" * 800)
+        for data, says in [(["--data", one], "one document"), ([], "--sample-documents is for --data")]:
+            self.fail_cleanly("tune", self.folder / "out", "--teacher", TRAINED, "--tokens", 4096, *data, "--sample-documents",
+                              "-o", self.folder / "none", codes=(2,), says=[says])
+
     def test_a_share_goes_through_the_chat_template(self):
         plain = self.folder / "plain.txt"
         plain.write_text("Anna has 3 coins. Ben has 4 coins. They have 7 coins.\n" * 800)

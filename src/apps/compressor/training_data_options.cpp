@@ -29,6 +29,10 @@ void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
                   "with a user's turn")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command.add_flag(
+      "--sample-documents", options.sample_documents,
+      "Windows of documents drawn one by one, a random piece of each long one, instead "
+      "of all text cut evenly: biased, to compare with");
   command
       .add_option("--cache", options.cache_folder, "Where the model's own text is kept for reuse")
       ->capture_default_str();

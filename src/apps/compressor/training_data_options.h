@@ -7,8 +7,8 @@
 
 namespace bitsmith {
 
-// Adds --data, --context, --parse-special, --chat-share, --cache, and the number of tokens under
-// `tokens_flag`. Set options.default_context before.
+// Adds --data, --context, --parse-special, --chat-share, --sample-documents, --cache, and the
+// number of tokens under `tokens_flag`. Set options.default_context before.
 void add_training_data_options(CLI::App& command, TrainingDataOptions& options,
                                const std::string& tokens_flag);
 

@@ -101,6 +101,69 @@ TEST(PackDocuments, RefusesTooLittle) {
   EXPECT_EQ(pack_documents(ranges({{0, 100}}), kSeparator, {}, 10, 500, 0, 0).train.size(0), 10);
 }
 
+TEST(SampleDocuments, WindowsBeginWithDocumentsOrPiecesOfLongOnes) {
+  // One of 100 tokens, and twenty of 3.
+  std::vector<std::pair<int32_t, int32_t>> documents = {{0, 100}};
+  for (int32_t i = 0; i < 20; ++i) documents.push_back({1000 + 10 * i, 1003 + 10 * i});
+  std::set<int64_t> starts;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const TokenDataset data = sample_documents(ranges(documents), kSeparator, {}, 8, 0, 0, seed);
+    EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{22, 8}));  // 101 + 20 * 4 tokens
+    for (int64_t window = 0; window < data.train.size(0); ++window) {
+      const auto* ids = data.train[window].data_ptr<int64_t>();
+      if (ids[0] < 100) {
+        starts.insert(ids[0]);
+        for (int64_t i = 1; i < 8; ++i)
+          EXPECT_EQ(ids[i], ids[0] + i == 100 ? kSeparator : ids[0] + i);
+      } else {
+        EXPECT_EQ(ids[0] % 10, 0);
+        EXPECT_EQ(ids[2], ids[0] + 2);
+        EXPECT_EQ(ids[3], kSeparator);
+        EXPECT_EQ(ids[4] % 10, 0);  // the beginning of another
+      }
+    }
+  }
+  EXPECT_GT(starts.size(), 60u);    // of 94
+  EXPECT_LE(*starts.rbegin(), 93);  // 93 .. 99 and the separator
+}
+
+// Each is drawn as often as any other, whatever its length: what the paper calls biased.
+TEST(SampleDocuments, LongDocumentsAreUnderrepresented) {
+  std::vector<std::pair<int32_t, int32_t>> documents = {{0, 3000}};
+  for (int32_t i = 0; i < 9; ++i) documents.push_back({3000 + 20 * i, 3019 + 20 * i});
+  const TokenDataset data = sample_documents(ranges(documents), kSeparator, {}, 20, 0, 0, 3);
+  const auto of_long = data.train.select(1, 0).lt(3000).sum().item<int64_t>();
+  // 3,000 of 3,180 tokens, and a tenth of the windows.
+  EXPECT_NEAR(static_cast<double>(of_long), static_cast<double>(data.train.size(0)) / 10, 1);
+}
+
+TEST(SampleDocuments, OtherDocumentsAreHeldOut) {
+  std::vector<std::pair<int32_t, int32_t>> documents;
+  for (int32_t i = 0; i < 40; ++i) documents.push_back({100 * i, 100 * i + 5 + 2 * i});
+  constexpr int32_t kBos = 6000;
+  const TokenDataset data = sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 5);
+  EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{80, 16}));
+  EXPECT_EQ(data.validation.sizes(), (std::vector<int64_t>{20, 16}));
+  std::set<int64_t> documents_of_train;
+  for (const auto& [id, count] : count_ids(data.train))
+    if (id < kSeparator) documents_of_train.insert(id / 100);
+  for (const auto& [id, count] : count_ids(data.validation)) {
+    if (id >= kSeparator) continue;
+    EXPECT_FALSE(documents_of_train.contains(id / 100)) << id;
+  }
+  EXPECT_TRUE(data.train.select(1, 0).eq(kBos).all().item<bool>());
+  EXPECT_EQ(data.hash,
+            sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 5).hash);
+  EXPECT_NE(data.hash,
+            sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 6).hash);
+}
+
+TEST(SampleDocuments, RefusesTooLittle) {
+  EXPECT_THROW(sample_documents(ranges({{0, 8}}), kSeparator, {}, 10, 0, 0, 0), Error);
+  EXPECT_THROW(sample_documents(ranges({{0, 900}}), kSeparator, {}, 10, 0, 0.1, 0), UsageError);
+  EXPECT_EQ(sample_documents(ranges({{0, 899}}), kSeparator, {}, 10, 0, 0, 0).train.size(0), 90);
+}
+
 TEST(PackWindows, KeepsWindowsWhole) {
   std::vector<std::vector<int32_t>> windows;
   for (int32_t i = 0; i < 20; ++i) windows.push_back({3 * i, 3 * i + 1, 3 * i + 2});

@@ -191,9 +191,10 @@ TEST(Options, EachOfTrainingDataChangesTheRecipe) {
   add([](auto& o) { o.default_context = 48; });
   add([](auto& o) { o.parse_special = true; });
   add([](auto& o) { o.chat_share = 0.5; });
+  add([](auto& o) { o.sample_documents = true; });
   add([](auto& o) { o.validation_share = 0.1; });
-  EXPECT_EQ(recipes.size(), 9u);
-  EXPECT_EQ(member_count<TrainingDataOptions>(), 8u);  // these, and the cache folder
+  EXPECT_EQ(recipes.size(), 10u);
+  EXPECT_EQ(member_count<TrainingDataOptions>(), 9u);  // these, and the cache folder
 }
 
 TEST(Options, CandidatesAsText) {

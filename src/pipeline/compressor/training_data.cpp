@@ -90,9 +90,9 @@ TokenDataset pack_files(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
       add_warning(warnings, spelled_tokens_warning(name, texts, tokenizer));
     add_warning(warnings, doubled_bos_warning(name, doubled_bos, tokenizer));
   }
-  TokenDataset data =
-      pack_documents(documents, tokenizer.document_separator(), tokenizer.added_bos(), length,
-                     options.tokens, options.validation_share, context.seed);
+  const auto make_windows = options.sample_documents ? sample_documents : pack_documents;
+  TokenDataset data = make_windows(documents, tokenizer.document_separator(), tokenizer.added_bos(),
+                                   length, options.tokens, options.validation_share, context.seed);
   data.chats = chats;
   data.warnings = std::move(warnings);
   return data;
@@ -140,6 +140,8 @@ TokenDataset load_in_one_process(const ModelFiles& model, const TrainingDataOpti
     warn_of_absurd_text(model, data, context);
     return data;
   }
+  if (options.sample_documents)
+    throw UsageError("--sample-documents is for --data: what the model writes are windows");
   SelfGeneratedRequest request;
   request.model_hash = model.checkpoint().content_hash();
   // A model may have more rows than its tokenizer has tokens; those say nothing.
@@ -211,6 +213,7 @@ std::vector<std::string> training_data_words(const TrainingDataOptions& options,
   if (options.context > 0) add("--context", std::to_string(options.context));
   if (options.parse_special) words.push_back("--parse-special");
   if (options.chat_share > 0) add("--chat-share", OrderedJson(options.chat_share).dump());
+  if (options.sample_documents) words.push_back("--sample-documents");
   return words;
 }
 
@@ -229,6 +232,7 @@ OrderedJson training_data_request(const ModelFiles& model, const TrainingDataOpt
       {"validation_share", options.validation_share},
       {"seed", seed}};
   if (options.chat_share > 0) request["chat_share"] = options.chat_share;
+  if (options.sample_documents) request["sample_documents"] = true;
   return request;
 }
 

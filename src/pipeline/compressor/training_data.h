@@ -34,6 +34,11 @@ struct TrainingDataOptions {
   // Default: 0
   double chat_share = 0;
 
+  // Windows are documents and pieces of them that are drawn one by one (sample_documents()), not
+  // all text cut evenly (pack_documents()). To compare with: it is biased.
+  // Default: false
+  bool sample_documents = false;
+
   // Of the windows, never learned from.
   // Default: 0.05
   double validation_share = 0.05;
@@ -49,8 +54,9 @@ constexpr int64_t kDefaultGeneratedTokens = 65536;
 // special tokens that plain text spells, of doubled BOS, and of text that the model itself finds
 // absurd, where that costs seconds; the warnings stay with the data, for the recipe. Throws
 // UsageError for windows that are longer than the model was made for, or too short for the
-// beginning of a chat, and for chats without a template; Error for files that are no text
-// (documents.h), and Interrupted. The first rank does it, the others get it from there.
+// beginning of a chat, for chats without a template, and for documents to be sampled where the
+// model writes; Error for files that are no text (documents.h), and Interrupted. The first rank
+// does it, the others get it from there.
 TokenDataset load_training_data(const ModelFiles& model, const TrainingDataOptions& options,
                                 const RunContext& context);
 // What load_training_data() takes to have the model write a token, on this machine: found by
