@@ -29,7 +29,8 @@ constexpr const char* kSpecs[] = {
     "gvq2d2b-n256+rows1+out1%", "e8p+lr2",
     // rotations
     "had:int3g16", "had-in:aq2x8g8", "had-out4:gvq2d2b-n256", "had-in4-out:int2g24-z+out1%+lr2",
-    "had-in:int4g16+rows3", "had:e8p", "had-in:e8p4+out1%"};
+    "had-in:int4g16+rows3", "had:e8p", "had-in:e8p4+out1%", "had-real:int3g16", "had-real-in:e8p",
+    "had-real-out4:aq2x8g8+lr2"};
 
 constexpr int64_t kOut = 24, kIn = 48;
 
@@ -229,7 +230,13 @@ TEST_P(Conformance, CodeSpaceIsThatOfTheSum) {
   const auto representation = representation_from_format(file);
   const auto w = torch::randn({kOut, kIn});
   const auto v = representation->to_code_space(w);
-  EXPECT_NEAR(v.norm().item<double>(), w.norm().item<double>(), 1e-4);
+  if (!spec.transform || !spec.transform->real_signs) {
+    EXPECT_NEAR(v.norm().item<double>(), w.norm().item<double>(), 1e-4);
+  }
+  // <G, dW> = <G carried to code space, dV>.
+  const auto g = torch::randn({kOut, kIn});
+  const auto carried = (representation->gradient_to_code_space(g) * v).sum().item<double>();
+  EXPECT_NEAR((g * w).sum().item<double>(), carried, 1e-3 * (1 + std::abs(carried)));
   if (file.spec.terms.size() > 1) return;
   const auto sum = representation->coded().dequantize();
   const auto there = representation->to_code_space(representation->dequantize());

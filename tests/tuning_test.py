@@ -29,8 +29,8 @@ class Tuning(ProgramTest):
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 
     def test_lattice_codes_are_tuned(self):
-        """Its codebook is fixed: what is tuned is codes, scales and norms."""
-        for representation in ["had:e8p", "had:e8p3"]:
+        """Its codebook is fixed: what is tuned is codes, scales and norms, and signs that are real numbers."""
+        for representation in ["had:e8p", "had:e8p3", "had-real:e8p"]:
             start = self.quantize(representation, "--method", "rtn")
             kl = {"start": self.evaluate(start, "torch", "--teacher", TRAINED)["kl"]}
             for strategy in ["continuous", "pv", "ste"]:
@@ -42,6 +42,10 @@ class Tuning(ProgramTest):
                 self.assertLess(abs(runtime["perplexity"] / torch["perplexity"] - 1), 0.003)
                 stored = [json.loads((model / "config.json").read_text())["quantization_config"] for model in [out, start]]
                 self.assertEqual(stored[0], stored[1])
+                signs = [{name: data for name, (_, data) in raw_safetensors(model / "model.safetensors").items()
+                          if name.endswith("_signs")} for model in [out, start]]
+                self.assertTrue(signs[0])
+                self.assertEqual(signs[0] != signs[1], "real" in representation)
                 self.assertLess(kl[strategy], kl["start"], kl)
             print(representation, {k: round(v, 4) for k, v in kl.items()})
 

@@ -43,6 +43,8 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
                            "had-in:aq2x8g8",
                            "had-out128:gvq2d2b",
                            "had-in64-out:int3g64+out1%+lr2",
+                           "had-real:e8p",
+                           "had-real-in64:int4g64",
                            "e8p",
                            "e8p3",
                            "had:e8p4+lr2",
@@ -109,6 +111,8 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "had:had:int4g64",
                            "had-in3:int4g64",
                            "had-in0:int4g64",
+                           "had-in-real:int4g64",
+                           "had-reall:int4g64",
                            "had-out64-in64:int4g64",
                            "int4g64+had:lr2",
                            "gvq2d2.123b",
@@ -179,7 +183,7 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
         "gvq4d1.25b-n1024-t24-s12-c16", "gvq1d3b-n512-c16-r3", "int4g8+out1.25%", "aq1x4g8+lr3",
         "gvq2d2b+out0.5%+lr2", "int4g8+rows48", "had:int4g8+lr3", "had-out2:aq1x4g8", "e8p", "e8p4",
-        "had:e8p3"}) {
+        "had:e8p3", "had-real:int4g8"}) {
     const RepresentationSpec spec = resolve(name);
     EXPECT_EQ(resolved(spec, kOut, kIn), spec) << name;  // nothing is left to a rule
     EXPECT_EQ(spec_from_json(parse_json(spec_to_json(spec).dump(), "x"), "x"), spec) << name;

@@ -45,6 +45,7 @@ constexpr const char* kRepresentations[] = {"int4g32",
                                             "gvq2d2b-n512+out1%+lr2",
                                             "had:int4g32",
                                             "had-in:aq1x9g8+out1%",
+                                            "had-real:int4g32",
                                             "had-out2:gvq2d2b-n512+lr1",
                                             "had:e8p3"};
 constexpr int64_t kOut = 70, kIn = 96;

@@ -66,7 +66,7 @@ std::unique_ptr<Representation> quantize_sum(const torch::Tensor& weight,
                                              const Objective& objective,
                                              const RepresentationSpec& spec,
                                              const QuantizeOptions& options,
-                                             const std::shared_ptr<const Rotation>& rotation,
+                                             const std::shared_ptr<Rotation>& rotation,
                                              std::vector<StageReport>& stages) {
   if (spec.terms.size() == 1) {
     return std::make_unique<Representation>(
@@ -150,8 +150,8 @@ QuantizedLinear quantize_linear(const torch::Tensor& weight, const Objective& ob
   QuantizedLinear linear;
   if (spec.transform) {
     const auto rotation =
-        std::make_shared<const Rotation>(*resolved(spec, target.size(0), target.size(1)).transform,
-                                         target.size(0), target.size(1), options.seed);
+        std::make_shared<Rotation>(*resolved(spec, target.size(0), target.size(1)).transform,
+                                   target.size(0), target.size(1), options.seed);
     linear.representation =
         quantize_sum(rotation->to_code_space(target), rotation->to_code_space(own), spec, options,
                      rotation, linear.stages);

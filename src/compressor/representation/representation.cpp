@@ -19,7 +19,7 @@ void CodedTerm::assign_codes(const torch::Tensor& code_groups, const torch::Tens
 
 Representation::Representation(std::unique_ptr<CodedTerm> coded,
                                std::vector<std::unique_ptr<Term>> corrections,
-                               std::shared_ptr<const Rotation> rotation)
+                               std::shared_ptr<Rotation> rotation)
     : coded_(std::move(coded)),
       corrections_(std::move(corrections)),
       rotation_(std::move(rotation)) {
@@ -45,6 +45,10 @@ torch::Tensor Representation::to_code_space(const torch::Tensor& weights) const 
   return rotation_ ? rotation_->to_code_space(weights) : weights;
 }
 
+torch::Tensor Representation::gradient_to_code_space(const torch::Tensor& gradient) const {
+  return rotation_ ? rotation_->gradient_to_code_space(gradient) : gradient;
+}
+
 Objective Representation::to_code_space(const Objective& objective) const {
   return rotation_ ? rotation_->to_code_space(objective) : objective;
 }
@@ -58,12 +62,16 @@ std::vector<ContinuousParameter> Representation::continuous_parameters() const {
   for (const auto& term : corrections_) {
     for (auto& parameter : term->continuous_parameters()) all.push_back(parameter);
   }
+  if (rotation_) {
+    for (auto& parameter : rotation_->continuous_parameters()) all.push_back(parameter);
+  }
   return all;
 }
 
 void Representation::project() {
   coded_->project();
   for (const auto& term : corrections_) term->project();
+  if (rotation_) rotation_->project();
 }
 
 double Representation::bits() const {
@@ -89,7 +97,7 @@ std::unique_ptr<Representation> representation_from_format(const QuantizedTensor
         [&](const auto& spec) -> std::unique_ptr<Term> { return make_term(spec, tensor); },
         terms[i]));
   }
-  auto rotation = tensor.spec.transform ? std::make_shared<const Rotation>(tensor) : nullptr;
+  auto rotation = tensor.spec.transform ? std::make_shared<Rotation>(tensor) : nullptr;
   return std::make_unique<Representation>(std::move(coded), std::move(corrections),
                                           std::move(rotation));
 }

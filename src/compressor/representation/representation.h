@@ -18,7 +18,7 @@ class Representation {
   // Terms of one shape.
   explicit Representation(std::unique_ptr<CodedTerm> coded,
                           std::vector<std::unique_ptr<Term>> corrections = {},
-                          std::shared_ptr<const Rotation> rotation = nullptr);
+                          std::shared_ptr<Rotation> rotation = nullptr);
 
   RepresentationSpec spec() const;
   int64_t out_features() const { return coded_->out_features(); }
@@ -28,14 +28,16 @@ class Representation {
 
   // The weights, dense float32, differentiable with respect to continuous_parameters().
   torch::Tensor dequantize() const;
-  // Weights, targets for them, or gradients with respect to them, [out, in] -> code space.
+  // Weights, or targets for them, [out, in] -> code space.
   torch::Tensor to_code_space(const torch::Tensor& weights) const;
+  // Gradients with respect to the weights -> with respect to the sum.
+  torch::Tensor gradient_to_code_space(const torch::Tensor& gradient) const;
   // The objective of an error there.
   Objective to_code_space(const Objective& objective) const;
   // x [..., in] -> [..., out] in x's dtype.
   torch::Tensor forward(const torch::Tensor& x) const;
 
-  // Of all terms; names differ.
+  // Of all terms, and of the rotation; names differ.
   std::vector<ContinuousParameter> continuous_parameters() const;
   void project();
 
@@ -47,7 +49,7 @@ class Representation {
  private:
   std::unique_ptr<CodedTerm> coded_;
   std::vector<std::unique_ptr<Term>> corrections_;
-  std::shared_ptr<const Rotation> rotation_;  // null: none
+  std::shared_ptr<Rotation> rotation_;  // null: none
 };
 
 std::unique_ptr<Representation> representation_from_format(const QuantizedTensor& tensor);

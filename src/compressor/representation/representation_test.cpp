@@ -80,6 +80,41 @@ TEST(Rotation, IsOrthogonalAndTheSameInEveryWay) {
   EXPECT_TRUE(torch::equal(other.rotate_outputs(y), y));
 }
 
+// They begin as the signs that are not real, and are data from then on.
+TEST(Rotation, RealSignsAreTrained) {
+  torch::manual_seed(7);
+  const TransformSpec spec{.in_block = 16, .out_block = 4, .real_signs = true};
+  Rotation rotation(spec, 12, 48, 3);
+  const Rotation plain({.in_block = 16, .out_block = 4}, 12, 48, 3);
+  const auto v = torch::randn({12, 48});
+  EXPECT_TRUE(plain.continuous_parameters().empty());
+  EXPECT_TRUE(torch::equal(rotation.to_weights(v), plain.to_weights(v)));
+  EXPECT_TRUE(torch::equal(rotation.to_code_space(v), plain.to_code_space(v)));
+  const auto parameters = rotation.continuous_parameters();
+  ASSERT_EQ(parameters.size(), 2u);
+  for (const auto& parameter : parameters) {
+    const torch::NoGradGuard no_grad;
+    parameter.value.mul_(1 + 0.3 * torch::randn_like(parameter.value));
+  }
+  const auto before = parameters[0].value.detach().clone();
+  rotation.project();
+  EXPECT_FALSE(torch::equal(parameters[0].value, before));  // fp16
+  EXPECT_LT((parameters[0].value - before).abs().max().item<float>(), 2e-3);
+  const auto w = rotation.to_weights(v).detach();
+  EXPECT_LT((rotation.to_code_space(w) - v).abs().max().item<float>(), 1e-4);
+  // A column of W is scaled by its input's sign, a row by its output's.
+  const auto two = torch::tensor({2.0f});
+  {
+    const torch::NoGradGuard no_grad;
+    parameters[0].value.slice(0, 3, 4).mul_(two);
+    parameters[1].value.slice(0, 5, 6).mul_(two);
+  }
+  auto expected = w.clone();
+  expected.select(1, 3).mul_(2);
+  expected.select(0, 5).mul_(2);
+  EXPECT_LT((rotation.to_weights(v) - expected).abs().max().item<float>(), 1e-4);
+}
+
 TEST(UniformTerm, ZeroPointsMoveBetweenLevelsAndAreRoundedForTheFile) {
   torch::manual_seed(8);
   const UniformSpec spec{.nbits = 2, .group_size = 4, .zero_points = true};

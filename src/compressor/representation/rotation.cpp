@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compressor/representation/format_parts.h"
 
 namespace bitsmith {
 namespace {
@@ -78,6 +79,32 @@ class RotateToWeights : public torch::autograd::Function<RotateToWeights> {
   }
 };
 
+// Hadamard blocks along the rows or, with `down`, along the columns. Each is its own transpose.
+class HadamardBlocks : public torch::autograd::Function<HadamardBlocks> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x, int64_t block,
+                               bool down) {
+    context->saved_data["block"] = block;
+    context->saved_data["down"] = down;
+    return blocks(x.clone(), block, down);
+  }
+  static tensor_list backward(AutogradContext* context, tensor_list grads) {
+    return {blocks(grads[0].clone(), context->saved_data["block"].toInt(),
+                   context->saved_data["down"].toBool()),
+            torch::Tensor(), torch::Tensor()};
+  }
+
+ private:
+  static torch::Tensor blocks(const torch::Tensor& x, int64_t block, bool down) {
+    return down ? hadamard_columns(x, block) : hadamard_rows(x, block);
+  }
+};
+
+// 1 / sign, and 0 for 0. Of +1 and -1 the same.
+torch::Tensor inverse_signs(const torch::Tensor& signs) {
+  return torch::where(signs == 0, signs, signs.reciprocal());
+}
+
 torch::Tensor random_signs(int64_t count, uint64_t seed, uint64_t side) {
   Random random(seed, (static_cast<uint64_t>(count) << 1) | side);
   auto signs = torch::empty({count}, torch::kFloat);
@@ -91,7 +118,7 @@ torch::Tensor as_tensor(const std::vector<float>& signs) {
 }
 
 torch::Tensor rotated_along(const torch::Tensor& x, const torch::Tensor& signs, int64_t block) {
-  return rotated_side(signs) ? hadamard_rows(x * signs.to(x.scalar_type()), block) : x;
+  return rotated_side(signs) ? hadamard_rows(x * signs.detach().to(x.scalar_type()), block) : x;
 }
 
 }  // namespace
@@ -113,21 +140,43 @@ Rotation::Rotation(const TransformSpec& spec, int64_t out_features, int64_t in_f
       input_signs_(random_signs(spec.in_block > 0 ? in_features : 0, seed, 0)),
       output_signs_(random_signs(spec.out_block > 0 ? out_features : 0, seed, 1)) {
   BITSMITH_CHECK(spec == spec.resolved(out_features, in_features, ""));
+  want_gradients();
 }
 
 Rotation::Rotation(const QuantizedTensor& tensor)
     : spec_(tensor.spec.transform.value()),
       input_signs_(as_tensor(input_signs(tensor))),
-      output_signs_(as_tensor(output_signs(tensor))) {}
+      output_signs_(as_tensor(output_signs(tensor))) {
+  want_gradients();
+}
+
+void Rotation::want_gradients() {
+  for (auto& parameter : continuous_parameters()) parameter.value.set_requires_grad(true);
+}
 
 torch::Tensor Rotation::to_weights(const torch::Tensor& rotated) const {
+  if (spec_.real_signs) {
+    torch::Tensor w = rotated;
+    if (rotated_side(output_signs_))
+      w = HadamardBlocks::apply(w, spec_.out_block, /*down=*/true) * output_signs_.unsqueeze(1);
+    if (rotated_side(input_signs_))
+      w = HadamardBlocks::apply(w, spec_.in_block, /*down=*/false) * input_signs_;
+    return w;
+  }
   return RotateToWeights::apply(rotated, input_signs_, output_signs_, spec_.in_block,
                                 spec_.out_block);
 }
 
 torch::Tensor Rotation::to_code_space(const torch::Tensor& weights) const {
   const torch::NoGradGuard no_grad;
-  return RotateToWeights::to_code_space(weights, input_signs_, output_signs_, spec_.in_block,
+  return RotateToWeights::to_code_space(weights, inverse_signs(input_signs_),
+                                        inverse_signs(output_signs_), spec_.in_block,
+                                        spec_.out_block);
+}
+
+torch::Tensor Rotation::gradient_to_code_space(const torch::Tensor& gradient) const {
+  const torch::NoGradGuard no_grad;
+  return RotateToWeights::to_code_space(gradient, input_signs_, output_signs_, spec_.in_block,
                                         spec_.out_block);
 }
 
@@ -146,9 +195,24 @@ torch::Tensor Rotation::rotate_outputs(const torch::Tensor& y) const {
   return rotated_along(y, output_signs_, spec_.out_block);
 }
 
+std::vector<ContinuousParameter> Rotation::continuous_parameters() const {
+  std::vector<ContinuousParameter> all;
+  if (!spec_.real_signs) return all;
+  if (rotated_side(input_signs_)) all.push_back({"input_signs", input_signs_, true});
+  if (rotated_side(output_signs_)) all.push_back({"output_signs", output_signs_, true});
+  return all;
+}
+
+void Rotation::project() {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : continuous_parameters())
+    parameter.value.copy_(round_to_fp16(parameter.value));
+}
+
 void Rotation::store(const QuantizedTensor& tensor) const {
   const auto write = [&](const char* part, const torch::Tensor& signs) {
     if (!rotated_side(signs)) return;
+    if (spec_.real_signs) return write_fp16_part(tensor, part, signs);
     write_signs(tensor, part, {signs.const_data_ptr<float>(), static_cast<size_t>(signs.numel())});
   };
   write("input_signs", input_signs_);

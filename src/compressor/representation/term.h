@@ -14,6 +14,8 @@ namespace bitsmith {
 struct ContinuousParameter {
   std::string name;     // the part's name in the file: "codebooks", "scales"
   torch::Tensor value;  // float32 leaf; the term reads it at every dequantize()
+  // Each number acts on a whole input or output, as a norm's weight does: it moves as those.
+  bool of_channels = false;
 };
 
 // A matrix [out_features, in_features]. Not thread-safe; const calls may run at the same time.

@@ -11,8 +11,9 @@ namespace {
 constexpr NameTable<Optimizer, 2> kOptimizers = {
     "optimizer", {{Optimizer::kAdam, "adam"}, {Optimizer::kLamb, "lamb"}}};
 
-// Norms are few and act on whole channels: they move at this share of the learning rate.
-constexpr double kNormRate = 0.05;
+// What acts on whole channels, as norms and real signs of rotations do, is few: it moves at this
+// share of the learning rate.
+constexpr double kChannelRate = 0.05;
 
 // What the direction is multiplied by, before the rate.
 double step_unit(const Trainable& trainable, const torch::Tensor& direction, Optimizer optimizer) {
@@ -23,11 +24,14 @@ double step_unit(const Trainable& trainable, const torch::Tensor& direction, Opt
 }
 
 void optimizer_step(Trainable& trainable, const torch::Tensor& gradient, int64_t step, double rate,
-                    double weight_decay, const PStepOptions& options) {
+                    const PStepOptions& options) {
   const torch::NoGradGuard no_grad;
   const TimedPart timed(StepPart::kOptimizer);
   auto direction = trainable.adam.direction(gradient, step, options.adam).view_as(trainable.value);
-  if (weight_decay > 0) direction.add_(trainable.value, weight_decay / trainable.unit);
+  if (trainable.of_channels)
+    rate *= kChannelRate;
+  else if (options.weight_decay > 0)
+    direction.add_(trainable.value, options.weight_decay / trainable.unit);
   trainable.value.sub_(direction, rate * step_unit(trainable, direction, options.optimizer));
 }
 
@@ -38,7 +42,7 @@ void matrix_step(TunedLinear& tuned, int64_t step, double rate, const PStepOptio
   const auto weight = tuned.representation().dequantize();
   const auto gradients = torch::autograd::grad({weight}, values, {tuned.gradient});
   for (size_t i = 0; i < values.size(); ++i) {
-    optimizer_step(tuned.continuous[i], gradients[i], step, rate, options.weight_decay, options);
+    optimizer_step(tuned.continuous[i], gradients[i], step, rate, options);
   }
 }
 
@@ -53,7 +57,7 @@ void p_step(TunedBlocks& blocks, int64_t step, double rate, const PStepOptions& 
   for (auto& tuned : blocks.own_linears()) matrix_step(tuned, step, rate, options);
   for (auto& norm : blocks.own_norms()) {
     if (!norm.gradient.defined()) continue;
-    optimizer_step(norm, norm.gradient, step, rate * kNormRate, /*weight_decay=*/0, options);
+    optimizer_step(norm, norm.gradient, step, rate, options);
   }
 }
 

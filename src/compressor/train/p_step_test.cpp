@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
 
 #include "compressor/train/test_matrices.h"
 
@@ -53,12 +55,33 @@ TEST(PStep, FirstValuesEqualAFloat64Reference) {
 TEST(PStep, NormsMoveAtASmallShareOfTheRate) {
   TunedBlocks blocks;
   const auto live = torch::full({4}, 2.0f).requires_grad_(true);
-  blocks.norms().push_back({"norm", torch::full({4}, 2.0f), live, {}, 2.0});
+  blocks.norms().push_back({"norm", torch::full({4}, 2.0f), live, {}, 2.0, true});
   blocks.norms().front().gradient = torch::tensor({1.0f, -1.0f, 0.5f, 0.0f});
   p_step(blocks, 1, 0.01, {});
   const double way = 0.05 * 0.01 * 2.0;
   const auto expected = torch::tensor({2 - way, 2 + way, 2 - way, 2.0}, torch::kFloat64);
   EXPECT_LT((blocks.norms().front().value - expected).abs().max().item<double>(), 1e-6);
+}
+
+// Real signs of a rotation go the way of norms; nothing else of the matrix does.
+TEST(PStep, RealSignsMoveAsNorms) {
+  TrainedMatrix matrix("had-real:int3g16", 48, 64);
+  torch::manual_seed(8);
+  matrix.tuned().gradient.copy_(torch::randn({48, 64}));
+  std::map<std::string, torch::Tensor> before;
+  for (auto& c : matrix.tuned().continuous) before[c.name] = c.value.detach().clone();
+  EXPECT_EQ(before.size(), 3u);
+  const auto plain = matrix.linear.representation->dequantize().detach().clone();
+  p_step(matrix.blocks, 1, 0.01, {.weight_decay = 0.5});
+  for (auto& c : matrix.tuned().continuous) {
+    const auto moved = (c.value - before.at(c.name)).detach().abs().max().item<double>();
+    if (c.of_channels) {
+      EXPECT_NEAR(moved, 0.05 * 0.01 * c.unit, 1e-3 * 0.01 * c.unit) << c.name;
+    } else {
+      EXPECT_GT(moved, 0.009 * c.unit) << c.name;
+    }
+  }
+  EXPECT_GT((matrix.linear.representation->dequantize() - plain).norm().item<double>(), 0);
 }
 
 // LAMB: whatever the gradient, a step is the rate times the norm of what moves.
@@ -87,7 +110,7 @@ TEST(PStep, WeightDecayTakesItsShareOfTheRate) {
   for (auto* matrix : {&plain, &decayed}) {
     matrix->tuned().gradient.copy_(gradient);
     matrix->blocks.norms().push_back(
-        {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0});
+        {"norm", torch::ones({4}), torch::ones({4}).requires_grad_(true), {}, 1.0, true});
     matrix->blocks.norms().front().gradient = torch::ones({4});
   }
   std::vector<torch::Tensor> start;

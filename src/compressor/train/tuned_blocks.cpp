@@ -56,7 +56,8 @@ TunedLinear& TunedBlocks::add(Linear& linear, torch::Dtype dtype) {
                                 parameter.value,
                                 {},
                                 {.memory = &memory_},
-                                root_mean_square(parameter.value)});
+                                root_mean_square(parameter.value),
+                                parameter.of_channels});
   }
   linear.weight = linear.representation->dequantize().to(dtype).detach().clone();
   linear.weight.set_requires_grad(true);
@@ -76,7 +77,12 @@ void TunedBlocks::add(Block& block, const Decoder& decoder, TrainedVectors vecto
     const auto master = read_dense(decoder.files().checkpoint(), name, torch::kFloat32);
     *live = master.to(decoder.dtype(), /*non_blocking=*/false, /*copy=*/true);
     live->set_requires_grad(true);
-    norms_.push_back({name, master, *live, {.memory = &memory_}, root_mean_square(master)});
+    norms_.push_back({name,
+                      master,
+                      *live,
+                      {.memory = &memory_},
+                      root_mean_square(master),
+                      /*of_channels=*/true});
   }
 }
 

@@ -24,7 +24,8 @@ struct Trainable {
   // Of norms and biases: the block's own leaf, in the compute dtype. Else undefined.
   torch::Tensor live;
   AdamState adam;
-  double unit = 1;  // root mean square of the value at the start: the step's unit
+  double unit = 1;           // root mean square of the value at the start: the step's unit
+  bool of_channels = false;  // moves as norms do, and does not decay
   // Of norms and biases: float32, summed over the micro-batches of a step; undefined where the
   // loss does not depend on them, and on ranks that do not own them.
   torch::Tensor gradient = {};
@@ -42,7 +43,7 @@ struct TunedLinear {
   int owner = 0;
   Representation& representation() const { return *linear->representation; }
   // The gradient in what the term with codes gives: where rules keep their state and search.
-  torch::Tensor code_gradient() const { return representation().to_code_space(gradient); }
+  torch::Tensor code_gradient() const { return representation().gradient_to_code_space(gradient); }
   // The dense copy as codes and continuous parameters now give it.
   void refresh() const;
 };

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "format/bit_packing.h"
 #include "format/quantized_tensor.h"
 #include "format/spec_fields.h"
@@ -54,9 +56,16 @@ int64_t block_field(const Json& fields, const char* key, const std::string& sour
 
 std::vector<float> read_signs(const QuantizedTensor& tensor, const std::string& part,
                               int64_t count) {
-  std::vector<uint16_t> bits(static_cast<size_t>(count));
-  unpack_row(tensor.part(part).bytes, 1, bits);
+  const auto bytes = tensor.part(part).bytes;
   std::vector<float> signs;
+  std::vector<uint16_t> bits(static_cast<size_t>(count));
+  if (tensor.spec.transform->real_signs) {
+    BITSMITH_CHECK(bytes.size() == 2 * bits.size());
+    std::memcpy(bits.data(), bytes.data(), bytes.size());
+    for (const uint16_t half : bits) signs.push_back(fp16_to_float(half));
+    return signs;
+  }
+  unpack_row(bytes, 1, bits);
   for (const uint16_t bit : bits) signs.push_back(bit ? -1.0f : 1.0f);
   return signs;
 }
@@ -64,54 +73,62 @@ std::vector<float> read_signs(const QuantizedTensor& tensor, const std::string& 
 }  // namespace
 
 HadamardSpec HadamardSpec::parse(SpecReader& text) {
-  HadamardSpec spec{.in_block = kNone, .out_block = kNone};
+  HadamardSpec spec{.in_block = kNone, .out_block = kNone, .real_signs = text.take("-real")};
   if (text.take("-in")) spec.in_block = parse_block(text);
   if (text.take("-out")) spec.out_block = parse_block(text);
-  if (spec == HadamardSpec{kNone, kNone}) spec = {};
+  if (!spec.rotates()) spec.in_block = spec.out_block = kByRule;
   text.expect(":");
   return spec;
 }
 
 std::string HadamardSpec::text() const {
-  if (*this == HadamardSpec()) return concat(kName, ":");
-  return concat(kName, side_text("-in", in_block), side_text("-out", out_block), ":");
+  const std::string name = concat(kName, real_signs ? "-real" : "");
+  if (in_block == kByRule && out_block == kByRule) return name + ":";
+  return concat(name, side_text("-in", in_block), side_text("-out", out_block), ":");
 }
 
 OrderedJson HadamardSpec::to_json() const {
-  return {{"kind", kName}, {"in_block", in_block}, {"out_block", out_block}};
+  OrderedJson fields = {{"kind", kName}, {"in_block", in_block}, {"out_block", out_block}};
+  if (real_signs) fields["real_signs"] = true;
+  return fields;
 }
 
 HadamardSpec HadamardSpec::from_json(const Json& fields, const std::string& source) {
-  check_spec_keys(fields, {"kind", "in_block", "out_block"}, source);
+  check_spec_keys(fields, {"kind", "in_block", "out_block", "real_signs"}, source);
   const auto kind = json_get<std::string>(fields, "kind", source);
   if (kind != kName) {
     throw Error(concat(source, ": this Bitsmith knows no transform '", excerpt(kind), "'"));
   }
-  const HadamardSpec spec{block_field(fields, "in_block", source),
-                          block_field(fields, "out_block", source)};
-  if (spec == HadamardSpec{kNone, kNone}) throw Error(source + ": the transform rotates no side");
+  const HadamardSpec spec{
+      block_field(fields, "in_block", source), block_field(fields, "out_block", source),
+      fields.contains("real_signs") && json_get<bool>(fields, "real_signs", source)};
+  if (!spec.rotates()) throw Error(source + ": the transform rotates no side");
   return spec;
 }
 
 HadamardSpec HadamardSpec::resolved(int64_t out_features, int64_t in_features,
                                     const std::string& where) const {
   return {resolved_block(in_block, in_features, "inputs", where),
-          resolved_block(out_block, out_features, "outputs", where)};
+          resolved_block(out_block, out_features, "outputs", where), real_signs};
 }
 
 HadamardSpec HadamardSpec::shortened(int64_t out_features, int64_t in_features) const {
-  return {shortened_block(in_block, in_features), shortened_block(out_block, out_features)};
+  return {shortened_block(in_block, in_features), shortened_block(out_block, out_features),
+          real_signs};
 }
 
 std::vector<PartLayout> HadamardSpec::parts(int64_t out_features, int64_t in_features,
                                             const std::string& where) const {
   const HadamardSpec exact = resolved(out_features, in_features, where);
   std::vector<PartLayout> all;
-  if (exact.in_block > 0)
-    all.push_back({"input_signs", DType::U8, {packed_row_bytes(in_features, 1)}});
-  if (exact.out_block > 0) {
-    all.push_back({"output_signs", DType::U8, {packed_row_bytes(out_features, 1)}});
-  }
+  const auto add = [&](const char* name, int64_t count) {
+    if (real_signs)
+      all.push_back({name, DType::F16, {count}});
+    else
+      all.push_back({name, DType::U8, {packed_row_bytes(count, 1)}});
+  };
+  if (exact.in_block > 0) add("input_signs", in_features);
+  if (exact.out_block > 0) add("output_signs", out_features);
   return all;
 }
 
@@ -129,6 +146,7 @@ std::vector<float> output_signs(const QuantizedTensor& tensor) {
 
 void write_signs(const QuantizedTensor& tensor, const std::string& part,
                  std::span<const float> signs) {
+  BITSMITH_CHECK(!tensor.spec.transform->real_signs);
   std::vector<uint16_t> bits;
   for (const float sign : signs) bits.push_back(sign < 0);
   pack_row(bits, 1, mutable_part(tensor, part));

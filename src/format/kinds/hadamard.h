@@ -1,7 +1,9 @@
 // had:R: the matrix is held rotated, W = out-rotation^T (sum of terms) in-rotation, so that large
 // weights and inputs are spread over a block (QuIP, Chee et al. 2023; QuIP#, Tseng et al. 2024). A
-// rotation is signs, and then Hadamard matrices of a block's size along the diagonal. Not a kind of
-// term: a transform around the sum.
+// rotation is signs, and then Hadamard matrices of a block's size along the diagonal. With -real
+// signs are real numbers, which start as +1 and -1 and are tuned (QuIP#, section 5): what is held
+// then is scaled by them too, and "rotation" is a name. Not a kind of term: a transform around the
+// sum.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -24,13 +26,13 @@ struct HadamardSpec {
   // Inputs and outputs of a block: powers of two from 2 on. One side at least is rotated.
   int64_t in_block = kByRule;
   int64_t out_block = kByRule;
+  bool real_signs = false;
   bool operator==(const HadamardSpec&) const = default;
 
   static constexpr const char* kName = "had";
   static constexpr const char* kGrammar =
-      "had[-in[N]][-out[N]]:R (rotated: R behind signed Hadamard matrices of N inputs, of N "
-      "outputs, "
-      "or, without -in and -out, of both)";
+      "had[-real][-in[N]][-out[N]]:R (rotated: R behind signed Hadamard matrices of N inputs, of N "
+      "outputs, or, without -in and -out, of both; -real: signs are real numbers, which are tuned)";
   // Reads what follows the name, up to and with the colon. UsageError through `text`.
   static HadamardSpec parse(SpecReader& text);
   std::string text() const;
@@ -43,14 +45,19 @@ struct HadamardSpec {
   HadamardSpec shortened(int64_t out_features, int64_t in_features) const;
   // Of a resolved spec: so many neighboring rows are decoded together.
   int64_t rows_together() const { return out_block > 0 ? out_block : 1; }
-  // input_signs, output_signs: bit i is 1 where input or output i changes its sign.
+  // input_signs, output_signs: bit i is 1 where input or output i changes its sign; real ones in
+  // fp16.
   std::vector<PartLayout> parts(int64_t out_features, int64_t in_features,
                                 const std::string& where) const;
+
+ private:
+  bool rotates() const { return in_block != kNone || out_block != kNone; }
 };
 
-// The signs of a rotated side, +1 or -1 each; empty for the other.
+// The signs of a rotated side, +1 or -1 each where they are not real; empty for the other.
 std::vector<float> input_signs(const QuantizedTensor& tensor);
 std::vector<float> output_signs(const QuantizedTensor& tensor);
+// Not real ones.
 void write_signs(const QuantizedTensor& tensor, const std::string& part,
                  std::span<const float> signs);
 
