@@ -30,7 +30,7 @@ constexpr const char* kSpecs[] = {
     // rotations
     "had:int3g16", "had-in:aq2x8g8", "had-out4:gvq2d2b-n256", "had-in4-out:int2g24-z+out1%+lr2",
     "had-in:int4g16+rows3", "had:e8p", "had-in:e8p4+out1%", "had-real:int3g16", "had-real-in:e8p",
-    "had-real-out4:aq2x8g8+lr2"};
+    "had-real-out4:aq2x8g8+lr2", "had-in16-out8:int3g16", "had-in12:int4g16"};
 
 constexpr int64_t kOut = 24, kIn = 48;
 

@@ -12,6 +12,7 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "format/bit_packing.h"
+#include "format/kinds/hadamard_matrix.h"
 
 namespace bitsmith {
 namespace {
@@ -227,11 +228,13 @@ TEST(QuantizedTensor, ASumDecodesToTheSumOfItsTerms) {
   }
 }
 
-// Against products with Sylvester's matrix, H[i, j] = (-1)^(bits that i and j share).
+// Against products with the matrix itself: a small one times Sylvester's, (-1)^(bits that i and j
+// share).
 TEST(QuantizedTensor, ARotatedMatrixDecodesToTheProductOfThree) {
   Random random(8);
-  for (const char* name : {"had-in8:int3g16", "had-out2:int3g16", "had-in16-out2:int3g16+lr1"}) {
-    const int64_t rows = 6;
+  for (const char* name : {"had-in8:int3g16", "had-out2:int3g16", "had-in16-out2:int3g16+lr1",
+                           "had-in48-out12:int3g16", "had-real-in24-out4:int3g16"}) {
+    const int64_t rows = 12;
     const QuantizedTensor tensor = allocate_quantized(parse_representation(name), rows, kColumns);
     for (const TensorView& part : tensor.parts) {
       const auto bytes = mutable_part(tensor, part.name);
@@ -251,7 +254,12 @@ TEST(QuantizedTensor, ARotatedMatrixDecodesToTheProductOfThree) {
     const auto rotation = [](const std::vector<float>& signs, int64_t block, int64_t i, int64_t j) {
       if (signs.empty()) return i == j ? 1.0 : 0.0;
       if (i / block != j / block) return 0.0;
-      const double h = std::popcount(static_cast<uint64_t>(i % block & j % block)) % 2 ? -1 : 1;
+      const int64_t m = hadamard_factor(block), power = block / m;
+      double h = std::popcount(static_cast<uint64_t>(i % power & j % power)) % 2 ? -1 : 1;
+      if (m > 1) {
+        const int64_t a = i % block / power, b = j % block / power;
+        h *= hadamard_matrix(m)[static_cast<size_t>(a * m + b)];
+      }
       return h / std::sqrt(static_cast<double>(block)) * signs[static_cast<size_t>(j)];
     };
     const auto in_signs = input_signs(tensor), out_signs = output_signs(tensor);

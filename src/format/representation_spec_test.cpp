@@ -45,6 +45,7 @@ TEST(RepresentationSpec, EveryNameComesBackAsItWasWritten) {
                            "had-in64-out:int3g64+out1%+lr2",
                            "had-real:e8p",
                            "had-real-in64:int4g64",
+                           "had-in576-out36:int4g64",
                            "e8p",
                            "e8p3",
                            "had:e8p4+lr2",
@@ -112,6 +113,7 @@ TEST(RepresentationSpec, ABadNameTeachesTheGrammar) {
                            "had-in3:int4g64",
                            "had-in0:int4g64",
                            "had-in-real:int4g64",
+                           "had-in44:int4g64",
                            "had-reall:int4g64",
                            "had-out64-in64:int4g64",
                            "int4g64+had:lr2",
@@ -154,8 +156,8 @@ TEST(RepresentationSpec, AGroupThatDoesNotFitNamesThoseThatDo) {
   EXPECT_EQ(message("e8p3", 44),
             "44 inputs of model.x are no groups of 8, which e8p3 has one code for");
   EXPECT_EQ(message("had-in64:int4g8", 40),
-            "the 40 inputs of model.x cannot be rotated in blocks of 64; blocks of 2, 4, ... 8 "
-            "divide them");
+            "the 40 inputs of model.x cannot be rotated in blocks of 64; the largest that "
+            "divides them is 40");
   EXPECT_EQ(message("had:int4g7", 7),
             "the 7 inputs of model.x cannot be rotated in blocks: their "
             "number is odd");
@@ -177,7 +179,7 @@ TEST(RepresentationSpec, ResolvedSpecsHoldEverySizeAndComeBackFromJson) {
   EXPECT_EQ(to_string(resolve("int8g0")), "int8g96");
   EXPECT_EQ(to_string(resolve("gvq2d2b")), "gvq2d2b-t24x96");
   EXPECT_EQ(to_string(resolve("gvq2d2b-n512-t32")), "gvq2d2b-t16x32");
-  EXPECT_EQ(to_string(resolve("had:int8g0")), concat("had-in32-out", kOut & -kOut, ":int8g96"));
+  EXPECT_EQ(to_string(resolve("had:int8g0")), "had-in96-out48:int8g96");
   EXPECT_EQ(to_string(resolve("had-in16:int8g0")), "had-in16:int8g96");
   for (const char* name :
        {"int1g0", "int4g8", "int2g32-z", "aq1x4g8", "aq2x5g8-s8x3", "gvq2d2b", "gvq1d3b-n512-s32",
@@ -210,7 +212,8 @@ TEST(RepresentationSpec, ShortNamesLeaveOutWhatTheRulesGive) {
   EXPECT_EQ(name("int4g32+out12w"), "int4g32+out0.26%");
   EXPECT_EQ(name("int4g32+rows3"), "int4g32+rows3");
   EXPECT_EQ(name("had:int4g32"), "had:int4g32");
-  EXPECT_EQ(name("had-in32-out16:int4g32"), "had:int4g32");
+  EXPECT_EQ(name("had-in96-out48:int4g32"), "had:int4g32");
+  EXPECT_EQ(name("had-in32-out16:int4g32"), "had-in32-out16:int4g32");
   EXPECT_EQ(name("had-in8-out:int4g32"), "had-in8-out:int4g32");
 }
 
@@ -249,11 +252,16 @@ TEST(RepresentationSpec, FieldsOutOfRangeAreErrors) {
   };
   EXPECT_EQ(to_string(with_transform(R"({"kind": "had", "in_block": 8, "out_block": 0})")),
             "had-in8:int4g8");
-  for (const char* transform : {"1", "{}", R"({"kind": "dct", "in_block": 8, "out_block": 8})",
-                                R"({"kind": "had", "in_block": 0, "out_block": 0})",
-                                R"({"kind": "had", "in_block": 12, "out_block": 8})",
-                                R"({"kind": "had", "in_block": 8, "out_block": -1})",
-                                R"({"kind": "had", "in_block": 8, "out_block": 8, "later": 1})"}) {
+  EXPECT_EQ(to_string(with_transform(
+                R"({"kind": "had", "in_block": 12, "out_block": 0, "real_signs": true})")),
+            "had-real-in12:int4g8");
+  for (const char* transform :
+       {"1", "{}", R"({"kind": "dct", "in_block": 8, "out_block": 8})",
+        R"({"kind": "had", "in_block": 0, "out_block": 0})",
+        R"({"kind": "had", "in_block": 44, "out_block": 8})",
+        R"({"kind": "had", "in_block": 8, "out_block": 8, "real_signs": 1})",
+        R"({"kind": "had", "in_block": 8, "out_block": -1})",
+        R"({"kind": "had", "in_block": 8, "out_block": 8, "later": 1})"}) {
     EXPECT_THROW(with_transform(transform), Error) << transform;
   }
 }

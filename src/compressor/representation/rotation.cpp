@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "compressor/representation/format_parts.h"
+#include "format/kinds/hadamard_matrix.h"
 
 namespace bitsmith {
 namespace {
@@ -125,11 +126,17 @@ torch::Tensor rotated_along(const torch::Tensor& x, const torch::Tensor& signs, 
 
 torch::Tensor hadamard_reference(const torch::Tensor& x, int64_t block) {
   const auto sizes = x.sizes().vec();
+  const int64_t m = hadamard_factor(block), power = block / m;
   torch::Tensor values = x.reshape({-1, block});
-  for (int64_t half = 1; half < block; half *= 2) {
+  for (int64_t half = 1; half < power; half *= 2) {
     const auto pairs = values.reshape({-1, block / (2 * half), 2, half});
     const auto a = pairs.select(2, 0), b = pairs.select(2, 1);
     values = torch::stack({a + b, a - b}, 2);
+  }
+  if (m > 1) {
+    const auto signs = hadamard_matrix(m);
+    const auto h = torch::tensor(std::vector<float>(signs.begin(), signs.end())).view({m, m});
+    values = torch::matmul(h.to(x.options()), values.reshape({-1, m, power}));
   }
   return values.reshape(sizes) * (1 / std::sqrt(static_cast<double>(block)));
 }

@@ -1,12 +1,12 @@
 #include "format/kinds/hadamard.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/half.h"
 #include "format/bit_packing.h"
+#include "format/kinds/hadamard_matrix.h"
 #include "format/quantized_tensor.h"
 #include "format/spec_fields.h"
 
@@ -16,18 +16,19 @@ namespace {
 constexpr int64_t kLargestBlock = int64_t{1} << 16;
 constexpr int64_t kLargestByRule = 1024;
 
-bool is_block(int64_t block) { return block >= 2 && (block & (block - 1)) == 0; }
+constexpr const char* kSizes = "a power of two, or one times 12, 20, 28 or 36";
 
-int64_t largest_block(int64_t n) { return std::min(kLargestByRule, n & -n); }
+int64_t largest_block(int64_t n) { return largest_hadamard_size(n, kLargestByRule); }
 
 int64_t resolved_block(int64_t block, int64_t n, const char* side, const std::string& where) {
   if (block == HadamardSpec::kNone) return block;
   const int64_t largest = largest_block(n);
   if (block == HadamardSpec::kByRule && largest >= 2) return largest;
-  if (is_block(block) && n % block == 0) return block;
+  if (is_hadamard_size(block) && n % block == 0) return block;
   throw UsageError(concat("the ", n, " ", side, where, " cannot be rotated in blocks",
                           block > 0 ? concat(" of ", block) : "",
-                          largest >= 2 ? concat("; blocks of 2, 4, ... ", n & -n, " divide them")
+                          largest >= 2 ? concat("; the largest that divides them is ",
+                                                largest_hadamard_size(n, kLargestBlock))
                                        : ": their number is odd"));
 }
 
@@ -44,14 +45,14 @@ std::string side_text(const char* side, int64_t block) {
 int64_t parse_block(SpecReader& text) {
   if (!text.at_digit()) return HadamardSpec::kByRule;
   const int64_t block = text.number("numbers in a block", 2, kLargestBlock);
-  if (!is_block(block)) text.fail(concat("a block of ", block, " is not a power of two"));
+  if (!is_hadamard_size(block)) text.fail(concat("a block of ", block, " is not ", kSizes));
   return block;
 }
 
 int64_t block_field(const Json& fields, const char* key, const std::string& source) {
   const int64_t block = spec_field(fields, key, 0, kLargestBlock, source);
-  if (block == HadamardSpec::kNone || is_block(block)) return block;
-  throw Error(concat(source, ": ", key, " ", block, " is not a power of two"));
+  if (block == HadamardSpec::kNone || is_hadamard_size(block)) return block;
+  throw Error(concat(source, ": ", key, " ", block, " is not ", kSizes));
 }
 
 std::vector<float> read_signs(const QuantizedTensor& tensor, const std::string& part,
@@ -150,38 +151,6 @@ void write_signs(const QuantizedTensor& tensor, const std::string& part,
   std::vector<uint16_t> bits;
   for (const float sign : signs) bits.push_back(sign < 0);
   pack_row(bits, 1, mutable_part(tensor, part));
-}
-
-void hadamard_along_rows(float* x, int64_t rows, int64_t n, int64_t block) {
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
-  for (float* b = x; b < x + rows * n; b += block) {
-    for (int64_t half = 1; half < block; half *= 2) {
-      for (int64_t pair = 0; pair < block; pair += 2 * half) {
-        for (int64_t i = pair; i < pair + half; ++i) {
-          const float sum = b[i] + b[i + half], difference = b[i] - b[i + half];
-          b[i] = sum;
-          b[i + half] = difference;
-        }
-      }
-    }
-    for (int64_t i = 0; i < block; ++i) b[i] *= scale;
-  }
-}
-
-void hadamard_down_columns(float* x, int64_t block, int64_t columns) {
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
-  for (int64_t half = 1; half < block; half *= 2) {
-    for (int64_t row = 0; row < block; ++row) {
-      if ((row & half) != 0) continue;
-      float *a = x + row * columns, *b = a + half * columns;
-      for (int64_t i = 0; i < columns; ++i) {
-        const float sum = a[i] + b[i], difference = a[i] - b[i];
-        a[i] = sum;
-        b[i] = difference;
-      }
-    }
-  }
-  for (int64_t i = 0; i < block * columns; ++i) x[i] *= scale;
 }
 
 void decode_rotated_rows(const QuantizedTensor& tensor, const HadamardSpec& spec, int64_t first,

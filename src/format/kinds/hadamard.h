@@ -23,7 +23,7 @@ struct HadamardSpec {
   static constexpr int64_t kByRule = -1;  // the largest block that divides the size, at most 1024
   static constexpr int64_t kNone = 0;     // this side is not rotated
 
-  // Inputs and outputs of a block: powers of two from 2 on. One side at least is rotated.
+  // Inputs and outputs of a block: sizes of hadamard_matrix.h. One side at least is rotated.
   int64_t in_block = kByRule;
   int64_t out_block = kByRule;
   bool real_signs = false;
@@ -60,12 +60,6 @@ std::vector<float> output_signs(const QuantizedTensor& tensor);
 // Not real ones.
 void write_signs(const QuantizedTensor& tensor, const std::string& part,
                  std::span<const float> signs);
-
-// In place, H / sqrt(block) with H Sylvester's Hadamard matrix, its own inverse. The same values
-// for any split of the other dimension. Along rows: x [rows, n], blocks of neighbors in a row.
-void hadamard_along_rows(float* x, int64_t rows, int64_t n, int64_t block);
-// Down columns: x [block, columns], one block.
-void hadamard_down_columns(float* x, int64_t block, int64_t columns);
 
 // Rows of a matrix from rows of what the terms give: decode(first, count, out) fills rows of the
 // sum. out [count, in_features].

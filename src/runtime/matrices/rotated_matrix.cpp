@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "format/kinds/hadamard_matrix.h"
 #include "runtime/matrices/matrices.h"
 
 namespace bitsmith {
