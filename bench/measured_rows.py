@@ -43,13 +43,33 @@ def keep_settings(work, settings):
             sys.exit(f"{kept}: what is there was made with {name} {value}, not {settings.get(name)}: choose another --work")
 
 
+def read_rows(file):
+    """Those of a file that a run may have been killed in: a last line that is cut is taken away, for its row to be made again."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8", errors="replace")
+    lines, rows = text.splitlines(), []
+    for place, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if place < len(lines):
+                sys.exit(f"{file}: line {place} is not JSON ({error}): delete it to have its row done again")
+            print(f"{file}: the last line is cut; its row is made again", file=sys.stderr)
+    if len(rows) < len(lines) or not text.endswith("\n"):
+        whole = file.with_suffix(".new")
+        whole.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        whole.replace(file)
+    return rows
+
+
 class KeptRows:
     """Rows in WORK/rows.jsonl: the same command goes on where it was stopped; delete a line to have it done again."""
 
     def __init__(self, work, settings):
         keep_settings(work, settings)
         self.file = work / "rows.jsonl"
-        self.done = [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+        self.done = read_rows(self.file)
 
     def row(self, key, make):
         """The row with all entries of `key`, by make() where it is not there yet."""

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Table 1 of PV-Tuning: every strategy on the same base and data for the same wall time, each with the best rate of a grid.
+"""Table 1 of PV-Tuning: every strategy on the same base and data for the same wall time, or the same number of tokens, each
+with the best rate of a grid.
 
     bench/tuning_table.py MODEL --base int2g64 --base aq2x8g8 --data web.txt --text wiki.test.raw --work out/table1
 
 A base is made once, one-shot. Every setting of a strategy's grid (--grid STRATEGY=OPTIONS, the options of `bitsmith tune`)
 then tunes it for --grid-minutes, and the one with the least KL on the held-out windows tunes it for --minutes: that is the
-row. Finished rows, those of the grid too, are in WORK/rows.jsonl: the same command goes on where it was stopped, within a
+row. --tokens and --grid-tokens count tokens instead: the same rows on any machine, however busy. Finished rows, those of the grid too, are in WORK/rows.jsonl: the same command goes on where it was stopped, within a
 tuning too. Standard library only.
 """
 import argparse
@@ -48,12 +49,27 @@ def parse():
     p.add_argument("--quantize-options", default="", help="of bitsmith quantize, for the bases")
     p.add_argument("--calibration-tokens", type=int, default=65536)
     p.add_argument("--data-tokens", type=int, default=0, help="to tune on (default: all of --data)")
-    p.add_argument("--minutes", type=float, default=20, help="of each row")
-    p.add_argument("--grid-minutes", type=float, default=5, help="of each setting of a grid")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, help="of each row (default: 20)")
+    length.add_argument("--tokens", type=int, help="of each row, in place of minutes")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--grid-minutes", type=float, help="of each setting of a grid (default: 5)")
+    length.add_argument("--grid-tokens", type=int, help="in place of these (default with --tokens: a quarter of them)")
     p.add_argument("--grid", action="append", metavar="STRATEGY=OPTIONS", help="in place of the default grid; may repeat")
     p.add_argument("--options", default="", help="of bitsmith tune, for all rows")
     args = p.parse_args()
     args.base = args.base or BASES
+    if args.tokens is None and args.minutes is None:
+        args.minutes = 20.0
+    if args.grid_tokens is None and args.grid_minutes is None:
+        if args.tokens is None:
+            args.grid_minutes = 5.0
+        else:
+            args.grid_tokens = max(1, args.tokens // 4)
+    for name in ("minutes", "tokens", "grid_minutes", "grid_tokens"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            p.error(f"--{name.replace('_', '-')} {value}: nothing to tune for")
     args.grids = {}
     for line in args.grid or GRID.strip().splitlines():
         strategy, _, options = line.partition("=")
@@ -74,10 +90,13 @@ def make_base(args, base):
     return shared.evaluate(args, out, log) | {"seconds": made["process_seconds"], "memory": made["process_memory"]}
 
 
-def tune(args, base, strategy, options, minutes, judged):
+def tune(args, base, strategy, options, judged):
+    """A row, where it is `judged`, or a trial."""
     log = args.work / "log.txt"
-    out = shared.model_folder(args, base, strategy, options, minutes)
-    command = ["tune", base_folder(args, base), "--teacher", args.model, "--strategy", strategy, "--minutes", minutes,
+    minutes, tokens = (args.minutes, args.tokens) if judged else (args.grid_minutes, args.grid_tokens)
+    length = ["--minutes", minutes] if tokens is None else ["--tokens", tokens]
+    out = shared.model_folder(args, base, strategy, options, length[1])
+    command = ["tune", base_folder(args, base), "--teacher", args.model, "--strategy", strategy, *length,
                *shared.data_options(args), "--force", *shlex.split(options), *shlex.split(args.options)]
     if args.data_tokens > 0:
         command += ["--data-tokens", args.data_tokens]
@@ -98,7 +117,7 @@ def best_options(args, kept, base, strategy):
         return settings[0]
     trials = {options: kept.row(
         {"kind": "grid", "base": base, "strategy": strategy, "options": options},
-        lambda options=options: tune(args, base, strategy, options, args.grid_minutes, judged=False)) for options in settings}
+        lambda options=options: tune(args, base, strategy, options, judged=False)) for options in settings}
     return min(trials, key=lambda options: trials[options]["kl"])
 
 
@@ -117,7 +136,8 @@ def table(args, rows):
 def main():
     args = parse()
     settings = {name: getattr(args, name) for name in
-                ("quantize_options", "calibration_tokens", "data_tokens", "minutes", "grid_minutes", "options")}
+                ("quantize_options", "calibration_tokens", "data_tokens", "minutes", "grid_minutes", "tokens", "grid_tokens",
+                 "options")}
     kept = shared.KeptRows(args.work, shared.common_settings(args) | settings)
     rows = []
     for base in args.base:
@@ -127,7 +147,7 @@ def main():
             rows.append(kept.row(
                 {"kind": "tuned", "base": base, "strategy": strategy, "options": options},
                 lambda base=base, strategy=strategy, options=options:
-                    tune(args, base, strategy, options, args.minutes, judged=True)))
+                    tune(args, base, strategy, options, judged=True)))
     print(table(args, rows))
 
 

@@ -83,6 +83,25 @@ class BenchTables(ProgramTest):
         self.assertEqual(len(trials), 2)
         self.assertEqual(rows[2][2], f"`{min(trials, key=trials.get)}`")
 
+    def test_tuning_table_by_tokens(self):
+        grid = ["--grid", "continuous=--learning-rate 0.001", "--grid", "continuous=--learning-rate 0.003"]
+        arguments = ["--base", "int2g64", "--data", CALIBRATION, "--calibration-tokens", 2048, "--tokens", 16384, *grid]
+        rows = self.check_resumes("tuning_table.py", *arguments)
+        kept = [json.loads(line) for line in (self.folder / "work/rows.jsonl").read_text().splitlines()]
+        self.assertEqual([row["tokens"] for row in kept if row["kind"] == "grid"], [4096, 4096])
+        self.assertEqual(rows[2][rows[0].index("tokens")], "16384")
+        work = ["--text", HELDOUT, "--windows", 2, "--work", self.folder / "work"]
+        self.assertIn("not allowed with", self.script("tuning_table.py", *arguments, "--minutes", 1, *work, code=2).stderr)
+        # Killed while it wrote a row: what is cut is made again, and nothing before it.
+        file = self.folder / "work/rows.jsonl"
+        text = file.read_text()
+        file.write_text(text[:-20])
+        again = self.script("tuning_table.py", *arguments, *work)
+        self.assertIn("the last line is cut", again.stderr)
+        self.assertEqual([row["kind"] for row in map(json.loads, file.read_text().splitlines())], [row["kind"] for row in kept])
+        file.write_text("{" + text)
+        self.assertIn("line 1 is not JSON", self.script("tuning_table.py", *arguments, *work, code=1).stderr)
+
     def test_agreement(self):
         data = self.folder / "data"
         data.mkdir()
