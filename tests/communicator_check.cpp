@@ -10,7 +10,8 @@ int main() {
   bitsmith::MpiCommunicator ranks;
   try {
     bitsmith::test_ranks::check_communicator(ranks);
-    bitsmith::test_ranks::require(ranks.fair_threads() >= 1, "no threads");
+    bitsmith::test_ranks::require(bitsmith::fair_threads(ranks.processor_share()) >= 1,
+                                  "no threads");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rank %d of %d: %s\n", ranks.rank(), ranks.size(), error.what());
     ranks.end(1);

@@ -1,6 +1,10 @@
 #include "base/communicator.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <climits>
+#include <exception>
 #include <numeric>
 
 namespace bitsmith {
@@ -61,6 +65,32 @@ std::vector<std::string> Communicator::gather_texts(const std::string& text) {
     receive(std::as_writable_bytes(std::span(all.back())), from, kTextTag)->wait();
   }
   return all;
+}
+
+void check_together(Communicator& ranks, const std::function<void()>& check) {
+  if (ranks.size() == 1) return check();
+  std::exception_ptr own;
+  std::string reason;
+  try {
+    check();
+  } catch (const Error& error) {
+    own = std::current_exception();
+    reason = concat("process ", ranks.rank(), " of ", ranks.size(), ", on ", machine_name(), ": ",
+                    error.what());
+  }
+  std::vector<double> refused(static_cast<size_t>(ranks.size()));
+  refused[static_cast<size_t>(ranks.rank())] = own ? 1 : 0;
+  ranks.sum(refused);
+  const auto lowest = std::ranges::find_if(refused, [](double r) { return r > 0; });
+  if (lowest == refused.end()) return;
+  reason = ranks.broadcast_text(reason, static_cast<int>(lowest - refused.begin()));
+  if (own) std::rethrow_exception(own);
+  throw Error(reason);
+}
+
+std::string machine_name() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown machine";
 }
 
 std::vector<int> deal_by_size(std::span<const double> sizes, int ranks) {

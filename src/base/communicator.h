@@ -5,6 +5,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,6 +72,14 @@ class Communicator {
     return value;
   }
 };
+
+// Runs `check` on all ranks, and lets none go on where it throws an Error on any: that rank throws
+// it, and the others an Error that names the lowest such rank, its machine and its reason.
+// Collective; `check` is not.
+void check_together(Communicator& ranks, const std::function<void()>& check);
+
+// The name of this machine, for messages.
+std::string machine_name();
 
 // Shares `sizes` out to `ranks` so that their sums are about equal: the largest first, each to the
 // rank that has least so far (Graham 1969; at most 4/3 of the best largest sum). Equal ones go in

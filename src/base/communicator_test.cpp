@@ -42,6 +42,33 @@ TEST(Communicator, ALostRankEndsTheOthers) {
   }
 }
 
+TEST(Communicator, WhatOneRankRefusesAllRefuse) {
+  test_ranks::run_ranks(4, [&](Communicator& ranks) {
+    int checked = 0;
+    check_together(ranks, [&] { ++checked; });
+    EXPECT_EQ(checked, 1);
+    const auto refuses = [&](int least) {
+      try {
+        check_together(ranks, [&] {
+          if (ranks.rank() >= least) throw UsageError(concat("no room on ", ranks.rank()));
+        });
+      } catch (const Error& error) {
+        EXPECT_EQ(dynamic_cast<const UsageError*>(&error) != nullptr, ranks.rank() >= least);
+        return std::string(error.what());
+      }
+      return std::string();
+    };
+    const std::string some = refuses(2), all = refuses(0);
+    EXPECT_EQ(all, concat("no room on ", ranks.rank()));
+    if (ranks.rank() >= 2) {
+      EXPECT_EQ(some, concat("no room on ", ranks.rank()));
+    } else {
+      EXPECT_EQ(some, concat("process 2 of 4, on ", machine_name(), ": no room on 2"));
+    }
+  });
+  EXPECT_THROW(check_together(Communicator::alone(), [] { throw UsageError("no"); }), UsageError);
+}
+
 double largest_load(const std::vector<double>& sizes, const std::vector<int>& owners, int ranks) {
   std::vector<double> loads(static_cast<size_t>(ranks));
   for (size_t i = 0; i < sizes.size(); ++i) loads[static_cast<size_t>(owners[i])] += sizes[i];

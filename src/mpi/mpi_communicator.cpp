@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <thread>
+#include <vector>
 
 #include "base/cgroup.h"
-#include "base/thread_pool.h"
 
 namespace bitsmith {
 namespace {
@@ -26,6 +27,31 @@ void check_mpi(int code) {
   throw LostRank(concat("another process of this run was lost, or the network to it (",
                         std::string(text, static_cast<size_t>(length)),
                         "); what was saved stays: the same command goes on from there"));
+}
+
+// Until done(), which lets messages go on. A short wait spins. A rank that waits longer, for
+// another that works alone for minutes, leaves its processors to that one: MPI's own waits spin at
+// full load.
+template <typename Done>
+void wait_until(const Done& done) {
+  constexpr auto kShort = std::chrono::milliseconds(5);
+  constexpr auto kPause = std::chrono::microseconds(200);
+  const auto start = std::chrono::steady_clock::now();
+  while (!done()) {
+    if (std::chrono::steady_clock::now() - start < kShort)
+      ::sched_yield();
+    else
+      std::this_thread::sleep_for(kPause);
+  }
+}
+
+// Of a collective call that has begun.
+void wait_for(MPI_Request request) {
+  wait_until([&] {
+    int flag = 0;
+    check_mpi(MPI_Test(&request, &flag, MPI_STATUS_IGNORE));
+    return flag != 0;
+  });
 }
 
 // f(data, count) for pieces of `values`; one without values where there are none.
@@ -55,7 +81,9 @@ class MpiSend : public Transfer {
     check_mpi(MPI_Testall(count(), requests_.data(), &flag, MPI_STATUSES_IGNORE));
     return flag != 0;
   }
-  void wait() override { check_mpi(MPI_Waitall(count(), requests_.data(), MPI_STATUSES_IGNORE)); }
+  void wait() override {
+    wait_until([&] { return done(); });
+  }
   size_t bytes() const override { return bytes_; }
 
  private:
@@ -82,11 +110,7 @@ class MpiReceive : public Transfer {
     return true;
   }
   void wait() override {
-    while (!done_) {
-      MPI_Status status;
-      check_mpi(MPI_Wait(&request_, &status));
-      take(status);
-    }
+    wait_until([&] { return done(); });
   }
   size_t bytes() const override { return came_; }
 
@@ -140,17 +164,26 @@ MpiCommunicator::MpiCommunicator() {
   check_mpi(MPI_Comm_size(machine, &local_size_));
 }
 
-void MpiCommunicator::barrier() { check_mpi(MPI_Barrier(MPI_COMM_WORLD)); }
+void MpiCommunicator::barrier() {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibarrier(MPI_COMM_WORLD, &request));
+  wait_for(request);
+}
 
 void MpiCommunicator::sum(std::span<double> values) {
   in_pieces(values, [](double* data, int count) {
-    check_mpi(MPI_Allreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD));
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request));
+    wait_for(request);
   });
 }
 
 void MpiCommunicator::broadcast(std::span<std::byte> bytes, int from) {
   in_pieces(bytes, [&](std::byte* data, int count) {
-    check_mpi(MPI_Bcast(data, count, MPI_BYTE, from, MPI_COMM_WORLD));
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ibcast(data, count, MPI_BYTE, from, MPI_COMM_WORLD, &request));
+    wait_for(request);
   });
 }
 
@@ -162,18 +195,22 @@ std::unique_ptr<Transfer> MpiCommunicator::receive(std::span<std::byte> bytes, i
   return std::make_unique<MpiReceive>(bytes, from, tag);
 }
 
-int MpiCommunicator::fair_threads() {
+ProcessorShare MpiCommunicator::processor_share() {
   cpu_set_t own, all;
-  if (sched_getaffinity(0, sizeof(own), &own) != 0) return default_threads();
+  CPU_ZERO(&own);
+  if (::sched_getaffinity(0, sizeof(own), &own) != 0)  // more processors than a set has: not bound
+    for (size_t i = 0; i < CPU_SETSIZE; ++i) CPU_SET(i, &own);
   const MachineCommunicator machine;
   check_mpi(MPI_Allreduce(&own, &all, sizeof(own), MPI_BYTE, MPI_BOR, machine));
-  const double processors = std::min<double>(CPU_COUNT(&all), std::ceil(cgroup_limits().cpus));
-  return std::clamp(static_cast<int>(processors) / local_size_, 1, default_threads());
-}
-
-std::string MpiCommunicator::machine() const {
-  char name[HOST_NAME_MAX + 1] = {};
-  return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown machine";
+  const double most = std::min(static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN)),
+                               std::ceil(cgroup_limits().cpus));
+  const auto at_most = [&](double processors) {
+    return std::max(1, static_cast<int>(std::min(processors, most)));
+  };
+  return {.processes = local_size_,
+          .own = at_most(CPU_COUNT(&own)),
+          .together = at_most(CPU_COUNT(&all)),
+          .machine = at_most(most)};
 }
 
 void MpiCommunicator::end(int code) {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/communicator.h"
+#include "base/processor_share.h"
 
 namespace bitsmith {
 
@@ -22,11 +23,8 @@ class MpiCommunicator : public Communicator {
   std::unique_ptr<Transfer> send(std::span<const std::byte> bytes, int to, int tag) override;
   std::unique_ptr<Transfer> receive(std::span<std::byte> bytes, int from, int tag) override;
 
-  // Worker threads for this rank: the processors that the ranks of this machine may use, together,
-  // divided by their number, and no more than this one may use. At least 1. Collective.
-  int fair_threads();
-  // "node3", for messages.
-  std::string machine() const;
+  // Of the ranks of this machine. Collective.
+  ProcessorShare processor_share();
 
   // Ends MPI: with code 0 after all ranks have come here, with another code by ending them all.
   [[noreturn]] void end(int code);

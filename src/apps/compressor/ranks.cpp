@@ -4,12 +4,14 @@
 #include "mpi/mpi_communicator.h"
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <thread>
 
 #include "base/log.h"
+#include "base/thread_pool.h"
 
 namespace bitsmith {
 namespace {
@@ -67,10 +69,13 @@ void run_on_all_ranks(const CommonOptions& options,
   ranks() = std::make_unique<MpiCommunicator>();
   MpiCommunicator& mpi = *ranks();
   context.communicator = &mpi;
-  if (options.threads == 0) context.threads = mpi.fair_threads();
+  const ProcessorShare share = mpi.processor_share();
+  if (options.threads == 0) context.threads = std::min(fair_threads(share), default_threads());
   if (mpi.first()) {
     log_info(concat(mpi.size(), " processes, ", mpi.local_size(), " on this machine, with ",
                     context.threads, " threads each"));
+    const std::string warning = thread_share_warning(share, context.threads);
+    if (!warning.empty()) log_warning(warning);
     return work(context);
   }
   context.progress = nullptr;
@@ -80,7 +85,7 @@ void run_on_all_ranks(const CommonOptions& options,
   } catch (...) {
     let_the_first_speak();
     say(Severity::kWarning,
-        concat("process ", mpi.rank(), " of ", mpi.size(), ", on ", mpi.machine(), ", fails:"));
+        concat("process ", mpi.rank(), " of ", mpi.size(), ", on ", machine_name(), ", fails:"));
     throw;
   }
 }

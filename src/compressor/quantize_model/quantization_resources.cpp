@@ -57,23 +57,26 @@ uint64_t memory_needed(const QuantizationPlan& plan, const Communicator& ranks) 
 
 void check_resources(QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options, const WorkFolder& work, int64_t tokens,
-                     int64_t length, const Communicator& ranks) {
+                     int64_t length, Communicator& ranks) {
   estimate_resources(plan, model, tokens_of_rank(tokens, length, options, ranks), length, options);
   if (tokens > 0)
     plan.memory_bytes += static_cast<uint64_t>(waiting_bytes(plan, model, options, ranks.size()));
-  if (ranks.first()) {
-    const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
-    if (disk > free_disk) {
-      throw Error(concat("not enough disk for ", work.path().string(), ": about ", bytes_text(disk),
-                         " are needed and ", bytes_text(free_disk), " are free"));
+  check_together(ranks, [&] {
+    if (ranks.first()) {
+      const uint64_t disk = disk_to_write(plan, work), free_disk = free_disk_bytes(work.path());
+      if (disk > free_disk) {
+        throw Error(concat("not enough disk for ", work.path().string(), ": about ",
+                           bytes_text(disk), " are needed and ", bytes_text(free_disk),
+                           " are free"));
+      }
     }
-  }
-  const uint64_t memory = memory_needed(plan, ranks), free_memory = available_memory_bytes();
-  if (memory > free_memory) {
-    throw Error(concat("not enough memory: about ", bytes_text(memory), " are needed and ",
-                       bytes_text(free_memory),
-                       " are free; fewer calibration tokens or bfloat16 activations need less"));
-  }
+    const uint64_t memory = memory_needed(plan, ranks), free_memory = available_memory_bytes();
+    if (memory > free_memory) {
+      throw Error(concat("not enough memory: about ", bytes_text(memory), " are needed and ",
+                         bytes_text(free_memory),
+                         " are free; fewer calibration tokens or bfloat16 activations need less"));
+    }
+  });
 }
 
 void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds,
@@ -88,7 +91,7 @@ void announce(const QuantizationPlan& plan, const WorkFolder& work, double secon
 
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length,
-                     const Communicator& communicator) {
+                     Communicator& communicator) {
   QuantizationPlan plan = plan_quantization(files, options);
   check_resources(plan, files.plan(), options, work, tokens, length, communicator);
 }

@@ -138,17 +138,16 @@ TuneResult read_tune_result(const fs::path& out) {
   return result;
 }
 
-}  // namespace
-
-void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        TuneOptions& options, int64_t length, const RunContext& context) {
+// What each rank looks at for itself.
+void check_on_this_rank(const ModelFiles& quantized, const ModelFiles& teacher,
+                        TuneOptions& options, int64_t length, const Communicator& ranks) {
   check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
                      " is not quantized: run bitsmith quantize first");
   }
   check_outer_matrices(quantized, options);
-  if (options.has_passes() && context.communicator->size() > 1) {
+  if (options.has_passes() && ranks.size() > 1) {
     throw UsageError(concat("the strategy ", options.strategy,
                             " is work of one process: start it alone, or choose another"));
   }
@@ -160,7 +159,6 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                     std::llround(gemm_rates().float32 / 1e9), " in float32"));
   }
   base_recipe(quantized.checkpoint().path());
-  const Communicator& ranks = *context.communicator;
   const auto neighbors = static_cast<uint64_t>(ranks.local_size());  // on this machine
   const auto needed = [&] {
     return neighbors * tune_memory_bytes(quantized, options, length, ranks.size());
@@ -193,6 +191,15 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                        ") need less, so does "
                        "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
   }
+}
+
+}  // namespace
+
+void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
+                        TuneOptions& options, int64_t length, const RunContext& context) {
+  Communicator& ranks = *context.communicator;
+  // Before any of them takes memory that others of its machine have counted as free.
+  check_together(ranks, [&] { check_on_this_rank(quantized, teacher, options, length, ranks); });
   if (!ranks.first()) return;
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);

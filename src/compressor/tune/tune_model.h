@@ -16,7 +16,8 @@ namespace bitsmith {
 // All that can be refused without data and without the work folder: another architecture or
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
 // are not finite (all are read once, by the first rank). Where a run fits the memory only with
-// recompute_activations, sets that and says so. `length`: tokens a window. Interrupted.
+// recompute_activations, sets that and says so. What one rank refuses all refuse. `length`: tokens
+// a window. Interrupted. Collective.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
                         TuneOptions& options, int64_t length, const RunContext& context);
 
