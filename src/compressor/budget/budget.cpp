@@ -72,7 +72,7 @@ void check_memory(const ModelFiles& files, const BudgetOptions& budget,
 // What the rows of sensitivities hang on.
 std::string measurements_hash(const ModelFiles& files, const TokenDataset& data,
                               const QuantizeModelOptions& options, const BudgetOptions& budget) {
-  constexpr int kVersion = 2;
+  constexpr int kVersion = 3;
   const OrderedJson request = {{"version", kVersion},
                                {"model", files.checkpoint().content_hash()},
                                {"data", data.hash},

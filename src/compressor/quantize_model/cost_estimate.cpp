@@ -104,7 +104,7 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
 }
 
 // What a full output factor adds that grows with the square of the outputs, which few rows do not
-// show: feedback over rows on one thread, or the products of some rounds (`rate`).
+// show: feedback over rows on one thread, and the products of some rounds (`rate`).
 double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions& options,
                              double rate) {
   constexpr double kFeedbackRate = 2e9;  // rows that follow a weight, a second
@@ -112,8 +112,8 @@ double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions&
   constexpr double kProducts = 20;       // of G a round: conjugate gradients, codes, errors
   const auto out = static_cast<double>(matrix.shape.out_features);
   const double size = out * out * static_cast<double>(matrix.shape.in_features);
-  if (feeds_rows_back(matrix.spec)) return size / 2 / kFeedbackRate;
-  return std::min(options.max_rounds, kRounds) * kProducts * 2 * size / rate;
+  const double feedback = feeds_rows_back(matrix.spec) ? size / 2 / kFeedbackRate : 0;
+  return feedback + std::min(options.max_rounds, kRounds) * kProducts * 2 * size / rate;
 }
 
 // Of the largest block.
