@@ -141,7 +141,8 @@ TuneResult read_tune_result(const fs::path& out) {
 }  // namespace
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int64_t length, const RunContext& context) {
+                        const TuneOptions& options, int64_t length, const std::string& less_memory,
+                        const RunContext& context) {
   check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
@@ -175,10 +176,7 @@ void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of,
                        " and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (--micro-tokens",
-                       options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
-                       ") need less, so does "
-                       "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
+                       " are free: ", less_memory));
   }
   if (!ranks.first()) return;
   const auto none = [](const std::string&) { return false; };

@@ -15,9 +15,11 @@ namespace bitsmith {
 
 // All that can be refused without data and without the work folder: another architecture or
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
-// are not finite (all are read once, by the first rank). `length`: tokens a window. Interrupted.
+// are not finite (all are read once, by the first rank). `length`: tokens a window. `less_memory`:
+// what the user of this command can do where memory is too little. Interrupted.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        const TuneOptions& options, int64_t length, const RunContext& context);
+                        const TuneOptions& options, int64_t length, const std::string& less_memory,
+                        const RunContext& context);
 
 // What a work folder keeps of the request: `request` (command, data) with models and options.
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
