@@ -33,7 +33,7 @@ class Budget(ProgramTest):
         self.assertNotIn("--representation", recipe["command_line"])
         self.assertNotIn("units", (size / "README.md").read_text())
         rows = measurements.read_text()
-        self.assertEqual(len(rows.splitlines()), 4 * 5 * 4 + 2)
+        self.assertEqual(len(rows.splitlines()), 4 * 5 * 4 + 2 + 1)  # and the facts
 
         by_bits = self.to_target(bits, "--target-bits", 4, "--embedding", 8, "--measurements", measurements)
         self.assertLessEqual(by_bits["bits"], 4)
