@@ -171,10 +171,11 @@ OrderedJson budget_request(const ModelFiles& files, const QuantizeModelOptions& 
 
 void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
-                            int64_t length, const Communicator& communicator) {
+                            int64_t length, const BlockFinetuner& finetune,
+                            const Communicator& communicator) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
   check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens, length,
-                  communicator);
+                  finetune, communicator);
   check_memory(files, budget, units, length);
 }
 

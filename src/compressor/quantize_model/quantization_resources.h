@@ -13,7 +13,8 @@ namespace bitsmith {
 // plan.
 void check_resources(QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options, const WorkFolder& work, int64_t tokens,
-                     int64_t length, const Communicator& communicator);
+                     int64_t length, const BlockFinetuner& finetune,
+                     const Communicator& communicator);
 
 // Logs what a plan with these estimates takes; `seconds`: of one process.
 void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds,
