@@ -13,8 +13,6 @@
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kPanelInputs = 128;
-
 struct GptqState {
   UniformGrid grids;    // [out, groups]
   torch::Tensor codes;  // [out, in] int32
