@@ -17,9 +17,9 @@ import shutil
 import measured_rows as shared
 
 ROWS = """
-GPTQ=--representation int4g64
-GPTQ=--representation int3g64
-GPTQ=--representation int2g64
+GPTQ=--representation int4g64 --rounds 0
+GPTQ=--representation int3g64 --rounds 0
+GPTQ=--representation int2g64 --rounds 0
 GPTVQ 1-D=--representation gvq1d4b
 GPTVQ 1-D=--representation gvq1d4b-s32
 GPTVQ 1-D=--representation gvq1d3b

@@ -33,7 +33,7 @@ class Budget(ProgramTest):
         self.assertNotIn("--representation", recipe["command_line"])
         self.assertNotIn("units", (size / "README.md").read_text())
         rows = measurements.read_text()
-        self.assertEqual(len(rows.splitlines()), 4 * 5 * 4 + 2)
+        self.assertEqual(len(rows.splitlines()), 4 * 5 * 4 + 2 + 1)  # and the facts
 
         by_bits = self.to_target(bits, "--target-bits", 4, "--embedding", 8, "--measurements", measurements)
         self.assertLessEqual(by_bits["bits"], 4)
@@ -77,17 +77,23 @@ class Budget(ProgramTest):
             self.fail_cleanly(*command, *more, codes=[2], says=says)
         self.fail_cleanly("compress", TRAINED, *DATA, "--preset", "3bit", "--target-size", "100kB", "-o", self.folder / "out",
                           codes=[2], says=["excludes"])
+        self.fail_cleanly("compress", TRAINED, *DATA, "--objective", "magic", "-o", self.folder / "out", codes=[2],
+                          says=["layer, guided or kronecker"])
 
     def test_compress(self):
         out = self.folder / "out"
-        run = self.succeed("compress", TRAINED, "--target-size", "150kB", "--minutes", "1.2", "--calibration-tokens", 4096, *DATA,
-                           "-o", out)
+        run = self.succeed("compress", TRAINED, "--target-size", "150kB", "--minutes", "1.2", "--calibration-tokens", 4096,
+                           "--objective", "guided", "--row-weights", "guided", "--tune-embedding", *DATA, "-o", out)
         self.assertIn("Target 150kB: predicted", run.out)
         self.assertLessEqual(file_bytes(out), 150000)
         recipe = json.loads((out / "bitsmith.json").read_text())
         self.assertEqual(recipe["budget"]["target_size"], "150kB")
         self.assertNotIn("preset", recipe)
         self.assertIn("judged", recipe)
+        for key in ["objective", "row_weights"]:
+            self.assertEqual(recipe["options"][key], "guided")
+        if "tune" in recipe:  # a slow machine had no time for it
+            self.assertTrue(recipe["tune"]["options"]["embedding"])
         self.assertGreater(len(recipe["budget"]["units"]), 1)
 
 

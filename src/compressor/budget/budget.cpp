@@ -69,20 +69,20 @@ void check_memory(const ModelFiles& files, const BudgetOptions& budget,
                        " are free; give a --representation"));
 }
 
-// What the rows of sensitivities hang on.
-std::string measurements_hash(const ModelFiles& files, const TokenDataset& data,
+// All that measurements hang on. The version goes up when a method gives other codes than before.
+OrderedJson measurement_facts(const ModelFiles& files, const TokenDataset& data,
                               const QuantizeModelOptions& options, const BudgetOptions& budget) {
-  constexpr int kVersion = 2;
-  const OrderedJson request = {{"version", kVersion},
-                               {"model", files.checkpoint().content_hash()},
-                               {"data", data.hash},
-                               {"length", data.train.size(1)},
-                               {"train", data.train.size(0)},
-                               {"validation", data.validation.size(0)},
-                               {"windows", budget.windows},
-                               {"method", option_text(options.method)},
-                               {"linear", options_json(quick_options(options.linear))}};
-  return sha256(request.dump());
+  constexpr int kVersion = 3;
+  OrderedJson facts = {{"version", kVersion},
+                       {"model", files.checkpoint().content_hash()},
+                       {"data", data.hash},
+                       {"window_tokens", data.train.size(1)},
+                       {"calibration_windows", data.train.size(0)},
+                       {"held_out_windows", data.validation.size(0)},
+                       {"budget_windows", budget.windows},
+                       {"method", option_text(options.method)}};
+  facts.update(options_json(quick_options(options.linear)));
+  return facts;
 }
 
 OrderedJson unit_json(const BudgetUnit& unit, size_t choice, double kl) {
@@ -102,7 +102,10 @@ OrderedJson chosen_budget(const std::shared_ptr<const ModelFiles>& files, const 
                           const RunContext& context) {
   SensitivityRows rows(budget.measurements.empty() ? work.log("sensitivity")
                                                    : std::filesystem::path(budget.measurements),
-                       measurements_hash(*files, data, options, budget));
+                       measurement_facts(*files, data, options, budget));
+  if (const std::string differ = rows.why_unused(); !differ.empty())
+    log_warning(concat("none of the measurements in the file is of this request (different: ",
+                       differ, "): all are made anew, and added"));
   const SensitivityData windows = sensitivity_data(data, budget.windows);
   const MeasurementPlan wanted = measurement_plan(units, budget.measured);
   if (!all_measured(units, wanted, rows)) {
@@ -168,10 +171,11 @@ OrderedJson budget_request(const ModelFiles& files, const QuantizeModelOptions& 
 
 void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
-                            int64_t length, Communicator& communicator) {
+                            int64_t length, const BlockFinetuner& finetune,
+                            Communicator& communicator) {
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
   check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens, length,
-                  communicator);
+                  finetune, communicator);
   check_memory(files, budget, units, length);
 }
 

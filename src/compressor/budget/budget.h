@@ -30,7 +30,8 @@ OrderedJson budget_request(const ModelFiles& files, const QuantizeModelOptions& 
 // calibration, see check_resources().
 void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                             const BudgetOptions& budget, const WorkFolder& work, int64_t tokens,
-                            int64_t length, Communicator& communicator);
+                            int64_t length, const BlockFinetuner& finetune,
+                            Communicator& communicator);
 
 // Wall time of measuring, with calibration windows of `length`, and of quantizing to candidates in
 // the middle.

@@ -160,7 +160,7 @@ TEST_F(BudgetTest, MeasuredKlIsThatOfTheModelWithOneUnitQuantized) {
   const std::vector<BudgetUnit> found = units(*files);
   const TokenDataset text = data(*files);
   const SensitivityData windows = sensitivity_data(text, budget_.windows);
-  SensitivityRows rows(folder_ / "rows.jsonl", "test");
+  SensitivityRows rows(folder_ / "rows.jsonl", {{"test", 1}});
   const MeasurementPlan plan = measurement_plan(found, budget_.measured);
   measure_sensitivity(files, found, plan, windows, options_, rows, {});
   const auto kl_of = [&](const std::string& keep, const std::string& out) {
@@ -201,7 +201,7 @@ TEST_F(BudgetTest, KlOfSmallErrorsAddsUpOnAverage) {
     parse_option(format, budget_.embedding_candidates);
     const std::vector<BudgetUnit> found = units(*files);
     const MeasurementPlan plan = measurement_plan(found, 1);
-    SensitivityRows rows(folder_ / (format + ".jsonl"), "test");
+    SensitivityRows rows(folder_ / (format + ".jsonl"), {{"test", 1}});
     measure_sensitivity(files, found, plan, windows, options_, rows, {});
     double sum = 0;
     for (const AllocationUnit& unit : allocation_units(found, plan, rows)) sum += unit.kl[0];
@@ -235,7 +235,7 @@ TEST_F(BudgetTest, LaddersThatWereNotMadeFollowFromThoseOfLikeUnits) {
   EXPECT_EQ(counts[Measurement::kError], 5 * 4 * 3);  // in four blocks of twelve
   EXPECT_EQ(counts[Measurement::kNone], 5 * (12 - 4) * 3);
 
-  SensitivityRows rows(folder_ / "rows.jsonl", "test");
+  SensitivityRows rows(folder_ / "rows.jsonl", {{"test", 1}});
   const SensitivityData windows = sensitivity_data(data(*files), budget_.windows);
   measure_sensitivity(files, found, plan, windows, options_, rows, {});
   EXPECT_TRUE(all_measured(found, plan, rows));

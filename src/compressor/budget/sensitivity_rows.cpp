@@ -23,8 +23,8 @@ bool may_be_unfinished(std::string_view line) {
 
 }  // namespace
 
-SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
-    : path_(std::move(path)), request_hash_(std::move(request_hash)) {
+SensitivityRows::SensitivityRows(fs::path path, OrderedJson facts)
+    : path_(std::move(path)), facts_(std::move(facts)), request_hash_(sha256(facts_.dump())) {
   if (!std::ofstream(path_, std::ios::app))
     throw Error("cannot write measurements to " + path_.string());
   const std::string text = read_text_file(path_);
@@ -34,7 +34,15 @@ SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
     const size_t end = text.find('\n', begin);
     const Json line = parse_json(text.substr(begin, end - begin), source);
     begin = end + 1;
-    if (json_get<std::string>(line, "request", source) != request_hash_) continue;
+    const auto request = json_get<std::string>(line, "request", source);
+    const bool tells_facts = line.contains("facts");
+    if (request != request_hash_) {
+      Json& other = others_[request];
+      if (tells_facts) other = line.at("facts");
+      continue;
+    }
+    facts_are_there_ |= tells_facts;
+    if (tells_facts) continue;
     SensitivityRow row = {json_get<std::string>(line, "unit", source),
                           json_get<std::string>(line, "representation", source),
                           json_get<double>(line, "relative_error", source),
@@ -46,6 +54,23 @@ SensitivityRows::SensitivityRows(fs::path path, std::string request_hash)
   if (!may_be_unfinished(std::string_view(text).substr(whole)))
     throw Error(source + " has lines that are no measurements: give another file");
   fs::resize_file(path_, whole);
+}
+
+std::string SensitivityRows::why_unused() const {
+  if (!rows_.empty() || others_.empty()) return "";
+  std::vector<std::string> fewest;
+  for (const auto& [hash, other] : others_) {
+    std::vector<std::string> differ;
+    for (const auto& [key, value] : facts_.items()) {
+      if (!other.is_object() || !other.contains(key) || other.at(key) != Json(value))
+        differ.push_back(key);
+    }
+    if (!other.is_object()) differ = {"version"};
+    if (fewest.empty() || differ.size() < fewest.size()) fewest = differ;
+  }
+  std::string text;
+  for (const std::string& key : fewest) text += concat(text.empty() ? "" : ", ", key);
+  return text;
 }
 
 const SensitivityRow* SensitivityRows::find(const std::string& unit,
@@ -61,6 +86,10 @@ void SensitivityRows::add(const SensitivityRow& row) {
                       {"relative_error", row.relative_error}};
   if (row.kl) line["kl"] = *row.kl;
   std::ofstream file(path_, std::ios::app | std::ios::binary);
+  if (!facts_are_there_) {
+    file << OrderedJson{{"request", request_hash_}, {"facts", facts_}}.dump() + "\n";
+    facts_are_there_ = true;
+  }
   file << line.dump() + "\n";
   file.flush();
   if (!file) throw Error("cannot write " + path_.string());

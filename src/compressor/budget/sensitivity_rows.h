@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
+
 namespace bitsmith {
 
 struct SensitivityRow {
@@ -15,14 +17,20 @@ struct SensitivityRow {
   std::optional<double> kl;   // with this unit alone quantized; none: not measured
 };
 
-// A file of rows, a JSON object a line, each with the hash of the request that it belongs to. A row
-// is appended when it is there, so that a run that was killed loses at most the one it worked on.
+// A file of rows, a JSON object a line, each with the hash of the request that it belongs to; a
+// line before the first row of a request has its facts. A row is appended when it is there, so that
+// a run that was killed loses at most the one it worked on.
 class SensitivityRows {
  public:
-  // Reads the rows of `request_hash`; those of other requests stay in the file. An unfinished last
-  // line, a killed run's, is removed. Error for lines that are no rows, with the file as it was,
-  // and where none can be added.
-  SensitivityRows(std::filesystem::path path, std::string request_hash);
+  // `facts`: an object of all that the measurements hang on. Reads the rows of the same facts;
+  // those of other requests stay in the file. An unfinished last line, a killed run's, is removed.
+  // Error for lines that are no rows, with the file as it was, and where none can be added.
+  SensitivityRows(std::filesystem::path path, OrderedJson facts);
+
+  // Where the file has rows, but none of these facts: the keys of those that differ from the
+  // nearest request's, as "model, data"; "version" where the file does not tell its facts. Else
+  // empty.
+  std::string why_unused() const;
 
   const SensitivityRow* find(const std::string& unit, const std::string& representation) const;
   // Keeps a row, in place of one that is there.
@@ -30,7 +38,10 @@ class SensitivityRows {
 
  private:
   std::filesystem::path path_;
-  std::string request_hash_;
+  OrderedJson facts_;
+  std::string request_hash_;            // of the facts
+  bool facts_are_there_ = false;        // in the file
+  std::map<std::string, Json> others_;  // facts of other requests by hash; null: not told
   std::map<std::pair<std::string, std::string>, SensitivityRow> rows_;
 };
 

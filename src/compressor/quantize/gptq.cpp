@@ -3,13 +3,20 @@
 
 #include "compressor/objective/inverse_factor.h"
 #include "compressor/quantize/methods.h"
+#include "compressor/quantize/row_errors.h"
+#include "compressor/quantize/stage_reports.h"
 #include "compressor/quantize/uniform_grid.h"
+#include "compressor/quantize/uniform_grid_search.h"
 #include "compressor/representation/kinds/uniform.h"
+#include "compressor/representation/kinds/uniform_search.h"
 
 namespace bitsmith {
 namespace {
 
-constexpr int64_t kPanelInputs = 128;
+struct GptqState {
+  UniformGrid grids;    // [out, groups]
+  torch::Tensor codes;  // [out, in] int32
+};
 
 // The state of one sweep; columns are in the order of `order`.
 class Sweep {
@@ -33,7 +40,7 @@ class Sweep {
     columns_.assign(columns, columns + in_features_);
   }
 
-  std::unique_ptr<CodedTerm> run() {
+  GptqState run() {
     for (int64_t begin = 0; begin < in_features_; begin += kPanelInputs) {
       const int64_t end = std::min(begin + kPanelInputs, in_features_);
       errors_ = torch::zeros({weight_.size(0), end - begin}, torch::kFloat);
@@ -42,7 +49,7 @@ class Sweep {
       const auto later = factor_.narrow(0, begin, end - begin).narrow(1, end, in_features_ - end);
       weight_.narrow(1, end, in_features_ - end).addmm_(errors_, later, 1, -1);
     }
-    return std::make_unique<UniformTerm>(spec_, scales_, zeros_, codes_);
+    return {{scales_, zeros_}, codes_};
   }
 
  private:
@@ -115,25 +122,110 @@ class Sweep {
   std::vector<int64_t> columns_;
 };
 
+class Gptq {
+ public:
+  Gptq(const torch::Tensor& weight, const Objective& objective, const UniformSpec& spec,
+       const QuantizeOptions& options)
+      : weight_(weight),
+        objective_(objective),
+        spec_(spec),
+        options_(options),
+        out_(weight.size(0)),
+        in_(weight.size(1)),
+        size_(spec.group_size > 0 ? spec.group_size : in_),
+        errors_(weight, objective) {}
+
+  std::unique_ptr<CodedTerm> run(std::vector<StageReport>& stages) {
+    StageReports reports(stages, weight_, objective_);
+    state_ = sweep();
+    errors_.keep(dense(state_));
+    reports.add("sweep", errors_.total());
+    const Objective damped = this->damped();
+    for (int round = 1; round <= options_.max_rounds && errors_.total() > 0; ++round) {
+      check_cancelled(options_.cancel);
+      const double before = errors_.total();
+      accept({state_.grids, best_codes(damped)});
+      reports.add(concat("round ", round, " codes"), errors_.total());
+      accept({best_grids(damped), state_.codes});
+      reports.add(concat("round ", round, " scales"), errors_.total());
+      if (errors_.total() > before * (1 - options_.tolerance)) break;
+    }
+    return std::make_unique<UniformTerm>(spec_, state_.grids.scales, state_.grids.zeros,
+                                         state_.codes);
+  }
+
+ private:
+  GptqState sweep() const {
+    const auto h = objective_.dense_hessian(in_);
+    const auto order = options_.act_order ? std::get<1>(h.diagonal().sort(/*stable=*/true, 0, true))
+                                          : torch::arange(in_, torch::kLong);
+    auto permuted = h.index_select(0, order);
+    permuted = permuted.index_select(1, order);
+    const auto factor = inverse_factor(permuted, options_.damping);
+    permuted.reset();
+    // Weights of rows change no code: each row's cost is its own.
+    const auto row_factor = objective_.joins_rows()
+                                ? inverse_factor(objective_.output_factor, options_.damping)
+                                : torch::Tensor();
+    return Sweep(weight_, factor, row_factor, order, spec_).run();
+  }
+
+  // What the rounds lower: with the sweep's damping, so that inputs that are hardly ever active
+  // do not make up for the errors of the others.
+  Objective damped() const {
+    Objective objective(objective_.dense_hessian(in_).clone());
+    const auto diagonal = objective.hessian.diagonal();
+    diagonal.add_(options_.damping * diagonal.mean());
+    objective.output_factor = objective_.output_factor;
+    return objective;
+  }
+
+  torch::Tensor dense(const GptqState& state) const {
+    const auto levels = state.codes.reshape({out_, -1, size_}) - state.grids.zeros.unsqueeze(2);
+    return (levels * state.grids.scales.unsqueeze(2)).reshape({out_, in_});
+  }
+
+  torch::Tensor best_codes(const Objective& objective) const {
+    UniformSearch search(state_.grids.scales, state_.grids.zeros.to(torch::kFloat), size_,
+                         spec_.nbits);
+    return search_code_groups(search, dense(state_), state_.codes.reshape({-1, 1}), weight_,
+                              objective, {})
+        .reshape({out_, in_});
+  }
+
+  UniformGrid best_grids(const Objective& objective) const {
+    UniformGridSearch search(state_.codes, size_, spec_);
+    const auto found = search_code_groups(search, dense(state_), codes_of_grids(state_.grids),
+                                          weight_, objective, {});
+    return grids_of_codes(found, out_);
+  }
+
+  // The rows that are better than they were.
+  void accept(const GptqState& candidate) {
+    const auto better = errors_.keep_better(dense(candidate)).unsqueeze(1);
+    const auto choose = [&](const torch::Tensor& now, torch::Tensor& kept) {
+      kept = torch::where(better, now, kept);
+    };
+    choose(candidate.grids.scales, state_.grids.scales);
+    choose(candidate.grids.zeros, state_.grids.zeros);
+    choose(candidate.codes, state_.codes);
+  }
+
+  torch::Tensor weight_;
+  Objective objective_;
+  UniformSpec spec_;
+  QuantizeOptions options_;
+  int64_t out_, in_, size_;
+  GptqState state_;
+  RowErrors errors_;  // of state_
+};
+
 }  // namespace
 
 std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const UniformSpec& spec, const QuantizeOptions& options,
-                                    std::vector<StageReport>&) {
-  const int64_t in_features = weight.size(1);
-  const auto h = objective.dense_hessian(in_features);
-  const auto diagonal = h.diagonal();
-  const auto order = options.act_order ? std::get<1>(diagonal.sort(/*stable=*/true, 0, true))
-                                       : torch::arange(in_features, torch::kLong);
-  auto permuted = h.index_select(0, order);
-  permuted = permuted.index_select(1, order);
-  const auto factor = inverse_factor(permuted, options.damping);
-  permuted.reset();
-  // Weights of rows change no code: each row's cost is its own.
-  const auto row_factor = objective.joins_rows()
-                              ? inverse_factor(objective.output_factor, options.damping)
-                              : torch::Tensor();
-  return Sweep(weight, factor, row_factor, order, spec).run();
+                                    std::vector<StageReport>& stages) {
+  return Gptq(weight, objective, spec, options).run(stages);
 }
 
 std::string output_factor_obstacle(const UniformSpec&, const QuantizeOptions&) { return ""; }

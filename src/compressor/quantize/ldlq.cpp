@@ -1,11 +1,11 @@
 // QuIP#'s rounding (Tseng et al. 2024, section 4.1: BlockLDLQ with blocks of eight inputs): points
 // of a fixed lattice codebook, group after group with error feedback.
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
 #include "compressor/quantize/additive_solve.h"
 #include "compressor/quantize/methods.h"
+#include "compressor/quantize/row_errors.h"
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/e8p.h"
@@ -33,7 +33,8 @@ class Ldlq {
         out_(weight.size(0)),
         in_(weight.size(1)),
         state_{start_scales(),
-               torch::zeros({weight.numel() / kE8Size, spec.stages()}, torch::kInt)} {}
+               torch::zeros({weight.numel() / kE8Size, spec.stages()}, torch::kInt)},
+        errors_(weight, objective) {}
 
   std::unique_ptr<CodedTerm> nearest() {
     state_.codes = best_codes({});
@@ -50,16 +51,16 @@ class Ldlq {
     auto search = this->search();
     state_.codes = search_with_feedback(search, state_.codes, weight_,
                                         objective_.factor(in_, options_.damping));
-    row_errors_ = row_errors(state_);
-    reports.add("sweep", error());
-    for (int round = 1; round <= options_.max_rounds && error() > 0; ++round) {
+    errors_.keep(dense(state_));
+    reports.add("sweep", errors_.total());
+    for (int round = 1; round <= options_.max_rounds && errors_.total() > 0; ++round) {
       check_cancelled(options_.cancel);
-      const double before = error();
+      const double before = errors_.total();
       accept({best_scales(), state_.codes});
-      reports.add(concat("round ", round, " scales"), error());
+      reports.add(concat("round ", round, " scales"), errors_.total());
       accept({state_.scales, best_codes(objective_)});
-      reports.add(concat("round ", round, " codes"), error());
-      if (error() > before * (1 - options_.tolerance)) break;
+      reports.add(concat("round ", round, " codes"), errors_.total());
+      if (errors_.total() > before * (1 - options_.tolerance)) break;
     }
     return term();
   }
@@ -142,27 +143,12 @@ class Ldlq {
     return scales;
   }
 
-  torch::Tensor row_errors(const LdlqState& state) const {
-    return objective_.row_errors(weight_ - dense(state), /*exact=*/false);
-  }
-  // In one order for any number of threads.
-  static double total(const torch::Tensor& row_errors) {
-    const auto* first = row_errors.const_data_ptr<double>();
-    return std::accumulate(first, first + row_errors.numel(), 0.0);
-  }
-  double error() const { return total(row_errors_); }
-
-  // The rows that are better than they were; where rows meet all or none. Rounding of scales to
-  // what the file holds can undo a small gain.
+  // The rows that are better than they were.
   void accept(const LdlqState& candidate) {
-    const auto reached = row_errors(candidate);
-    const auto better = objective_.joins_rows()
-                            ? torch::full_like(reached, total(reached) < error(), torch::kBool)
-                            : reached < row_errors_;
+    const auto better = errors_.keep_better(dense(candidate));
     state_.scales = torch::where(better.unsqueeze(1), candidate.scales, state_.scales);
     const auto of_groups = better.repeat_interleave(in_ / kE8Size).unsqueeze(1);
     state_.codes = torch::where(of_groups, candidate.codes, state_.codes);
-    row_errors_ = torch::where(better, reached, row_errors_);
   }
 
   torch::Tensor weight_;
@@ -171,7 +157,7 @@ class Ldlq {
   QuantizeOptions options_;
   int64_t out_, in_;
   LdlqState state_;
-  torch::Tensor row_errors_;  // [out] float64, of state_
+  RowErrors errors_;  // of state_
 };
 
 }  // namespace

@@ -20,6 +20,8 @@ std::unique_ptr<CodedTerm> round_to_nearest(const torch::Tensor& weight, const U
                                             const QuantizeOptions& options);
 // GPTQ (Frantar et al. 2022): columns in turn, each one's rounding error spread over the columns
 // that follow; with a full output factor over the rows that follow too (YAQA, Tseng et al. 2025).
+// Then rounds of codes and grids on the whole matrix (coordinate descent, as QuantEase: Behdin et
+// al. 2023).
 std::unique_ptr<CodedTerm> one_shot(const torch::Tensor& weight, const Objective& objective,
                                     const UniformSpec& spec, const QuantizeOptions& options,
                                     std::vector<StageReport>& stages);

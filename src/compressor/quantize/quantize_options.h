@@ -67,12 +67,12 @@ struct QuantizeOptions {
   // Default: false
   bool act_order = false;
 
-  // AQLM, GPTVQ, LDLQ: rounds of codes and of codebooks or scales at most. Fewer where tuning
-  // follows: it makes good what the later rounds would.
+  // All but RTN: rounds of codes and of codebooks or scales at most, after the first codes. GPTQ is
+  // the paper's with none. Fewer where tuning follows: it makes good what the later rounds would.
   // Default: 16
   int max_rounds = 16;
 
-  // AQLM, GPTVQ, LDLQ: stop when a round lowers the error by less than this share of it.
+  // All but RTN: stop when a round lowers the error by less than this share of it.
   // Default: 0.01
   double tolerance = 0.01;
 
@@ -145,12 +145,14 @@ void QuantizeOptions::visit(Self& o, Visitor& v) {
   v(Option{.key = "act_order", .help = "GPTQ: treat the inputs with the largest activations first"},
     o.act_order);
   v(Option{.key = "max_rounds",
-           .help = "AQLM, GPTVQ, LDLQ: rounds of codes and of codebooks or scales at most",
+           .help =
+               "Rounds of codes and of codebooks or scales after the first codes, at most (GPTQ: "
+               "0 is the paper's)",
            .name = "rounds",
            .range = {{0, 1000}}},
     o.max_rounds);
   v(Option{.key = "tolerance",
-           .help = "AQLM, GPTVQ, LDLQ: stop when a round lowers the error by less than this share",
+           .help = "Stop when a round lowers the error by less than this share",
            .range = {{0, 1}}},
     o.tolerance);
   v(Option{.key = "kmeans_iterations"}, o.kmeans_iterations);

@@ -38,8 +38,8 @@ void check_cancelled(const CancelFlag* cancel);
 // What keeps the default method and the corrections of `spec` from using a full output factor under
 // these options, as a sentence; empty where nothing does.
 std::string output_factor_obstacle(const RepresentationSpec& spec, const QuantizeOptions& options);
-// Whether that method meets a full output factor by one sweep of feedback from row to row; else by
-// rounds of searches and solves.
+// Whether that method's sweep feeds errors back from row to row, which takes one thread; rounds of
+// searches and solves meet a full output factor in all of them.
 bool feeds_rows_back(const RepresentationSpec& spec);
 
 // tr(G D H D^T) / tr(G T H T^T) with T the target and D = T - quantized, in float64 sums.

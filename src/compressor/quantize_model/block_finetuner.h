@@ -17,11 +17,22 @@ struct BlockFinetuneReport {
   std::map<std::string, torch::Tensor> dense;  // norms and biases as they now are, float32
 };
 
-// Trains a block whose quantized linears hold representations, in place, so that its outputs for
-// inputs [windows, length, hidden] come near to targets, of the same shape. Leaves everything
-// projected.
-using BlockFinetuner =
-    std::function<BlockFinetuneReport(const Decoder& decoder, Block& block,
-                                      const torch::Tensor& inputs, const torch::Tensor& targets)>;
+struct QuantizationPlan;
+
+struct BlockFinetuner {
+  // Trains a block whose quantized linears hold representations, in place, so that its outputs for
+  // inputs [windows, length, hidden] come near to targets, of the same shape. Leaves everything
+  // projected. Empty: blocks are not trained.
+  std::function<BlockFinetuneReport(const Decoder& decoder, Block& block,
+                                    const torch::Tensor& inputs, const torch::Tensor& targets)>
+      train;
+  // About the bytes of memory that this takes at its peak, beside inputs and targets: of the
+  // largest block, in windows of `length` tokens, passes in numbers of `element` bytes.
+  std::function<int64_t(const QuantizationPlan& plan, const ModelPlan& model, int64_t length,
+                        int64_t element)>
+      memory_bytes;
+
+  explicit operator bool() const { return static_cast<bool>(train); }
+};
 
 }  // namespace bitsmith

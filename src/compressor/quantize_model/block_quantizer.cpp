@@ -342,7 +342,7 @@ void BlockQuantizer::finetune(int64_t block_index, QuantizedModules& modules,
     linear->weight.reset();
   }
   const BlockFinetuneReport report =
-      finetune_(decoder_, *block, stream_.inputs(), targets.outputs());
+      finetune_.train(decoder_, *block, stream_.inputs(), targets.outputs());
   for (Linear* linear : block->linears()) {
     const auto found = modules.matrices.find(linear->name);
     if (found != modules.matrices.end()) found->second = linear->representation->to_format();

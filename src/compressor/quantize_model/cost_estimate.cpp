@@ -104,7 +104,7 @@ QuantizerCost quantizer_cost(const PlannedMatrix& matrix, const QuantizeOptions&
 }
 
 // What a full output factor adds that grows with the square of the outputs, which few rows do not
-// show: feedback over rows on one thread, or the products of some rounds (`rate`).
+// show: feedback over rows on one thread, and the products of some rounds (`rate`).
 double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions& options,
                              double rate) {
   constexpr double kFeedbackRate = 2e9;  // rows that follow a weight, a second
@@ -112,8 +112,8 @@ double output_factor_seconds(const PlannedMatrix& matrix, const QuantizeOptions&
   constexpr double kProducts = 20;       // of G a round: conjugate gradients, codes, errors
   const auto out = static_cast<double>(matrix.shape.out_features);
   const double size = out * out * static_cast<double>(matrix.shape.in_features);
-  if (feeds_rows_back(matrix.spec)) return size / 2 / kFeedbackRate;
-  return std::min(options.max_rounds, kRounds) * kProducts * 2 * size / rate;
+  const double feedback = feeds_rows_back(matrix.spec) ? size / 2 / kFeedbackRate : 0;
+  return feedback + std::min(options.max_rounds, kRounds) * kProducts * 2 * size / rate;
 }
 
 // Of the largest block.
@@ -252,7 +252,8 @@ int64_t matrix_bytes(int64_t weights, int64_t inputs) {
 }  // namespace
 
 void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
-                        int64_t length, const QuantizeModelOptions& options) {
+                        int64_t length, const QuantizeModelOptions& options,
+                        const BlockFinetuner& finetune) {
   const BlockSizes sizes = block_sizes(model, options.guided() ? options.guided_groups : 0);
   const int64_t element = options.dtype == "bfloat16" ? 2 : 4;
   const int64_t chunk = std::max(options.batch_tokens, length);
@@ -276,8 +277,11 @@ void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t 
   const int64_t summing = sums + std::max(forward + site + 4 * widest, compared);
   const int64_t walk = blocks * sizes.held * element +
                        std::max(summing, quantization + (options.guided() ? sums : 0));
-  int64_t bytes = streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element +
-                  std::max(walk, sizes.weights * element + forward);
+  const int64_t activations =
+      streams * tokens * 2 * std::max(model.hidden_size, sizes.q_size) * element;
+  int64_t bytes = activations + std::max(walk, sizes.weights * element + forward);
+  if (finetune && tokens > 0)
+    bytes = std::max(bytes, activations + finetune.memory_bytes(plan, model, length, element));
   // Embedding and head have no activations beside them.
   for (const auto& [module, matrix] : plan.matrices) {
     if (!is_outer_matrix(model, module)) continue;

@@ -52,10 +52,12 @@ struct PassTime {
 // By one matrix product in `dtype`.
 PassTime pass_time(const ModelPlan& model, torch::Dtype dtype);
 
-// Fills the estimate of memory for `tokens` tokens in windows of `length`, and adds to that of disk
-// what they take there; once a plan. Measures nothing.
+// Fills the estimate of memory for `tokens` tokens in windows of `length`, with fine-tuning of
+// blocks where `finetune` trains them, and adds to that of disk what they take there; once a plan.
+// Measures nothing.
 void estimate_resources(QuantizationPlan& plan, const ModelPlan& model, int64_t tokens,
-                        int64_t length, const QuantizeModelOptions& options);
+                        int64_t length, const QuantizeModelOptions& options,
+                        const BlockFinetuner& finetune = {});
 // Of one-shot quantization. Runs each method on small matrices and one matrix product to learn this
 // machine's speed (seconds). Throws Interrupted.
 QuantizeTime one_shot_time(const QuantizationPlan& plan, const ModelPlan& model,

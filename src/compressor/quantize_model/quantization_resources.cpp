@@ -57,8 +57,9 @@ uint64_t memory_needed(const QuantizationPlan& plan, const Communicator& ranks) 
 
 void check_resources(QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options, const WorkFolder& work, int64_t tokens,
-                     int64_t length, Communicator& ranks) {
-  estimate_resources(plan, model, tokens_of_rank(tokens, length, options, ranks), length, options);
+                     int64_t length, const BlockFinetuner& finetune, Communicator& ranks) {
+  estimate_resources(plan, model, tokens_of_rank(tokens, length, options, ranks), length, options,
+                     finetune);
   if (tokens > 0)
     plan.memory_bytes += static_cast<uint64_t>(waiting_bytes(plan, model, options, ranks.size()));
   check_together(ranks, [&] {
@@ -91,9 +92,9 @@ void announce(const QuantizationPlan& plan, const WorkFolder& work, double secon
 
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length,
-                     Communicator& communicator) {
+                     const BlockFinetuner& finetune, Communicator& communicator) {
   QuantizationPlan plan = plan_quantization(files, options);
-  check_resources(plan, files.plan(), options, work, tokens, length, communicator);
+  check_resources(plan, files.plan(), options, work, tokens, length, finetune, communicator);
 }
 
 }  // namespace bitsmith

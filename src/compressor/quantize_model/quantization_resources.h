@@ -13,7 +13,7 @@ namespace bitsmith {
 // ranks, where it is so on one. Once a plan. Collective.
 void check_resources(QuantizationPlan& plan, const ModelPlan& model,
                      const QuantizeModelOptions& options, const WorkFolder& work, int64_t tokens,
-                     int64_t length, Communicator& communicator);
+                     int64_t length, const BlockFinetuner& finetune, Communicator& communicator);
 
 // Logs what a plan with these estimates takes; `seconds`: of one process.
 void announce(const QuantizationPlan& plan, const WorkFolder& work, double seconds,

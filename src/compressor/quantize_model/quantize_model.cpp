@@ -246,7 +246,7 @@ QuantizeModelResult quantize_model(std::shared_ptr<const ModelFiles> files,
   work.require("calibration", data_facts);
   Communicator& ranks = *context.communicator;
   const int64_t length = data.train.size(1);
-  check_resources(plan, model, options, work, data.train.numel(), length, ranks);
+  check_resources(plan, model, options, work, data.train.numel(), length, finetune, ranks);
   const std::string ignored = ignored_tensors_line(files->checkpoint());
   if (!ignored.empty()) log_info(ignored);
   if (ranks.first())

@@ -64,11 +64,11 @@ OrderedJson quantize_request(const ModelFiles& files, const QuantizeModelOptions
 bool needs_calibration(const ModelFiles& files, const QuantizeModelOptions& options);
 
 // Throws Error where memory or disk are not enough for `tokens` tokens of calibration text in
-// windows of `length` (0, 0: none), which the ranks share: on all ranks, where it is so on one.
-// Collective.
+// windows of `length` (0, 0: none), which the ranks share, and for fine-tuning of blocks with them:
+// on all ranks, where it is so on one. Collective.
 void check_resources(const ModelFiles& files, const QuantizeModelOptions& options,
                      const WorkFolder& work, int64_t tokens, int64_t length,
-                     Communicator& communicator = Communicator::alone());
+                     const BlockFinetuner& finetune, Communicator& communicator);
 
 // An estimate of wall time: it grows with the tokens from what the matrices take.
 struct QuantizeTime {

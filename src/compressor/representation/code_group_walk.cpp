@@ -80,12 +80,22 @@ void CodeGroupWalk::save(const Entry* from, int64_t count, const Batch& batch) {
   }
 }
 
-void CodeGroupWalk::add_product(const float* block, int64_t stride, const float* x,
-                                float* y) const {
-  for (int64_t a = 0; a < g_; ++a) {
-    float sum = y[a];
-    for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[b];
-    y[a] = sum;
+void CodeGroupWalk::add_products(const float* block, int64_t stride, int64_t count, const float* x,
+                                 float* y) const {
+  constexpr int64_t kWide = 16;  // a product of matrices is the faster one from here on
+  if (g_ >= kWide && count > 1) {
+    const auto matrix = [&](const float* data, int64_t rows, int64_t apart) {
+      return torch::from_blob(const_cast<float*>(data), {rows, g_}, {apart, 1}, torch::kFloat);
+    };
+    matrix(y, count, g_).addmm_(matrix(x, count, g_), matrix(block, g_, stride).t());
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t a = 0; a < g_; ++a) {
+      float sum = y[i * g_ + a];
+      for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[i * g_ + b];
+      y[i * g_ + a] = sum;
+    }
   }
 }
 

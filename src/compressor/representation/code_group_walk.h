@@ -39,12 +39,13 @@ class CodeGroupWalk {
     Batch(int64_t rows, int64_t g, int64_t num_codes)
         : code_groups(rows),
           codes(rows * num_codes),
+          own(rows * g),
           linear(rows * g),
           before(rows * g),
           after(rows * g) {}
     std::vector<int64_t> code_groups;
     std::vector<int32_t> codes;
-    std::vector<float> linear, before, after;
+    std::vector<float> own, linear, before, after;
   };
 
   // f(begin, end) for panels of code columns whose tables are prepared: column j in slot j - begin.
@@ -71,9 +72,9 @@ class CodeGroupWalk {
   // what `move_of` makes of them taken from the columns after it: rows -= moves * matrix. `rows` is
   // the task's part of `state` [out, in]; the columns beyond the panel are left to the caller.
   // Returns the moves [rows, width], undefined where there are none.
-  // linear_of(j, own, before, linear): the linear term [g] of the search, from the code group's
-  // part of the rows and its present values. move_of(j, own, before, after, move): whether there is
-  // a move.
+  // linear_of(j, count, batch): the linear terms of the search, from the code groups' own part of
+  // the rows and their present values. move_of(j, own, before, after, move), of one code group:
+  // whether there is a move.
   template <typename LinearOf, typename MoveOf>
   torch::Tensor search_panel(int64_t task, int64_t begin, int64_t end, const torch::Tensor& state,
                              const torch::Tensor& matrix, const LinearOf& linear_of,
@@ -94,9 +95,9 @@ class CodeGroupWalk {
       search_.decode(count, batch.code_groups.data(), batch.codes.data(), batch.before.data());
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = from[i].code_group / per_row_ - first_row;
-        linear_of(j, row_data + row * in_ + j * g_, batch.before.data() + i * g_,
-                  batch.linear.data() + i * g_);
+        std::copy_n(row_data + row * in_ + j * g_, g_, batch.own.begin() + i * g_);
       }
+      linear_of(j, count, batch);
       search_.search(j - begin, count, batch.code_groups.data(), batch.linear.data(),
                      batch.codes.data());
       search_.decode(count, batch.code_groups.data(), batch.codes.data(), batch.after.data());
@@ -126,8 +127,10 @@ class CodeGroupWalk {
   void load(const Entry* from, int64_t count, Batch& batch) const;
   void save(const Entry* from, int64_t count, const Batch& batch);
 
-  // y [g] += block [g, g], whose rows are `stride` apart, times x [g].
-  void add_product(const float* block, int64_t stride, const float* x, float* y) const;
+  // y [g] += block [g, g], whose rows are `stride` apart, times x [g]; each of `count`, one after
+  // another in memory.
+  void add_products(const float* block, int64_t stride, int64_t count, const float* x,
+                    float* y) const;
 
   CodeGroupSearch& search_;
   int64_t out_, in_, g_, per_row_, num_codes_, rows_per_task_, tasks_;

@@ -123,9 +123,10 @@ class Descent final : CodeGroupWalk {
         task, begin, end, gradient_, hessian_,
         // sub_hessian * present values + gradient: the code group's own part of the gradient
         // undone.
-        [&](int64_t j, const float* gradient, const float* before, float* linear) {
-          std::copy_n(gradient, g_, linear);
-          add_product(hessian_row(j * g_) + j * g_, in_, before, linear);
+        [&](int64_t j, int64_t count, Batch& batch) {
+          std::copy_n(batch.own.begin(), count * g_, batch.linear.begin());
+          add_products(hessian_row(j * g_) + j * g_, in_, count, batch.before.data(),
+                       batch.linear.data());
         },
         [&](int64_t, const float*, const float* before, const float* after, float* move) {
           bool differs = false;
@@ -183,10 +184,10 @@ class Descent final : CodeGroupWalk {
       return gradient_.mutable_data_ptr<float>() + row_of(i) * in_ + j * g_;
     };
     const auto search = [&](int64_t first, int64_t n) {
-      for (int64_t i = first; i < first + n; ++i) {
+      for (int64_t i = first; i < first + n; ++i)
         std::copy_n(gradient_of(i), g_, batch.linear.begin() + i * g_);
-        add_product(sub_hessian, in_, batch.before.data() + i * g_, batch.linear.data() + i * g_);
-      }
+      add_products(sub_hessian, in_, n, batch.before.data() + first * g_,
+                   batch.linear.data() + first * g_);
       search_.search(j - begin, n, batch.code_groups.data() + first,
                      batch.linear.data() + first * g_, batch.codes.data() + first * num_codes_);
       search_.decode(n, batch.code_groups.data() + first, batch.codes.data() + first * num_codes_,
@@ -206,7 +207,7 @@ class Descent final : CodeGroupWalk {
         differs |= move[d] != 0;
       }
       std::fill(image.begin(), image.end(), 0.0f);
-      add_product(sub_hessian, in_, move.data(), image.data());
+      add_products(sub_hessian, in_, 1, move.data(), image.data());
       double cost = 0;
       for (int64_t d = 0; d < g_; ++d)
         cost += static_cast<double>(move[d]) * (image[d] - 2 * gradient_of(i)[d]);

@@ -36,9 +36,10 @@ class ErrorFeedback final : CodeGroupWalk {
     const torch::NoGradGuard no_grad;  // each thread has its own flag
     const auto moves = search_panel(
         task, begin, end, wanted_, factor_,
-        [&](int64_t j, const float* wanted, const float*, float* linear) {
-          std::fill_n(linear, g_, 0.0f);
-          add_product(sub_hessians_.const_data_ptr<float>() + j * g_ * g_, g_, wanted, linear);
+        [&](int64_t j, int64_t count, Batch& batch) {
+          std::fill_n(batch.linear.begin(), count * g_, 0.0f);
+          add_products(sub_hessians_.const_data_ptr<float>() + j * g_ * g_, g_, count,
+                       batch.own.data(), batch.linear.data());
         },
         [&](int64_t j, const float* wanted, const float*, const float* after, float* move) {
           const float* inverse = inverse_.const_data_ptr<float>() + j * g_ * g_;

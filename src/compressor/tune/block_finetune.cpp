@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "compressor/train/p_step.h"
 #include "compressor/train/tuned_blocks.h"
+#include "compressor/tune/tune_memory.h"
 
 namespace bitsmith {
 namespace {
@@ -122,11 +123,17 @@ class BlockTraining {
 }  // namespace
 
 BlockFinetuner block_finetuner(const BlockFinetuneOptions& options, const RunContext& context) {
-  return [options, context](const Decoder& decoder, Block& block, const torch::Tensor& inputs,
-                            const torch::Tensor& targets) {
-    const torch::AutoGradMode with_gradients(true);
-    return BlockTraining(decoder, block, inputs, targets, options, context).run();
-  };
+  return {.train =
+              [options, context](const Decoder& decoder, Block& block, const torch::Tensor& inputs,
+                                 const torch::Tensor& targets) {
+                const torch::AutoGradMode with_gradients(true);
+                return BlockTraining(decoder, block, inputs, targets, options, context).run();
+              },
+          .memory_bytes =
+              [options](const QuantizationPlan& plan, const ModelPlan& model, int64_t length,
+                        int64_t element) {
+                return finetune_memory_bytes(plan, model, options.batch_tokens, length, element);
+              }};
 }
 
 }  // namespace bitsmith

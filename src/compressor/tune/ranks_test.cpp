@@ -186,7 +186,7 @@ TEST_F(RanksTrain, PassesOverTheBlocksAreRefused) {
   options_.strategy = "second-pass";
   test_ranks::run_ranks(2, [&](Communicator& ranks) {
     try {
-      check_tune_request(*quantized, *quantized, options_, 32, {.communicator = &ranks});
+      check_tune_request(*quantized, *quantized, options_, 32, "", {.communicator = &ranks});
       ADD_FAILURE() << "a pass was not refused";
     } catch (const UsageError& error) {
       EXPECT_NE(std::string(error.what()).find("work of one process"), std::string::npos);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "compressor/quantize_model/quantization_plan.h"
 #include "compressor/tune/tune_options.h"
 #include "format/quantized_checkpoint.h"
 
@@ -28,6 +29,13 @@ double trained_bytes_a_weight(const ModelFiles& quantized, const TuneOptions& op
 // micro-batch needs. Memory that is free but in pieces comes on top.
 uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& options, int64_t length,
                            int ranks = 1);
+
+// About the bytes that fine-tuning of one block takes at its peak (block_finetune.h), beside its
+// inputs and targets for all windows: the largest block of the model, with the representations of
+// the plan. A step has `batch_tokens` tokens in windows of `length`, passes are in numbers of
+// `element` bytes.
+int64_t finetune_memory_bytes(const QuantizationPlan& plan, const ModelPlan& model,
+                              int64_t batch_tokens, int64_t length, int64_t element);
 
 // options.micro_tokens, halved until a run needs no more than `bytes`, of one window of `length`
 // tokens at least. Where no size is small enough, options.micro_tokens: smaller ones would only be

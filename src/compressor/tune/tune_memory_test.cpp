@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "compressor/tune/block_finetune.h"
 #include "compressor/tune/tuning_step.h"
 
 namespace bitsmith {
@@ -89,6 +90,43 @@ TEST(TuneMemory, CountsWhatPassesOverTheBlocksTake) {
   EXPECT_GT(twice, once);
   EXPECT_LT(twice, 2 * once);
   EXPECT_GT(bytes("second-pass", kMany), bytes("second-order", kMany));  // one model's activations
+}
+
+TEST(FinetuneMemory, IsInTheEstimateOfQuantizing) {
+  const auto files = ModelFiles::open(std::filesystem::path(BITSMITH_TESTDATA) / "tiny_llama");
+  const ModelPlan& model = files->plan();
+  QuantizeModelOptions options;
+  options.representation = parse_representation("int4g16");
+  const QuantizationPlan plan = plan_quantization(model, options, {});
+  const RunContext context;
+  const auto needs = [&](const BlockFinetuneOptions& finetune, int64_t element) {
+    return block_finetuner(finetune, context).memory_bytes(plan, model, /*length=*/64, element);
+  };
+  const int64_t usual = needs({.epochs = 1, .batch_tokens = 4096}, 4);
+  // The same again for as many tokens again; a window at least.
+  const int64_t twice = needs({.epochs = 1, .batch_tokens = 8192}, 4);
+  EXPECT_EQ(needs({.epochs = 1, .batch_tokens = 12288}, 4) - twice, twice - usual);
+  EXPECT_EQ(needs({.epochs = 1, .batch_tokens = 1}, 4),
+            needs({.epochs = 1, .batch_tokens = 64}, 4));
+  EXPECT_LT(needs({.epochs = 1, .batch_tokens = 4096}, 2), usual);
+  // A block's dense weights, sums of their gradients, and activations of a step.
+  int64_t weights = 0;
+  for (const LinearPlan* linear : linears(model.blocks.front()))
+    weights += linear->out_features * linear->in_features;
+  EXPECT_GT(needs({.epochs = 1, .batch_tokens = 1}, 4), 8 * weights);
+
+  const auto estimate = [&](const BlockFinetuner& finetune) {
+    QuantizationPlan own = plan;
+    estimate_resources(own, model, /*tokens=*/8192, /*length=*/64, options, finetune);
+    return own.memory_bytes;
+  };
+  const auto trained = [&](int64_t batch_tokens) {
+    return estimate(block_finetuner({.epochs = 1, .batch_tokens = batch_tokens}, context));
+  };
+  EXPECT_GE(trained(64), estimate({}));
+  constexpr int64_t kMany = int64_t{1} << 22;
+  EXPECT_GT(trained(kMany),
+            estimate({}) + static_cast<uint64_t>(needs({.batch_tokens = kMany}, 4)) / 2);
 }
 
 // After a step; zero points, whose bits are packed, are not predicted.

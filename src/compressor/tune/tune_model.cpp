@@ -140,7 +140,8 @@ TuneResult read_tune_result(const fs::path& out) {
 
 // What each rank looks at for itself.
 void check_on_this_rank(const ModelFiles& quantized, const ModelFiles& teacher,
-                        TuneOptions& options, int64_t length, const Communicator& ranks) {
+                        TuneOptions& options, int64_t length, const std::string& less_memory,
+                        const Communicator& ranks) {
   check_same_model(quantized.plan(), teacher.plan(), teacher.checkpoint().path());
   if (!quantized.is_quantized()) {
     throw UsageError(quantized.checkpoint().path().string() +
@@ -186,20 +187,19 @@ void check_on_this_rank(const ModelFiles& quantized, const ModelFiles& teacher,
   if (memory > free) {
     throw Error(concat("tuning needs about ", format_bytes(static_cast<double>(memory)), of,
                        " and ", format_bytes(static_cast<double>(free)),
-                       " are free: fewer tokens a forward pass (--micro-tokens",
-                       options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
-                       ") need less, so does "
-                       "--optimizer-state 8bit, and --offload-optimizer keeps that on disk"));
+                       " are free: ", less_memory));
   }
 }
 
 }  // namespace
 
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        TuneOptions& options, int64_t length, const RunContext& context) {
+                        TuneOptions& options, int64_t length, const std::string& less_memory,
+                        const RunContext& context) {
   Communicator& ranks = *context.communicator;
   // Before any of them takes memory that others of its machine have counted as free.
-  check_together(ranks, [&] { check_on_this_rank(quantized, teacher, options, length, ranks); });
+  check_together(
+      ranks, [&] { check_on_this_rank(quantized, teacher, options, length, less_memory, ranks); });
   if (!ranks.first()) return;
   const auto none = [](const std::string&) { return false; };
   check_weights(teacher.checkpoint(), context, none);

@@ -17,9 +17,11 @@ namespace bitsmith {
 // vocabulary than the teacher's, nothing to tune, an unknown dtype, too little memory, weights that
 // are not finite (all are read once, by the first rank). Where a run fits the memory only with
 // recompute_activations, sets that and says so. What one rank refuses all refuse. `length`: tokens
-// a window. Interrupted. Collective.
+// a window. `less_memory`: what the user of this command can do where memory is too little.
+// Interrupted. Collective.
 void check_tune_request(const ModelFiles& quantized, const ModelFiles& teacher,
-                        TuneOptions& options, int64_t length, const RunContext& context);
+                        TuneOptions& options, int64_t length, const std::string& less_memory,
+                        const RunContext& context);
 
 // What a work folder keeps of the request: `request` (command, data) with models and options.
 OrderedJson tune_request(const ModelFiles& quantized, const ModelFiles& teacher,

@@ -138,6 +138,10 @@ class Compression {
       options.representation = parse_representation(preset_.representation);
       parse_option(preset_.embedding, options.embedding);
     }
+    options.objective = job_.options.objective;
+    options.guided_share = job_.options.guided_share;
+    options.guided_groups = job_.options.guided_groups;
+    options.row_weights = job_.options.row_weights;
     options.linear.seed = context_.seed;
     options.linear.max_rounds = preset_.rounds;
     options.linear.kmeans_iterations = preset_.kmeans_iterations;
@@ -220,6 +224,7 @@ class Compression {
                     [&] { return minutes_ * (1 - kJudgingShare) - elapsed_seconds() / 60; })
             .get<double>();
     options.seed = context_.seed;
+    options.embedding = job_.options.tune_embedding;
     if (options.minutes < kShortestTuning || dataset.validation.size(0) == 0) {
       log_warning("no time left to tune: the one-shot result is kept; give more --minutes");
       return quantized;
@@ -230,11 +235,21 @@ class Compression {
         work.settle("micro_tokens",
                     [&] { return fitting_micro_tokens(*student, options, window, kTuningMemory); })
             .get<int64_t>();
-    check_tune_request(*student, *files, options, window, context_);
+    check_tune_request(*student, *files, options, window, less_memory(quantized), context_);
     return_freed_memory();  // of quantizing
     WorkFolder part(folder, false, tune_request(*student, *files, options, stage));
     tune_model(student, files, dataset, options, part, work.log("tune"), context_);
     return folder;
+  }
+
+  // A run that goes on finds what is quantized.
+  std::string less_memory(const fs::path& quantized) const {
+    return concat("the same command goes on from here when more is free; ",
+                  job_.options.tune_embedding ? "without --tune-embedding it needs less, " : "",
+                  "with shorter windows (--context) a run from the start needs less, and bitsmith "
+                  "tune ",
+                  quantized.string(), " --teacher ", job_.model.string(),
+                  " has options that take less");
   }
 
   // Judges, writes the table into the model card, and puts the result in place.

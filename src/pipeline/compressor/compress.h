@@ -9,6 +9,7 @@
 #include "base/run_context.h"
 #include "compressor/budget/budget_options.h"
 #include "compressor/quantize_model/calibration_gap.h"
+#include "compressor/quantize_model/quantize_model_options.h"
 #include "pipeline/compressor/judge.h"
 #include "pipeline/compressor/presets.h"
 #include "pipeline/compressor/training_data.h"
@@ -32,6 +33,17 @@ struct CompressOptions {
   // Tokens that the one-shot quantizer learns from; tuning uses all.
   // Default: 0, the preset's, fewer where the minutes are short
   int64_t calibration_tokens = 0;
+
+  // Of quantizing, see QuantizeModelOptions.
+  // Default: as there
+  ErrorMeasure objective = ErrorMeasure::kLayer;
+  double guided_share = 0.5;
+  int64_t guided_groups = 1;
+  RowWeights row_weights = RowWeights::kNone;
+
+  // Tuning trains embedding and head too, see TuneOptions::embedding.
+  // Default: false
+  bool tune_embedding = false;
 
   template <typename Self, typename Visitor>
   static void visit(Self& o, Visitor& v);
@@ -58,6 +70,11 @@ void CompressOptions::visit(Self& o, Visitor& v) {
            .range = at_least(0),
            .shows_default = false},
     o.calibration_tokens);
+  visit_error_measure(v, o.objective, o.guided_share, o.guided_groups, o.row_weights);
+  v(Option{.key = "tune_embedding",
+           .help = "Tuning trains embedding and head too: steps are slower and take more memory",
+           .recorded = Option::Recorded::kIfChanged},
+    o.tune_embedding);
 }
 
 struct CompressJob {

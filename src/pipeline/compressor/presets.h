@@ -14,8 +14,8 @@ struct Preset {
   double minutes = 60;                 // of the whole pipeline, unless the request says
   int64_t calibration_tokens = 65536;  // for the one-shot quantizer
   int64_t context = 1024;              // tokens a window
-  int rounds = 16;             // of AQLM and GPTVQ at most; tuning makes good what fewer leave
-  int kmeans_iterations = 30;  // of AQLM's start
+  int rounds = 16;                     // of codes at most; tuning makes good what fewer leave
+  int kmeans_iterations = 30;          // of AQLM's start
 };
 
 const std::vector<Preset>& presets();

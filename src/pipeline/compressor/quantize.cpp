@@ -46,10 +46,11 @@ QuantizeOutcome quantize(const QuantizeJob& job, const RunContext& context) {
     // Before text is written for minutes.
     const int64_t length = window_length(*files, job.data);
     if (to_target) {
-      check_budget_resources(*files, options, job.budget, work, job.data.tokens, length,
+      check_budget_resources(*files, options, job.budget, work, job.data.tokens, length, finetuner,
                              *context.communicator);
     } else {
-      check_resources(*files, options, work, job.data.tokens, length, *context.communicator);
+      check_resources(*files, options, work, job.data.tokens, length, finetuner,
+                      *context.communicator);
     }
     dataset = load_training_data(*files, job.data, context);
     if (calibrates) warn_of_few_tokens(*files, dataset);

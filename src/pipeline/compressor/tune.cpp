@@ -26,6 +26,13 @@ void settle_teacher_cache(TuneOptions& options) {
   if (options.teacher_top_k == 0) options.teacher_top_k = kDefaultTopK;
 }
 
+std::string less_memory(const TuneOptions& options) {
+  return concat("fewer tokens a forward pass (--micro-tokens",
+                options.has_passes() ? ") or of a pass over the blocks (--pass-tokens" : "",
+                ") need less, so does --optimizer-state 8bit, and --offload-optimizer keeps that "
+                "on disk");
+}
+
 }  // namespace
 
 TuneResult tune(const TuneJob& job, const RunContext& context) {
@@ -39,7 +46,8 @@ TuneResult tune(const TuneJob& job, const RunContext& context) {
   const auto student = ModelFiles::open(job.quantized), teacher = ModelFiles::open(job.teacher);
   TrainingDataOptions data = job.data;
   if (data.files.empty() && data.tokens == 0) data.tokens = default_generated_tokens(options);
-  check_tune_request(*student, *teacher, options, window_length(*teacher, data), context);
+  check_tune_request(*student, *teacher, options, window_length(*teacher, data),
+                     less_memory(options), context);
   const OrderedJson request = {{"command", "tune"},
                                {"data", training_data_request(*teacher, data, context.seed)}};
   WorkFolder work(job.out, job.force, tune_request(*student, *teacher, options, request),
