@@ -182,6 +182,13 @@ class Ranks(ProgramTest):
         self.succeed(*self.tune_command(begin, out))  # alone, now
         self.assertEqual(tree(out), tree(reference))
 
+    def test_threads_that_share_processors_badly_are_warned_of(self):
+        for threads, warned in [(1, False), (2 * os.cpu_count(), True)]:
+            _, err = self.run_on(2, "quantize", TRAINED, "--representation", "int4g64", "--method", "rtn", "--threads", threads,
+                                 "-o", self.folder / f"out{threads}")
+            if warned or os.cpu_count() > 1:
+                (self.assertRegex if warned else self.assertNotRegex)(err, "is bound to|wait for each other")
+
     def test_what_all_ranks_refuse_is_said_once(self):
         out = self.folder / "out"
         for arguments, says in [(self.tune_command(TRAINED, out), "is not quantized"),

@@ -58,7 +58,7 @@ struct TuneOptions {
   int64_t micro_tokens = 2048;
 
   // Keep the inputs of the student's blocks alone for the backward pass, and run each block again
-  // in it: the same result, with far less memory for activations, in about a fifth more time.
+  // in it: the same result, with far less memory for activations, in about a quarter more time.
   // check_tune_request() sets it where a run would not fit without.
   // Default: false
   bool recompute_activations = false;
