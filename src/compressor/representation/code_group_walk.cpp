@@ -82,10 +82,9 @@ void CodeGroupWalk::save(const Entry* from, int64_t count, const Batch& batch) {
 
 void CodeGroupWalk::add_product(const float* block, int64_t stride, const float* x,
                                 float* y) const {
-  for (int64_t a = 0; a < g_; ++a) {
-    float sum = y[a];
-    for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[b];
-    y[a] = sum;
+  for (int64_t b = 0; b < g_; ++b) {
+    const float* row = block + b * stride;
+    for (int64_t a = 0; a < g_; ++a) y[a] += row[a] * x[b];
   }
 }
 

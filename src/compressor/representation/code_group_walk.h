@@ -126,7 +126,7 @@ class CodeGroupWalk {
   void load(const Entry* from, int64_t count, Batch& batch) const;
   void save(const Entry* from, int64_t count, const Batch& batch);
 
-  // y [g] += block [g, g], whose rows are `stride` apart, times x [g].
+  // y [g] += block [g, g], symmetric, whose rows are `stride` apart, times x [g].
   void add_product(const float* block, int64_t stride, const float* x, float* y) const;
 
   CodeGroupSearch& search_;
