@@ -9,6 +9,7 @@
 #include "compressor/quantize/stage_reports.h"
 #include "compressor/representation/format_parts.h"
 #include "compressor/representation/kinds/gvq.h"
+#include "compressor/representation/kinds/gvq_block_search.h"
 #include "compressor/representation/kinds/gvq_dequantize.h"
 #include "compressor/representation/kinds/gvq_search.h"
 
@@ -20,14 +21,24 @@ constexpr int kWholeIterations = 4;  // on the whole matrix, a round
 
 // [out, columns] of the matrix, or the whole, with the values that the file holds.
 struct GptvqState {
-  torch::Tensor centroids;  // [strips, column groups, K, D]
-  torch::Tensor codes;      // [n, 1] int32
+  torch::Tensor centroids;    // [strips, column groups, K, D]
+  torch::Tensor codes;        // [n, 1] int32
+  torch::Tensor scale_codes;  // [out, columns / S] int32; undefined without -s
+  torch::Tensor scale_grid;   // [strips, column groups, 2]
+
+  // [out, columns / S] or undefined.
+  torch::Tensor scales(const GvqLayout& layout) const {
+    return scale_codes.defined() ? gvq_block_scales(layout, scale_codes, scale_grid)
+                                 : torch::Tensor();
+  }
+  torch::Tensor decode(const GvqLayout& layout) const {
+    return gvq_decode(layout, centroids, codes, scales(layout));
+  }
 };
 
 struct BlockScales {
-  torch::Tensor codes;   // [out, columns / S] int32
-  torch::Tensor grid;    // [strips, 1, 2]
-  torch::Tensor scales;  // [out, columns / S]
+  torch::Tensor codes;  // [out, columns / S] int32
+  torch::Tensor grid;   // [strips, 1, 2]
 };
 
 // 4-bit logarithmic scales (GPTVQ, appendix I): log2 of the largest magnitude of each block,
@@ -53,7 +64,18 @@ BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, i
     const auto code = ((logs - line[0]) / step).round().clamp(0, 15);
     codes.narrow(0, first, rows).copy_(code);
   }
-  return {codes, grid, gvq_block_scales(layout, codes, grid)};
+  return {codes, grid};
+}
+
+// A block's codes side by side, as GvqBlockSearch has them, and apart again.
+torch::Tensor block_codes(const GptvqState& state) {
+  const auto scale_codes = state.scale_codes.reshape({-1, 1});
+  return torch::cat({scale_codes, state.codes.reshape({scale_codes.size(0), -1})}, 1);
+}
+GptvqState with_block_codes(GptvqState state, const torch::Tensor& codes) {
+  state.scale_codes = codes.select(1, 0).reshape(state.scale_codes.sizes()).contiguous();
+  state.codes = codes.narrow(1, 1, codes.size(1) - 1).reshape({-1, 1}).contiguous();
+  return state;
 }
 
 // U^-1 in float64.
@@ -83,12 +105,15 @@ class Gptvq {
           "codebooks and codes after it");
     }
     sweep();
-    strip_errors_ = strip_errors(state_.centroids, state_.codes);
+    strip_errors_ = strip_errors(state_);
     error_ = strip_errors_.sum().item<double>();
     stages_.add("sweep", error_);
     if (options_.codebook_update) refine();
-    GvqTensors tensors{state_.centroids, {}, state_.codes, scale_codes_, scale_grid_};
+    GvqTensors tensors{state_.centroids, {}, {}, {}, {}};
     if (spec_.rank > 0) reduce_rank(tensors);
+    tensors.codes = state_.codes;
+    tensors.block_scale_codes = state_.scale_codes;
+    tensors.block_scale_grid = state_.scale_grid;
     auto result = std::make_unique<GvqTerm>(spec_, out_, in_, tensors);
     result->project();
     return result;
@@ -113,29 +138,25 @@ class Gptvq {
       const auto own =
           factor.narrow(0, begin, layout_.tile_columns).narrow(1, begin, layout_.tile_columns);
       const auto target = wanted.narrow(1, begin, layout_.tile_columns).contiguous();
-      BlockScales scales;
-      if (spec_.scale_block > 0) {
-        scales = block_scales(target, column_group_layout(), spec_.scale_block);
-        scale_codes.push_back(scales.codes);
-        scale_grids.push_back(scales.grid);
-      }
-      const GptvqState best = quantize_column_group(target, own.contiguous(), scales.scales, g);
+      const GptvqState best = quantize_column_group(target, own.contiguous(), g);
       centroids.push_back(best.centroids);
       codes.push_back(best.codes.reshape({out_, tile_codes()}));
+      if (best.scale_codes.defined()) {
+        scale_codes.push_back(best.scale_codes);
+        scale_grids.push_back(best.scale_grid);
+      }
       if (end == in_) break;
-      const auto left =
-          target - gvq_decode(column_group_layout(), best.centroids, best.codes, scales.scales);
+      const auto left = target - best.decode(column_group_layout());
       const auto later = factor.narrow(0, begin, layout_.tile_columns).narrow(1, end, in_ - end);
       const auto spread =
           row_chunked_matmul(upper_inverse(own).to(torch::kFloat), later.contiguous());
       row_chunked_subtract(left, spread, wanted.narrow(1, end, in_ - end));
     }
-    state_ = {torch::cat(centroids, 1).contiguous(),
-              torch::cat(codes, 1).reshape({-1, 1}).contiguous()};
-    if (spec_.scale_block == 0) return;
-    scale_codes_ = torch::cat(scale_codes, 1).contiguous();
-    scale_grid_ = torch::cat(scale_grids, 1).contiguous();
-    scales_ = gvq_block_scales(layout_, scale_codes_, scale_grid_);
+    state_.centroids = torch::cat(centroids, 1).contiguous();
+    state_.codes = torch::cat(codes, 1).reshape({-1, 1}).contiguous();
+    if (scale_codes.empty()) return;
+    state_.scale_codes = torch::cat(scale_codes, 1).contiguous();
+    state_.scale_grid = torch::cat(scale_grids, 1).contiguous();
   }
 
   GvqLayout column_group_layout() const {
@@ -145,7 +166,7 @@ class Gptvq {
   // The column group as a small matrix of its own, whose Hessian (U^T U)^-1 is what its errors cost
   // once the later columns have made the best of them. Rows stand alone, each with its weight.
   GptvqState quantize_column_group(const torch::Tensor& target, const torch::Tensor& factor,
-                                   const torch::Tensor& scales, int64_t g) const {
+                                   int64_t g) const {
     const GvqLayout layout = column_group_layout();
     const int64_t d = layout.vector_size, places = tile_codes();
     const auto inverse = upper_inverse(factor);
@@ -156,9 +177,14 @@ class Gptvq {
         inverse.reshape({places, d, places, d}).diagonal(0, 0, 2).permute({2, 0, 1});
     const auto sub_hessians = torch::bmm(diagonal, diagonal.transpose(1, 2)).to(torch::kFloat);
 
+    GptvqState state, best;
     torch::Tensor points = target, weights;
-    if (scales.defined()) {
+    if (spec_.scale_block > 0) {
       const int64_t size = spec_.scale_block;
+      const BlockScales start = block_scales(target, layout, size);
+      state.scale_codes = start.codes;
+      state.scale_grid = start.grid;
+      const auto scales = state.scales(layout);
       points = target / scales.repeat_interleave(size, 1);
       weights = scales.square().repeat_interleave(size / d, 1);
     }
@@ -170,13 +196,14 @@ class Gptvq {
         initial_codebooks(points, weights, sub_hessians.contiguous(), layout.tile_rows,
                           spec_.centroids(), options_.codebook_init, options_.em_iterations,
                           options_.seed * 1000003u + static_cast<uint64_t>(g));
-    GptvqState state{project_codebooks(file_spec(), initial.centroids), initial.codes}, best;
+    state.centroids = project_codebooks(file_spec(), initial.centroids);
+    state.codes = initial.codes;
     double lowest = std::numeric_limits<double>::infinity();
     for (int round = 0; round <= options_.feedback_rounds; ++round) {
-      GvqSearch search(layout, state.centroids, scales);
-      state.codes = search_with_feedback(search, state.codes, target, factor);
-      const auto dense = gvq_decode(layout, state.centroids, state.codes, scales);
-      const double reached = objective.error(target - dense, /*exact=*/false);
+      state = search(layout, state, [&](CodeGroupSearch& groups, const torch::Tensor& codes) {
+        return search_with_feedback(groups, codes, target, factor);
+      });
+      const double reached = objective.error(target - state.decode(layout), /*exact=*/false);
       if (reached < lowest) {
         lowest = reached;
         best = state;
@@ -184,11 +211,29 @@ class Gptvq {
         break;
       }
       if (round == options_.feedback_rounds) break;
-      const GvqProblem problem{target, objective, layout, state.codes, scales};
+      const GvqProblem problem{target, objective, layout, state.codes, state.scales(layout)};
       state.centroids = project_codebooks(
           file_spec(), solve_centroids(problem, state.centroids, kLocalIterations));
     }
     return best;
+  }
+
+  // The state with the codes, scales' among them, that find(groups, codes) finds.
+  template <typename Find>
+  GptvqState search(const GvqLayout& layout, GptvqState state, const Find& find) const {
+    if (spec_.scale_block == 0) {
+      GvqSearch vectors(layout, state.centroids, {});
+      state.codes = find(vectors, state.codes);
+      return state;
+    }
+    GvqBlockSearch blocks(layout, state.centroids, state.scale_grid, spec_.scale_block);
+    return with_block_codes(state, find(blocks, block_codes(state)));
+  }
+  // On the whole matrix.
+  GptvqState search(const GptvqState& state) const {
+    return search(layout_, state, [&](CodeGroupSearch& groups, const torch::Tensor& codes) {
+      return search_code_groups(groups, state.decode(layout_), codes, weight_, objective_, {});
+    });
   }
 
   // Rounds of codebooks and codes on the whole matrix, from which error feedback is no longer
@@ -197,14 +242,10 @@ class Gptvq {
     for (int round = 1; round <= options_.max_rounds && error_ > 0; ++round) {
       check_cancelled(options_.cancel);
       const double before = error_;
-      const auto centroids = project_codebooks(
-          file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations));
-      accept({centroids, state_.codes}, concat("round ", round, " codebooks"));
-      GvqSearch search(layout_, state_.centroids, scales_);
-      const auto dense = gvq_decode(layout_, state_.centroids, state_.codes, scales_);
-      accept({state_.centroids,
-              search_code_groups(search, dense, state_.codes, weight_, objective_, {})},
-             concat("round ", round, " codes"));
+      accept(with_centroids(project_codebooks(
+                 file_spec(), solve_centroids(problem(), state_.centroids, kWholeIterations))),
+             concat("round ", round, " codebooks"));
+      accept(search(state_), concat("round ", round, " codes"));
       if (error_ > before * (1 - options_.tolerance)) break;
     }
   }
@@ -225,25 +266,25 @@ class Gptvq {
       return LowRankCodebooks{project_codebooks(spec_, f.coefficients), round_to_fp16(f.basis)};
     };
     LowRankCodebooks codebooks = projected(low_rank_codebooks(sorted.contiguous(), spec_.rank));
-    error_ = error(gvq_centroids(codebooks.coefficients, codebooks.basis), state_.codes);
+    const auto with = [&](const LowRankCodebooks& f) {
+      return with_centroids(gvq_centroids(f.coefficients, f.basis).contiguous());
+    };
+    error_ = error(with(codebooks));
     stages_.restart();  // free codebooks reached less
     stages_.add("rank", error_);
     for (int round = 1; options_.codebook_update && round <= options_.max_rounds; ++round) {
       const double before = error_;
       const auto solved = projected(solve_low_rank(problem(), codebooks, kWholeIterations));
-      const double reached = error(gvq_centroids(solved.coefficients, solved.basis), state_.codes);
+      const double reached = error(with(solved));
       if (reached < error_) {
         codebooks = solved;
         error_ = reached;
       }
       stages_.add(concat("rank round ", round, " codebooks"), error_);
-      const auto centroids = gvq_centroids(codebooks.coefficients, codebooks.basis).contiguous();
-      GvqSearch search(layout_, centroids, scales_);
-      const auto dense = gvq_decode(layout_, centroids, state_.codes, scales_);
-      const auto codes = search_code_groups(search, dense, state_.codes, weight_, objective_, {});
-      const double searched = error(centroids, codes);
+      const auto found = search(with(codebooks));
+      const double searched = error(found);
       if (searched < error_) {
-        state_.codes = codes;
+        state_ = found;
         error_ = searched;
       }
       stages_.add(concat("rank round ", round, " codes"), error_);
@@ -251,7 +292,6 @@ class Gptvq {
     }
     tensors.codebooks = codebooks.coefficients;
     tensors.basis = codebooks.basis;
-    tensors.codes = state_.codes;
   }
 
   // Codebooks of low rank are rounded only once they have it.
@@ -261,15 +301,19 @@ class Gptvq {
     return spec;
   }
 
-  GvqProblem problem() const { return {weight_, objective_, layout_, state_.codes, scales_}; }
-
-  double error(const torch::Tensor& centroids, const torch::Tensor& codes) const {
-    return strip_errors(centroids, codes).sum().item<double>();
+  GvqProblem problem() const {
+    return {weight_, objective_, layout_, state_.codes, state_.scales(layout_)};
   }
+  GptvqState with_centroids(const torch::Tensor& centroids) const {
+    GptvqState state = state_;
+    state.centroids = centroids;
+    return state;
+  }
+
+  double error(const GptvqState& state) const { return strip_errors(state).sum().item<double>(); }
   // Each strip's part of the error, [strips] float64.
-  torch::Tensor strip_errors(const torch::Tensor& centroids, const torch::Tensor& codes) const {
-    const auto rows = objective_.row_errors(
-        weight_ - gvq_decode(layout_, centroids, codes, scales_), /*exact=*/false);
+  torch::Tensor strip_errors(const GptvqState& state) const {
+    const auto rows = objective_.row_errors(weight_ - state.decode(layout_), /*exact=*/false);
     auto strips = torch::zeros({layout_.strips}, torch::kDouble);
     for (int64_t s = 0; s < layout_.strips; ++s) strips[s] = strip_rows(rows, s).sum();
     return strips;
@@ -282,7 +326,7 @@ class Gptvq {
   // The strips that are better than they were. Rounding to what the file holds can undo a small
   // gain.
   void accept(const GptvqState& candidate, const std::string& stage) {
-    const auto reached = strip_errors(candidate.centroids, candidate.codes);
+    const auto reached = strip_errors(candidate);
     // Where strips meet it is all or none.
     const auto better = objective_.joins_rows()
                             ? (reached.sum() < strip_errors_.sum()).expand_as(reached).contiguous()
@@ -295,6 +339,9 @@ class Gptvq {
     state_.codes = torch::where(better_rows, by_row(candidate.codes), by_row(state_.codes))
                        .reshape({-1, 1})
                        .contiguous();
+    if (state_.scale_codes.defined()) {
+      state_.scale_codes = torch::where(better_rows, candidate.scale_codes, state_.scale_codes);
+    }
     strip_errors_ = torch::where(better, reached, strip_errors_);
     error_ = strip_errors_.sum().item<double>();
     stages_.add(stage, error_);
@@ -310,7 +357,6 @@ class Gptvq {
   double error_ = 0;
   torch::Tensor strip_errors_;  // [strips] float64; their sum is error_
   GptvqState state_;
-  torch::Tensor scale_codes_, scale_grid_, scales_;  // of the whole matrix; undefined without -s
 };
 
 }  // namespace

@@ -87,14 +87,13 @@ void CodeGroupWalk::add_products(const float* block, int64_t stride, int64_t cou
     const auto matrix = [&](const float* data, int64_t rows, int64_t apart) {
       return torch::from_blob(const_cast<float*>(data), {rows, g_}, {apart, 1}, torch::kFloat);
     };
-    matrix(y, count, g_).addmm_(matrix(x, count, g_), matrix(block, g_, stride).t());
+    matrix(y, count, g_).addmm_(matrix(x, count, g_), matrix(block, g_, stride));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    for (int64_t a = 0; a < g_; ++a) {
-      float sum = y[i * g_ + a];
-      for (int64_t b = 0; b < g_; ++b) sum += block[a * stride + b] * x[i * g_ + b];
-      y[i * g_ + a] = sum;
+    for (int64_t b = 0; b < g_; ++b) {
+      const float* row = block + b * stride;
+      for (int64_t a = 0; a < g_; ++a) y[i * g_ + a] += row[a] * x[i * g_ + b];
     }
   }
 }

@@ -127,8 +127,8 @@ class CodeGroupWalk {
   void load(const Entry* from, int64_t count, Batch& batch) const;
   void save(const Entry* from, int64_t count, const Batch& batch);
 
-  // y [g] += block [g, g], whose rows are `stride` apart, times x [g]; each of `count`, one after
-  // another in memory.
+  // y [g] += block [g, g], symmetric, whose rows are `stride` apart, times x [g]; each of `count`,
+  // one after another in memory.
   void add_products(const float* block, int64_t stride, int64_t count, const float* x,
                     float* y) const;
 
