@@ -53,7 +53,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avxvnni(table.int8_gemm);
     fill_avxvnni(table.limits);
   }
-  if (isa == Isa::avx512) {
+  if (isa == Isa::avx512 || isa == Isa::avx512vbmi) {
     fill_avx512(table.bfloat16);
     fill_avx512(table.norms);
     fill_avx512(table.activations);
@@ -64,13 +64,17 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.search);
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
-    fill_avx512(table.lookup);
     fill_avx512(table.gvq);
     fill_avx512(table.gvq_lookup);
     fill_avx512(table.e8p);
     fill_avx512(table.gemm);
     fill_avx512(table.int8_gemm);
     fill_avx512(table.limits);
+  }
+  if (isa == Isa::avx512vbmi) {
+    fill_avx512vbmi(table.lookup);
+    fill_avx512vbmi(table.gvq_lookup);
+    fill_avx512vbmi(table.int8_gemm);
   }
 #elif defined(__aarch64__)
   if (isa == Isa::neon) {
