@@ -58,7 +58,7 @@ run_isa() {
   local isa status=0
   ./setup --no-model --no-build </dev/null
   build release
-  for isa in scalar avx2 avxvnni avx512 neon; do
+  for isa in scalar avx2 avxvnni avx512 avx512vbmi neon; do
     if ! BITSMITH_ISA=$isa build/release/bitsmith --version; then
       say "this processor has no $isa"
       continue

@@ -1,7 +1,7 @@
 # How every folder is built: bitsmith_folder(NAME DEPENDS ...) makes the library bitsmith_NAME from the
 # folder's *.cpp, and NAME_test from its *_test.cpp. Files named *_avx2.cpp, *_avxvnni.cpp,
-# *_avx512.cpp and *_neon.cpp get their instruction set, are left out for processors of another
-# family, and must include only small C-like headers (an inline function compiled here may be the
+# *_avx512.cpp, *_avx512vbmi.cpp and *_neon.cpp get their instruction set, are left out for processors
+# of another family, and must include only small C-like headers (an inline function compiled here may be the
 # copy that the linker keeps for old processors). With UNITY N the compiler sees N files at a time
 # (their anonymous namespaces are one then): where every file includes heavy headers, that is most of
 # the build time. With SHARDS N the tests run in N processes, for ctest N tests: loading LibTorch
@@ -62,11 +62,12 @@ endif()
 
 # Instruction sets above what every processor of the family has, and their flags.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  set(BITSMITH_ISAS avx2 avxvnni avx512)
+  set(BITSMITH_ISAS avx2 avxvnni avx512 avx512vbmi)
   set(BITSMITH_FLAGS_avx2 -mavx2 -mfma -mf16c)
   set(BITSMITH_FLAGS_avxvnni ${BITSMITH_FLAGS_avx2} -mavxvnni)
-  set(BITSMITH_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi
+  set(BITSMITH_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
                             ${BITSMITH_FLAGS_avx2} -mprefer-vector-width=512)
+  set(BITSMITH_FLAGS_avx512vbmi ${BITSMITH_FLAGS_avx512} -mavx512vbmi)
 elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL aarch64)
   set(BITSMITH_ISAS neon)
   set(BITSMITH_FLAGS_neon -march=armv8.2-a+dotprod)
@@ -104,7 +105,7 @@ function(bitsmith_folder name)
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")
   foreach(source ${sources})
-    if(source MATCHES "_(avx2|avxvnni|avx512|neon)\\.cpp$")
+    if(source MATCHES "_(avx2|avxvnni|avx512|avx512vbmi|neon)\\.cpp$")
       if(CMAKE_MATCH_1 IN_LIST BITSMITH_ISAS)
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
                                                          "${BITSMITH_FLAGS_${CMAKE_MATCH_1}}")

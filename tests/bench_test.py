@@ -33,6 +33,23 @@ class Bench(ProgramTest):
         self.fail_cleanly(*shape, "--batch", "0", codes=(2,))
         self.fail_cleanly(*shape, "--products", "many", codes=(2,), says=["single, int8 or exact"])
 
+    def test_one_matrix(self):
+        matrix = ["bench", "--kernel", "96x64", "--repeats", 2, "--batch", "1,3", "--over-threads", "1,2"]
+        result = self.succeed(*matrix, "--representation", "gvq2d2b-t96x64", "--json").json()
+        self.assertEqual(result["shape"], [96, 64])
+        self.assertIn("codebook tiles", result["kernel"])
+        points = [(m["threads"], m["tokens"], m["products"], m["cold"]) for m in result["measurements"]]
+        self.assertEqual(points, [(threads, tokens, products, cold) for threads in (1, 2) for tokens in (1, 3)
+                                  for products in ("single", "int8", "exact") for cold in (False, True)])
+        for m in result["measurements"]:
+            self.assertAlmostEqual(m["bytes_per_second"] * m["seconds"] / result["bytes"], 1)
+            self.assertAlmostEqual(m["bandwidth_ratio"] * m["memory_bandwidth"] / m["bytes_per_second"], 1)
+        self.assertIn("dense bfloat16", self.succeed(*matrix).out)
+        for sides in ["96", "96x", "x64", "0x64", "96x64x2", "96*64", "1048576x1048576", "99999999999999999999x1"]:
+            self.fail_cleanly("bench", "--kernel", sides, codes=(2,), says=["OUTxIN"])
+        self.fail_cleanly(*matrix, "--representation", "gvq2d2b-t96x63", codes=(2,))
+        self.fail_cleanly("bench", TRAINED, "--kernel", "96x64", codes=(2,), says=["--kernel"])
+
 
 if __name__ == "__main__":
     main()

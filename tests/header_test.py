@@ -27,16 +27,18 @@ def needs_compressor(header, seen=()):
 
 # What is named after an instruction set needs its flags.
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = [f"-mavx512{x}" for x in ("f", "bw", "dq", "vl", "vnni")]
 ISA_FLAGS = {
     "avx2": AVX2,
     "avxvnni": AVX2 + ["-mavxvnni"],
-    "avx512": [f"-mavx512{x}" for x in ("f", "bw", "dq", "vl", "vnni", "vbmi")],
+    "avx512": AVX512,
+    "avx512vbmi": AVX512 + ["-mavx512vbmi"],
     "neon": ["-march=armv8.2-a+dotprod"],
 }
 
 
 def isa_of(header):
-    found = re.search(r"_(avx2|avxvnni|avx512|neon)(_impl)?\.h$", header)
+    found = re.search(r"_(avx2|avxvnni|avx512|avx512vbmi|neon)(_impl)?\.h$", header)
     return found[1] if found else ""
 
 

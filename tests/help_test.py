@@ -18,7 +18,7 @@ class Help(ProgramTest):
             self.assertIn("--threads", self.succeed(command, "--help").out)
 
     def test_version(self):
-        self.assertRegex(self.succeed("--version").out, r"^bitsmith \d+\.\d+\.\d+ \((scalar|avx2|avxvnni|avx512|neon) kernels\)\s*$")
+        self.assertRegex(self.succeed("--version").out, r"^bitsmith \d+\.\d+\.\d+ \((scalar|avx2|avxvnni|avx512|avx512vbmi|neon) kernels\)\s*$")
 
     def test_wrong_usage_is_code_2(self):
         for arguments in [[], ["frobnicate"], ["inspect"], ["inspect", TRAINED, "--frobnicate"],

@@ -50,7 +50,7 @@ struct AdditiveLookupKernels {
 };
 
 void fill_scalar(AdditiveLookupKernels& kernels);
-void fill_avx512(AdditiveLookupKernels& kernels);
+void fill_avx512vbmi(AdditiveLookupKernels& kernels);
 void fill_neon(AdditiveLookupKernels& kernels);
 
 }  // namespace bitsmith

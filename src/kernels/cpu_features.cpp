@@ -49,9 +49,10 @@ bool processor_has(Isa isa) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::avx2) return avx2;
   if (isa == Isa::avxvnni) return avx2 && has_avx_vnni();
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+  return isa == Isa::avx512 ? avx512 : avx512 && __builtin_cpu_supports("avx512vbmi");
 }
 #elif defined(__aarch64__)
 bool processor_has(Isa isa) {
@@ -73,6 +74,8 @@ const char* isa_name(Isa isa) {
       return "avxvnni";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512vbmi:
+      return "avx512vbmi";
     case Isa::neon:
       return "neon";
   }

@@ -3,11 +3,13 @@
 
 namespace bitsmith {
 
-// avx2: AVX2, FMA, F16C. avxvnni: also AVX-VNNI. avx512: those of avx2, and AVX-512 F, BW, DQ, VL,
-// VNNI and VBMI. neon: NEON of 64-bit ARM processors, with the dot product of Armv8.2.
-enum class Isa { scalar, avx2, avxvnni, avx512, neon };
+// avx2: AVX2, FMA, F16C. avxvnni: also AVX-VNNI. avx512: those of avx2, and AVX-512 F, BW, DQ, VL
+// and VNNI. avx512vbmi: also AVX-512 VBMI. neon: NEON of 64-bit ARM processors, with the dot
+// product of Armv8.2.
+enum class Isa { scalar, avx2, avxvnni, avx512, avx512vbmi, neon };
 // Of two that a processor has the later is the better.
-inline constexpr Isa kIsaLevels[] = {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::neon};
+inline constexpr Isa kIsaLevels[] = {Isa::scalar, Isa::avx2,       Isa::avxvnni,
+                                     Isa::avx512, Isa::avx512vbmi, Isa::neon};
 
 const char* isa_name(Isa isa);
 bool cpu_supports(Isa isa);

@@ -34,7 +34,7 @@ TEST(CpuFeaturesDeathTest, TheVariableForcesALevel) {
 }
 
 TEST(CpuFeaturesDeathTest, UnknownLevelsAreRefused) {
-  expect_choice("sse9", "refused: .*sse9.*scalar, avx2, avxvnni, avx512, neon");
+  expect_choice("sse9", "refused: .*sse9.*scalar, avx2, avxvnni, avx512, avx512vbmi, neon");
 }
 
 TEST(CpuFeaturesDeathTest, TheBestLevelIsTheDefault) {

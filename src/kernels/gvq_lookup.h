@@ -81,6 +81,7 @@ void fill_scalar(GvqLookupKernels& kernels);
 void fill_avx2(GvqLookupKernels& kernels);
 void fill_avxvnni(GvqLookupKernels& kernels);
 void fill_avx512(GvqLookupKernels& kernels);
+void fill_avx512vbmi(GvqLookupKernels& kernels);
 void fill_neon(GvqLookupKernels& kernels);
 
 }  // namespace bitsmith

@@ -1,67 +1,33 @@
+#include "kernels/gvq_lookup_avx512_impl.h"
+
 #include "kernels/gvq_decode_impl.h"
 #include "kernels/gvq_lookup_impl.h"
-#include "kernels/simd_avx512.h"
 
 namespace bitsmith {
 namespace {
 
-// Two bits of each of 64 positions.
-inline __m512i load_pairs_of_bits(const uint8_t* p) {
-  const __m512i bytes =
-      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const __m512i shifts =
-      _mm512_set_epi64(0x0006000600060006, 0x0006000600060006, 0x0004000400040004,
-                       0x0004000400040004, 0x0002000200020002, 0x0002000200020002, 0, 0);
-  return _mm512_and_si512(_mm512_srlv_epi16(bytes, shifts), _mm512_set1_epi8(3));
-}
-
-// Four bits of each of 64 positions; what is above them may be anything.
-inline __m512i load_low_nibbles(const uint8_t* p) {
-  const __m512i bytes =
-      _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  return _mm512_rorv_epi32(bytes,
-                           _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4));
-}
-
-// Bits 4 and 5 of `high`, the lower ones of `low`; what is above them may be anything.
-inline __m512i join_six_bits(__m512i high, __m512i low) {
-  constexpr int kSelect = 0xca;  // of the first, where set the second, else the third
-  return _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), low, high, kSelect);
-}
-
-inline __m512i load_six_bits(const uint8_t* p) {
-  const __m512i bytes =
-      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const __m512i to_bit4 = _mm512_setr_epi32(4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 30, 30, 30, 30);
-  return join_six_bits(_mm512_rolv_epi32(bytes, to_bit4), load_low_nibbles(p + 16));
-}
-
-// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign. Of codes of six bits
-// the upper two of a byte may be anything.
+// One coordinate of the centroids, plus the bias: 0, or 128 to have no sign. Sixteen of them are
+// looked up at once; where there are 64, each quarter in the bytes whose codes are of it. Of codes
+// of six bits the upper two of a byte may be anything.
 template <int kBits>
 struct BiasedTable {
-  static constexpr int kRegisters = kBits == 8 ? 4 : 1;
+  static constexpr int kRegisters = kBits == 6 ? 4 : 1;
   explicit BiasedTable(const int8_t* values, int bias = 128) {
     const __m512i sign = _mm512_set1_epi8(static_cast<char>(bias));
-    if constexpr (kBits <= 4) {
-      const __m128i few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
-      part[0] = _mm512_xor_si512(_mm512_broadcast_i32x4(few), sign);
-    } else {
-      for (int i = 0; i < kRegisters; ++i) {
-        part[i] = _mm512_xor_si512(_mm512_loadu_si512(values + 64 * i), sign);
-      }
+    for (int i = 0; i < kRegisters; ++i) {
+      const __m128i few = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + 16 * i));
+      part[i] = _mm512_xor_si512(_mm512_broadcast_i32x4(few), sign);
     }
   }
   __m512i operator[](__m512i codes) const {
     if constexpr (kBits <= 4) return _mm512_shuffle_epi8(part[0], codes);
-    if constexpr (kBits == 6) return _mm512_permutexvar_epi8(codes, part[0]);
-    if constexpr (kBits == 8) {
-      // Each half leaves the other's codes as they are.
-      const __mmask64 upper = _mm512_movepi8_mask(codes);
-      const __m512i some =
-          _mm512_mask2_permutex2var_epi8(part[0], codes, _knot_mask64(upper), part[1]);
-      return _mm512_mask2_permutex2var_epi8(part[2], some, upper, part[3]);
-    }
+    const __m512i within = _mm512_and_si512(codes, _mm512_set1_epi8(15));
+    const __mmask64 bit4 = _mm512_test_epi8_mask(codes, _mm512_set1_epi8(16));
+    const __mmask64 bit5 = _mm512_test_epi8_mask(codes, _mm512_set1_epi8(32));
+    __m512i values = _mm512_shuffle_epi8(part[0], within);
+    values = _mm512_mask_shuffle_epi8(values, _kandn_mask64(bit5, bit4), part[1], within);
+    values = _mm512_mask_shuffle_epi8(values, _kandn_mask64(bit4, bit5), part[2], within);
+    return _mm512_mask_shuffle_epi8(values, _kand_mask64(bit4, bit5), part[3], within);
   }
   void replace(__mmask16 mask, const BiasedTable& other) {
     part[0] = _mm512_mask_mov_epi32(part[0], mask, other.part[0]);
@@ -69,74 +35,28 @@ struct BiasedTable {
   __m512i part[kRegisters];
 };
 
-struct Avx512 : Simd {
-  static constexpr int kParts = 1;  // registers of a packet
-  static constexpr int kRows = 2;   // at a time
+struct Avx512 : Avx512Packets {
   template <int kBits>
   using Table = BiasedTable<kBits>;
-
-  // kCount bits of each byte, from bit kFirst on.
-  template <int kFirst, int kCount>
-  static __m512i take_bits(__m512i bytes) {
-    return _mm512_and_si512(_mm512_srli_epi16(bytes, kFirst), _mm512_set1_epi8((1 << kCount) - 1));
-  }
-  // Of each byte the two bits of `high` from bit kHigh on above the four of `low` from kLow on.
-  template <int kHigh, int kLow>
-  static __m512i six_bits(__m512i high, __m512i low) {
-    return join_six_bits(_mm512_rol_epi32(high, (36 - kHigh) % 32), _mm512_ror_epi32(low, kLow));
-  }
-  template <int kBits>
-  static __m512i load_codes(const uint8_t* p, int) {
-    if constexpr (kBits == 2) return load_pairs_of_bits(p);
-    if constexpr (kBits == 4) return _mm512_and_si512(load_low_nibbles(p), _mm512_set1_epi8(15));
-    if constexpr (kBits == 6) return load_six_bits(p);
-    if constexpr (kBits == 8) return _mm512_loadu_si512(p);
-  }
-  // What the tables' 128 will add too much.
-  static __m512i start(const int32_t* offsets) { return _mm512_loadu_si512(offsets); }
-  static __m512i add_products(__m512i dot, __m512i values, const int8_t* inputs) {
-    return _mm512_dpbusd_epi32(dot, values, _mm512_loadu_si512(inputs));
-  }
-  struct Scales {
-    explicit Scales(const float* p) : values(_mm512_loadu_ps(p)) {}
-    __m512 look_up(int32_t packed, const int32_t* shifts) const {
-      const __m512i at = _mm512_srlv_epi32(_mm512_set1_epi32(packed), _mm512_loadu_si512(shifts));
-      return _mm512_permutexvar_ps(at, values);  // by the low four bits
-    }
-    __m512 values;
-  };
 };
 
 void multiply(const GvqLookupTiles& tiles, int64_t rows, const GvqLookupInput& x, float* sums) {
-  switch (tiles.code_bits) {
-    case 2:
-      return multiply_bits<Avx512, 2>(tiles, rows, x, sums);
-    case 4:
-      return multiply_bits<Avx512, 4>(tiles, rows, x, sums);
-    case 6:
-      return multiply_bits<Avx512, 6>(tiles, rows, x, sums);
-    default:
-      return multiply_bits<Avx512, 8>(tiles, rows, x, sums);
-  }
+  if (tiles.code_bits == 2) return multiply_bits<Avx512, 2>(tiles, rows, x, sums);
+  if (tiles.code_bits == 4) return multiply_bits<Avx512, 4>(tiles, rows, x, sums);
+  multiply_bits<Avx512, 6>(tiles, rows, x, sums);
 }
 
 void decode(const GvqStripRows* strips, int64_t count, int64_t places, int8_t* codes) {
-  switch (strips->tiles.code_bits) {
-    case 2:
-      return decode_bits<Avx512, 2>(strips, count, places, codes);
-    case 4:
-      return decode_bits<Avx512, 4>(strips, count, places, codes);
-    case 6:
-      return decode_bits<Avx512, 6>(strips, count, places, codes);
-    default:
-      return decode_bits<Avx512, 8>(strips, count, places, codes);
-  }
+  const int code_bits = strips->tiles.code_bits;
+  if (code_bits == 2) return decode_bits<Avx512, 2>(strips, count, places, codes);
+  if (code_bits == 4) return decode_bits<Avx512, 4>(strips, count, places, codes);
+  decode_bits<Avx512, 6>(strips, count, places, codes);
 }
 
 }  // namespace
 
 void fill_avx512(GvqLookupKernels& kernels) {
-  kernels = {8, multiply, decode, decode_scales<Avx512>};
+  kernels = {6, multiply, decode, decode_scales<Avx512>};
 }
 
 }  // namespace bitsmith

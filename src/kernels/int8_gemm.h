@@ -47,6 +47,7 @@ void fill_scalar(Int8GemmKernels& kernels);
 void fill_avx2(Int8GemmKernels& kernels);
 void fill_avxvnni(Int8GemmKernels& kernels);
 void fill_avx512(Int8GemmKernels& kernels);
+void fill_avx512vbmi(Int8GemmKernels& kernels);
 void fill_neon(Int8GemmKernels& kernels);
 
 }  // namespace bitsmith

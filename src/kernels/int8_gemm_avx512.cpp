@@ -17,11 +17,17 @@ struct Avx512 : Simd {
   }
 };
 
+// Bytes by a permutation of 16-bit words and a choice of their halves.
 void reorder(int8_t* codes, int64_t units, const uint8_t* order) {
-  const __m256i from = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(order));
+  const __m512i from =
+      _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(order)));
+  const __m512i word = _mm512_srli_epi16(from, 1);
+  const __m512i shift = _mm512_slli_epi16(_mm512_and_si512(from, _mm512_set1_epi16(1)), 3);
   for (int64_t u = 0; u < units; ++u, codes += kInt8Unit) {
     auto* unit = reinterpret_cast<__m256i*>(codes);
-    _mm256_storeu_si256(unit, _mm256_permutexvar_epi8(from, _mm256_loadu_si256(unit)));
+    const __m512i words = _mm512_castsi256_si512(_mm256_loadu_si256(unit));
+    const __m512i bytes = _mm512_srlv_epi16(_mm512_permutexvar_epi16(word, words), shift);
+    _mm256_storeu_si256(unit, _mm512_cvtepi16_epi8(bytes));
   }
 }
 

@@ -22,6 +22,7 @@ KernelTable make_kernel_table(Isa isa) {
   fill_scalar(table.lookup);
   fill_scalar(table.gvq);
   fill_scalar(table.gvq_lookup);
+  fill_scalar(table.gvq_bundle);
   fill_scalar(table.e8p);
   fill_scalar(table.gemm);
   fill_scalar(table.int8_gemm);
@@ -41,6 +42,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx2(table.gather);
     fill_avx2(table.gvq);
     fill_avx2(table.gvq_lookup);
+    fill_avx2(table.gvq_bundle);
     fill_avx2(table.e8p);
     fill_avx2(table.gemm);
     fill_avx2(table.int8_gemm);
@@ -49,11 +51,12 @@ KernelTable make_kernel_table(Isa isa) {
   if (isa == Isa::avxvnni) {
     fill_avxvnni(table.uniform);
     fill_avxvnni(table.gvq_lookup);
+    fill_avxvnni(table.gvq_bundle);
     fill_avxvnni(table.e8p);
     fill_avxvnni(table.int8_gemm);
     fill_avxvnni(table.limits);
   }
-  if (isa == Isa::avx512) {
+  if (isa == Isa::avx512 || isa == Isa::avx512vbmi) {
     fill_avx512(table.bfloat16);
     fill_avx512(table.norms);
     fill_avx512(table.activations);
@@ -64,13 +67,18 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.search);
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
-    fill_avx512(table.lookup);
     fill_avx512(table.gvq);
     fill_avx512(table.gvq_lookup);
+    fill_avx512(table.gvq_bundle);
     fill_avx512(table.e8p);
     fill_avx512(table.gemm);
     fill_avx512(table.int8_gemm);
     fill_avx512(table.limits);
+  }
+  if (isa == Isa::avx512vbmi) {
+    fill_avx512vbmi(table.lookup);
+    fill_avx512vbmi(table.gvq_lookup);
+    fill_avx512vbmi(table.int8_gemm);
   }
 #elif defined(__aarch64__)
   if (isa == Isa::neon) {

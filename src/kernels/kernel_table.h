@@ -11,6 +11,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/dense_gemv.h"
 #include "kernels/e8p_gemv.h"
+#include "kernels/gvq_bundle.h"
 #include "kernels/gvq_gemv.h"
 #include "kernels/gvq_lookup.h"
 #include "kernels/int8_gemm.h"
@@ -42,6 +43,7 @@ struct KernelTable {
   AdditiveLookupKernels lookup;
   GvqGemvKernels gvq;
   GvqLookupKernels gvq_lookup;
+  GvqBundleKernels gvq_bundle;
   E8pGemvKernels e8p;
   PanelGemmKernels gemm;
   Int8GemmKernels int8_gemm;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <sstream>
 
+#include "apps/bitsmith/bench_kernel.h"
 #include "apps/bitsmith/commands.h"
 #include "apps/command.h"
 #include "architecture/family.h"
@@ -36,7 +37,7 @@ struct BenchResult {
 
 struct BenchCommand {
   CommonOptions common;
-  std::string model, shape, representation, embedding;
+  std::string model, shape, representation, embedding, kernel;
   std::vector<int> over_threads;
   SpeedOptions speed;
 
@@ -134,7 +135,7 @@ std::string kernel_table(const ModelWeights& weights) {
 
 ModelWeights BenchCommand::weights(const RunContext& context) const {
   if (shape.empty() == model.empty())
-    throw UsageError("bench needs either a MODEL or --shape CONFIG.json");
+    throw UsageError("bench needs a MODEL, --shape CONFIG.json or --kernel OUTxIN");
   if (shape.empty()) {
     if (!representation.empty() || !embedding.empty())
       throw UsageError("--representation and --embedding go with --shape");
@@ -226,6 +227,17 @@ std::string to_text(const BenchResult& all, int64_t repeats) {
 }
 
 void BenchCommand::run() const {
+  if (!kernel.empty()) {
+    if (!model.empty() || !shape.empty() || !embedding.empty())
+      throw UsageError("--kernel goes without MODEL, --shape and --embedding");
+    return KernelBench{.common = common,
+                       .shape = kernel,
+                       .representation = representation,
+                       .tokens = speed.batch,
+                       .over_threads = over_threads,
+                       .repeats = speed.repeats}
+        .run();
+  }
   ModelWeights loaded;
   const BenchResult all = measure(loaded);
   OrderedJson json = to_json(all);
@@ -243,8 +255,14 @@ void add_bench(CLI::App& app) {
   command->add_option("MODEL", bench->model, "Model directory, GGUF file or packed model");
   command->add_option("--shape", bench->shape,
                       "Random weights of the shape that this config.json describes");
+  command->add_option(
+      "--kernel", bench->kernel,
+      "A matrix of random weights alone, of OUT outputs and IN inputs: every way to "
+      "multiply by it, with its weights in the caches (warm) and in main memory "
+      "(cold), for --batch tokens");
   command->add_option("--representation", bench->representation,
-                      "With --shape: representation of the linear layers (default: bfloat16)");
+                      "With --shape: representation of the linear layers, with --kernel: of the "
+                      "matrix (default: bfloat16)");
   command->add_option("--embedding", bench->embedding,
                       "With --shape: embedding and head in 16, 8 or 4 bits, or a representation "
                       "(default: bfloat16)");

@@ -38,8 +38,12 @@ std::unique_ptr<WeightMatrix> make_gather_matrix(const QuantizedTensor& tensor,
                                                  const MatrixArrays& arrays);
 std::unique_ptr<WeightMatrix> make_gvq_matrix(const QuantizedTensor& tensor,
                                               const MatrixArrays& arrays);
-// Codebook tiles of int8 values where this processor can look them up by byte and rows fall into
-// blocks.
+// Codebook tiles of int8 values where this processor looks them up in registers, rows fall into
+// bundles and scales into units of 32 inputs.
+bool gvq_bundles_fit(const QuantizedTensor& tensor);
+std::unique_ptr<WeightMatrix> make_gvq_bundle_matrix(const QuantizedTensor& tensor,
+                                                     const MatrixArrays& arrays);
+// Others where this processor can look them up by byte and rows fall into blocks.
 bool gvq_lookup_fits(const QuantizedTensor& tensor);
 std::unique_ptr<WeightMatrix> make_gvq_lookup_matrix(const QuantizedTensor& tensor,
                                                      const MatrixArrays& arrays);

@@ -25,6 +25,7 @@ std::unique_ptr<WeightMatrix> make_matrix(const AdditiveSpec& spec, const Quanti
 
 std::unique_ptr<WeightMatrix> make_matrix(const GvqSpec&, const QuantizedTensor& tensor,
                                           const MatrixArrays& arrays) {
+  if (gvq_bundles_fit(tensor)) return make_gvq_bundle_matrix(tensor, arrays);
   return gvq_lookup_fits(tensor) ? make_gvq_lookup_matrix(tensor, arrays)
                                  : make_gvq_matrix(tensor, arrays);
 }

@@ -258,6 +258,22 @@ TEST(WeightMatrix, GvqLookup) {
   }
 }
 
+// In bundles of 16 rows where the level has them: tiles whose rows are no multiple of that, panels
+// that two strips share.
+TEST(WeightMatrix, GvqBundles) {
+  for (const char* representation :
+       {"gvq1d4b-t256x96", "gvq1d3b-t64x32-s32", "gvq2d2b-t16x32", "gvq2d2b-t48x96-s32",
+        "gvq2d1.5b-t33x96-s96", "gvq2d3b-t31x96-s32", "gvq2d3b-t128x32", "gvq2d2.5b-t64x96",
+        "gvq2d4b-t64x96-s32", "gvq2d3.5b-t47x96", "gvq4d1b-t64x32-s32", "gvq4d2b-t128x32-s32",
+        "gvq4d2b-t143x96", "gvq4d1.75b-t144x96-s32"}) {
+    expect_quantized(representation, 144, 96, kInt8Inputs);
+    expect_quantized(representation, 143, 576, kInt8Inputs);
+    expect_quantized(representation, 288, 1152, kInt8Inputs);
+  }
+  expect_quantized("gvq2d3b-t128x256-s64", 256, 512, kInt8Inputs);
+  expect_quantized("gvq2d3b-t128x256-s256", 256, 512, kInt8Inputs);
+}
+
 // What that does not take.
 TEST(WeightMatrix, GvqCodebooks) {
   for (const char* representation :
