@@ -5,7 +5,8 @@
 // where scale, of a row in a unit of 32 inputs, is the tile's, or the tile's times a block scale's.
 // No sum crosses lanes, and a unit costs one multiplication by scales for 16 rows.
 //
-// The rows of a strip are cut into bundles of 16, the last one filled up with zeros. A bundle's
+// The rows of a strip are cut into bundles of 16, the last one filled up with zeros; or, with codes
+// of 4 bits, two strips of 8 rows or four of 4 are a bundle, which has a tile for each. A bundle's
 // part of a column group is one piece of memory, and pieces lie in the order of reading: bundle by
 // bundle, in each the column groups in turn. A piece is
 //   [block scales] 16 bytes for two of them: byte r has that of row r of the even one in its lower
@@ -38,14 +39,17 @@ struct GvqBundles {
   int vector_size;  // D: 1, 2 or 4 with 4 bits, 2 with 6, 2 or 4 with 8
   int lane_codes;   // L
   int64_t column_groups;
-  int64_t group_units;    // units of a column group
-  int64_t scale_bytes;    // of a piece; 0: no block scales
-  int scale_units_log2;   // log2 of the units that share a block scale
-  int64_t strip_bundles;  // of a strip, but the last may have fewer
+  int64_t group_units;   // units of a column group
+  int64_t scale_bytes;   // of a piece; 0: no block scales
+  int scale_units_log2;  // log2 of the units that share a block scale
+  int64_t
+      strip_bundles;   // of a strip, but the last may have fewer; 1 where a bundle has more tiles
+  int64_t lane_tiles;  // of a bundle: 1; 2 or 4 with codes of 4 bits and no block scales
   const uint8_t* pieces;  // on a 64-byte boundary
-  // Of a tile: its centroids over the scale, plus 128: [D L / 4, 16, 64 or 256, 4 / L].
+  // [strips, or bundles with more tiles, column_groups, lane_tiles]. Of a tile: its centroids over
+  // the scale, plus 128: [D L / 4, 16, 64 or 256, 4 / L].
   const uint8_t* tables;
-  const float* scales;  // of a tile [1], or with block scales [16]: the tile's scale times each
+  const float* scales;  // likewise: of a tile [1], or with block scales [16]: its scale times each
 };
 
 // One token's activations, as of uniform_gemv.h in chunks of 32, in the order of

@@ -26,8 +26,16 @@ struct ByteCodes {
   static constexpr int64_t kUnitBytes = 64 * kBits / D, kTableBytes = D << kBits;
   using Table = ByteTable<kBits, /*kBias=*/128 - kBias>;  // bytes in memory have 128 more
 
-  explicit ByteCodes(const uint8_t* from)
-      : ByteCodes(reinterpret_cast<const int8_t*>(from), std::make_integer_sequence<int, D>()) {}
+  // Of the rows' half. Each four rows have a tile, if they do not share it.
+  ByteCodes(const uint8_t* from, int64_t lane_tiles, int64_t half)
+      : ByteCodes(reinterpret_cast<const int8_t*>(from) + half * lane_tiles / 2 * kTableBytes,
+                  std::make_integer_sequence<int, D>()) {
+    if (lane_tiles < 4) return;
+    const ByteCodes other(reinterpret_cast<const int8_t*>(from) + (2 * half + 1) * kTableBytes,
+                          std::make_integer_sequence<int, D>());
+    const __m256i upper = _mm256_setr_epi32(0, 0, 0, 0, -1, -1, -1, -1);
+    for (int t = 0; t < D; ++t) coordinate[t].replace(upper, other.coordinate[t]);
+  }
   template <typename Use>
   __attribute__((always_inline)) void read(const uint8_t* unit, int64_t half,
                                            const Use& use) const {
@@ -67,7 +75,7 @@ struct ByteCodes {
 template <int kBias>
 struct LoadedCodes {
   static constexpr int64_t kUnitBytes = 128, kTableBytes = 1024;
-  explicit LoadedCodes(const uint8_t* from) : table(from) {}
+  LoadedCodes(const uint8_t* from, int64_t, int64_t) : table(from) {}
   template <typename Use>
   __attribute__((always_inline)) void read(const uint8_t* unit, int64_t half,
                                            const Use& use) const {
@@ -98,15 +106,16 @@ template <typename Codes>
 struct Bundle {
   Bundle(const GvqBundles& w, int64_t bundle)
       : piece_bytes(w.scale_bytes + w.group_units * Codes::kUnitBytes),
-        tile_scales(w.scale_bytes > 0 ? 16 : 1),
+        table_bytes(w.lane_tiles * Codes::kTableBytes),
+        tile_scales(w.scale_bytes > 0 ? 16 : w.lane_tiles),
         pieces(w.pieces + bundle * w.column_groups * piece_bytes),
-        tables(w.tables + bundle / w.strip_bundles * w.column_groups * Codes::kTableBytes),
+        tables(w.tables + bundle / w.strip_bundles * w.column_groups * table_bytes),
         scales(w.scales + bundle / w.strip_bundles * w.column_groups * tile_scales) {}
   const uint8_t* piece(int64_t g) const { return pieces + g * piece_bytes; }
-  const uint8_t* table(int64_t g) const { return tables + g * Codes::kTableBytes; }
+  const uint8_t* table(int64_t g) const { return tables + g * table_bytes; }
   const float* scales_of(int64_t g) const { return scales + g * tile_scales; }
 
-  int64_t piece_bytes, tile_scales;
+  int64_t piece_bytes, table_bytes, tile_scales;
   const uint8_t* pieces;
   const uint8_t* tables;
   const float* scales;
@@ -118,7 +127,7 @@ struct HalfScales {
   HalfScales(const GvqBundles& w, const uint8_t* piece, const float* tile, int64_t half)
       : codes(piece + 8 * half),
         log2(w.scale_units_log2),
-        low(kBlockScales ? _mm256_loadu_ps(tile) : _mm256_set1_ps(*tile)),
+        low(kBlockScales ? _mm256_loadu_ps(tile) : of_tiles(tile, w.lane_tiles, half)),
         high(kBlockScales ? _mm256_loadu_ps(tile + 8) : low) {}
   __m256 of_unit(int64_t unit) const {
     if constexpr (!kBlockScales) return low;
@@ -129,6 +138,11 @@ struct HalfScales {
     const __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(at, 28));  // bit 3 as the sign
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, at), _mm256_permutevar8x32_ps(high, at),
                             upper);
+  }
+  // The scales of the half's tiles in the lanes of their rows.
+  static __m256 of_tiles(const float* tiles, int64_t count, int64_t half) {
+    const __m128 lower = _mm_set1_ps(tiles[half * count / 2]);
+    return _mm256_set_m128(_mm_set1_ps(tiles[(2 * half + 1) * count / 4]), lower);
   }
   const uint8_t* codes;
   int log2;
@@ -181,9 +195,9 @@ class GvqBundleKernel {
       const Bundle<Codes> bundle(w, b);
       __m256 sums[2] = {Simd::zeros(), Simd::zeros()};
       for (int64_t g = 0; g < w.column_groups; ++g) {
-        const Codes codes(bundle.table(g));
         const uint8_t* piece = bundle.piece(g);
         for (int64_t half = 0; half < 2; ++half) {
+          const Codes codes(bundle.table(g), w.lane_tiles, half);
           const HalfScales<kBlockScales> scales(w, piece, bundle.scales_of(g), half);
           const uint8_t* from = piece + w.scale_bytes;
           const int8_t* inputs = x.codes + g * w.group_units * kInt8Unit;
@@ -221,7 +235,7 @@ class GvqBundleKernel {
       int8_t* to = panel.codes + 4 * (row + 8 * half);
       float* to_scales = panel.scales + row + 8 * half;
       for (int64_t g = first / group_inputs; g * group_inputs < first + panel.inputs; ++g) {
-        const Codes codes(bundle.table(g));
+        const Codes codes(bundle.table(g), w.lane_tiles, half);
         const uint8_t* piece = bundle.piece(g);
         const HalfScales<kBlockScales> scales(w, piece, bundle.scales_of(g), half);
         const uint8_t* from = piece + w.scale_bytes;

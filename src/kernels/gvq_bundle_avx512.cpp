@@ -18,10 +18,17 @@ inline __m512i load_codes(const uint8_t* p) {
 template <int D>
 struct Nibbles {
   static constexpr int64_t kUnitBytes = 256 / D, kTableBytes = 16 * D;
-  explicit Nibbles(const uint8_t* table) {
+  // Each four rows have a tile, if they do not share it.
+  Nibbles(const uint8_t* table, int64_t lane_tiles) {
     for (int t = 0; t < D; ++t) {
-      coordinate[t] =
-          _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * t)));
+      const auto quarter = [&](int64_t i) {
+        const uint8_t* from = table + i * lane_tiles / 4 * kTableBytes + 16 * t;
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+      };
+      __m512i all = _mm512_castsi128_si512(quarter(0));
+      all = _mm512_inserti32x4(all, quarter(1), 1);
+      all = _mm512_inserti32x4(all, quarter(2), 2);
+      coordinate[t] = _mm512_inserti32x4(all, quarter(3), 3);
     }
   }
   template <typename Use>
@@ -42,7 +49,7 @@ struct Nibbles {
 // ignores what is above a code.
 struct SixBits {
   static constexpr int64_t kUnitBytes = 192, kTableBytes = 128;
-  explicit SixBits(const uint8_t* table)
+  SixBits(const uint8_t* table, int64_t)
       : lower(_mm512_loadu_si512(table)), upper(_mm512_loadu_si512(table + 64)) {}
   template <typename Use>
   __attribute__((always_inline)) void read(const uint8_t* unit, const Use& use) const {
@@ -78,7 +85,7 @@ struct Bytes {
         : mask{_knot_mask32(_kor_mask32(bit6, bit7)), _kandn_mask32(bit7, bit6),
                _kandn_mask32(bit6, bit7), _kand_mask32(bit6, bit7)} {}
   };
-  explicit Bytes(const uint8_t* table) {
+  Bytes(const uint8_t* table, int64_t) {
     for (int i = 0; i < 8 * kPairs; ++i) part[i] = _mm512_loadu_si512(table + 64 * i);
   }
   template <typename Use>
@@ -115,15 +122,16 @@ struct Bundle {
   Bundle(const GvqBundles& w, int64_t bundle)
       : column_groups(w.column_groups),
         piece_bytes(w.scale_bytes + w.group_units * Codes::kUnitBytes),
-        tile_scales(w.scale_bytes > 0 ? 16 : 1),
+        table_bytes(w.lane_tiles * Codes::kTableBytes),
+        tile_scales(w.scale_bytes > 0 ? 16 : w.lane_tiles),
         pieces(w.pieces + bundle * column_groups * piece_bytes),
-        tables(w.tables + bundle / w.strip_bundles * column_groups * Codes::kTableBytes),
+        tables(w.tables + bundle / w.strip_bundles * column_groups * table_bytes),
         scales(w.scales + bundle / w.strip_bundles * column_groups * tile_scales) {}
   const uint8_t* piece(int64_t g) const { return pieces + g * piece_bytes; }
-  const uint8_t* table(int64_t g) const { return tables + g * Codes::kTableBytes; }
+  const uint8_t* table(int64_t g) const { return tables + g * table_bytes; }
   const float* scales_of(int64_t g) const { return scales + g * tile_scales; }
 
-  int64_t column_groups, piece_bytes, tile_scales;
+  int64_t column_groups, piece_bytes, table_bytes, tile_scales;
   const uint8_t* pieces;
   const uint8_t* tables;
   const float* scales;
@@ -135,7 +143,7 @@ struct Scales {
   Scales(const GvqBundles& w, const uint8_t* piece, const float* tile)
       : codes(piece),
         log2(w.scale_units_log2),
-        values(kBlockScales ? _mm512_loadu_ps(tile) : _mm512_set1_ps(*tile)) {}
+        values(kBlockScales ? _mm512_loadu_ps(tile) : of_tiles(tile, w.lane_tiles)) {}
   __m512 of_unit(int64_t unit) const {
     if constexpr (!kBlockScales) return values;
     const int64_t i = unit >> log2;
@@ -143,6 +151,13 @@ struct Scales {
     const __m512i at = _mm512_cvtepu8_epi32(_mm_load_si128(pair));
     const __m128i shift = _mm_cvtsi64_si128(i % 2 * 4);
     return _mm512_permutexvar_ps(_mm512_srl_epi32(at, shift), values);  // by the low four bits
+  }
+  // The scales of a bundle's tiles in the lanes of their rows.
+  static __m512 of_tiles(const float* tiles, int64_t count) {
+    const __m512i lane = Simd::lane_index();  // lane * count / 16 is the tile's
+    const __m512i tile = _mm512_srli_epi32(
+        _mm512_mullo_epi32(lane, Simd::broadcast(static_cast<int32_t>(count))), 4);
+    return _mm512_permutexvar_ps(tile, Simd::load_first(tiles, count));
   }
   const uint8_t* codes;
   int log2;
@@ -160,7 +175,7 @@ void multiply_bundles(const GvqBundles& bundles, int64_t first, int64_t count,
     const int8_t* inputs = x.codes;
     int64_t unit = 0;  // of the row
     for (int64_t g = 0; g < w.column_groups; ++g) {
-      const Codes codes(bundle.table(g));
+      const Codes codes(bundle.table(g), w.lane_tiles);
       const uint8_t* piece = bundle.piece(g);
       const Scales<kBlockScales> scales(w, piece, bundle.scales_of(g));
       const uint8_t* from = piece + w.scale_bytes;
@@ -192,7 +207,7 @@ void decode_bundle(const GvqBundles& w, int64_t b, int64_t begin, int64_t end, i
   float* to_scales = panel.scales + row;
   const int64_t group_inputs = w.group_units * kInt8Unit;
   for (int64_t g = first / group_inputs; g * group_inputs < first + panel.inputs; ++g) {
-    const Codes codes(bundle.table(g));
+    const Codes codes(bundle.table(g), w.lane_tiles);
     const uint8_t* piece = bundle.piece(g);
     const Scales<kBlockScales> scales(w, piece, bundle.scales_of(g));
     const uint8_t* from = piece + w.scale_bytes;

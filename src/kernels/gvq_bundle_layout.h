@@ -20,6 +20,13 @@ constexpr int64_t gvq_bundle_table_bytes(int code_bits, int64_t vector_size) {
   return vector_size << code_bits;
 }
 
+// The place of a row's tile among all.
+constexpr int64_t gvq_bundle_tile(const GvqBundles& w, int64_t bundle, int64_t column_group,
+                                  int64_t row) {
+  const int64_t of_row = row * w.lane_tiles / kGvqBundleRows;
+  return (bundle / w.strip_bundles * w.column_groups + column_group) * w.lane_tiles + of_row;
+}
+
 // The place of a coordinate of a centroid in a tile's table.
 constexpr int64_t gvq_bundle_table_place(int code_bits, int lane_codes, int64_t code,
                                          int64_t coordinate) {

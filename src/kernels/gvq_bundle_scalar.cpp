@@ -12,8 +12,8 @@ struct Piece {
   const float* scales;
 };
 
-Piece piece_at(const GvqBundles& w, int64_t bundle, int64_t column_group) {
-  const int64_t tile = bundle / w.strip_bundles * w.column_groups + column_group;
+Piece piece_at(const GvqBundles& w, int64_t bundle, int64_t column_group, int64_t row) {
+  const int64_t tile = gvq_bundle_tile(w, bundle, column_group, row);
   return {w.pieces + (bundle * w.column_groups + column_group) * gvq_bundle_piece_bytes(w),
           w.tables + tile * gvq_bundle_table_bytes(w.code_bits, w.vector_size),
           w.scales + tile * (w.scale_bytes > 0 ? 16 : 1)};
@@ -39,7 +39,7 @@ void multiply(const GvqBundles& w, int64_t first, int64_t count, const GvqBundle
     for (int64_t row = 0; row < kGvqBundleRows; ++row) {
       float sum = 0;
       for (int64_t g = 0; g < w.column_groups; ++g) {
-        const Piece piece = piece_at(w, bundle, g);
+        const Piece piece = piece_at(w, bundle, g, row);
         for (int64_t u = 0; u < w.group_units; ++u) {
           const int64_t unit = g * w.group_units + u;
           int32_t dot = 0;
@@ -58,8 +58,8 @@ void decode_int8(const GvqBundles& w, int64_t bundle, int64_t begin, int64_t end
                  const Int8Panel& panel, int64_t row) {
   for (int64_t u = 0; u < panel.inputs / kInt8Unit; ++u) {
     const int64_t unit = first / kInt8Unit + u, in_group = unit % w.group_units;
-    const Piece piece = piece_at(w, bundle, unit / w.group_units);
     for (int64_t r = begin; r < end; ++r) {
+      const Piece piece = piece_at(w, bundle, unit / w.group_units, r);
       for (int64_t i = 0; i < kInt8Unit; ++i) {
         panel.codes[(u * kInt8Unit + i / 4 * 4) * kInt8Rows + (row + r) * 4 + i % 4] =
             static_cast<int8_t>(value_at(w, piece, r, in_group, i));

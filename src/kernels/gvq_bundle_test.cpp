@@ -68,7 +68,7 @@ struct Problem {
   std::vector<int32_t> sums;
 
   // scale_units_log2 < 0: no block scales.
-  Problem(Codes codes, int64_t group_units, int scale_units_log2) {
+  Problem(Codes codes, int64_t group_units, int scale_units_log2, int64_t lane_tiles) {
     Random random(static_cast<uint64_t>(1000 * codes.bits + 100 * codes.vector_size + group_units));
     const auto fill = [&](auto& bytes) {
       for (int64_t i = 0; i < bytes.size(); ++i) {
@@ -85,14 +85,15 @@ struct Problem {
     const int64_t blocks =
         (group_units + (int64_t{1} << w.scale_units_log2) - 1) >> w.scale_units_log2;
     w.scale_bytes = scaled ? gvq_bundle_scale_bytes(blocks) : 0;
-    w.strip_bundles = 2;
-    constexpr int64_t kTiles = 3 * kColumnGroups;
+    w.lane_tiles = lane_tiles;
+    w.strip_bundles = lane_tiles > 1 ? 1 : 2;
+    const int64_t tiles = (lane_tiles > 1 ? kBundles * lane_tiles : 3) * kColumnGroups;
     pieces = AlignedBuffer<uint8_t>(kBundles * kColumnGroups * gvq_bundle_piece_bytes(w));
     fill(pieces);
-    tables = AlignedBuffer<uint8_t>(kTiles * gvq_bundle_table_bytes(codes.bits, codes.vector_size));
+    tables = AlignedBuffer<uint8_t>(tiles * gvq_bundle_table_bytes(codes.bits, codes.vector_size));
     fill(tables);
     std::fill_n(tables.data(), 16, uint8_t{0});  // -128
-    for (int64_t i = 0; i < kTiles * (scaled ? 16 : 1); ++i)
+    for (int64_t i = 0; i < tiles * (scaled ? 16 : 1); ++i)
       scales.push_back(static_cast<float>(random.normal()));
     const int64_t units = kColumnGroups * group_units;
     inputs = AlignedBuffer<int8_t>(units * kInt8Unit);
@@ -124,7 +125,10 @@ void for_each_problem(const KernelTable& level, const F& f) {
       for (const int log2 : {-1, 0, 1, 3}) {
         SCOPED_TRACE(testing::Message() << codes.bits << " bits, D " << codes.vector_size << ", "
                                         << group_units << " units, a scale for 2^" << log2);
-        f(Problem(codes, group_units, log2));
+        f(Problem(codes, group_units, log2, 1));
+        for (const int64_t tiles : {2, 4}) {
+          if (codes.bits == 4 && log2 < 0) f(Problem(codes, group_units, log2, tiles));
+        }
       }
     }
   }

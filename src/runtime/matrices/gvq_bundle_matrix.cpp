@@ -18,12 +18,19 @@ int code_bits_of(const GvqSpec& spec) {
 
 int64_t bundles_of(int64_t rows) { return (rows + kGvqBundleRows - 1) / kGvqBundleRows; }
 
-// How a matrix's rows fall into bundles, strip by strip.
+// How a matrix's rows fall into bundles, strip by strip; small strips of codes of 4 bits without
+// block scales share one, and are one here.
 struct BundleRows {
-  int64_t tile_rows, strip_bundles, out_features;
+  int64_t lane_tiles, tile_rows, strip_bundles, out_features;
 
-  BundleRows(const GvqLayout& layout, int64_t out)
-      : tile_rows(layout.tile_rows), strip_bundles(bundles_of(tile_rows)), out_features(out) {}
+  BundleRows(const GvqSpec& spec, const GvqLayout& layout, int64_t out)
+      : lane_tiles(code_bits_of(spec) == 4 && spec.scale_block == 0 &&
+                           (layout.tile_rows == 8 || layout.tile_rows == 4)
+                       ? kGvqBundleRows / layout.tile_rows
+                       : 1),
+        tile_rows(lane_tiles * layout.tile_rows),
+        strip_bundles(bundles_of(tile_rows)),
+        out_features(out) {}
   int64_t bundles() const {
     return out_features / tile_rows * strip_bundles + bundles_of(out_features % tile_rows);
   }
@@ -45,18 +52,20 @@ class GvqBundleMatrix final : public PanelMatrix {
       : PanelMatrix(tensor.out_features, tensor.in_features),
         spec_(tensor.term<GvqSpec>()),
         layout_(gvq_layout(spec_, out_features, in_features)),
-        rows_(layout_, out_features) {
+        rows_(spec_, layout_, out_features) {
     w_.code_bits = code_bits_of(spec_);
     w_.vector_size = spec_.vector_size;
     w_.lane_codes = kernels().gvq_bundle.lane_codes(w_.code_bits, w_.vector_size);
     w_.column_groups = layout_.column_groups;
     w_.group_units = layout_.tile_columns / kInt8Unit;
     w_.strip_bundles = rows_.strip_bundles;
+    w_.lane_tiles = rows_.lane_tiles;
     if (spec_.scale_block > 0) {
       w_.scale_bytes = gvq_bundle_scale_bytes(layout_.tile_columns / spec_.scale_block);
       w_.scale_units_log2 = std::countr_zero(static_cast<uint64_t>(spec_.scale_block / kInt8Unit));
     }
-    const int64_t tiles = layout_.strips * layout_.column_groups;
+    const int64_t strips = (out_features + rows_.tile_rows - 1) / rows_.tile_rows;
+    const int64_t tiles = strips * layout_.column_groups * rows_.lane_tiles;
     pieces_ = arrays.get<uint8_t>("gvq_bundle1.pieces",
                                   rows_.bundles() * w_.column_groups * gvq_bundle_piece_bytes(w_),
                                   [&](uint8_t* to) {
@@ -64,19 +73,18 @@ class GvqBundleMatrix final : public PanelMatrix {
                                     if (spec_.scale_block > 0) repack_block_scales(tensor, to);
                                   });
     tables_ = arrays.get<uint8_t>("gvq_bundle1.tables", tiles * table_bytes(),
-                                  [&](uint8_t* to) { repack_codebooks(tensor, tiles, to); });
+                                  [&](uint8_t* to) { repack_codebooks(tensor, to); });
     scales_ = arrays.get<float>("gvq_bundle1.scales", tiles, [&](float* to) {
       const auto scales = tensor.part("codebook_scales").bytes;
-      for (int64_t tile = 0; tile < tiles; ++tile) to[tile] = load_fp16(scales, tile);
+      for_each_tile([&](int64_t strip, int64_t g, int64_t tile) {
+        to[tile] = load_fp16(scales, strip * layout_.column_groups + g);
+      });
     });
     if (spec_.scale_block > 0) {
       block_scales_ = arrays.get<float>("gvq_bundle1.block_scales", tiles * 16, [&](float* to) {
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-          to = std::ranges::copy(tile_block_scales(tensor, tile / layout_.column_groups,
-                                                   tile % layout_.column_groups),
-                                 to)
-                   .out;
-        }
+        for_each_tile([&](int64_t strip, int64_t g, int64_t tile) {
+          std::ranges::copy(tile_block_scales(tensor, strip, g), to + tile * 16);
+        });
       });
       for (int64_t i = 0; i < tiles * 16; ++i)
         products_.push_back(block_scales_[i] * scales_[i / 16]);
@@ -99,7 +107,7 @@ class GvqBundleMatrix final : public PanelMatrix {
     const int64_t bundle = rows_.bundle_of(row), lane = row - rows_.first_row(bundle);
     const int64_t d = layout_.vector_size, unit_bytes = gvq_bundle_unit_bytes(w_.code_bits, d);
     for (int64_t g = 0; g < layout_.column_groups; ++g) {
-      const int64_t tile = row / layout_.tile_rows * layout_.column_groups + g;
+      const int64_t tile = gvq_bundle_tile(w_, bundle, g, lane);
       const uint8_t* piece = piece_at(bundle, g);
       const uint8_t* table = tables_.data() + tile * table_bytes();
       for (int64_t u = 0; u < w_.group_units; ++u) {
@@ -207,15 +215,26 @@ class GvqBundleMatrix final : public PanelMatrix {
     }
   }
 
-  void repack_codebooks(const QuantizedTensor& tensor, int64_t tiles, uint8_t* to) const {
+  // f(strip, column group, the tile's place in the arrays), in the order of the file.
+  template <typename F>
+  void for_each_tile(const F& f) const {
+    for (int64_t strip = 0; strip < layout_.strips; ++strip) {
+      const int64_t row = strip * layout_.tile_rows, bundle = rows_.bundle_of(row);
+      for (int64_t g = 0; g < layout_.column_groups; ++g)
+        f(strip, g, gvq_bundle_tile(w_, bundle, g, row - rows_.first_row(bundle)));
+    }
+  }
+
+  void repack_codebooks(const QuantizedTensor& tensor, uint8_t* to) const {
     const int64_t d = layout_.vector_size, k = spec_.centroids();
     const std::byte* values = tensor.part("codebooks").bytes.data();
-    for (int64_t tile = 0; tile < tiles; ++tile, to += table_bytes()) {
+    for_each_tile([&](int64_t, int64_t, int64_t tile) {
+      uint8_t* table = to + tile * table_bytes();
       for (int64_t i = 0; i < k * d; ++i) {
-        to[gvq_bundle_table_place(w_.code_bits, w_.lane_codes, i / d, i % d)] =
+        table[gvq_bundle_table_place(w_.code_bits, w_.lane_codes, i / d, i % d)] =
             static_cast<uint8_t>(static_cast<int8_t>(*values++) + kBias);
       }
-    }
+    });
   }
 
   void prepare_inputs(const float* x) {
@@ -256,7 +275,7 @@ bool gvq_bundles_fit(const QuantizedTensor& tensor) {
     return false;
   }
   // Of the bundles' rows at most one in nine is missing.
-  const int64_t rows = BundleRows(layout, tensor.out_features).bundles() * kGvqBundleRows;
+  const int64_t rows = BundleRows(spec, layout, tensor.out_features).bundles() * kGvqBundleRows;
   return 8 * rows <= 9 * tensor.out_features;
 }
 

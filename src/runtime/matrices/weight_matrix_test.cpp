@@ -262,10 +262,11 @@ TEST(WeightMatrix, GvqLookup) {
 // that two strips share.
 TEST(WeightMatrix, GvqBundles) {
   for (const char* representation :
-       {"gvq1d4b-t256x96", "gvq1d3b-t64x32-s32", "gvq2d2b-t16x32", "gvq2d2b-t48x96-s32",
-        "gvq2d1.5b-t33x96-s96", "gvq2d3b-t31x96-s32", "gvq2d3b-t128x32", "gvq2d2.5b-t64x96",
-        "gvq2d4b-t64x96-s32", "gvq2d3.5b-t47x96", "gvq4d1b-t64x32-s32", "gvq4d2b-t128x32-s32",
-        "gvq4d2b-t143x96", "gvq4d1.75b-t144x96-s32"}) {
+       {"gvq1d4b-t256x96", "gvq1d4b-t4x96", "gvq2d2b-t8x96", "gvq4d1b-t4x96", "gvq2d2b-t8x96-s32",
+        "gvq1d3b-t64x32-s32", "gvq2d2b-t16x32", "gvq2d2b-t48x96-s32", "gvq2d1.5b-t33x96-s96",
+        "gvq2d3b-t31x96-s32", "gvq2d3b-t128x32", "gvq2d2.5b-t64x96", "gvq2d4b-t64x96-s32",
+        "gvq2d3.5b-t47x96", "gvq4d1b-t64x32-s32", "gvq4d2b-t128x32-s32", "gvq4d2b-t143x96",
+        "gvq4d1.75b-t144x96-s32"}) {
     expect_quantized(representation, 144, 96, kInt8Inputs);
     expect_quantized(representation, 143, 576, kInt8Inputs);
     expect_quantized(representation, 288, 1152, kInt8Inputs);
