@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 from browser import CHROMIUM, Page
-from serve_test import Server
+from server import Server
 from support import ProgramTest, main
 
 ENTER, ESCAPE = ("Enter", 13), ("Escape", 27)

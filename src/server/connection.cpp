@@ -105,7 +105,10 @@ ssize_t Connection::read(char* data, size_t size) {
   }
   size = std::min(size, end_ - begin_);
   const char* from = buffer_.data() + begin_;
-  if (!count_header(from, static_cast<int64_t>(size))) return -1;
+  if (!count_header(from, static_cast<int64_t>(size))) {
+    header_too_long_ = true;
+    return -1;
+  }
   std::copy_n(from, size, data);
   begin_ += size;
   return static_cast<ssize_t>(size);
