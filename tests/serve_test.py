@@ -84,6 +84,22 @@ class ContractTest(ProgramTest):
         for line in self.server.ask("GET", "/metrics")[2].decode().splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) bitsmith_\w+ .+|bitsmith_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
 
+    def test_answers_in_json(self):
+        schema = {"type": "object", "properties": {"sum": {"type": "integer"}, "odd": {"type": "boolean"}},
+                  "required": ["sum", "odd"], "additionalProperties": False}
+        form = {"type": "json_schema", "json_schema": {"name": "sum", "strict": True, "schema": schema}}
+        for seed in range(5):
+            body = {**QUESTION, "temperature": 1, "seed": seed, "max_tokens": 100, "response_format": form}
+            choice = self.server.json("POST", "/v1/chat/completions", body)["choices"][0]
+            self.assertEqual(choice["finish_reason"], "stop")
+            answer = json.loads(choice["message"]["content"])
+            self.assertEqual(list(answer), ["sum", "odd"])
+            self.assertEqual((type(answer["sum"]), type(answer["odd"])), (int, bool))
+        schema["properties"]["sum"]["multipleOf"] = 3
+        error = self.server.json("POST", "/v1/chat/completions", {**QUESTION, "response_format": form}, status=400)["error"]
+        self.assertEqual(error["param"], "response_format.json_schema.schema")
+        self.assertIn("'multipleOf'", error["message"])
+
     def test_errors_are_objects(self):
         for method, path, body, status, param in [
                 ("GET", "/none", None, 404, None), ("GET", "/v1/completions", None, 405, None),
