@@ -105,10 +105,7 @@ ssize_t Connection::read(char* data, size_t size) {
   }
   size = std::min(size, end_ - begin_);
   const char* from = buffer_.data() + begin_;
-  if (!count_header(from, static_cast<int64_t>(size))) {
-    header_too_long_ = true;
-    return -1;
-  }
+  if (!count_header(from, static_cast<int64_t>(size))) return -1;
   std::copy_n(from, size, data);
   begin_ += size;
   return static_cast<ssize_t>(size);
@@ -118,7 +115,7 @@ bool Connection::count_header(const char* data, int64_t size) {
   // An empty line is its CR LF, as the library has it.
   for (int64_t i = 0; i < size && in_header_; ++i) {
     if (data[i] != '\n') {
-      ++line_bytes_;
+      header_too_long_ |= ++line_bytes_ > CPPHTTPLIB_HEADER_MAX_LENGTH;  // the library refuses it
       last_ = data[i];
     } else {
       in_header_ = line_bytes_ != 1 || last_ != '\r';
@@ -126,6 +123,7 @@ bool Connection::count_header(const char* data, int64_t size) {
     }
   }
   bytes_ += size;
+  header_too_long_ |= in_header_ && bytes_ > limits_.header_bytes;
   return bytes_ <= (in_header_ ? limits_.header_bytes : limits_.request_bytes);
 }
 

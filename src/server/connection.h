@@ -33,7 +33,7 @@ class Connection : public httplib::Stream {
   bool may_ask = false;
   // The request did not come in its time.
   bool timed_out() const { return timed_out_; }
-  // The header of the request was not read to its end.
+  // The header of the request, or a line of it, is longer than what is read.
   bool header_too_long() const { return header_too_long_; }
   // Nothing more can be read after this request: its end was not found.
   bool must_close = false;
