@@ -33,8 +33,10 @@ class ChatTemplates(ProgramTest):
     def test_json_schema(self):
         file = self.folder / "schema.json"
         file.write_text('{"properties": {"a": {"enum": ["x", 7]}}, "required": ["a"]}')
-        text = self.answer(TRAINED, "--json-schema", file)["text"]
-        self.assertIn(json.loads(text)["a"], ["x", 7])
+        answer = json.loads(self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--max-tokens", 300, "--json-schema", file,
+                                         "--json").out)
+        self.assertEqual(answer["finish_reason"], "end")
+        self.assertIn(json.loads(answer["text"])["a"], ["x", 7])
         for bad, says in [('{"pattern": "a"}', "'pattern'"), ("{", "JSON")]:
             file.write_text(bad)
             self.fail_cleanly("run", TRAINED, "-p", "a", "--json-schema", file, codes=(1,), says=["schema.json", says])

@@ -52,6 +52,7 @@ bool Connection::wait(short events, Clock::time_point deadline) const {
 bool Connection::wait_for_request(std::chrono::seconds most) {
   bytes_ = line_bytes_ = 0;
   in_header_ = true;
+  header_too_long_ = false;
   may_ask = false;
   if (!has_buffered()) {
     char byte;
