@@ -30,6 +30,17 @@ class ChatTemplates(ProgramTest):
     def answer(self, model, *more):
         return json.loads(self.succeed("run", model, "-p", "What is 3 plus 4?", "--max-tokens", 20, "--json", *more).out)
 
+    def test_json_schema(self):
+        file = self.folder / "schema.json"
+        file.write_text('{"properties": {"a": {"enum": ["x", 7]}}, "required": ["a"]}')
+        answer = json.loads(self.succeed("run", TRAINED, "-p", "What is 3 plus 4?", "--max-tokens", 300, "--json-schema", file,
+                                         "--json").out)
+        self.assertEqual(answer["finish_reason"], "end")
+        self.assertIn(json.loads(answer["text"])["a"], ["x", 7])
+        for bad, says in [('{"pattern": "a"}', "'pattern'"), ("{", "JSON")]:
+            file.write_text(bad)
+            self.fail_cleanly("run", TRAINED, "-p", "a", "--json-schema", file, codes=(1,), says=["schema.json", says])
+
     def test_template_variables(self):
         model = self.model(self.TURNS + "{{ begin.text ~ '' if begin is defined }}{{ ' ' if n == 2 }}")
         plain = self.answer(model)

@@ -27,16 +27,17 @@ ALLOWED = {
     "format": ["base", "kernels", "checkpoint", "architecture", "tokenizer"],
     "evaluate": FILES,
     "runtime/matrices": FILES,
-    "runtime": MODEL + ["runtime/matrices"],
+    "runtime/grammar": FILES,
+    "runtime": MODEL + ["runtime/matrices", "runtime/grammar"],
     **{f"compressor/{name}": MODEL + ["compressor"] + [f"compressor/{n}" for n in COMPRESSOR[:i]]
        for i, name in enumerate(COMPRESSOR)},
     "compressor": [],
-    "server": MODEL + ["runtime/matrices", "runtime"],
+    "server": MODEL + ["runtime/matrices", "runtime/grammar", "runtime"],
     "pipeline/report": FILES,
     "pipeline": MODEL + ["runtime"],
     "pipeline/compressor": MODEL + ["runtime", "pipeline"] + [f"compressor/{n}" for n in COMPRESSOR],
     "apps": MODEL + ["pipeline"],
-    "apps/bitsmith": MODEL + ["runtime/matrices", "runtime", "server", "pipeline", "pipeline/report", "apps"],
+    "apps/bitsmith": MODEL + ["runtime/matrices", "runtime/grammar", "runtime", "server", "pipeline", "pipeline/report", "apps"],
     "apps/compressor": MODEL + ["mpi", "runtime", "pipeline", "pipeline/compressor", "apps"] + [f"compressor/{n}" for n in COMPRESSOR],
 }
 

@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 from browser import CHROMIUM, Page
-from serve_test import Server
+from server import Server
 from support import ProgramTest, main
 
 ENTER, ESCAPE = ("Enter", 13), ("Escape", 27)
@@ -44,6 +44,8 @@ class PageTest(ProgramTest):
         self.assertEqual(self.page.run(LAST), "3 plus 4 is 7.")
         self.assertRegex(self.page.run("document.querySelector('.assistant .note').textContent"), r"^\d+ tokens, [\d.]+ tokens/s")
         self.assertIn("complete", self.page.run("document.getElementById('status').textContent"))
+        # Screen readers get the answer in one piece.
+        self.assertEqual(self.page.run("document.querySelector('[aria-live=polite]#spoken').textContent"), "3 plus 4 is 7.")
         self.page.reload()
         self.assertEqual(self.page.run(LAST), "3 plus 4 is 7.")
         # What is answered anew is not there any more, also where the answer never comes.

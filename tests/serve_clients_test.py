@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import unittest
 
-from serve_test import QUESTION, Server
+from server import QUESTION, Server
 from support import TRAINED, ProgramTest, jsonl, main, virtual_environment
 from task_files import task_files
 

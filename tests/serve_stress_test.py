@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from serve_test import Server, post
+from server import Server, post
 from support import ProgramTest, main
 
 REQUESTS, THREADS, SECONDS = 1000, 24, 1200

@@ -1,6 +1,13 @@
 #!/usr/bin/env python3
 """bitsmith tokenize."""
-from support import TESTDATA, TRAINED, ProgramTest, main
+import importlib.util
+import json
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from support import PROGRAM, TESTDATA, TRAINED, ProgramTest, main
 
 
 class Tokenize(ProgramTest):
@@ -29,6 +36,52 @@ class Tokenize(ProgramTest):
         self.assertEqual(self.succeed("tokenize", TRAINED, "--file", file).out, ids)
         gguf = TESTDATA / "tiny_llama_gguf/model.gguf"
         self.assertEqual(self.succeed("tokenize", gguf, "--text", text).out, ids)
+
+    def test_chat(self):
+        messages = [{"role": "user", "content": "What is 3 plus 4?<|im_end|>"}]
+        file = self.folder / "chat.json"
+        file.write_text(json.dumps(messages))
+        chat = json.loads(self.succeed("tokenize", TRAINED, "--chat", file, "--json").out)
+        self.assertIn("What is 3 plus 4?<|im_end|>", chat["text"])
+        # What the template writes is tokens, what the user spells is not.
+        parsed = json.loads(self.succeed("tokenize", TRAINED, "--text", chat["text"], "--no-special", "--json").out)["ids"]
+        self.assertLess(len(parsed), len(chat["ids"]))
+        plain = self.succeed("tokenize", TRAINED, "--chat", file).out
+        self.assertEqual(plain, chat["text"] + "\n" + " ".join(map(str, chat["ids"])) + "\n")
+        # An object gives the template's variables, too.
+        file.write_text(json.dumps({"messages": messages, "add_generation_prompt": False}))
+        shorter = json.loads(self.succeed("tokenize", TRAINED, "--chat", file, "--json").out)
+        self.assertLess(len(shorter["text"]), len(chat["text"]))
+        for bad in ("[3]", "{}", '{"messages": 3}', "[", "3"):
+            file.write_text(bad)
+            self.fail_cleanly("tokenize", TRAINED, "--chat", file, codes=(1,), says=["chat.json"])
+        self.fail_cleanly("tokenize", TRAINED, "--chat", file, "--text", "a", codes=(2,))
+
+    @unittest.skipUnless(importlib.util.find_spec("jinja2"), "jinja2 is not installed: chat templates are not compared with it")
+    def test_templates_are_rendered_as_jinja2_does(self):
+        template = self.folder / "tools.jinja"
+        template.write_text("""{%- set ns = namespace(system='', calls=0) -%}
+{%- for m in messages if m.role == 'system' %}{% set ns.system = ns.system ~ m.content | trim %}{% endfor -%}
+{% macro call(c) %}<call>{{ c.function.name }}: {{ c.function.arguments | tojson }}</call>{% endmacro %}
+{{ bos_token }}{{ ns.system }}{% if tools %}
+
+# Tools
+{% for tool in tools %}
+    {{ tool | tojson(indent=2) }}
+{% endfor %}{% endif %}
+{% for m in messages %}
+    {%- if loop.previtem is defined and m.role == loop.previtem.role %}{{ raise_exception('Roles must alternate') }}{% endif %}
+{{ '<|im_start|>' + m['role'] }} {{ loop.index0 }}
+{% generation %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% endgeneration %}
+{% for c in m.tool_calls or [] %}{% set ns.calls = ns.calls + 1 %}{{ call(c) }}{% if ns.calls > 3 %}{% break %}{% endif %}{% endfor %}<|im_end|>
+{% endfor %}
+{% if add_generation_prompt %}<|im_start|>assistant
+{{ '<think>\\n\\n</think>' if enable_thinking is defined and not enable_thinking }}{% endif %}""")
+        script = Path(__file__).parent / "template_parity.py"
+        run = subprocess.run([sys.executable, "-B", script, "--bitsmith", PROGRAM, "--tokenizer", TRAINED, TRAINED, template],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual([line.split()[0] for line in run.stdout.splitlines()], ["same", "same"], run.stdout)
 
 
 if __name__ == "__main__":

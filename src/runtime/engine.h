@@ -108,6 +108,7 @@ class Engine {
   void finish(Sequence& sequence, FinishReason reason, const std::string& error = {});
   void report(Request& request, RequestResult& result);
   std::span<const float> sampled_logits(size_t row) const;
+  std::span<const float> constrained_logits(Sequence& sequence, size_t row) const;
 
   RuntimeModel& model_;
   EngineOptions options_;

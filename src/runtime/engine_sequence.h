@@ -38,6 +38,7 @@ struct Engine::Sequence {
   bool finished = false;
   int32_t next = -1;  // token of the answer that is to be run
   std::vector<TokenProbabilities> prompt_probabilities;
+  std::vector<float> constrained;  // work space: logits that the constraint leaves
   Clock::time_point started = Clock::now(), first_token;
 };
 

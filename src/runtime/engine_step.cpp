@@ -125,6 +125,15 @@ std::span<const float> Engine::sampled_logits(size_t row) const {
                                     static_cast<size_t>(options_.vocab_size));
 }
 
+// Probabilities are the model's own: only the sampler sees what the constraint leaves.
+std::span<const float> Engine::constrained_logits(Sequence& sequence, size_t row) const {
+  const std::span<const float> logits = sampled_logits(row);
+  if (!sequence.request.constraint) return logits;
+  sequence.constrained.assign(logits.begin(), logits.end());
+  sequence.request.constraint->restrict(sequence.constrained);
+  return sequence.constrained;
+}
+
 void Engine::sample(const std::vector<Sequence*>& sequences, std::span<const float> hidden) {
   if (sequences.empty()) return;
   struct Sampled {
@@ -139,7 +148,8 @@ void Engine::sample(const std::vector<Sequence*>& sequences, std::span<const flo
     Sequence& sequence = *sequences[row];
     GeneratedToken& token = sampled[row].token;
     try {
-      token.token = sequence.sampler.sample(sampled_logits(row), sequence.cache.tokens());
+      token.token =
+          sequence.sampler.sample(constrained_logits(sequence, row), sequence.cache.tokens());
       if (sequence.request.likeliest)
         token.probabilities =
             token_probabilities(sampled_logits(row), token.token, *sequence.request.likeliest);
@@ -157,16 +167,20 @@ void Engine::sample(const std::vector<Sequence*>& sequences, std::span<const flo
 
 void Engine::take_token(Sequence& sequence, GeneratedToken token) {
   const Request& request = sequence.request;
+  TokenConstraint* constraint = request.constraint.get();
   token.ends = std::ranges::find(request.end_tokens, token.token) != request.end_tokens.end();
   if (!token.ends) {
     sequence.result.tokens.push_back(token.token);
     ++stats_.generated_tokens;
+    if (constraint) constraint->advance(token.token);
   }
   const bool goes_on = !request.on_token || request.on_token(token);
   if (token.ends) {
     finish(sequence, FinishReason::kEndToken);
   } else if (!goes_on) {
     finish(sequence, FinishReason::kStopped);
+  } else if (constraint && constraint->finished()) {
+    finish(sequence, FinishReason::kEndToken);
   } else if (std::ssize(sequence.result.tokens) >= request.max_tokens) {
     finish(sequence, FinishReason::kMaxTokens);
   } else if (sequence.cache.length() == sequence.cache.capacity()) {

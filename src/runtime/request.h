@@ -2,18 +2,20 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/grammar/token_constraint.h"
 #include "runtime/sampler.h"
 #include "runtime/token_probabilities.h"
 
 namespace bitsmith {
 
 enum class FinishReason {
-  kEndToken,   // the model ended its answer
+  kEndToken,   // the model ended its answer, or its form did
   kStopped,    // on_token wanted no more: a stop string
   kMaxTokens,  // as many tokens as were asked for
   kContextFull,
@@ -47,6 +49,8 @@ struct Request {
   uint64_t seed = 0, stream = 0;  // of the Sampler
   int64_t max_tokens = 512;       // 0: the prompt is run, nothing is generated
   std::vector<int64_t> end_tokens = {};
+  // What the answer is held to; none: nothing. Of this request alone.
+  std::shared_ptr<TokenConstraint> constraint = {};
   std::string client = {};  // whose turn the queue counts it to
   // How many of the likeliest tokens each token's probabilities shall name; none: no probabilities.
   std::optional<int64_t> likeliest = {};

@@ -37,4 +37,10 @@ std::vector<int32_t> TextModel::encode_text(const std::string& text,
   return ids;
 }
 
+std::shared_ptr<TokenConstraint> TextModel::constraint(
+    std::shared_ptr<const JsonForm> form, const std::vector<int64_t>& end_tokens) const {
+  std::call_once(trie_made_, [this] { trie_ = std::make_unique<TokenTrie>(*tokenizer_); });
+  return std::make_shared<JsonConstraint>(std::move(form), *trie_, end_tokens);
+}
+
 }  // namespace bitsmith

@@ -36,6 +36,7 @@ TextResult TextSession::answer(std::vector<int32_t> prompt, const AnswerOptions&
   request.stream = options.stream;
   request.max_tokens = options.max_tokens;
   request.end_tokens = model_.end_tokens();
+  if (options.form) request.constraint = model_.constraint(options.form, request.end_tokens);
   request.on_token = [&](const GeneratedToken& token) {
     if (!token.ends) emit(text.push(model_.tokenizer().token_bytes(token.token)));
     return true;

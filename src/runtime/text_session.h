@@ -14,6 +14,7 @@ struct AnswerOptions {
   SamplingOptions sampling = {};
   uint64_t stream = 0;  // under the run's seed: answers of one conversation differ in it
   int64_t max_tokens = 512;
+  std::shared_ptr<const JsonForm> form = {};  // what each answer is held to; none: nothing
 };
 
 struct TextResult {

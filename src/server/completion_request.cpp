@@ -54,6 +54,33 @@ void read_sampling(JsonFields& fields, SamplingOptions& sampling) {
   sampling.repetition_penalty = fields.number("repetition_penalty", 0.01, 100).value_or(1);
 }
 
+void read_response_format(JsonFields& fields, CompletionOptions& options) {
+  const OrderedJson* format = fields.object("response_format");
+  if (!format) return;
+  JsonFields inner(*format, "response_format.");
+  const std::string type = inner.string("type").value_or("");
+  if (type != "text" && type != "json_object" && type != "json_schema")
+    throw HttpError::invalid_field(inner.name("type"),
+                                   "must be \"text\", \"json_object\" or \"json_schema\"");
+  const OrderedJson* given = inner.object("json_schema");
+  inner.finish();
+  if ((given != nullptr) != (type == "json_schema"))
+    throw HttpError::invalid_field(inner.name("json_schema"), "goes with the type \"json_schema\"");
+  if (type == "json_object") options.form = any_json_object();
+  if (!given) return;
+  JsonFields named(*given, "response_format.json_schema.");
+  for (const char* key : {"name", "description"}) named.string(key);
+  named.boolean("strict");
+  const OrderedJson* schema = named.any("schema");
+  named.finish();
+  if (!schema) throw HttpError::invalid_field(named.name("schema"), "is missing");
+  try {
+    options.form = compile_json_schema(*schema);
+  } catch (const JsonSchemaError& error) {
+    throw HttpError({.param = named.name("schema")}, error.what());
+  }
+}
+
 // What both requests have, and what says nothing about the text.
 void read_common(JsonFields& fields, CompletionOptions& options) {
   options.model = fields.string("model").value_or("");
@@ -62,6 +89,7 @@ void read_common(JsonFields& fields, CompletionOptions& options) {
     options.seed = static_cast<uint64_t>(*seed);
   options.max_tokens = fields.integer("max_tokens", 0, kMost);
   read_stop(fields, options);
+  read_response_format(fields, options);
   options.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   read_stream(fields, options);
   refuse_other(fields, "n", 1, "one answer a request; send the request again for another");
@@ -239,13 +267,6 @@ ChatCompletionRequest read_chat_completion(const std::string& body) {
   if (top && !logprobs)
     throw HttpError::invalid_field("top_logprobs", "goes with 'logprobs': true");
   if (logprobs) request.options.likeliest = top.value_or(0);
-  if (const OrderedJson* format = fields.object("response_format")) {
-    JsonFields inner(*format, "response_format.");
-    if (inner.string("type") != "text")
-      throw HttpError::invalid_field("response_format.type",
-                                     "must be \"text\": answers cannot be held to a form");
-    inner.finish();
-  }
   fields.finish();
   return request;
 }

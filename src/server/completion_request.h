@@ -1,11 +1,13 @@
 // The bodies of /v1/chat/completions and /v1/completions, read strictly.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "runtime/grammar/json_form.h"
 #include "runtime/sampler.h"
 #include "server/json_fields.h"
 #include "tokenizer/chat_template.h"
@@ -19,7 +21,8 @@ struct CompletionOptions {
   std::optional<uint64_t> seed;
   std::optional<int64_t> max_tokens;
   std::vector<std::string> stop;
-  bool ignore_eos = false;  // end tokens do not end the answer
+  bool ignore_eos = false;                    // end tokens do not end the answer
+  std::shared_ptr<const JsonForm> form = {};  // what the answer is held to; none: nothing
   bool stream = false;
   bool include_usage = false;        // of a stream
   std::optional<int64_t> likeliest;  // log-probabilities are wanted, with so many tokens in place

@@ -43,6 +43,7 @@ Request Routes::engine_request(const CompletionOptions& options, std::vector<int
   request.seed = options.seed.value_or(seed_);
   request.stream = options.seed ? 0 : next_stream_++;
   if (!options.ignore_eos) request.end_tokens = model_.end_tokens();
+  if (options.form) request.constraint = model_.constraint(options.form, request.end_tokens);
   request.client = http.client;
   request.likeliest = options.likeliest;
   return request;

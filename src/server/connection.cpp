@@ -52,6 +52,7 @@ bool Connection::wait(short events, Clock::time_point deadline) const {
 bool Connection::wait_for_request(std::chrono::seconds most) {
   bytes_ = line_bytes_ = 0;
   in_header_ = true;
+  header_too_long_ = false;
   may_ask = false;
   if (!has_buffered()) {
     char byte;
@@ -115,7 +116,7 @@ bool Connection::count_header(const char* data, int64_t size) {
   // An empty line is its CR LF, as the library has it.
   for (int64_t i = 0; i < size && in_header_; ++i) {
     if (data[i] != '\n') {
-      ++line_bytes_;
+      header_too_long_ |= ++line_bytes_ > CPPHTTPLIB_HEADER_MAX_LENGTH;  // the library refuses it
       last_ = data[i];
     } else {
       in_header_ = line_bytes_ != 1 || last_ != '\r';
@@ -123,6 +124,7 @@ bool Connection::count_header(const char* data, int64_t size) {
     }
   }
   bytes_ += size;
+  header_too_long_ |= in_header_ && bytes_ > limits_.header_bytes;
   return bytes_ <= (in_header_ ? limits_.header_bytes : limits_.request_bytes);
 }
 

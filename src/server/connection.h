@@ -33,6 +33,8 @@ class Connection : public httplib::Stream {
   bool may_ask = false;
   // The request did not come in its time.
   bool timed_out() const { return timed_out_; }
+  // The header of the request, or a line of it, is longer than what is read.
+  bool header_too_long() const { return header_too_long_; }
   // Nothing more can be read after this request: its end was not found.
   bool must_close = false;
 
@@ -61,6 +63,7 @@ class Connection : public httplib::Stream {
   char last_ = 0;                       // of that line
   bool in_header_ = true;
   mutable bool timed_out_ = false;
+  bool header_too_long_ = false;
   std::array<char, 4096> buffer_;
   size_t begin_ = 0, end_ = 0;  // what of the buffer was not handed out
 };

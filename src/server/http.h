@@ -62,7 +62,7 @@ class HttpHandler {
   virtual std::optional<HttpResponse> refusal_by_head(const HttpRequest& head) = 0;
   // Waits for the answer unless it is a stream.
   virtual HttpResponse handle(HttpRequest request) = 0;
-  // What is said where neither was asked: 400, 408, 411, 413, 414, 415, 500, 503.
+  // What is said where neither was asked: 400, 408, 411, 413, 414, 415, 431, 500, 503.
   virtual HttpResponse http_error(int status) const = 0;
 };
 

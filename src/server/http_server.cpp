@@ -154,8 +154,13 @@ class HttpServer::Server : public httplib::Server {
     Post(".*", [this](const httplib::Request& request, httplib::Response& response,
                       const httplib::ContentReader& read) { post(request, response, read); });
     set_error_handler([this](const httplib::Request&, httplib::Response& response) {
-      if (response.body.empty() && !response.content_provider_ && response.status >= 400)
-        refuse(response.status, response);
+      if (!response.body.empty() || response.content_provider_ || response.status < 400) return;
+      // The library knows only that it could not read the request.
+      const bool unread = response.status == 400 && current;
+      refuse(unread && current->timed_out()         ? 408
+             : unread && current->header_too_long() ? 431
+                                                    : response.status,
+             response);
     });
     set_exception_handler([this](const httplib::Request&, httplib::Response& response,
                                  std::exception_ptr) { refuse(500, response); });

@@ -90,6 +90,7 @@ HttpResponse Routes::handle(HttpRequest request) {
 HttpResponse Routes::http_error(int status) const {
   const char* message = status == 413   ? "the body is larger than the server's limit"
                         : status == 414 ? "the address is too long"
+                        : status == 431 ? "the request's header is too long"
                         : status == 411 ? "a body needs a Content-Length"
                         : status == 408 ? "the request did not come in time"
                         : status == 415 ? "forms are not read: send JSON as application/json"

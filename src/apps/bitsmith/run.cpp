@@ -25,7 +25,7 @@ struct RunCommand {
   std::string model, system;
   std::vector<std::string> template_vars;  // NAME=JSON
   std::optional<std::string> prompt;
-  std::string file;
+  std::string file, json_schema;
   bool raw = false;
   ContextOptions context;
   std::optional<double> temperature;
@@ -65,6 +65,16 @@ void set_template_variable(const std::string& text, OrderedJson& variables) {
     throw UsageError(concat("--template-var ", name, ": ", excerpt(value),
                             " is not JSON; a string needs quotation marks: '", name, "=\"...\"'"));
   variables[name] = parse_ordered_json(value, "--template-var " + name);
+}
+
+// --json-schema FILE.
+std::shared_ptr<const JsonForm> read_form(const std::string& file) {
+  const OrderedJson schema = parse_foreign_json(read_text_file(file), file);
+  try {
+    return compile_json_schema(schema);
+  } catch (const JsonSchemaError& error) {
+    throw Error(concat(file, ": ", error.what()));
+  }
 }
 
 std::string speed_line(const RequestResult& r) {
@@ -115,6 +125,7 @@ void RunCommand::run() {
   const std::optional<std::string> asked = question();
   options.sampling.temperature = temperature.value_or(asked ? 0.0 : 0.7);
   check(options.sampling);
+  if (!json_schema.empty()) options.form = read_form(json_schema);
   TextSession session(model, run_context(common), context);
   if (!raw && !session.can_chat()) {
     log_warning(concat(session.no_chat_reason(), "; continuing the text as it is"));
@@ -252,6 +263,12 @@ void add_run(CLI::App& app) {
                    "'reasoning_effort=\"high\"'; may repeat")
       ->type_name("NAME=JSON")
       ->allow_extra_args(false);
+  command
+      ->add_option(
+          "--json-schema", run->json_schema,
+          "Answers are JSON that fits the schema in this file; {\"type\": \"object\"} is any "
+          "object")
+      ->type_name("FILE");
   command->add_option("--max-tokens", run->options.max_tokens, "Longest answer")
       ->check(count_from(1))
       ->capture_default_str();

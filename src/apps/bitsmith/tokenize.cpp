@@ -1,4 +1,5 @@
-// bitsmith tokenize: text -> token ids, and back.
+// bitsmith tokenize: text or a conversation -> token ids, and back.
+#include <algorithm>
 #include <charconv>
 #include <memory>
 
@@ -6,6 +7,7 @@
 #include "apps/command.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace bitsmith {
@@ -13,7 +15,7 @@ namespace {
 
 struct TokenizeOptions {
   CommonOptions common;
-  std::string model, text, file, decode;
+  std::string model, text, file, chat, decode;
   bool no_special = false;
 };
 
@@ -37,8 +39,41 @@ std::string join(const std::vector<int32_t>& ids) {
   return out;
 }
 
+// A list of messages, or an object with `messages`; what else it has, as `tools`, is the
+// template's.
+ChatRequest read_chat(const std::string& file) {
+  OrderedJson json = parse_ordered_json(read_text_file(file), file);
+  if (json.is_array()) json = {{"messages", std::move(json)}};
+  const auto is_object = [](const OrderedJson& value) { return value.is_object(); };
+  if (!json.is_object() || !json.contains("messages") || !json["messages"].is_array() ||
+      !std::ranges::all_of(json["messages"], is_object))
+    throw Error(concat(file,
+                       ": expected a list of messages, each an object, or an object whose "
+                       "'messages' is one"));
+  ChatRequest request;
+  for (const auto& [key, value] : json.items()) {
+    if (key == "messages")
+      request.messages = value;
+    else if (key == "tools")
+      request.tools = value;
+    else
+      request.variables[key] = value;
+  }
+  return request;
+}
+
+void run_chat(const TokenizeOptions& options, const Tokenizer& tokenizer) {
+  const ChatTemplate chat(tokenizer);
+  if (!chat.supported()) throw Error(chat.reason());
+  const ChatPrompt prompt = chat.render(read_chat(options.chat));
+  const std::vector<int32_t> ids = prompt.encode(tokenizer);
+  print_result(options.common, {{"text", prompt.text}, {"ids", ids}},
+               prompt.text + "\n" + join(ids));
+}
+
 void run(const TokenizeOptions& options, bool decode) {
   const auto tokenizer = Tokenizer::open(options.model);
+  if (!options.chat.empty()) return run_chat(options, *tokenizer);
   OrderedJson json;
   if (decode) {
     const std::string text = tokenizer->decode(parse_ids(options.decode), options.no_special);
@@ -66,6 +101,11 @@ void add_tokenize(CLI::App& app) {
   CLI::Option_group* input = command->add_option_group("input");
   input->add_option("--text", options->text, "The text itself");
   input->add_option("--file", options->file, "A file with the text");
+  input
+      ->add_option("--chat", options->chat,
+                   "A file with a conversation, as JSON: the model's chat template renders it; the "
+                   "text, then a line of ids")
+      ->type_name("FILE");
   const CLI::Option* decode =
       input->add_option("--decode", options->decode, "Ids, separated by commas, to turn into text");
   input->require_option(1);
