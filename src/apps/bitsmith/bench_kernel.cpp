@@ -9,7 +9,6 @@
 #include "format/random_tensor.h"
 #include "kernels/cpu_features.h"
 #include "kernels/machine_limits.h"
-#include "runtime/batch_options.h"
 #include "runtime/kernel_speed.h"
 
 namespace bitsmith {
@@ -34,6 +33,11 @@ std::pair<int64_t, int64_t> parse_sides(const std::string& text) {
                             " weights"));
   }
   return {sides[0], sides[1]};
+}
+
+const char* name_of(Products products) {
+  if (products == Products::kSingle) return "single";
+  return products == Products::kExact ? "exact" : "int8";
 }
 
 std::unique_ptr<WeightMatrix> random_matrix(const std::string& representation, int64_t out,
@@ -76,7 +80,7 @@ void KernelBench::run() const {
     const double bandwidth = read_bandwidth(pool, static_cast<int64_t>(buffer));
     for (const KernelSpeed& speed : speeds) {
       const double read = bytes / speed.median;
-      const std::string products = option_text(speed.products);
+      const std::string products = name_of(speed.products);
       json["measurements"].push_back({{"products", products},
                                       {"threads", threads},
                                       {"tokens", speed.tokens},

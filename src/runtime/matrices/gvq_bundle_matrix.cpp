@@ -152,6 +152,27 @@ class GvqBundleMatrix final : public PanelMatrix {
     return true;
   }
 
+  // By way of int8: only the product of the two scales is rounded.
+  void decode_panel(int64_t p, float* panel) const override {
+    static_assert(kPanelRows == kInt8Rows);
+    struct Decoded;
+    const Int8Panel decoded = {
+        .inputs = in_features,
+        .chunk = static_cast<int>(kInt8Unit),
+        .codes = thread_scratch<int8_t, Decoded>(in_features * kInt8Rows),
+        .scales = thread_scratch<float, Decoded>(in_features / kInt8Unit * kInt8Rows)};
+    if ((p + 1) * kInt8Rows > out_features)  // rows that are missing
+      std::fill_n(decoded.scales, in_features / kInt8Unit * kInt8Rows, 0.0f);
+    decode_int8(p, 0, decoded);
+    for (int64_t i = 0; i < in_features; ++i) {
+      const int64_t unit = i / kInt8Unit, place = i % kInt8Unit;
+      const int8_t* codes = decoded.codes + i / 4 * 4 * kInt8Rows + i % 4;
+      const float* scales = decoded.scales + unit * kInt8Rows;
+      float* to = panel + (unit * kInt8Unit + order_[static_cast<size_t>(place)]) * kPanelRows;
+      for (int64_t r = 0; r < kPanelRows; ++r) to[r] = scales[r] * static_cast<float>(codes[4 * r]);
+    }
+  }
+
   std::optional<Int8Blocks> int8_blocks() const override {
     const int64_t column_groups =
         std::clamp<int64_t>(kCachedInputs / layout_.tile_columns, 1, layout_.column_groups);
