@@ -35,14 +35,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"gvq1d3b-n512-r3", "gptvq"}, Case{"gvq4d1b-n1024-s16-c16", "gptvq"},
                     Case{"gvq2d2b-n1024-s32", "rtn"}, Case{"gvq2d2b-n1024-s32", "gptvq"},
                     Case{"gvq1d3b-n512-s16-r3", "gptvq"},
-                    Case{"had:gvq1d2b-n512-s16+out0.5%+lr2", "gptvq"},
-                    Case{"int3g32+out1%", "rtn"}, Case{"int3g32+out1%", "gptq"},
-                    Case{"aq1x6g4+lr2", "aqlm"}, Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"},
-                    Case{"had:int3g32", "rtn"}, Case{"had:int3g32", "gptq"},
-                    Case{"had-in8:aq1x6g4", "aqlm"}, Case{"had-out:gvq2d2b-n640", "gptvq"},
-                    Case{"e8p", "rtn"}, Case{"e8p4", "rtn"}, Case{"e8p", "ldlq"},
-                    Case{"e8p3", "ldlq"}, Case{"e8p4", "ldlq"}, Case{"had:e8p", "ldlq"},
-                    Case{"had:e8p+lr2", "ldlq"}));
+                    Case{"had:gvq1d2b-n512-s16+out0.5%+lr2", "gptvq"}, Case{"int3g32+out1%", "rtn"},
+                    Case{"int3g32+out1%", "gptq"}, Case{"aq1x6g4+lr2", "aqlm"},
+                    Case{"gvq2d2b-n640+out0.5%+lr2", "gptvq"}, Case{"had:int3g32", "rtn"},
+                    Case{"had:int3g32", "gptq"}, Case{"had-in8:aq1x6g4", "aqlm"},
+                    Case{"had-out:gvq2d2b-n640", "gptvq"}, Case{"e8p", "rtn"}, Case{"e8p4", "rtn"},
+                    Case{"e8p", "ldlq"}, Case{"e8p3", "ldlq"}, Case{"e8p4", "ldlq"},
+                    Case{"had:e8p", "ldlq"}, Case{"had:e8p+lr2", "ldlq"}));
 
 TEST_P(EveryMethod, ReportsWhatTheFileHolds) {
   const TestLinear linear = random_linear(40, 160);
