@@ -41,29 +41,19 @@ struct BlockScales {
   torch::Tensor grid;   // [strips, 1, 2]
 };
 
-// [out, columns / S]: (mean |w|^6)^(1/6) of each block, between its root mean square, which suits
-// vectors of few bits, and its largest magnitude, which suits scalars of many.
-torch::Tensor block_sizes(const torch::Tensor& weight, int64_t size) {
-  const auto blocks = weight.reshape({weight.size(0), weight.size(1) / size, size});
-  const auto largest = blocks.abs().amax(2, /*keepdim=*/true);
-  const auto relative = blocks / torch::where(largest > 0, largest, torch::ones_like(largest));
-  return largest.squeeze(2) * relative.pow(6).mean(2).pow(1.0 / 6);
-}
-
-// 4-bit logarithmic scales to begin with (GPTVQ, appendix I): log2 of the size of each block,
+// 4-bit logarithmic scales (GPTVQ, appendix I): log2 of the largest magnitude of each block,
 // between the smallest and the largest of the tile. Blocks of zeros take the smallest.
 BlockScales block_scales(const torch::Tensor& weight, const GvqLayout& layout, int64_t size) {
-  constexpr double kZero = 0x1p-60;  // the file's smallest scale is 2^-64
   const int64_t out = weight.size(0), blocks = weight.size(1) / size;
-  const auto sizes = block_sizes(weight, size);
+  const auto largest = weight.reshape({out, blocks, size}).abs().amax(2);
   auto grid = torch::zeros({layout.strips, 1, 2}, torch::kFloat);
   auto codes = torch::zeros({out, blocks}, torch::kInt);
   for (int64_t strip = 0; strip < layout.strips; ++strip) {
     const int64_t first = strip * layout.tile_rows, rows = std::min(layout.tile_rows, out - first);
-    const auto own = sizes.narrow(0, first, rows);
-    const auto positive = own > kZero;
+    const auto own = largest.narrow(0, first, rows);
+    const auto positive = own > 1e-30;
     if (!positive.any().item<bool>()) continue;
-    const auto logs = torch::log2(own.clamp_min(kZero));
+    const auto logs = torch::log2(own.clamp_min(1e-30));
     const double high = logs.max().item<double>();
     const double low =
         torch::where(positive, logs, torch::full_like(logs, high)).min().item<double>();
