@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Raise it when a newer program would go on with older work to another result.
-constexpr int kWorkVersion = 4;
+constexpr int kWorkVersion = 5;
 
 constexpr const char* kLock = "lock";
 constexpr const char* kRequest = "request.json";

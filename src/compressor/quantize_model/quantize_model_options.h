@@ -32,8 +32,8 @@ std::string option_text(RowWeights weights);
 void parse_option(const std::string& text, RowWeights& weights);
 
 // Declares the options that say what an error costs, of every command that quantizes a model.
-template <typename Visitor, typename Measure, typename Share, typename Count, typename Weights>
-void visit_error_measure(Visitor& v, Measure& objective, Share& guided_share, Count& guided_groups,
+template <typename Visitor, typename Measure, typename Share, typename Weights>
+void visit_error_measure(Visitor& v, Measure& objective, Share& guided_share,
                          Weights& row_weights) {
   v(Option{.key = "objective",
            .help = "Which error is made small: layer (of each matrix's outputs), guided (of the "
@@ -48,13 +48,6 @@ void visit_error_measure(Visitor& v, Measure& objective, Share& guided_share, Co
            .range = {{0, 1}},
            .recorded = Option::Recorded::kIfChanged},
     guided_share);
-  v(Option{.key = "guided_groups",
-           .help =
-               "With --objective guided, groups of neighboring rows that have token weights and "
-               "a Hessian of their own; for representations whose rows share nothing",
-           .range = {{1, 4}},
-           .recorded = Option::Recorded::kIfChanged},
-    guided_groups);
   v(Option{.key = "row_weights",
            .help = "What rows count where they share codebooks, outliers or rank: none (alike), "
                    "guided (by their squared gradients) or relative (queries and keys by the "
@@ -202,7 +195,14 @@ void QuantizeModelOptions::visit(Self& o, Visitor& v) {
                    "calibration text do not agree on",
            .recorded = Option::Recorded::kIfChanged},
     o.shrink_hessian);
-  visit_error_measure(v, o.objective, o.guided_share, o.guided_groups, o.row_weights);
+  visit_error_measure(v, o.objective, o.guided_share, o.row_weights);
+  v(Option{.key = "guided_groups",
+           .help =
+               "With --objective guided, groups of neighboring rows that have token weights and "
+               "a Hessian of their own; for representations whose rows share nothing",
+           .range = {{1, 4}},
+           .recorded = Option::Recorded::kIfChanged},
+    o.guided_groups);
   v(Option{.key = "true_sequential",
            .help = "Within a block, each matrix gets its inputs through those quantized before it "
                    "also where there is no cross term",

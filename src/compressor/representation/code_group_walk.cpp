@@ -87,7 +87,8 @@ void CodeGroupWalk::add_products(const float* block, int64_t stride, int64_t cou
     const auto matrix = [&](const float* data, int64_t rows, int64_t apart) {
       return torch::from_blob(const_cast<float*>(data), {rows, g_}, {apart, 1}, torch::kFloat);
     };
-    matrix(y, count, g_).addmm_(matrix(x, count, g_), matrix(block, g_, stride));
+    // Of tensors: the rounding of a product hangs on how its memory is aligned.
+    matrix(y, count, g_).add_(at::mm(matrix(x, count, g_).clone(), matrix(block, g_, stride)));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {

@@ -214,6 +214,7 @@ class Descent final : CodeGroupWalk {
       return std::pair(differs, cost < 0);
     };
     const float* coupling = coupling_.const_data_ptr<float>();
+    const ProductsOfOneThread products;  // of searches, as in a task
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = row_of(i);
       if (!(coupling[row * (out_ + 1)] > 0)) continue;  // costs nothing

@@ -140,7 +140,6 @@ class Compression {
     }
     options.objective = job_.options.objective;
     options.guided_share = job_.options.guided_share;
-    options.guided_groups = job_.options.guided_groups;
     options.row_weights = job_.options.row_weights;
     options.linear.seed = context_.seed;
     options.linear.max_rounds = preset_.rounds;
@@ -244,12 +243,11 @@ class Compression {
 
   // A run that goes on finds what is quantized.
   std::string less_memory(const fs::path& quantized) const {
-    return concat("the same command goes on from here when more is free; ",
-                  job_.options.tune_embedding ? "without --tune-embedding it needs less, " : "",
-                  "with shorter windows (--context) a run from the start needs less, and bitsmith "
-                  "tune ",
+    return concat("the same command goes on from here when more is free; bitsmith tune ",
                   quantized.string(), " --teacher ", job_.model.string(),
-                  " has options that take less");
+                  " has options that take less; a run from the start needs less with shorter "
+                  "windows (--context)",
+                  job_.options.tune_embedding ? " or without --tune-embedding" : "");
   }
 
   // Judges, writes the table into the model card, and puts the result in place.

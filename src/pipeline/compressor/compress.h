@@ -38,7 +38,6 @@ struct CompressOptions {
   // Default: as there
   ErrorMeasure objective = ErrorMeasure::kLayer;
   double guided_share = 0.5;
-  int64_t guided_groups = 1;
   RowWeights row_weights = RowWeights::kNone;
 
   // Tuning trains embedding and head too, see TuneOptions::embedding.
@@ -70,7 +69,7 @@ void CompressOptions::visit(Self& o, Visitor& v) {
            .range = at_least(0),
            .shows_default = false},
     o.calibration_tokens);
-  visit_error_measure(v, o.objective, o.guided_share, o.guided_groups, o.row_weights);
+  visit_error_measure(v, o.objective, o.guided_share, o.row_weights);
   v(Option{.key = "tune_embedding",
            .help = "Tuning trains embedding and head too: steps are slower and take more memory",
            .recorded = Option::Recorded::kIfChanged},

@@ -19,7 +19,7 @@ namespace bitsmith {
 struct JsonForm {
   static constexpr int32_t kUnbounded = std::numeric_limits<int32_t>::max();
   static constexpr int32_t kMostDepth = 64;   // objects and arrays within each other
-  static constexpr int32_t kMostSpaces = 32;  // characters of white space in a row
+  static constexpr int32_t kMostSpaces = 12;  // characters of white space in a row
   static constexpr int32_t kMostIntegerDigits = 15, kMostFractionDigits = 16,
                            kMostExponentDigits = 2;
 

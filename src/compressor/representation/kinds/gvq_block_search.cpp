@@ -1,5 +1,8 @@
 #include "compressor/representation/kinds/gvq_block_search.h"
 
+#include <ATen/ops/linalg_cholesky_ex.h>
+#include <ATen/ops/linalg_inv_ex.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -135,7 +138,7 @@ class TileSearch {
         const float value = scale * columns_[c % kSize * padded_ + own[c / kSize]];
         present_[c * kLanes + row] = value;
         gradient_[c * kLanes + row] =
-            tables_.inverse_mean * linear[row * block_ + c] + kRidge * value;
+            tables_.inverse_mean * linear[row * block_ + c] + tables_.ridge * value;
       }
     }
     subtract_product(tables_.hessian.data(), present_.data(), lanes, gradient_.data());
@@ -361,9 +364,19 @@ void GvqBlockSearch::prepare(int64_t slot, const float* sub_hessian) {
   tables.inverse_mean = mean > 0 ? static_cast<float>(1 / mean) : 0.0f;
   if (!(mean > 0)) return;
   hessian = hessian / mean;
-  hessian.diagonal().add_(kRidge);
-  const auto inverse = torch::linalg_inv(hessian);
-  const auto lower = torch::linalg_cholesky(0.5 * (inverse + inverse.t()));
+  torch::Tensor inverse, lower;
+  // Higher for a block that is not positive definite with less.
+  for (tables.ridge = kRidge;; tables.ridge *= 10) {
+    auto raised = hessian.clone();
+    raised.diagonal().add_(tables.ridge);
+    inverse = std::get<0>(at::linalg_inv_ex(raised));
+    inverse = 0.5 * (inverse + inverse.t());
+    const auto [factor, info] = at::linalg_cholesky_ex(inverse);
+    if (info.item<int>() != 0 || !torch::isfinite(factor).all().item<bool>()) continue;
+    lower = factor;
+    hessian = raised;
+    break;
+  }
   const auto roots = torch::linalg_inv(diagonal_blocks(lower, d).transpose(1, 2));
   tables.hessian = values_of(hessian);
   tables.minus_inverse = values_of(-inverse);

@@ -42,6 +42,7 @@ class GvqBlockSearch : public CodeGroupSearch {
   // that mean, draws the block to its present values: it holds what B does not feel.
   struct Tables {
     float inverse_mean = 0;            // 0: B is zero
+    float ridge = 0;                   // added to the diagonal of B over its mean
     std::vector<float> hessian;        // B + ridge [S, S]
     std::vector<float> minus_inverse;  // its inverse, the sign turned
     std::vector<float> lower;          // L [S, S] lower triangular, the inverse is L L^T
