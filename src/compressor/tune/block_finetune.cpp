@@ -33,7 +33,7 @@ class BlockTraining {
         static_cast<int64_t>(std::llround(options.validation_share * static_cast<double>(windows)));
     train_ = windows > 1 ? windows - std::clamp<int64_t>(held_out, 1, windows - 1) : windows;
     batch_ = std::clamp<int64_t>(options.batch_tokens / inputs.size(1), 1, train_);
-    scale_ = (targets - inputs).to(torch::kFloat).square().mean().item<double>();
+    scale_ = mean_square_change();
   }
 
   BlockFinetuneReport run() {
@@ -66,6 +66,17 @@ class BlockTraining {
   }
 
  private:
+  // Of the block's inputs, by what it should do to them.
+  double mean_square_change() const {
+    double sum = 0;
+    for (int64_t at = 0; at < inputs_.size(0); at += batch_) {
+      const int64_t count = std::min(batch_, inputs_.size(0) - at);
+      const auto change = targets_.narrow(0, at, count) - inputs_.narrow(0, at, count);
+      sum += static_cast<double>(count) * change.to(torch::kFloat).square().mean().item<double>();
+    }
+    return sum / static_cast<double>(inputs_.size(0));
+  }
+
   torch::Tensor error_of(const torch::Tensor& x, const torch::Tensor& y) {
     const auto difference = decoder_.run_block(block_, x, rotary_) - y;
     return difference.to(torch::kFloat).square().mean() / scale_;

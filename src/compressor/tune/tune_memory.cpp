@@ -184,27 +184,30 @@ uint64_t tune_memory_bytes(const ModelFiles& quantized, const TuneOptions& optio
 
 int64_t finetune_memory_bytes(const QuantizationPlan& plan, const ModelPlan& model,
                               int64_t batch_tokens, int64_t length, int64_t element) {
-  constexpr int64_t kStepBytes = 16;  // a weight of the matrix whose gradient is being passed on
+  // A weight of the matrix whose gradient is being passed on; more through rotations that learn.
+  constexpr int64_t kStepBytes = 16, kRealSignBytes = 12;
   constexpr int64_t kValueCopies =
       3;  // the best values, the present ones, those that are projected
   const int64_t windows = std::max<int64_t>(1, batch_tokens / length);
   int64_t most = 0;
   for (const BlockPlan& block : model.blocks) {
-    int64_t bytes = 0, largest = 0;
+    int64_t bytes = 0, step = 0;
     for (const LinearPlan* linear : linears(block)) {
       const int64_t own = weights_of(*linear);
       bytes += own * element;
       const PlannedMatrix* matrix = plan.find(linear->name);
       if (matrix == nullptr) continue;
       bytes += 4 * own + kValueCopies * value_bytes(*linear, matrix->spec, /*ranks=*/1);
-      largest = std::max(largest, own);
+      const auto& transform = matrix->spec.transform;
+      const bool real_signs = transform && transform->real_signs;
+      step = std::max(step, own * (kStepBytes + (real_signs ? kRealSignBytes : 0)));
     }
     // Inputs, targets, outputs and what the loss makes of these in float32.
     const int64_t beside = model.hidden_size * (4 * element + 12);
     const int64_t values = kept_values(block, model.hidden_size) * element;
     bytes += windows *
              (length * (values + beside) + attention_score_bytes(block.attention, length, element));
-    most = std::max(most, bytes + kStepBytes * largest);
+    most = std::max(most, bytes + step);
   }
   return most;
 }
