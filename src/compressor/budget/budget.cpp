@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "base/communicator.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -176,7 +177,9 @@ void check_budget_resources(const ModelFiles& files, const QuantizeModelOptions&
   const std::vector<BudgetUnit> units = units_of(files, options, budget);
   check_resources(files, with_choices(options, units, largest_choices(units)), work, tokens, length,
                   finetune, communicator);
-  check_memory(files, budget, units, length);
+  check_together(communicator, [&] {  // the first rank measures, alone
+    if (communicator.first()) check_memory(files, budget, units, length);
+  });
 }
 
 BudgetTime budget_time(const ModelFiles& files, const QuantizeModelOptions& options,
