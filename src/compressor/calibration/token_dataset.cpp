@@ -78,6 +78,21 @@ WindowCounts count_windows(int64_t size, int64_t length, int64_t text_length, in
   return {available, std::min(wanted, available)};
 }
 
+// Of `wanted` windows those that the documents fill with their separators, at least one: of more,
+// the same text would come again. Warns where it is fewer.
+int64_t filled_windows(const std::vector<const std::vector<int32_t>*>& documents,
+                       int64_t text_length, int64_t wanted, const char* use) {
+  int64_t size = 0;
+  for (const auto* ids : documents) size += std::ssize(*ids) + 1;
+  const int64_t available = std::max<int64_t>(size / text_length, 1);
+  if (wanted > available) {
+    log_warning(concat("the documents ", use, " hold ", size, " tokens, enough for ", available,
+                       available == 1 ? " window" : " windows", ", not for the ", wanted,
+                       " that are their share; more documents are shared out more evenly"));
+  }
+  return std::min(wanted, available);
+}
+
 // Windows of documents that are drawn one by one, each once in random order before any comes again.
 class DocumentSampler {
  public:
@@ -168,7 +183,8 @@ TokenDataset sample_documents(const std::vector<std::vector<int32_t>>& documents
     train.push_back(&ids);
     size += std::ssize(ids) + 1;
   }
-  const int64_t count = count_windows(size, length, bos ? length - 1 : length, tokens).wanted;
+  const int64_t text_length = bos ? length - 1 : length;  // of a window
+  const int64_t count = count_windows(size, length, text_length, tokens).wanted;
   const int64_t held = held_out_windows(count, validation_share);
   if (held > 0) {
     const int64_t all = std::ssize(train);
@@ -181,11 +197,12 @@ TokenDataset sample_documents(const std::vector<std::vector<int32_t>>& documents
     held_out.assign(train.end() - own, train.end());
     train.resize(static_cast<size_t>(all - own));
   }
+  const int64_t learned = filled_windows(train, text_length, count - held, "that are trained on"),
+                judged = filled_windows(held_out, text_length, held, "that are held out");
   TokenDataset data;
-  data.train =
-      DocumentSampler(std::move(train), separator, random).windows(count - held, length, bos);
+  data.train = DocumentSampler(std::move(train), separator, random).windows(learned, length, bos);
   data.validation =
-      DocumentSampler(std::move(held_out), separator, random).windows(held, length, bos);
+      DocumentSampler(std::move(held_out), separator, random).windows(judged, length, bos);
   data.hash = dataset_hash(data);
   return data;
 }

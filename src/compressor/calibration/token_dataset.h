@@ -34,8 +34,9 @@ TokenDataset pack_documents(const std::vector<std::vector<int32_t>>& documents, 
 // before any comes again: the sampling whose bias appendix H of PV-Tuning names, to compare with. A
 // window begins with a document, of one that is longer with a piece from anywhere in it, and the
 // beginnings of others fill it up. Tokens of long documents are seen less often than those of short
-// ones. What is held out are windows of other documents, the same share of all. Throws as
-// pack_documents(), and UsageError where one document alone would be held out from.
+// ones. What is held out are windows of other documents, the same share of all; of either, no more
+// windows than its documents fill, with a warning. Throws as pack_documents(), and UsageError where
+// one document alone would be held out from.
 TokenDataset sample_documents(const std::vector<std::vector<int32_t>>& documents, int32_t separator,
                               std::optional<int32_t> bos, int64_t length, int64_t tokens,
                               double validation_share, uint64_t seed);

@@ -6,8 +6,10 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <string>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/test_ranks.h"
 
 namespace bitsmith {
@@ -139,7 +141,7 @@ TEST(SampleDocuments, LongDocumentsAreUnderrepresented) {
 
 TEST(SampleDocuments, OtherDocumentsAreHeldOut) {
   std::vector<std::pair<int32_t, int32_t>> documents;
-  for (int32_t i = 0; i < 40; ++i) documents.push_back({100 * i, 100 * i + 5 + 2 * i});
+  for (int32_t i = 0; i < 40; ++i) documents.push_back({100 * i, 100 * i + 40 + i});
   constexpr int32_t kBos = 6000;
   const TokenDataset data = sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 5);
   EXPECT_EQ(data.train.sizes(), (std::vector<int64_t>{80, 16}));
@@ -156,6 +158,26 @@ TEST(SampleDocuments, OtherDocumentsAreHeldOut) {
             sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 5).hash);
   EXPECT_NE(data.hash,
             sample_documents(ranges(documents), kSeparator, kBos, 16, 1600, 0.2, 6).hash);
+}
+
+// The number of windows comes from all text, what is in them from the documents of either side.
+TEST(SampleDocuments, ADocumentIsNotDrawnForAllWindows) {
+  std::set<int64_t> learned;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::string warnings;
+    set_log_sink([&](Severity, const std::string& message) { warnings += message; });
+    const TokenDataset data =  // 12 and 1,001 tokens with their separators: 101 windows
+        sample_documents(ranges({{0, 11}, {1000, 2000}}), kSeparator, {}, 10, 0, 0.2, seed);
+    set_log_sink({});
+    const bool short_one = data.train.lt(1000).any().item<bool>();
+    EXPECT_EQ(data.train.size(0), short_one ? 1 : 81);
+    EXPECT_EQ(data.validation.size(0), short_one ? 20 : 1);
+    EXPECT_NE(warnings.find(short_one ? "trained on hold 12 tokens" : "held out hold 12 tokens"),
+              std::string::npos)
+        << warnings;
+    learned.insert(data.train.size(0));
+  }
+  EXPECT_EQ(learned.size(), 2u);  // both happen
 }
 
 TEST(SampleDocuments, RefusesTooLittle) {
