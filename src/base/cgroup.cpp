@@ -21,6 +21,21 @@ std::optional<uint64_t> read_number(const fs::path& file) {
   return static_cast<uint64_t>(number);
 }
 
+// How many processors a list as "0-3,8" names; 0 where the file is not there or names none.
+uint64_t count_processors(const fs::path& file) {
+  std::ifstream in(file);
+  uint64_t count = 0;
+  for (std::string item; std::getline(in, item, ',');) {
+    std::istringstream range(item);
+    uint64_t first = 0;
+    if (!(range >> first)) break;
+    uint64_t last = first;
+    if (char dash = 0; range >> dash) range >> last;
+    if (last >= first) count += last - first + 1;
+  }
+  return count;
+}
+
 // The sum of the values of these keys in a file of "KEY VALUE" lines.
 uint64_t sum_of(const fs::path& file, std::initializer_list<std::string_view> keys) {
   std::ifstream in(file);
@@ -38,6 +53,11 @@ void limit_cpus(std::optional<uint64_t> quota, std::optional<uint64_t> period,
   limits.cpus = std::min(limits.cpus, static_cast<double>(*quota) / static_cast<double>(*period));
 }
 
+void limit_processors(const fs::path& file, CgroupLimits& limits) {
+  const uint64_t count = count_processors(file);
+  if (count > 0) limits.processors = std::min(limits.processors, static_cast<double>(count));
+}
+
 void limit_memory(std::optional<uint64_t> most, std::optional<uint64_t> used, uint64_t cache,
                   CgroupLimits& limits) {
   if (!most || !used) return;
@@ -49,6 +69,7 @@ void apply_version_2(const fs::path& group, CgroupLimits& limits) {
   std::ifstream max(group / "cpu.max");  // "QUOTA PERIOD" or "max PERIOD", in microseconds
   uint64_t quota = 0, period = 0;
   if (max >> quota >> period) limit_cpus(quota, period, limits);
+  limit_processors(group / "cpuset.cpus.effective", limits);
   const auto used = read_number(group / "memory.current");
   const uint64_t cache = sum_of(group / "memory.stat", {"active_file", "inactive_file"});
   limit_memory(read_number(group / "memory.max"), used, cache, limits);
@@ -58,6 +79,7 @@ void apply_version_2(const fs::path& group, CgroupLimits& limits) {
 void apply_version_1(const fs::path& group, CgroupLimits& limits) {
   limit_cpus(read_number(group / "cpu.cfs_quota_us"), read_number(group / "cpu.cfs_period_us"),
              limits);
+  limit_processors(group / "cpuset.effective_cpus", limits);
   limit_memory(read_number(group / "memory.limit_in_bytes"),
                read_number(group / "memory.usage_in_bytes"),
                sum_of(group / "memory.stat", {"total_active_file", "total_inactive_file"}), limits);
@@ -77,6 +99,10 @@ struct Mount {
   fs::path top, folder;
   std::string options;  // version 1: its controllers are among them
 };
+
+bool both_list(std::string_view controller, const std::string& controllers, const Mount& mount) {
+  return lists(controllers, controller) && lists(mount.options, controller);
+}
 
 // Lines "ID PARENT DEVICE TOP FOLDER OPTIONS [FIELD...] - TYPE SOURCE SUPER_OPTIONS".
 std::vector<Mount> read_mounts(const fs::path& root) {
@@ -106,12 +132,11 @@ CgroupLimits cgroup_limits(const fs::path& root) {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const fs::path group = line.substr(second + 1);
     for (const Mount& mount : mounts) {
-      const bool here =
-          controllers.empty()
-              ? mount.version_2
-              : !mount.version_2 &&
-                    ((lists(controllers, "cpu") && lists(mount.options, "cpu")) ||
-                     (lists(controllers, "memory") && lists(mount.options, "memory")));
+      const bool here = controllers.empty()
+                            ? mount.version_2
+                            : !mount.version_2 && (both_list("cpu", controllers, mount) ||
+                                                   both_list("memory", controllers, mount) ||
+                                                   both_list("cpuset", controllers, mount));
       if (!here) continue;
       // In a container the group may lie outside of what is mounted: the mount's own is next to it.
       fs::path below = group.lexically_relative(mount.top);

@@ -8,7 +8,8 @@
 namespace bitsmith {
 
 struct CgroupLimits {
-  double cpus = std::numeric_limits<double>::infinity();  // processor time a second, above 0
+  double cpus = std::numeric_limits<double>::infinity();        // processor time a second, above 0
+  double processors = std::numeric_limits<double>::infinity();  // in the cpuset, above 0
   // Bytes that can still be taken; file cache that the system can give up counts as free.
   uint64_t memory = std::numeric_limits<uint64_t>::max();
 };

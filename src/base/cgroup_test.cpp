@@ -58,6 +58,10 @@ TEST_F(CgroupTest, Version2TakesTheTightestGroupUpToTheMount) {
         "anon 300000\nfile 400000\nactive_file 100000\ninactive_file 250000\nshmem 50000\n");
   EXPECT_DOUBLE_EQ(limits().cpus, 1.5);
   EXPECT_EQ(limits().memory, 650000u);
+  EXPECT_TRUE(std::isinf(limits().processors));
+  write(top + "cpuset.cpus.effective", "0-63\n");
+  write(top + "batch/cpuset.cpus.effective", "0-3,8,12-13\n");
+  EXPECT_DOUBLE_EQ(limits().processors, 7);
   write(top + "batch/memory.high", "500000\n");  // more is used than it allows
   write(top + "batch/memory.current", "900000\n");
   EXPECT_EQ(limits().memory, 0u);
@@ -95,6 +99,8 @@ TEST_F(CgroupTest, Version1) {
   write("sys/fs/cgroup/memory/memory.stat",
         "active_file 9\ntotal_active_file 300\ntotal_inactive_file 700\n");
   EXPECT_DOUBLE_EQ(limits().cpus, 3);
+  write("sys/fs/cgroup/cpuset/elsewhere/cpuset.effective_cpus", "5\n");
+  EXPECT_DOUBLE_EQ(limits().processors, 1);
   EXPECT_EQ(limits().memory, 2000u);
 }
 
@@ -103,7 +109,9 @@ TEST_F(CgroupTest, OddFilesDoNotLimit) {
   write("proc/self/cgroup", "no colons\n0:\n0::/a\n");
   write("sys/fs/cgroup/a/cpu.max", "0 0\n");
   write("sys/fs/cgroup/a/memory.max", "\n");
+  write("sys/fs/cgroup/a/cpuset.cpus.effective", "\n");
   EXPECT_TRUE(std::isinf(limits().cpus));
+  EXPECT_TRUE(std::isinf(limits().processors));
   EXPECT_EQ(limits().memory, UINT64_MAX);
 }
 

@@ -202,15 +202,16 @@ ProcessorShare MpiCommunicator::processor_share() {
     for (size_t i = 0; i < CPU_SETSIZE; ++i) CPU_SET(i, &own);
   const MachineCommunicator machine;
   check_mpi(MPI_Allreduce(&own, &all, sizeof(own), MPI_BYTE, MPI_BOR, machine));
-  const double most = std::min(static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN)),
-                               std::ceil(cgroup_limits().cpus));
+  const CgroupLimits limits = cgroup_limits();
+  const double most =
+      std::min(static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN)), std::ceil(limits.cpus));
   const auto at_most = [&](double processors) {
     return std::max(1, static_cast<int>(std::min(processors, most)));
   };
   return {.processes = local_size_,
           .own = at_most(CPU_COUNT(&own)),
           .together = at_most(CPU_COUNT(&all)),
-          .machine = at_most(most)};
+          .machine = at_most(limits.processors)};
 }
 
 void MpiCommunicator::end(int code) {
