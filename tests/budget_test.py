@@ -82,7 +82,7 @@ class Budget(ProgramTest):
 
     def test_compress(self):
         out = self.folder / "out"
-        run = self.succeed("compress", TRAINED, "--target-size", "150kB", "--minutes", "1.2", "--calibration-tokens", 4096,
+        run = self.succeed("compress", TRAINED, "--target-size", "150kB", "--minutes", 2, "--calibration-tokens", 2048,
                            "--objective", "guided", "--row-weights", "guided", "--tune-embedding", *DATA, "-o", out)
         self.assertIn("Target 150kB: predicted", run.out)
         self.assertLessEqual(file_bytes(out), 150000)
