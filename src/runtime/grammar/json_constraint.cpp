@@ -29,9 +29,6 @@ void JsonConstraint::restrict(std::span<float> logits) {
 
 const TokenSet& JsonConstraint::allowed() {
   allowed_ = trie_.empty_set();
-  if (JsonAcceptor::complete(state_))
-    for (const int64_t id : end_tokens_)
-      if (id >= 0 && id < trie_.vocab_size()) add_token(allowed_, static_cast<int32_t>(id));
   readings_[0].clear();
   for (const JsonAcceptor::Frame& frame : state_) {
     if (frame.phase == JsonAcceptor::Phase::kString && frame.string == StringState::kBody)
@@ -40,6 +37,15 @@ const TokenSet& JsonConstraint::allowed() {
       readings_[0].push_back(frame);
   }
   if (JsonAcceptor::goes_on(readings_[0])) walk();
+  // An end token ends the answer also where its bytes might go on with it.
+  const bool complete = JsonAcceptor::complete(state_);
+  for (const int64_t id : end_tokens_) {
+    if (id < 0 || id >= trie_.vocab_size()) continue;
+    if (complete)
+      add_token(allowed_, static_cast<int32_t>(id));
+    else
+      remove_token(allowed_, static_cast<int32_t>(id));
+  }
   return allowed_;
 }
 
@@ -54,15 +60,8 @@ void JsonConstraint::add_string_tokens(const JsonAcceptor::Frame& string) {
       if (has_token(inside, token) && trie_.string_characters(token) <= left)
         add_token(allowed_, token);
   }
-  JsonAcceptor::State state, next;
   for (const TokenTrie::Rest& rest : trie_.string_ends()) {
-    state = {*string.parent};
-    for (const char byte : rest.bytes) {
-      acceptor_.step(state, static_cast<unsigned char>(byte), next);
-      state.swap(next);
-      if (state.empty()) break;
-    }
-    if (state.empty()) continue;
+    if (after(*string.parent, rest.bytes).empty()) continue;
     for (const TokenTrie::Ending& ending : rest.tokens)
       if (ending.characters <= left && ending.characters >= value.least - string.count)
         add_token(allowed_, ending.token);
@@ -86,14 +85,26 @@ void JsonConstraint::walk() {
   }
 }
 
-void JsonConstraint::advance(int32_t token) {
-  JsonAcceptor::State next;
-  for (const char byte : trie_.bytes(token)) {
-    acceptor_.step(state_, static_cast<unsigned char>(byte), next);
-    state_.swap(next);
+JsonAcceptor::State JsonConstraint::after(const JsonAcceptor::Frame& reading,
+                                          std::string_view bytes) {
+  JsonAcceptor::State state = {reading}, next;
+  for (const char byte : bytes) {
+    if (state.empty()) break;
+    acceptor_.step(state, static_cast<unsigned char>(byte), next);
+    state.swap(next);
   }
-  BITSMITH_CHECK(!state_.empty());
-  acceptor_.keep_only(state_);
+  return state;
+}
+
+// Each reading alone: within the token others might crowd out the one that allowed() took it for.
+void JsonConstraint::advance(int32_t token) {
+  JsonAcceptor::State all;
+  for (const JsonAcceptor::Frame& reading : state_)
+    for (const JsonAcceptor::Frame& frame : after(reading, trie_.bytes(token)))
+      if (all.size() < JsonAcceptor::kMostReadings && std::ranges::find(all, frame) == all.end())
+        all.push_back(frame);
+  acceptor_.keep_only(all);
+  state_.swap(all);
 }
 
 bool JsonConstraint::finished() const { return !JsonAcceptor::goes_on(state_); }

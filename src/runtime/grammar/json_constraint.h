@@ -5,6 +5,7 @@
 // beforehand (TokenTrie).
 #pragma once
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "runtime/grammar/json_acceptor.h"
@@ -15,7 +16,8 @@ namespace bitsmith {
 
 class JsonConstraint : public TokenConstraint {
  public:
-  // `end_tokens` end an answer, and may come where the text is complete. The trie outlives this.
+  // `end_tokens` end an answer, and may come where the text is complete and nowhere else, whatever
+  // their bytes. The trie outlives this.
   JsonConstraint(std::shared_ptr<const JsonForm> form, const TokenTrie& trie,
                  std::vector<int64_t> end_tokens);
 
@@ -28,6 +30,8 @@ class JsonConstraint : public TokenConstraint {
  private:
   void add_string_tokens(const JsonAcceptor::Frame& string);
   void walk();
+  // What a reading becomes; empty: it is refused.
+  JsonAcceptor::State after(const JsonAcceptor::Frame& reading, std::string_view bytes);
 
   JsonAcceptor acceptor_;
   const TokenTrie& trie_;

@@ -110,6 +110,48 @@ TEST(JsonConstraint, LogitsOfAllOthersBecomeMinusInfinity) {
   EXPECT_FALSE(constraint.finished());
 }
 
+TEST(JsonConstraint, AReadingIsNotCrowdedOutWithinAToken) {
+  OrderedJson schema = OrderedJson::parse(R"({"anyOf": [
+      {"type": "object", "additionalProperties": {"anyOf": []}},
+      {"type": "object", "additionalProperties": {"type": "object"}}]})");
+  for (size_t i = 0; i <= JsonAcceptor::kMostReadings; ++i)
+    schema["anyOf"][0]["additionalProperties"]["anyOf"].push_back(
+        {{"type", "object"}, {"additionalProperties", false}});
+  const FakeTokenizer tokenizer({"<end>", "<more>", "{\"", "a", "\":{\"", "\":{}}", "\":1}}"});
+  const TokenTrie trie(tokenizer);
+  JsonConstraint constraint(compile_json_schema(schema), trie, {kEnd});
+  for (const int32_t token : {2, 3, 4, 3, 6}) {
+    ASSERT_TRUE(has_token(constraint.allowed(), token)) << token;
+    constraint.advance(token);
+  }
+  EXPECT_TRUE(has_token(constraint.allowed(), kEnd));
+  EXPECT_TRUE(constraint.finished());
+}
+
+TEST(JsonConstraint, ATokenThatIsNotAllowedEndsTheAnswer) {
+  const FakeTokenizer tokenizer = some_tokenizer();
+  const TokenTrie trie(tokenizer);
+  JsonConstraint constraint(any_json_object(), trie, {kEnd});
+  constraint.advance(*tokenizer.token_id("]]"));
+  EXPECT_TRUE(constraint.finished());
+}
+
+// One that the tokenizer takes for text.
+TEST(JsonConstraint, AnEndTokenComesOnlyAtTheEnd) {
+  const FakeTokenizer tokenizer = some_tokenizer();
+  const TokenTrie trie(tokenizer);
+  const int32_t end = *tokenizer.token_id("abc"), other = *tokenizer.token_id("ab");
+  JsonConstraint constraint(any_json_object(), trie, {end});
+  for (const char* token : {"{\"", "a", "\":", "1", "}"}) {
+    EXPECT_FALSE(has_token(constraint.allowed(), end)) << token;
+    constraint.advance(*tokenizer.token_id(token));
+    if (std::string(token) == "a") {
+      EXPECT_TRUE(has_token(constraint.allowed(), other));
+    }
+  }
+  EXPECT_TRUE(has_token(constraint.allowed(), end));
+}
+
 TEST(JsonConstraint, AVocabularyWithoutTheBytesIsAnError) {
   const FakeTokenizer tokenizer({"<end>", "<more>", "{", "a"});
   const TokenTrie trie(tokenizer);

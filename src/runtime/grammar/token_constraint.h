@@ -14,7 +14,7 @@ class TokenConstraint {
   virtual void restrict(std::span<float> logits) = 0;
   // Takes the next token of the answer, which restrict() allowed; no end token.
   virtual void advance(int32_t token) = 0;
-  // The answer is complete, and nothing may follow.
+  // Nothing may follow: the answer is complete, or took a token that was not allowed.
   virtual bool finished() const = 0;
 };
 

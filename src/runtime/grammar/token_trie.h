@@ -14,6 +14,9 @@ using TokenSet = std::vector<uint64_t>;
 inline void add_token(TokenSet& set, int32_t token) {
   set[static_cast<size_t>(token) / 64] |= uint64_t{1} << (token % 64);
 }
+inline void remove_token(TokenSet& set, int32_t token) {
+  set[static_cast<size_t>(token) / 64] &= ~(uint64_t{1} << (token % 64));
+}
 inline bool has_token(const TokenSet& set, int32_t token) {
   return set[static_cast<size_t>(token) / 64] >> (token % 64) & 1;
 }
