@@ -112,7 +112,8 @@ int32_t SchemaCompiler::choice_of(const OrderedJson& schema, const std::string& 
   if (const auto found = choices_.find(&schema); found != choices_.end()) return found->second;
   const int32_t choice = new_choice(place);
   choices_.emplace(&schema, choice);
-  tasks_.push_back({&schema, choice, place});
+  // An excerpt, since every part within it has the place before its own.
+  tasks_.push_back({&schema, choice, excerpt(place, 200)});
   return choice;
 }
 
@@ -268,6 +269,8 @@ std::vector<std::string> SchemaCompiler::types(const OrderedJson& schema,
       refuse(place,
              "'type' must be null, boolean, integer, number, string, array or object, or an "
              "array of those");
+    if (std::ranges::find(all, type.get<std::string>()) != all.end())
+      refuse(place, concat("'type' names ", type.get<std::string>(), " twice"));
     all.push_back(type.get<std::string>());
   }
   if (all.empty()) refuse(place, "'type' names no type");
@@ -321,6 +324,8 @@ void SchemaCompiler::compile_object(const Task& task) {
     required.insert(name.get<std::string>());
   }
   const auto additional = task.schema->find("additionalProperties");
+  if (additional != task.schema->end() && !additional->is_boolean() && !additional->is_object())
+    refuse(task.place, "'additionalProperties' must be true, false or a schema");
   const bool closed = additional != task.schema->end() && *additional == false;
   const bool others =
       additional != task.schema->end() && additional->is_object() && !additional->empty();
@@ -359,10 +364,6 @@ void SchemaCompiler::flatten() {
   std::vector<std::vector<int32_t>> all(form_.choices.size());
   std::vector<size_t> seen(form_.choices.size(), SIZE_MAX);
   for (size_t root = 0; root < all.size(); ++root) {
-    if (alternatives_[root].empty()) {
-      all[root] = form_.choices[root].values;
-      continue;
-    }
     std::vector<int32_t> stack = {static_cast<int32_t>(root)};
     size_t visited = 0;
     while (!stack.empty()) {
