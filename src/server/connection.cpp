@@ -116,7 +116,7 @@ bool Connection::count_header(const char* data, int64_t size) {
   // An empty line is its CR LF, as the library has it.
   for (int64_t i = 0; i < size && in_header_; ++i) {
     if (data[i] != '\n') {
-      header_too_long_ |= ++line_bytes_ > CPPHTTPLIB_HEADER_MAX_LENGTH;  // the library refuses it
+      header_too_long_ |= ++line_bytes_ >= CPPHTTPLIB_HEADER_MAX_LENGTH;  // with its LF; refused
       last_ = data[i];
     } else {
       in_header_ = line_bytes_ != 1 || last_ != '\r';
