@@ -113,10 +113,11 @@ ssize_t Connection::read(char* data, size_t size) {
 }
 
 bool Connection::count_header(const char* data, int64_t size) {
-  // An empty line is its CR LF, as the library has it.
+  // An empty line is its CR LF, as the library has it. Of longer lines than it takes, LF and all,
+  // the library says 400 alone.
   for (int64_t i = 0; i < size && in_header_; ++i) {
     if (data[i] != '\n') {
-      header_too_long_ |= ++line_bytes_ >= CPPHTTPLIB_HEADER_MAX_LENGTH;  // with its LF; refused
+      header_too_long_ |= ++line_bytes_ >= CPPHTTPLIB_HEADER_MAX_LENGTH;
       last_ = data[i];
     } else {
       in_header_ = line_bytes_ != 1 || last_ != '\r';
