@@ -49,7 +49,7 @@ def packed_model():
               for name, (out, columns) in matrices.items()}
     for norm in ("model.norm", block + "input_layernorm", block + "post_attention_layernorm"):
         arrays[norm + ".weight"] = ("F32", 4, struct.pack("<f", 1.0) * hidden)
-    for level in ("scalar", "avx2", "avxvnni", "avx512", "neon"):
+    for level in ("scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "neon"):
         about = {"version": 1, "isa": level, "packed_from": {"decoder_bits": 16, "file_bits": 16}}
         header, data = {"__metadata__": {"bitsmith_packed": json.dumps(about, separators=(",", ":"))}}, b""
         for name, (dtype, width, values) in arrays.items():
@@ -62,7 +62,7 @@ def packed_model():
         head = json.dumps(header, separators=(",", ":")).encode()
         head += b" " * (-(8 + len(head)) % 64)
         yield b"\0" + struct.pack("<Q", len(head)) + head + data + text
-    for choice in range(18):
+    for choice in range(21):
         yield bytes([1, choice]) + rng.randbytes(512)
 
 

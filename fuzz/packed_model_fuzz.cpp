@@ -29,6 +29,9 @@ constexpr const char* kRepresentations[] = {"int4g8",
                                             "gvq2d3b-n1024-s32",
                                             "gvq2d2.5b-n512-c16",
                                             "gvq2d5b-n4096",
+                                            "gvq2d3b-t64x96-s32",
+                                            "gvq4d2b-t64x96",
+                                            "gvq1d4b-t4x96",
                                             "e8p",
                                             "e8p3",
                                             "e8p4",
@@ -70,7 +73,7 @@ void use_matrix(WeightMatrix& matrix) {
 
 void open_matrix(Bytes input) {
   if (input.empty()) return;
-  constexpr int64_t kOut = 66, kIn = 96;
+  constexpr int64_t kOut = 64, kIn = 96;
   const auto choice = std::to_integer<size_t>(input[0]) % std::size(kRepresentations);
   QuantizedTensor tensor;
   tensor.spec = resolved(parse_representation(kRepresentations[choice]), kOut, kIn);

@@ -9,6 +9,8 @@
 #include "base/random.h"
 #include "checkpoint/test_files.h"
 #include "format/random_tensor.h"
+#include "kernels/gvq_bundle.h"
+#include "kernels/kernel_table.h"
 #include "runtime/matrices/weight_matrix.h"
 
 namespace bitsmith {
@@ -32,8 +34,9 @@ constexpr const char* kRepresentations[] = {"int4g32",
                                             "gvq2d2b-n1024",
                                             "gvq2d2b-n2048-s16",
                                             "gvq2d3b-n3000-s32",
-                                            "gvq2d3b-t35x96-s32",
-                                            "gvq4d2b-t70x96",
+                                            "gvq2d3b-t63x96-s32",
+                                            "gvq4d2b-t142x96",
+                                            "gvq1d4b-t4x96",
                                             "gvq2d3b-n3000-c16",
                                             "gvq2d5b-n12288",
                                             "gvq4d2b-n8000-s32-c16",
@@ -50,7 +53,7 @@ constexpr const char* kRepresentations[] = {"int4g32",
                                             "had-real:int4g32",
                                             "had-out2:gvq2d2b-n512+lr1",
                                             "had:e8p3"};
-constexpr int64_t kOut = 70, kIn = 96;
+constexpr int64_t kOut = 142, kIn = 96;
 
 QuantizedTensor tensor_of(const std::string& representation) {
   Random random(5);
@@ -107,6 +110,21 @@ TEST(PackedArrays, EveryRepresentationBitForBit) {
     PackedArrays packed(PackedFile::open(path));
     const auto mapped = make_quantized_matrix(without_parts(tensor), {packed, "m"});
     expect_same(*matrix, *mapped);
+  }
+}
+
+// Those of the list above that are laid out so where the level has them.
+TEST(PackedArrays, SomeMatricesAreInBundles) {
+  const struct {
+    const char* representation;
+    int code_bits, vector_size;
+  } cases[] = {{"gvq2d3b-t63x96-s32", 6, 2}, {"gvq4d2b-t142x96", 8, 4}, {"gvq1d4b-t4x96", 4, 1}};
+  for (const auto& [representation, code_bits, vector_size] : cases) {
+    if (kernels().gvq_bundle.lane_codes(code_bits, vector_size) == 0) continue;
+    NewArrays made;
+    EXPECT_EQ(make_quantized_matrix(tensor_of(representation), {made, "m"})->kernel(),
+              "codebook tiles in bundles of rows")
+        << representation;
   }
 }
 
