@@ -40,6 +40,7 @@ struct BenchCommand {
   std::string model, shape, representation, embedding, kernel;
   std::vector<int> over_threads;
   SpeedOptions speed;
+  std::vector<const CLI::Option*> of_models;  // that --kernel has no use for
 
   void run() const;
 
@@ -230,6 +231,9 @@ void BenchCommand::run() const {
   if (!kernel.empty()) {
     if (!model.empty() || !shape.empty() || !embedding.empty())
       throw UsageError("--kernel goes without MODEL, --shape and --embedding");
+    for (const CLI::Option* option : of_models)
+      if (option->count() > 0)
+        throw UsageError(concat("--kernel goes without ", option->get_name()));
     return KernelBench{.common = common,
                        .shape = kernel,
                        .representation = representation,
@@ -268,7 +272,7 @@ void add_bench(CLI::App& app) {
                       "(default: bfloat16)");
   const auto add_counts = [&](const char* name, std::vector<int64_t>& values, const char* help,
                               int64_t least) {
-    command->add_option(name, values, help)
+    return command->add_option(name, values, help)
         ->delimiter(',')
         ->allow_extra_args(false)
         ->check(CLI::Range(least, int64_t{1} << 20))
@@ -276,20 +280,24 @@ void add_bench(CLI::App& app) {
         ->capture_default_str();
   };
   SpeedOptions& speed = bench->speed;
-  add_counts("--prompt-tokens", speed.prompt_tokens, "Lengths of the prompts", 1);
-  command->add_option("--generate-tokens", speed.generate_tokens, "Tokens generated")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  add_counts("--after", speed.after, "Tokens in a sequence before those that are generated", 0);
+  const CLI::Option* prompts =
+      add_counts("--prompt-tokens", speed.prompt_tokens, "Lengths of the prompts", 1);
+  const CLI::Option* generated =
+      command->add_option("--generate-tokens", speed.generate_tokens, "Tokens generated")
+          ->check(CLI::Range(1, 1 << 20))
+          ->capture_default_str();
+  const CLI::Option* after =
+      add_counts("--after", speed.after, "Tokens in a sequence before those that are generated", 0);
   add_counts("--batch", speed.batch, "Sequences that are generated side by side", 1);
-  command
-      ->add_option_function<std::string>(
-          "--products",
-          [bench](const std::string& text) { parse_option(text, bench->speed.products); },
-          "How sequences side by side are multiplied with the weights, as of serve: single, int8 "
-          "or "
-          "exact, which is for prompts too")
-      ->default_str(option_text(speed.products));
+  const CLI::Option* products =
+      command
+          ->add_option_function<std::string>(
+              "--products",
+              [bench](const std::string& text) { parse_option(text, bench->speed.products); },
+              "How sequences side by side are multiplied with the weights, as of serve: single, "
+              "int8 or exact, which is for prompts too")
+          ->default_str(option_text(speed.products));
+  bench->of_models = {prompts, generated, after, products};
   command
       ->add_option("--over-threads", bench->over_threads,
                    "Numbers of threads that are measured one after another (default: --threads)")

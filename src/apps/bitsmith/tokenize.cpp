@@ -101,16 +101,20 @@ void add_tokenize(CLI::App& app) {
   CLI::Option_group* input = command->add_option_group("input");
   input->add_option("--text", options->text, "The text itself");
   input->add_option("--file", options->file, "A file with the text");
-  input
-      ->add_option("--chat", options->chat,
-                   "A file with a conversation, as JSON: the model's chat template renders it; the "
-                   "text, then a line of ids")
-      ->type_name("FILE");
+  CLI::Option* chat =
+      input
+          ->add_option(
+              "--chat", options->chat,
+              "A file with a conversation, as JSON: the model's chat template renders it; the "
+              "text, then a line of ids")
+          ->type_name("FILE");
   const CLI::Option* decode =
       input->add_option("--decode", options->decode, "Ids, separated by commas, to turn into text");
   input->require_option(1);
-  command->add_flag("--no-special", options->no_special,
-                    "Add no BOS or EOS; with --decode leave control tokens out");
+  command
+      ->add_flag("--no-special", options->no_special,
+                 "Add no BOS or EOS; with --decode leave control tokens out")
+      ->excludes(chat);
   command->callback([options, decode] { run(*options, decode->count() > 0); });
 }
 
