@@ -214,6 +214,8 @@ void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, floa
 
 }  // namespace
 
-void fill_avx512vbmi(AdditiveLookupKernels& kernels) { kernels = {true, build_tables, add_lookups}; }
+void fill_avx512vbmi(AdditiveLookupKernels& kernels) {
+  kernels = {true, build_tables, add_lookups};
+}
 
 }  // namespace bitsmith
