@@ -21,11 +21,15 @@ constexpr LookupPlace lookup_codes(int64_t row, int64_t bundles, int64_t lookups
   return {(bundle / 2 * lookups * 2 + bundle % 2) * kLookupRows + byte, 2 * kLookupRows};
 }
 
-// Place of centroid e: four registers of 16 lanes hold 64 centroids, lane by lane in the order
-// of registers 0, 2, 1, 3, in which joining the lanes' upper halves byte by byte restores them.
-constexpr int64_t lookup_place(int64_t e) {
+// Place of centroid e: four registers of 16 lanes hold 64 centroids, so that joining the lanes'
+// upper halves restores their order. Planes join words of registers 0 and 1, and of 2 and 3, then
+// bytes of both; words join those of registers 0 and 1 to 32 centroids, those of 2 and 3 to the
+// others.
+constexpr int64_t lookup_place(LookupForm form, int64_t e) {
   constexpr int64_t kRegister[4] = {0, 2, 1, 3};
-  return e / 64 * 64 + kRegister[e % 4] * 16 + e % 64 / 4;
+  const int64_t first = e / 64 * 64;
+  if (form == LookupForm::words) return first + (e % 64 / 32 * 2 + e % 2) * 16 + e % 32 / 2;
+  return first + kRegister[e % 4] * 16 + e % 64 / 4;
 }
 
 }  // namespace bitsmith

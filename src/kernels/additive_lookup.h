@@ -8,8 +8,12 @@
 // are 16-bit, scaled so that no centroid is longer than kLookupNorm, the inputs of a table set
 // likewise (by the longest of its groups: short table sets, because activations have outliers), so
 // that their dot product stays within 2^30 (Cauchy-Schwarz). An entry is its upper half, (dot +
-// 2^31 + 2^15) >> 16, and lies in two planes of bytes so that 256 entries are four vector
-// registers: low[256], high[256]. Sums of entries inside a table set are exact.
+// 2^31 + 2^15) >> 16, kLookupMost from kLookupZero at most. Sums of entries inside a table set are
+// exact.
+//
+// Instruction sets permute bytes or words, and have their tables accordingly (LookupForm): two
+// planes of bytes, low[256] and high[256], or int16 words, [256], from which kLookupZero is taken
+// already.
 // Included by files of an instruction set: plain types only.
 #pragma once
 #include <cstdint>
@@ -24,6 +28,11 @@ inline constexpr int64_t kLookupSet =
 
 inline constexpr float kLookupNorm = 32700;  // rounding to integers leaves it below 2^15
 inline constexpr int kLookupZero = 32768;    // the entry of dot product 0
+// With G <= 64 a rounded vector is no longer than kLookupNorm + sqrt(G) / 2 and a little: two
+// entries less kLookupZero have a sum of 16 bits.
+inline constexpr int kLookupMost = 16321;
+
+enum class LookupForm { planes, words };
 
 struct LookupLayout {
   int num_codebooks;  // M, 1..8
@@ -33,7 +42,8 @@ struct LookupLayout {
   // reading; an odd last bundle of a table set is [groups of the table set, M, 64]. Row r of a
   // bundle is byte lookup_byte(r).
   const uint8_t* codes;
-  // [M, ceil(G / 2), 256, 2]: inputs in pairs, zero past G; centroid e is at place lookup_place(e).
+  // [M, ceil(G / 2), 256, 2]: inputs in pairs, zero past G; centroid e is at place
+  // lookup_place(form, e).
   const int16_t* codebooks;
   float codebook_step;  // real value of 1 in `codebooks`
 };
@@ -41,6 +51,7 @@ struct LookupLayout {
 struct AdditiveLookupKernels {
   // Whether codes are looked up in registers, which is faster than AdditiveGatherKernels.
   bool in_registers;
+  LookupForm form;
   // tables [groups of the table set, M, 512], on a 64-byte boundary; returns the real value of 1 in
   // them. Against exact arithmetic an entry is wrong by little more than 1/2.
   float (*build_tables)(const LookupLayout& w, const float* x, int64_t set, uint8_t* tables);
@@ -50,6 +61,7 @@ struct AdditiveLookupKernels {
 };
 
 void fill_scalar(AdditiveLookupKernels& kernels);
+void fill_avx512(AdditiveLookupKernels& kernels);
 void fill_avx512vbmi(AdditiveLookupKernels& kernels);
 void fill_neon(AdditiveLookupKernels& kernels);
 

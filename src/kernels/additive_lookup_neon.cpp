@@ -167,6 +167,8 @@ void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, floa
 
 }  // namespace
 
-void fill_neon(AdditiveLookupKernels& kernels) { kernels = {true, build_tables, add_lookups}; }
+void fill_neon(AdditiveLookupKernels& kernels) {
+  kernels = {true, LookupForm::planes, build_tables, add_lookups};
+}
 
 }  // namespace bitsmith

@@ -22,7 +22,8 @@ float build_tables(const LookupLayout& w, const float* x, int64_t set, uint8_t* 
       for (int64_t e = 0; e < kLookupEntries; ++e) {
         int32_t dot = 0;
         for (int64_t i = 0; i < size; ++i) {
-          const int64_t pair = (m * pairs + i / 2) * kLookupEntries + lookup_place(e);
+          const int64_t pair =
+              (m * pairs + i / 2) * kLookupEntries + lookup_place(LookupForm::planes, e);
           dot += static_cast<int32_t>(std::nearbyint(x[j * size + i] * inverse)) *
                  w.codebooks[2 * pair + i % 2];
         }
@@ -54,6 +55,8 @@ void add_lookups(const LookupLayout& w, int64_t set, const uint8_t* tables, floa
 
 }  // namespace
 
-void fill_scalar(AdditiveLookupKernels& kernels) { kernels = {false, build_tables, add_lookups}; }
+void fill_scalar(AdditiveLookupKernels& kernels) {
+  kernels = {false, LookupForm::planes, build_tables, add_lookups};
+}
 
 }  // namespace bitsmith

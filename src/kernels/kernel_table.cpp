@@ -67,6 +67,7 @@ KernelTable make_kernel_table(Isa isa) {
     fill_avx512(table.search);
     fill_avx512(table.dense);
     fill_avx512(table.uniform);
+    fill_avx512(table.lookup);
     fill_avx512(table.gvq);
     fill_avx512(table.gvq_lookup);
     fill_avx512(table.gvq_bundle);

@@ -102,18 +102,18 @@ class LookupMatrix final : public AdditiveMatrix {
         }
       }
     });
-    const int64_t real_rows = std::min(rows, out_features - first_row);
-    pool.run(tokens, [&](int64_t t) {
-      for (int64_t row = 0; row < real_rows; row += kLookupRows) {
-        float total[kLookupRows] = {};
-        for (int64_t slice = 0; slice < slices(); ++slice) {
-          const float* sums = all_sums + (slice * tokens + t) * rows + row;
-          for (int64_t r = 0; r < kLookupRows; ++r) total[r] += sums[r];
-        }
-        const int64_t count = std::min(kLookupRows, real_rows - row);
-        float* to = y + t * out_features + first_row + row;
-        for (int64_t r = 0; r < count; ++r) to[r] = total[r] * scales_[first_row + row + r];
+    const int64_t blocks = divide_up(rows, kBlockRows);
+    pool.run(tokens * blocks, [&](int64_t i) {
+      const int64_t t = i / blocks, row = i % blocks * kBlockRows;
+      const int64_t first = first_row + row;
+      float total[kBlockRows] = {};
+      const int64_t count = std::min({kBlockRows, rows - row, out_features - first});
+      for (int64_t slice = 0; slice < slices(); ++slice) {
+        const float* sums = all_sums + (slice * tokens + t) * rows + row;
+        for (int64_t r = 0; r < count; ++r) total[r] += sums[r];
       }
+      float* to = y + t * out_features + first;
+      for (int64_t r = 0; r < count; ++r) to[r] = total[r] * scales_[first + r];
     });
   }
 
@@ -132,6 +132,8 @@ class LookupMatrix final : public AdditiveMatrix {
   // Partial sums of this many cuts of the inputs are kept apart: enough for the threads of an
   // ordinary machine, and a fixed number, so that results do not depend on threads.
   static constexpr int64_t kMaxSlices = 24;
+  // The sums of all slices are added for so many rows at a time, which threads share.
+  static constexpr int64_t kBlockRows = 512;
 
   static int64_t divide_up(int64_t n, int64_t d) { return (n + d - 1) / d; }
   int64_t slices() const { return divide_up(sets_, sets_per_slice_); }
@@ -185,7 +187,8 @@ class LookupMatrix final : public AdditiveMatrix {
     for (int64_t c = 0; c < centroids(); ++c) {
       const int64_t m = c / codebooks_.num_centroids, e = c % codebooks_.num_centroids;
       for (int64_t i = 0; i < size; ++i) {
-        const int64_t pair = (m * pairs() + i / 2) * kLookupEntries + lookup_place(e);
+        const int64_t pair =
+            (m * pairs() + i / 2) * kLookupEntries + lookup_place(kernels().lookup.form, e);
         to[2 * pair + i % 2] = static_cast<int16_t>(
             std::nearbyint(double{fp16_to_float(centroids_[c * size + i])} / step));
       }
