@@ -11,6 +11,7 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "format/random_tensor.h"
+#include "kernels/additive_lookup.h"
 
 namespace bitsmith {
 namespace {
@@ -205,6 +206,74 @@ TEST(WeightMatrix, Additive) {
 TEST(WeightMatrix, AdditiveManyRows) {
   expect_quantized("aq2x8g8", 258 * 64 - 7, 64, 1e-3);
   expect_quantized("aq3x8g8", 257 * 64, 72, 1e-3);  // the last table set is not full
+}
+
+// Rows around the edges of bundles, and of the blocks that threads share at the end.
+TEST(WeightMatrix, AdditiveRowsAroundEdges) {
+  for (const int64_t rows : {1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 255, 257, 511, 513, 576}) {
+    expect_quantized("aq2x8g8", rows, 136, 1e-3);  // two table sets and a group
+    expect_quantized("aq1x8g8", rows, 8, 1e-3);
+  }
+}
+
+// Each output's error is at most what rounding does to its entries: the entry's own, 1/2, and
+// sqrt(G) / 4 each by the inputs' and the centroids'.
+void expect_lookup_bound(const std::string& representation, float outlier) {
+  constexpr int64_t kOut = 70, kIn = 192, kTokens = 3;
+  SCOPED_TRACE(testing::Message() << representation << ", outliers " << outlier);
+  Random random(8);
+  ThreadPool pool(1);
+  const auto tensor = kernel_tensor(parse_representation(representation), kOut, kIn, random);
+  const auto& spec = tensor.term<AdditiveSpec>();
+  const int64_t size = spec.in_group_size, set = kLookupSet / spec.num_codebooks * size;
+  std::vector<float> w(kOut * kIn), x = normal_values(kTokens * kIn, random), y(kTokens * kOut);
+  decode_rows(tensor, 0, kOut, w);
+  for (float& v : x) v *= random.below(30) == 0 ? outlier : 1.0f;
+  std::fill_n(x.begin(), kIn, 1.0f);  // all entries of a sign add up
+  make_quantized_matrix(tensor)->multiply(Products::kSingle, x.data(), kTokens, y.data(), pool);
+
+  const auto length = [&](const auto& value_of) {
+    double square = 0;
+    for (int64_t i = 0; i < size; ++i) square += std::pow(double{value_of(i)}, 2);
+    return std::sqrt(square);
+  };
+  const auto centroids = tensor.part("codebooks").bytes, scales = tensor.part("scales").bytes;
+  double longest = 0;
+  for (int64_t c = 0; c < spec.num_codebooks << spec.nbits_per_codebook; ++c) {
+    longest =
+        std::max(longest, length([&](int64_t i) { return load_fp16(centroids, c * size + i); }));
+  }
+  for (int64_t t = 0; t < kTokens; ++t) {
+    double bound = 0;  // of a row of scale 1
+    for (int64_t first = 0; first < kIn; first += set) {
+      const int64_t end = std::min(first + set, kIn);
+      double norm = 0;
+      for (int64_t j = first; j < end; j += size) {
+        norm = std::max(norm, length([&](int64_t i) { return x[t * kIn + j + i]; }));
+      }
+      const double step = norm * longest * 65536 / (kLookupNorm * kLookupNorm);
+      const auto entries = static_cast<double>((end - first) / size * spec.num_codebooks);
+      bound += entries * step * (0.5 + 0.5 * std::sqrt(static_cast<double>(size)));
+    }
+    for (int64_t o = 0; o < kOut; ++o) {
+      double exact = 0, magnitude = 0;
+      for (int64_t i = 0; i < kIn; ++i) {
+        const double product = double{w[o * kIn + i]} * x[t * kIn + i];
+        exact += product;
+        magnitude += std::abs(product);
+      }
+      const double scale = std::abs(load_fp16(scales, o)), of_sums = 6e-8 * kIn * magnitude;
+      EXPECT_LE(std::abs(y[t * kOut + o] - exact), 1.001 * scale * bound + of_sums)
+          << t << ", " << o;
+    }
+  }
+}
+
+TEST(WeightMatrix, AdditiveLookupRoundingIsBounded) {
+  for (const char* representation :
+       {"aq1x8g8", "aq2x8g8", "aq3x8g8", "aq4x8g8", "aq2x5g4", "aq2x8g1", "aq1x6g32"}) {
+    for (const float outlier : {1.0f, 1000.0f, 1e6f}) expect_lookup_bound(representation, outlier);
+  }
 }
 
 TEST(WeightMatrix, AdditiveManyBits) {
